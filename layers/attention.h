@@ -1,0 +1,33 @@
+/* Causal grouped-query attention, flash-style (Dao et al. 2022): tiles, online softmax, no T x T matrix in memory.
+ *
+ *   o[b,i,h] = sum_j p_ij v[b,j,g(h)],  p_i = softmax_j(scale * q[b,i,h].k[b,j,g(h)]) over j <= i + Tk - Tq
+ *   g(h) = h / (H/K)      lse[b,h,i] = log sum_j exp(scale q.k), saved for backward
+ *
+ *   q, o, dq, do [B,Tq,H,D]   k, v, dk, dv [B,Tk,K,D]   of dtype t, each row (b,i) with its own stride in elements
+ *   (ldq, ldk for k and v, ldo for o and do; dq like q, dk and dv like k); lse [B,H,Tq] f32
+ * Tk > Tq: the queries are the last Tq positions (generation with a key/value cache; forward only).
+ * backward: dq, dk, dv = (training: Tq = Tk). scratch: attention_backward_scratch_bytes.
+ * Scores, softmax and sums in f32. Order of sums fixed, whatever the number of threads: bitwise repeatable.
+ * FLOPs counted, lower triangle only, with S = sum_i (i+1+Tk-Tq) = pairs a head: forward 4*B*H*D*S;
+ * backward 10*B*H*D*S, of which 2*B*H*D*S (the scores again) as recompute, the rest as dgrad. */
+#ifndef TALLY_ATTENTION_H
+#define TALLY_ATTENTION_H
+
+#include "runtime/device.h"
+
+typedef struct {
+    i64 B, Tq, Tk, H, K, D;
+    i64 ldq, ldk, ldo;
+    float scale; /* 1/sqrt(D) */
+} attention_shape;
+
+uint64_t attention_forward_flops(attention_shape s);
+size_t attention_backward_scratch_bytes(const device *dev, attention_shape s);
+
+status attention_forward(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
+                         attention_shape s);
+status attention_backward(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
+                          const void *q, const void *k, const void *v, const float *lse, void *scratch,
+                          attention_shape s);
+
+#endif

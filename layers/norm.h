@@ -1,0 +1,28 @@
+/* Layer norm (Ba et al. 2016) and RMS norm (Zhang & Sennrich 2019), over the innermost C of rows.
+ *
+ *   LayerNorm  y = (x - mean) * rstd * g + b     rstd = 1/sqrt(var_C(x) + eps), biased variance
+ *   RMSNorm    y = x * rstd * g                  rstd = 1/sqrt(mean_C(x^2) + eps)
+ *
+ *   x, y, dx, dy, dres  [N,G,C] of dtype t: N rows of G consecutive groups of C; row strides ldx, ldy in elements. G = 1
+ *                       for a block's norms; G = heads, C = D for the q/k norm of Qwen3
+ *   g, b [C] of dtype t   mean, rstd [N,G] f32, saved for backward (mean NULL: RMSNorm; b NULL with it)
+ * forward:  y =
+ * backward: dx = norm's gradient (+ dres where given: the gradient that comes round the norm); may alias dy or dres
+ *           dg, db = or += (accumulate), f32
+ * Sums in f32 in a fixed order that does not depend on the number of threads: bitwise repeatable. */
+#ifndef TALLY_NORM_H
+#define TALLY_NORM_H
+
+#include "runtime/device.h"
+
+typedef struct {
+    i64 N, G, C, ldx, ldy; /* of x, dx, dres: ldx; of y, dy: ldy */
+    float eps;
+} norm_shape;
+
+status norm_forward(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
+                    const void *b, norm_shape s);
+status norm_backward(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
+                     const void *x, const void *g, const float *mean, const float *rstd, norm_shape s, bool accumulate);
+
+#endif

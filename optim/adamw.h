@@ -1,0 +1,30 @@
+/* AdamW (Loshchilov & Hutter 2019) on one contiguous piece of a flat shard:
+ *
+ *   g' = g * grad_scale
+ *   m = b1 m + (1-b1) g'     v = b2 v + (1-b2) g'^2
+ *   w = w - lr * ( (m / (1-b1^step)) / (sqrt(v / (1-b2^step)) + eps) + decay * w )
+ *
+ *   weights [n] of dtype t; master [n] f32, or NULL: weights are the only copy and, where bf16, are rounded stochastically
+ *   m, v [n] f32, or bf16 rounded stochastically (nearest would stall: one step moves v by less than half an ulp)
+ *   grads [n] f32
+ * With a master: the update is of the master, weights = round to nearest of it (fp32: pass master NULL, t F32).
+ * Stochastic rounding of element i takes its bits from Philox(seed, i + first, step), so it is the same on any shard:
+ * round down or up with probability proportional to the distance, E[rounded] = value.
+ * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Each element on its own: repeatable. */
+#ifndef TALLY_ADAMW_H
+#define TALLY_ADAMW_H
+
+#include "runtime/device.h"
+
+typedef struct {
+    float lr, beta1, beta2, eps, decay;
+    float grad_scale; /* clipping, and the mean over what was accumulated */
+    uint64_t step;    /* 1 for the first */
+    uint64_t seed;
+    uint64_t first; /* global index of element 0 */
+} adamw_args;
+
+status adamw_step(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
+                  const float *grads, i64 n, adamw_args a);
+
+#endif

@@ -1,0 +1,12 @@
+/* sum += sum_i x_i^2 in blocks of 65,536 elements, each in f32 lanes widened to f64 at its end; block sums added in order.
+ *   x [n] f32; sum f64 on the host. Does not depend on the number of threads: bitwise repeatable. Reads x once.
+ * scratch: gradnorm_scratch_bytes(n). */
+#ifndef TALLY_GRADNORM_H
+#define TALLY_GRADNORM_H
+
+#include "runtime/device.h"
+
+size_t gradnorm_scratch_bytes(i64 n);
+status gradnorm_sum_squares(device *dev, double *sum, const float *x, i64 n, void *scratch);
+
+#endif

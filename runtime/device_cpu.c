@@ -1,0 +1,104 @@
+#include "runtime/device_cpu.h"
+
+#include <errno.h>
+#include <omp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "runtime/gemm.h"
+
+static const size_t huge_page = 2u << 20;
+
+static status cpu_alloc(device *dev, void **memory, size_t bytes) {
+    (void)dev;
+    size_t alignment = bytes >= huge_page ? huge_page : 64;
+    size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    void *p = aligned_alloc(alignment, rounded ? rounded : alignment);
+    if (!p) FAIL(MEM, "cannot allocate %zu bytes of memory", bytes);
+    if (alignment == huge_page) madvise(p, rounded, MADV_HUGEPAGE); /* fewer TLB misses; only advice */
+    /* touched in parallel, so that pages are spread over the nodes of those who use them */
+    size_t blocks = (rounded + huge_page - 1) / huge_page;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < blocks; i++) {
+        size_t left = rounded - i * huge_page;
+        memset((char *)p + i * huge_page, 0, left < huge_page ? left : huge_page);
+    }
+    *memory = p;
+    return STATUS_OK;
+}
+
+static void cpu_free(device *dev, void *memory, size_t bytes) {
+    (void)dev, (void)bytes;
+    free(memory);
+}
+
+static status cpu_zero(device *dev, void *memory, size_t bytes) {
+    (void)dev;
+    size_t block = 1u << 20, blocks = (bytes + block - 1) / block;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < blocks; i++) {
+        size_t left = bytes - i * block;
+        memset((char *)memory + i * block, 0, left < block ? left : block);
+    }
+    return STATUS_OK;
+}
+
+static status cpu_copy(device *dev, void *to, const void *from, size_t bytes) {
+    (void)dev;
+    memcpy(to, from, bytes);
+    return STATUS_OK;
+}
+
+static status cpu_synchronize(device *dev) {
+    (void)dev;
+    return STATUS_OK;
+}
+
+static void cpu_close(device *dev) { gemm_close(dev); }
+
+static const device_ops cpu_ops = {
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .zero = cpu_zero,
+    .copy = cpu_copy,
+    .synchronize = cpu_synchronize,
+    .close = cpu_close,
+};
+
+/* the machine's own words for its processor */
+static void read_cpu_name(char *name, size_t size) {
+    snprintf(name, size, "unknown CPU");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    if (!f) return;
+    char line[512];
+    while (fgets(line, sizeof line, f)) {
+        if (strncmp(line, "model name", 10) && strncmp(line, "Model", 5)) continue;
+        char *value = strchr(line, ':');
+        if (!value) continue;
+        value += 1 + strspn(value + 1, " \t");
+        value[strcspn(value, "\n")] = 0;
+        snprintf(name, size, "%s", value);
+        break;
+    }
+    fclose(f);
+}
+
+static int usable_threads(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    return omp_get_num_procs();
+}
+
+status device_open_cpu(device *dev, int threads) {
+    int usable = usable_threads();
+    if (threads < 0 || threads > 1024) FAIL(ARG, "--threads: %d, expected 0 (all) to 1024", threads);
+    dev->kind = DEVICE_CPU;
+    dev->ops = &cpu_ops;
+    dev->threads = threads ? threads : usable;
+    omp_set_num_threads(dev->threads);
+    omp_set_dynamic(0);
+    read_cpu_name(dev->name, sizeof dev->name);
+    return gemm_open(dev);
+}

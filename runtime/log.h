@@ -1,0 +1,20 @@
+/* Lines for people, on standard error; a progress line that redraws in place on a terminal. */
+#ifndef TALLY_LOG_H
+#define TALLY_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+bool log_is_terminal(void);
+void log_line(const char *format, ...) __attribute__((format(printf, 1, 2))); /* above the progress line, if any */
+void log_progress(const char *line); /* redrawn in place on a terminal, else a plain line of its own */
+void log_progress_end(void);         /* keeps the last progress line and goes below it */
+
+/* "2.31 GiB", "51.2k", "12m 05s": written to `out`, which is returned */
+typedef struct { char text[32]; } short_text;
+short_text text_bytes(double bytes);
+short_text text_count(double count);
+short_text text_seconds(double seconds);
+short_text text_usd(double usd);
+
+#endif

@@ -1,0 +1,60 @@
+/* What the run has spent: FLOPs executed, counted at every GEMM and attention call, and seconds, each booked once.
+ *
+ * FLOPs are multiply-adds counted as 2, of the mathematical shapes (no padding, causal attention's lower triangle only).
+ * Work kinds: forward, recompute (forward work done again in backward: checkpointed blocks, and flash attention's
+ * scores), dgrad (gradient of an activation), wgrad (gradient of a weight).
+ *   model FLOPs    = forward + dgrad + wgrad           (does not change with checkpointing)
+ *   executed FLOPs = model FLOPs + recompute
+ *
+ * Seconds: meter_book(m, to) ends the running booking and starts `to`; the bookings add up to wall time by construction. */
+#ifndef TALLY_METER_H
+#define TALLY_METER_H
+
+#include <stdint.h>
+
+typedef enum { WORK_FORWARD, WORK_RECOMPUTE, WORK_DGRAD, WORK_WGRAD, WORK_KINDS } work_kind;
+
+typedef struct {
+    uint64_t work[WORK_KINDS];
+} flop_counter;
+
+static inline uint64_t flops_model(const flop_counter *c) {
+    return c->work[WORK_FORWARD] + c->work[WORK_DGRAD] + c->work[WORK_WGRAD];
+}
+static inline uint64_t flops_executed(const flop_counter *c) { return flops_model(c) + c->work[WORK_RECOMPUTE]; }
+
+/* name in ledger.json, label for people */
+#define BOOKING_LIST(X)                                                                                                \
+    X(USEFUL, "useful_s", "useful compute")                                                                            \
+    X(RECOMPUTE, "recompute_s", "recompute")                                                                           \
+    X(COMMUNICATION, "exposed_communication_s", "exposed communication")                                               \
+    X(DATA, "data_wait_s", "data wait")                                                                                \
+    X(EVALUATION, "evaluation_s", "evaluation")                                                                        \
+    X(CHECKPOINT, "checkpoint_s", "checkpoint")                                                                        \
+    X(STARTUP, "startup_s", "start-up")                                                                                \
+    X(LOST, "lost_s", "lost work")
+
+typedef enum {
+#define X(code, key, label) BOOK_##code,
+    BOOKING_LIST(X)
+#undef X
+        BOOKINGS
+} booking;
+
+typedef struct {
+    uint64_t booked_ns[BOOKINGS];
+    uint64_t since_ns; /* when the running booking began; 0: not started */
+    booking current;
+} meter;
+
+uint64_t clock_ns(void); /* monotonic */
+
+void meter_start(meter *m, booking first);
+booking meter_book(meter *m, booking to); /* returns the booking that ended, to go back to */
+void meter_settle(meter *m);              /* books up to now and goes on in the same booking */
+uint64_t meter_total_ns(const meter *m);  /* sum of all bookings, as of the last book or settle */
+
+const char *booking_key(booking b);
+const char *booking_label(booking b);
+
+#endif

@@ -1,0 +1,40 @@
+/* Element types and the letters of every shape in this program.
+ *
+ *   B batch   T time (sequence length)   N = B*T tokens   C channels   L layers   V vocabulary
+ *   H query heads   K key/value heads   D head size   F feed-forward   (q = H*D, k = K*D)
+ *
+ * A tensor is a plain pointer, row-major, innermost dimension last; its shape and dtype stand in the header of the
+ * function that takes it. bf16 is the upper half of an f32; rounding is to nearest, ties to even, NaN stays NaN. */
+#ifndef TALLY_TENSOR_H
+#define TALLY_TENSOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef int64_t i64;
+typedef uint16_t bf16;
+typedef enum { F32, BF16 } dtype;
+
+static inline size_t dtype_bytes(dtype t) { return t == F32 ? 4 : 2; }
+static inline const char *dtype_name(dtype t) { return t == F32 ? "fp32" : "bf16"; }
+
+static inline float bf16_to_f32(bf16 x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+static inline bf16 bf16_from_f32(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    uint32_t quiet_nan = (bits >> 16) | 0x40u;
+    return (bf16)((bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+}
+
+/* element `index` of a tensor of dtype t */
+static inline void *at(const void *x, dtype t, i64 index) { return (char *)x + index * (i64)dtype_bytes(t); }
+
+#endif

@@ -1,0 +1,15 @@
+/* Joules since energy_open: RAPL package counters on the CPU (/sys/class/powercap, wrap-around handled), else TDP times
+ * time, which is an estimate and is called so. */
+#ifndef TALLY_ENERGY_H
+#define TALLY_ENERGY_H
+
+#include "runtime/device.h"
+
+typedef struct energy_meter energy_meter;
+
+status energy_open(energy_meter **e, const device *dev, double tdp_watts); /* watts of the whole device, for the estimate */
+double energy_joules(energy_meter *e);
+const char *energy_source(const energy_meter *e); /* "rapl", or "tdp-estimated" */
+void energy_close(energy_meter *e);
+
+#endif

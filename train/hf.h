@@ -1,0 +1,17 @@
+/* Hugging Face's names for our parameters: which rows of ours each of their tensors is, and whether it is stored
+ * transposed (GPT-2's Conv1D keeps matrices [in,out]). */
+#ifndef TALLY_HF_H
+#define TALLY_HF_H
+
+#include "train/params.h"
+
+typedef struct {
+    char name[96];
+    i64 first_row, rows; /* of our [rows,cols]; a vector's pieces are column ranges: first_row counts elements there */
+    bool transposed;     /* theirs is [cols,rows] */
+} hf_piece;
+
+/* Pieces of p in order: 1 for most, 3 for q/k/v of the Llama family, 2 for gate/up. Returns how many (at most 3). */
+int hf_pieces(hf_piece pieces[3], const model_config *c, const param *p);
+
+#endif

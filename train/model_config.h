@@ -1,0 +1,43 @@
+/* The shape of a model: one block with switches covers GPT-2 and the Llama family (Llama, SmolLM2, Qwen2/2.5, Qwen3).
+ * Presets hold published shapes; a Hugging Face config.json gives any other. */
+#ifndef TALLY_MODEL_CONFIG_H
+#define TALLY_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "layers/rope.h"
+
+typedef struct cJSON cJSON;
+
+typedef enum { ARCH_GPT2, ARCH_LLAMA, ARCH_QWEN2, ARCH_QWEN3 } architecture; /* decides Hugging Face's names only */
+
+typedef struct {
+    char name[64]; /* preset, or the config file's path */
+    architecture arch;
+    i64 L, C, H, K, D, F, V;
+    i64 context;     /* longest sequence; rows of wpe where positions are learned */
+    float norm_eps;
+    bool layer_norm; /* else RMS norm */
+    bool learned_positions; /* else RoPE */
+    bool swiglu;     /* else tanh GELU */
+    bool qkv_bias;
+    bool proj_bias;  /* of attention's output and of the feed-forward */
+    bool qk_norm;    /* RMS norm of every head of q and k before RoPE */
+    bool tied;       /* the head is the embedding */
+    rope_scaling rope;
+    double init_std; /* of matrices: normal; those that write to the residual stream / sqrt(2L) */
+} model_config;
+
+/* nameOrPath: a preset, or a path that ends in .json or is a folder that holds config.json. An unknown name fails with
+ * the nearest preset. */
+status model_config_load(model_config *c, const char *name_or_path);
+status model_config_from_json(model_config *c, const cJSON *json, const char *path); /* Hugging Face's keys */
+cJSON *model_config_to_json(const model_config *c); /* Hugging Face's keys, so that transformers loads it; caller frees */
+status model_config_check(const model_config *c);
+void model_presets_print(FILE *out); /* a line each: name, parameters, shape */
+
+i64 model_parameters(const model_config *c);
+
+#endif
