@@ -25,3 +25,8 @@ void device_close(device *dev) {
     dev->ops->close(dev);
     free(dev);
 }
+
+void device_recompute(device *dev, bool on) {
+    dev->recomputing = on;
+    if (dev->clock) meter_book(dev->clock, on ? BOOK_RECOMPUTE : BOOK_USEFUL);
+}

@@ -31,13 +31,17 @@ struct device {
     int threads;      /* CPU: OpenMP threads, the calling one included */
     bool bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
     flop_counter flops; /* every GEMM and attention call adds here */
-    bool recomputing;   /* forward work that runs now is booked as recompute */
+    bool recomputing;   /* forward work that runs now is booked as recompute: device_recompute */
+    meter *clock;       /* the run's bookings of seconds, or NULL */
 };
 
 /* text: "cpu" | "cuda" | "cuda:N" | "auto". A device that is asked for and absent is an error, never another device.
  * threads: CPU threads, 0 for all that this process may use. */
 status device_open(device **dev, const char *text, int threads);
 void device_close(device *dev);
+
+/* Forward work from here on is (or is no longer) recompute, in FLOPs and, with a clock, in seconds. */
+void device_recompute(device *dev, bool on);
 
 static inline work_kind forward_work(const device *dev) { return dev->recomputing ? WORK_RECOMPUTE : WORK_FORWARD; }
 

@@ -167,17 +167,15 @@ status block_forward(const block_env *e, const unit_views *w, const block_activa
 }
 
 static status backward_mlp(const block_env *e, const unit_views *w, const block_activations *a,
-                           const block_gradients *g, i64 N, recompute_kind policy, bool accumulate) {
+                           const block_gradients *g, i64 N, bool accumulate) {
     const model_config *c = e->c;
     device *dev = e->dev;
     dtype t = e->t;
     void *d_up = c->swiglu ? g->d_up : g->d_act;
-    if (policy == RECOMPUTE_SELECTIVE) TRY(forward_activation(e, a, N));
     TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
                         c->C, accumulate));
     if (c->swiglu) TRY(swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
     else TRY(gelu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
-    if (policy == RECOMPUTE_SELECTIVE) TRY(forward_norm2(e, w, a, N));
     TRY(linear_backward(dev, t, g->dn, w->dw[P_UP_W], w->dw[P_UP_B], d_up, a->n2, w->w[P_UP_W], N, c->C, up_width(c),
                         accumulate));
     return norm_backward(dev, t, g->dx, w->dw[P_NORM2_G], w->dw[P_NORM2_B], g->dx, g->dn, a->x_mid, w->w[P_NORM2_G],
@@ -203,7 +201,7 @@ static status backward_positions(const block_env *e, const unit_views *w, const 
 }
 
 static status backward_attention(const block_env *e, const unit_views *w, const block_activations *a,
-                                 const block_gradients *g, i64 B, i64 T, recompute_kind policy, bool accumulate) {
+                                 const block_gradients *g, i64 B, i64 T, bool accumulate) {
     const model_config *c = e->c;
     device *dev = e->dev;
     dtype t = e->t;
@@ -215,21 +213,28 @@ static status backward_attention(const block_env *e, const unit_views *w, const 
     TRY(attention_backward(dev, t, dqkv, at(dqkv, t, q), at(dqkv, t, q + k), d_a, a->a, rotated, at(rotated, t, q),
                            at(a->qkv, t, q + k), a->lse, g->attention, attention_of(c, B, T, T, ld)));
     TRY(backward_positions(e, w, a, dqkv, B, T, accumulate));
-    if (policy == RECOMPUTE_SELECTIVE) TRY(forward_norm1(e, w, a, N));
     TRY(linear_backward(dev, t, g->dn, w->dw[P_QKV_W], w->dw[P_QKV_B], dqkv, a->n1, w->w[P_QKV_W], N, c->C, ld,
                         accumulate));
     return norm_backward(dev, t, g->dx, w->dw[P_NORM1_G], w->dw[P_NORM1_B], g->dx, g->dn, a->x, w->w[P_NORM1_G],
                          a->mean1, a->rstd1, block_norm(c, N), accumulate);
 }
 
+static status recompute(const block_env *e, const unit_views *w, const block_activations *a, i64 B, i64 T,
+                        recompute_kind policy) {
+    if (policy == RECOMPUTE_BLOCK) return block_forward(e, w, a, NULL, B, T, NULL, 0);
+    TRY(forward_norm1(e, w, a, B * T));
+    TRY(forward_norm2(e, w, a, B * T));
+    return forward_activation(e, a, B * T);
+}
+
 status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
                       i64 B, i64 T, recompute_kind policy, bool accumulate) {
-    if (policy == RECOMPUTE_BLOCK) {
-        e->dev->recomputing = true;
-        status_code st = block_forward(e, w, a, NULL, B, T, NULL, 0);
-        e->dev->recomputing = false;
+    if (policy != RECOMPUTE_NONE) {
+        device_recompute(e->dev, true);
+        status_code st = recompute(e, w, a, B, T, policy);
+        device_recompute(e->dev, false);
         TRY(st);
     }
-    TRY(backward_mlp(e, w, a, g, B * T, policy, accumulate));
-    return backward_attention(e, w, a, g, B, T, policy, accumulate);
+    TRY(backward_mlp(e, w, a, g, B * T, accumulate));
+    return backward_attention(e, w, a, g, B, T, accumulate);
 }

@@ -1,6 +1,7 @@
 #include "train/params.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static status add(params *p, int u, i64 *used, int layer, param_kind kind, i64 rows, i64 cols, float std, float value) {
@@ -79,4 +80,32 @@ void params_free(params *p) {
 const param *params_find(const params *p, int u, param_kind kind) {
     i64 i = p->index[u * P_KINDS + kind];
     return i < 0 ? NULL : &p->list[i];
+}
+
+param_name params_name(const param *q) {
+    static const char *const names[P_KINDS] = {
+        [P_WTE] = "wte",
+        [P_WPE] = "wpe",
+        [P_NORM1_G] = "norm1.weight",
+        [P_NORM1_B] = "norm1.bias",
+        [P_QKV_W] = "qkv.weight",
+        [P_QKV_B] = "qkv.bias",
+        [P_QNORM_G] = "q_norm.weight",
+        [P_KNORM_G] = "k_norm.weight",
+        [P_ATTN_W] = "attn.weight",
+        [P_ATTN_B] = "attn.bias",
+        [P_NORM2_G] = "norm2.weight",
+        [P_NORM2_B] = "norm2.bias",
+        [P_UP_W] = "up.weight",
+        [P_UP_B] = "up.bias",
+        [P_DOWN_W] = "down.weight",
+        [P_DOWN_B] = "down.bias",
+        [P_NORM_G] = "norm.weight",
+        [P_NORM_B] = "norm.bias",
+        [P_HEAD_W] = "head.weight",
+    };
+    param_name n;
+    if (q->layer < 0) snprintf(n.text, sizeof n.text, "%s", names[q->kind]);
+    else snprintf(n.text, sizeof n.text, "h.%d.%s", q->layer, names[q->kind]);
+    return n;
 }

@@ -42,4 +42,7 @@ status params_init(params *p, const model_config *c, int ranks);
 void params_free(params *p);
 const param *params_find(const params *p, int u, param_kind kind); /* NULL where the model has none */
 
+typedef struct { char text[64]; } param_name;
+param_name params_name(const param *q); /* ours, in optimizer.safetensors: "wte", "h.3.qkv.weight" */
+
 #endif

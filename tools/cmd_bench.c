@@ -1,0 +1,150 @@
+#include <stdlib.h>
+#include <zlib.h>
+
+#include "runtime/gemm.h"
+#include "runtime/nearest.h"
+#include "runtime/rng.h"
+#include "tools/bench.h"
+#include "tools/commands.h"
+#include "train/trainer.h"
+
+#define AT(field) offsetof(bench_values, field)
+/* clang-format off */
+static const option table[] = {
+    {"model", OPT_STRING, AT(model), "gpt2-124m", "NAME|PATH", "a preset or a Hugging Face config.json", NULL, 0, 0, "Step", false},
+    {"batch", OPT_I64, AT(batch), "4", "B", "sequences of a micro-batch; also -B", NULL, 1, 1 << 20, "Step", false},
+    {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence; also -T", NULL, 1, 1 << 20, "Step", false},
+    {"accumulate", OPT_I64, AT(accumulate), "1", "N", "micro-batches a step", NULL, 1, 1 << 20, "Step", false},
+    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "Step", false},
+    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, "Step", false},
+    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, "Step", false},
+    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "step: none, selective, block or block:K", NULL, 0, 0, "Step", false},
+    {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
+    {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
+    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute: times that the policies take turns", NULL, 1, 1e6, "Measurement", false},
+    {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
+    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
+    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
+    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Measurement", true},
+    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Measurement", true},
+};
+/* clang-format on */
+
+static const command_help help = {
+    .usage = "tally bench step|recompute [options]",
+    .about = "step       one training step, optimizer included: tokens/s, FLOP/s, fraction of the peak that a large\n"
+             "           product reaches in the same run, memory\n"
+             "recompute  the recompute policies side by side: activation memory, step time, and whether their\n"
+             "           gradients are the same bits\n"
+             "  tally bench step --model gpt2-124m -B 4 -T 256\n",
+    .table = table,
+    .count = sizeof table / sizeof *table,
+};
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double median(const double *x, i64 n) {
+    double *sorted = malloc((size_t)n * sizeof *sorted);
+    if (!sorted) return x[0];
+    memcpy(sorted, x, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+    double m = n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+    free(sorted);
+    return m;
+}
+
+static status crc_of_gradients(uint32_t *crc, const model *m) {
+    size_t bytes = (size_t)m->state.p.size * 4;
+    float *host = malloc(bytes);
+    if (!host) FAIL(MEM, "%zu bytes of gradients", bytes);
+    status_code st = m->dev->ops->copy(m->dev, host, m->state.grads, bytes);
+    *crc = (uint32_t)crc32_z(0, (const unsigned char *)host, bytes);
+    free(host);
+    return st;
+}
+
+static status one_step(model *m, const step_args *a, const int32_t *tokens, step_result *r) {
+    i64 n = m->s.B * m->s.T;
+    double nats = 0, loss;
+    for (i64 i = 0; i < a->micro_batches; i++) {
+        TRY(model_forward_backward(m, &loss, tokens, tokens + 1, (float)(1.0 / (double)(n * a->micro_batches)), i > 0));
+        nats += loss;
+    }
+    r->loss = nats / (double)(n * a->micro_batches);
+    return update_weights(m, a, r);
+}
+
+status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute) {
+    model m = {0};
+    *r = (bench_run){.count = v->steps};
+    status_code st = STATUS_OK;
+    i64 n = v->batch * v->seq_len;
+    model_shape s = {.B = v->batch, .T = v->seq_len};
+    int32_t *tokens = malloc((size_t)(n + 1) * sizeof *tokens);
+    r->step_s = malloc((size_t)v->steps * sizeof *r->step_s);
+    if (!tokens || !r->step_s) FAIL_DONE(MEM, "%ld tokens", n);
+    TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
+    state_options precision = {.t = v->precision ? F32 : BF16, .master = v->master == 0,
+                               .moments = v->moments ? BF16 : F32, .training = true};
+    TRY_DONE(model_init(&m, dev, c, s, precision));
+    TRY_DONE(state_randomize(&m.state, 1));
+    for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(7, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
+    step_args a = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1,
+                   .micro_batches = v->accumulate};
+    for (i64 i = 0; i < v->warmup + v->steps; i++) {
+        step_result result;
+        flop_counter before = dev->flops;
+        uint64_t since = clock_ns();
+        TRY_DONE(one_step(&m, &a, tokens, &result));
+        if (i >= v->warmup) r->step_s[i - v->warmup] = (double)(clock_ns() - since) * 1e-9;
+        if (i == 0) TRY_DONE(crc_of_gradients(&r->gradient_crc32, &m));
+        for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - before.work[k];
+        r->loss = result.loss;
+    }
+    r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev);
+    r->activation_bytes = m.memory.bytes[MEM_ACTIVATIONS];
+    r->parameters = m.state.p.parameters;
+done:
+    model_free(&m);
+    free(tokens);
+    if (st) bench_run_free(r);
+    return st;
+}
+
+void bench_run_free(bench_run *r) {
+    free(r->step_s);
+    r->step_s = NULL;
+}
+
+/* -B 4 and -T 256, as the field writes them */
+static void spell_out(int argc, char **argv) {
+    static char batch[] = "--batch", seq_len[] = "--seq-len";
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "-B") == 0) argv[i] = batch;
+        if (strcmp(argv[i], "-T") == 0) argv[i] = seq_len;
+    }
+}
+
+static status bench(const options *o, const bench_values *v) {
+    static const char *const names[] = {"step", "recompute"};
+    TRY(command_words(o, 1, 1, "benchmark: step or recompute"));
+    const char *name = o->words.list[0];
+    if (strcmp(name, names[0]) == 0) return bench_step(v);
+    if (strcmp(name, names[1]) == 0) return bench_recompute(v);
+    FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 2));
+}
+
+status bench_command(int argc, char **argv, int *exit_code) {
+    options o = {0};
+    bench_values v = {0};
+    bool done;
+    (void)exit_code;
+    spell_out(argc, argv);
+    status_code st = command_parse(&o, &v, &help, argc, argv, &done);
+    if (!st && !done) st = bench(&o, &v);
+    options_free(&o);
+    return st;
+}

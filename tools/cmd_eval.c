@@ -1,0 +1,102 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tools/commands.h"
+#include "tools/model_folder.h"
+#include "train/step.h"
+#include "train/weights.h"
+
+typedef struct {
+    char *config, *device;
+    string_list data;
+    i64 batch, batches, seq_len, threads;
+    int precision;
+    bool json, help;
+} values;
+
+#define AT(field) offsetof(values, field)
+/* clang-format off */
+static const option table[] = {
+    {"data", OPT_LIST, AT(data), NULL, "PATH...", "text: files, folders, .gz, .jsonl with a \"text\" field; all of it is used", NULL, 0, 0, "Evaluation", false},
+    {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, "Evaluation", false},
+    {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a batch", NULL, 1, 1 << 20, "Evaluation", false},
+    {"batches", OPT_I64, AT(batches), "0", "N", "at most so many; 0: all", NULL, 0, 1e12, "Evaluation", false},
+    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "Machine", false},
+    {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Machine", false},
+    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Machine", false},
+    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Machine", false},
+    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Machine", true},
+    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Machine", true},
+};
+/* clang-format on */
+
+static const command_help help = {
+    .usage = "tally eval RUN|CHECKPOINT|FOLDER --data PATH... [options]",
+    .about = "Loss of a trained byte-level model on text: nats and bits a byte, perplexity.\n",
+    .table = table,
+    .count = sizeof table / sizeof *table,
+};
+
+static status print_result(const values *v, const char *folder, double nats, i64 tokens) {
+    if (!v->json) {
+        printf("%s: %.6f nats a token (%.4f bits, perplexity %.4f) over %ld tokens\n", folder, nats, nats / M_LN2,
+               exp(nats), tokens);
+        return STATUS_OK;
+    }
+    char *text = NULL;
+    status_code st = STATUS_OK;
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "result");
+    TRY_DONE(json_add_string(o, "model", folder));
+    TRY_DONE(json_add_number_or_null(o, "loss", nats));
+    TRY_DONE(json_add_number_or_null(o, "bits_per_token", nats / M_LN2));
+    TRY_DONE(json_add_number_or_null(o, "perplexity", exp(nats)));
+    TRY_DONE(json_add_i64(o, "tokens", tokens));
+    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
+    puts(text);
+done:
+    free(text);
+    cJSON_Delete(o);
+    return st;
+}
+
+static status eval(const options *o, const values *v) {
+    model_folder f;
+    device *dev = NULL;
+    corpus data = {0};
+    model m = {0};
+    double nats;
+    status_code st = STATUS_OK;
+    TRY(command_words(o, 1, 1, "run, checkpoint or model folder"));
+    if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
+    TRY(model_folder_find(&f, o->words.list[0]));
+    if (f.config.V != BYTE_VOCABULARY)
+        FAIL(DATA, "%s: a vocabulary of %ld tokens; expected %d, bytes and end-of-text", f.folder.text, f.config.V,
+             BYTE_VOCABULARY);
+    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
+    TRY_DONE(corpus_load(&data, (const char *const *)v->data.list, v->data.count, 0, 0));
+    data.train_count = 0; /* all of it is held out */
+    model_shape s = {.B = v->batch, .T = v->seq_len};
+    TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
+    TRY_DONE(weights_read(&m.state, &f.config, f.weights.text));
+    TRY_DONE(evaluate(&m, &data, v->batches, &nats));
+    i64 most = v->batches ? v->batches * v->batch * v->seq_len : data.count;
+    TRY_DONE(print_result(v, f.folder.text, nats, most < data.count - 1 ? most : data.count - 1));
+done:
+    model_free(&m);
+    corpus_free(&data);
+    device_close(dev);
+    return st;
+}
+
+status eval_command(int argc, char **argv, int *exit_code) {
+    options o = {0};
+    values v = {0};
+    bool done;
+    (void)exit_code;
+    status_code st = command_parse(&o, &v, &help, argc, argv, &done);
+    if (!st && !done) st = eval(&o, &v);
+    options_free(&o);
+    return st;
+}

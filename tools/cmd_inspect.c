@@ -1,0 +1,237 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "runtime/file.h"
+#include "runtime/log.h"
+#include "tools/commands.h"
+#include "tools/model_folder.h"
+#include "train/data.h"
+#include "train/safetensors.h"
+#include "train/trainer.h"
+
+typedef struct {
+    char *config, *model, *recompute;
+    i64 seq_len, batch;
+    int precision, moments, master;
+    bool models, json, help;
+} values;
+
+#define AT(field) offsetof(values, field)
+/* clang-format off */
+static const option table[] = {
+    {"models", OPT_FLAG, AT(models), NULL, NULL, "list the presets", NULL, 0, 0, "A model", false},
+    {"model", OPT_STRING, AT(model), NULL, "NAME|PATH", "a preset or a Hugging Face config.json: parameters, shape, FLOPs, memory", NULL, 0, 0, "A model", false},
+    {"seq-len", OPT_I64, AT(seq_len), "0", "T", "tokens of a sequence; 0: the model's context", NULL, 0, 1 << 30, "A model", false},
+    {"batch", OPT_I64, AT(batch), "1", "B", "sequences of a micro-batch", NULL, 1, 1 << 20, "A model", false},
+    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "A model", false},
+    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, "A model", false},
+    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, "A model", false},
+    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "none, selective, block or block:K", NULL, 0, 0, "A model", false},
+    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Output", false},
+    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Output", true},
+    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Output", true},
+};
+/* clang-format on */
+
+static const command_help help = {
+    .usage = "tally inspect PATH | --model NAME [options] | --models",
+    .about = "PATH is a run, a checkpoint (every byte is checked against its manifest), a .safetensors file, or text.\n"
+             "  tally inspect runs/book\n"
+             "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
+    .table = table,
+    .count = sizeof table / sizeof *table,
+};
+
+/* Everything is gathered as JSON; for people it is printed as lines of the same, nested by indentation. */
+static void print_value(const cJSON *v, int depth) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, v) {
+        printf("%*s", 2 * depth, "");
+        if (item->string) printf("%-*s ", 26 - 2 * depth, item->string);
+        if (cJSON_IsObject(item) || cJSON_IsArray(item)) {
+            putchar('\n');
+            print_value(item, depth + 1);
+        } else if (cJSON_IsString(item)) {
+            printf("%s\n", item->valuestring);
+        } else if (cJSON_IsNumber(item)) {
+            printf("%.17g", item->valuedouble);
+            if (item->valuedouble >= 1e4) printf("  (%s)", text_count(item->valuedouble).text);
+            putchar('\n');
+        } else {
+            printf("%s\n", cJSON_IsNull(item) ? "not known" : cJSON_IsTrue(item) ? "yes" : "no");
+        }
+    }
+}
+
+static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T) {
+    device dev = {.kind = DEVICE_CPU, .threads = 1}; /* planning takes nothing from it */
+    size_t bytes[MEM_CATEGORIES], total = 0;
+    state_options s = {.t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32,
+                       .training = true};
+    model_shape shape = {.B = v->batch, .T = T};
+    TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
+    TRY(model_plan(bytes, &dev, c, shape, s));
+    cJSON *memory = cJSON_AddObjectToObject(o, "training_memory_bytes");
+    if (!memory) FAIL(MEM, "result");
+    for (int i = 0; i < MEM_CATEGORIES; i++) {
+        TRY(json_add_u64(memory, memory_name((mem_category)i), bytes[i]));
+        total += bytes[i];
+    }
+    return json_add_u64(memory, "total", total);
+}
+
+static status add_shape(cJSON *o, const model_config *c) {
+    cJSON *shape = cJSON_AddObjectToObject(o, "shape");
+    if (!shape) FAIL(MEM, "result");
+    TRY(json_add_i64(shape, "layers", c->L));
+    TRY(json_add_i64(shape, "channels", c->C));
+    TRY(json_add_i64(shape, "heads", c->H));
+    TRY(json_add_i64(shape, "kv_heads", c->K));
+    TRY(json_add_i64(shape, "head_size", c->D));
+    TRY(json_add_i64(shape, "feed_forward", c->F));
+    TRY(json_add_i64(shape, "vocabulary", c->V));
+    TRY(json_add_i64(shape, "context", c->context));
+    return json_add_bool(shape, "tied", c->tied);
+}
+
+static status add_model(cJSON *o, const values *v) {
+    model_config c;
+    TRY(model_config_load(&c, v->model));
+    i64 T = v->seq_len ? v->seq_len : c.context, P = model_parameters(&c);
+    TRY(json_add_string(o, "model", c.name));
+    TRY(json_add_i64(o, "parameters", P));
+    TRY(add_shape(o, &c));
+    TRY(json_add_i64(o, "seq_len", T));
+    TRY(json_add_double(o, "flops_per_token", cost_flops_per_token(&c, T)));
+    TRY(json_add_double(o, "flops_per_token_palm", cost_flops_per_token_palm(&c, T)));
+    TRY(json_add_double(o, "flops_per_token_6n", 6 * (double)P));
+    return add_memory(o, &c, v, T);
+}
+
+static status add_tensors(cJSON *o, const char *path) {
+    safetensors f;
+    TRY(safetensors_open(&f, path));
+    status_code st = STATUS_OK;
+    i64 elements = 0;
+    cJSON *list = cJSON_AddObjectToObject(o, "tensors");
+    if (!list) FAIL_DONE(MEM, "%s", path);
+    for (int i = 0; i < f.count; i++) {
+        char text[128];
+        int used = snprintf(text, sizeof text, "%s [", dtype_name(f.list[i].type));
+        i64 n = 1;
+        for (int d = 0; d < f.list[i].dims; d++) {
+            used += snprintf(text + used, sizeof text - (size_t)used, "%s%ld", d ? "," : "", f.list[i].shape[d]);
+            n *= f.list[i].shape[d];
+        }
+        snprintf(text + used, sizeof text - (size_t)used, "]");
+        elements += n;
+        TRY_DONE(json_add_string(list, f.list[i].name, text));
+    }
+    TRY_DONE(json_add_i64(o, "elements", elements));
+done:
+    safetensors_close(&f);
+    return st;
+}
+
+static status add_checkpoint(cJSON *o, const char *folder) {
+    progress p;
+    model_config c;
+    TRY(checkpoint_verify(folder));
+    TRY(checkpoint_progress(folder, &p));
+    TRY(model_config_load(&c, folder));
+    TRY(json_add_string(o, "checkpoint", folder));
+    TRY(json_add_bool(o, "whole", true));
+    TRY(json_add_u64(o, "step", p.step));
+    TRY(json_add_u64(o, "tokens", p.tokens));
+    TRY(json_add_u64(o, "skipped_steps", p.skipped));
+    TRY(json_add_string(o, "precision", p.precision));
+    TRY(json_add_i64(o, "parameters", model_parameters(&c)));
+    return add_shape(o, &c);
+}
+
+static status add_run(cJSON *o, const char *run) {
+    int found;
+    path_text newest, ledger_file;
+    struct stat info;
+    TRY(json_add_string(o, "run", run));
+    TRY(checkpoint_newest(run, &found, &newest));
+    if (found) {
+        cJSON *c = cJSON_AddObjectToObject(o, "newest_checkpoint");
+        if (!c) FAIL(MEM, "%s", run);
+        TRY(add_checkpoint(c, newest.text));
+    }
+    snprintf(ledger_file.text, sizeof ledger_file.text, "%.4000s/ledger.json", run);
+    if (stat(ledger_file.text, &info) != 0) return STATUS_OK;
+    cJSON *ledger_json;
+    TRY(json_read_file(&ledger_json, ledger_file.text));
+    cJSON_AddItemToObject(o, "ledger", ledger_json);
+    return STATUS_OK;
+}
+
+static status add_text(cJSON *o, const char *path) {
+    corpus c;
+    TRY(corpus_load(&c, &path, 1, 0, 0));
+    status_code st = STATUS_OK;
+    TRY_DONE(json_add_string(o, "data", path));
+    TRY_DONE(json_add_i64(o, "documents", c.documents));
+    TRY_DONE(json_add_i64(o, "text_bytes", c.bytes));
+    TRY_DONE(json_add_i64(o, "tokens", c.count));
+    TRY_DONE(json_add_u64(o, "crc32", c.crc32));
+done:
+    corpus_free(&c);
+    return st;
+}
+
+static bool holds(const char *folder, const char *name) {
+    path_text p;
+    struct stat info;
+    snprintf(p.text, sizeof p.text, "%.4000s/%s", folder, name);
+    return stat(p.text, &info) == 0;
+}
+
+static status add_path(cJSON *o, const char *path) {
+    size_t length = strlen(path);
+    static const char suffix[] = ".safetensors";
+    size_t suffix_length = sizeof suffix - 1;
+    if (length > suffix_length && strcmp(path + length - suffix_length, suffix) == 0) return add_tensors(o, path);
+    if (holds(path, "MANIFEST")) return add_checkpoint(o, path);
+    if (holds(path, "checkpoints") || holds(path, "metrics.jsonl")) return add_run(o, path);
+    return add_text(o, path);
+}
+
+static status inspect(const options *o, const values *v) {
+    status_code st = STATUS_OK;
+    char *text = NULL;
+    cJSON *result = NULL;
+    if (v->models) {
+        model_presets_print(stdout);
+        return STATUS_OK;
+    }
+    TRY(command_words(o, v->model ? 0 : 1, v->model ? 0 : 1, "path; or --model NAME, or --models"));
+    result = cJSON_CreateObject();
+    if (!result) FAIL(MEM, "result");
+    if (v->model) TRY_DONE(add_model(result, v));
+    else TRY_DONE(add_path(result, o->words.list[0]));
+    if (!v->json) {
+        print_value(result, 0);
+    } else {
+        TRY_DONE(json_print(&text, result, JSON_ONE_LINE));
+        puts(text);
+    }
+done:
+    free(text);
+    cJSON_Delete(result);
+    return st;
+}
+
+status inspect_command(int argc, char **argv, int *exit_code) {
+    options o = {0};
+    values v = {0};
+    bool done;
+    (void)exit_code;
+    status_code st = command_parse(&o, &v, &help, argc, argv, &done);
+    if (!st && !done) st = inspect(&o, &v);
+    options_free(&o);
+    return st;
+}

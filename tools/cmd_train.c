@@ -1,0 +1,158 @@
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "tools/commands.h"
+#include "train/trainer.h"
+
+enum { PRECISION_BF16, PRECISION_FP32 };
+
+typedef struct {
+    char *config, *model, *out, *recompute, *device;
+    string_list data;
+    i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
+        checkpoint_every, keep;
+    int schedule, precision, moments, master;
+    double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts;
+    bool resume, help;
+} values;
+
+#define AT(field) offsetof(values, field)
+#define MODEL "Model and data"
+#define OPTIMIZER "Optimizer"
+#define MEMORY "Precision and memory"
+#define RUN "The run"
+#define BILL "The bill"
+
+/* clang-format off */
+static const option table[] = {
+    {"model", OPT_STRING, AT(model), "llama-3m", "NAME|PATH", "a preset (`tally inspect --models` lists them), or a Hugging Face config.json", NULL, 0, 0, MODEL, false},
+    {"data", OPT_LIST, AT(data), NULL, "PATH...", "text to train on: files, folders, .gz, .jsonl with a \"text\" field", NULL, 0, 0, MODEL, false},
+    {"val-fraction", OPT_F64, AT(val_fraction), "0.1", "X", "share of the tokens held out for evaluation", NULL, 0, 0.9, MODEL, false},
+    {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, MODEL, false},
+    {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a micro-batch", NULL, 1, 1 << 20, MODEL, false},
+    {"global-batch", OPT_I64, AT(global_batch), "0", "N", "tokens a step; gradients of micro-batches add up to it; 0: one micro-batch", NULL, 0, 1e12, MODEL, false},
+    {"steps", OPT_I64, AT(steps), "1000", "N", "optimizer steps of the whole run", NULL, 0, 1e12, OPTIMIZER, false},
+    {"lr", OPT_F64, AT(lr), "1e-3", "X", "highest learning rate", NULL, 0, 100, OPTIMIZER, false},
+    {"min-lr", OPT_F64, AT(min_lr), "1e-4", "X", "where the schedule ends", NULL, 0, 100, OPTIMIZER, false},
+    {"warmup", OPT_I64, AT(warmup), "100", "N", "steps of linear rise", NULL, 0, 1e12, OPTIMIZER, false},
+    {"schedule", OPT_CHOICE, AT(schedule), "cosine", "KIND", "of the learning rate after the warm-up", "cosine|linear|wsd|constant", 0, 0, OPTIMIZER, false},
+    {"decay-fraction", OPT_F64, AT(decay_fraction), "0.2", "X", "wsd: share of the steps in which the rate falls", NULL, 0, 1, OPTIMIZER, false},
+    {"beta1", OPT_F64, AT(beta1), "0.9", "X", "AdamW's decay of the first moment", NULL, 0, 0.999999, OPTIMIZER, false},
+    {"beta2", OPT_F64, AT(beta2), "0.95", "X", "AdamW's decay of the second moment", NULL, 0, 0.999999, OPTIMIZER, false},
+    {"eps", OPT_F64, AT(eps), "1e-8", "X", "AdamW's epsilon", NULL, 0, 1, OPTIMIZER, false},
+    {"weight-decay", OPT_F64, AT(weight_decay), "0.1", "X", "decoupled, on matrices only", NULL, 0, 10, OPTIMIZER, false},
+    {"clip", OPT_F64, AT(clip), "1", "X", "global gradient norm is cut to this; 0: not", NULL, 0, 1e9, OPTIMIZER, false},
+    {"max-skipped", OPT_I64, AT(max_skipped), "10", "N", "end the run after more than N steps in a row whose loss or gradient is not finite", NULL, 0, 1e9, OPTIMIZER, false},
+    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations; sums, master weights and gradients are fp32 in both", "bf16|fp32", 0, 0, MEMORY, false},
+    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments; bf16 is rounded stochastically", "fp32|bf16", 0, 0, MEMORY, false},
+    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights; none: bf16 weights are rounded stochastically", "fp32|none", 0, 0, MEMORY, false},
+    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "activations made again in backward: none, selective (norms, activation products), block (all but each block's input), block:K (of the first K blocks)", NULL, 0, 0, MEMORY, false},
+    {"out", OPT_STRING, AT(out), NULL, "RUN", "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html", NULL, 0, 0, RUN, false},
+    {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest whole checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
+    {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
+    {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
+    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, RUN, false},
+    {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},
+    {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
+    {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints; 0: at the end only", NULL, 0, 1e12, RUN, false},
+    {"keep", OPT_I64, AT(keep), "3", "K", "checkpoints kept", NULL, 1, 1e9, RUN, false},
+    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_'); an option overrides it", NULL, 0, 0, RUN, true},
+    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, RUN, true},
+    {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},
+    {"budget", OPT_F64, AT(budget), NULL, "USD", "end cleanly, with a checkpoint, before the run costs more", NULL, 0, 1e12, BILL, false},
+    {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of the whole device where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
+};
+/* clang-format on */
+
+static const command_help help = {
+    .usage = "tally train --data PATH... --out RUN [options]",
+    .about = "Trains a transformer from scratch on text and shows what every step costs.\n"
+             "  tally train --data book.txt --out runs/book --steps 2000\n"
+             "  tally train --out runs/book --resume\n",
+    .table = table,
+    .count = sizeof table / sizeof *table,
+};
+
+static volatile sig_atomic_t stop_signal;
+static void on_signal(int number) { stop_signal = number; }
+
+static void catch_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* a second one kills */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static train_options to_train_options(const values *v, const options *given) {
+    return (train_options){
+        .model = v->model, .data = (const char *const *)v->data.list, .data_count = v->data.count, .out = v->out,
+        .steps = v->steps, .batch = v->batch, .seq_len = v->seq_len, .global_batch = v->global_batch,
+        .lr = {(schedule_kind)v->schedule, v->lr, v->min_lr, v->warmup, v->steps, v->decay_fraction},
+        .seed = (uint64_t)v->seed,
+        .precision = {.t = v->precision == PRECISION_FP32 ? F32 : BF16, .master = v->master == 0,
+                      .moments = v->moments == 0 ? F32 : BF16, .training = true},
+        .recompute = v->recompute, .device = v->device, .threads = (int)v->threads, .beta1 = v->beta1,
+        .beta2 = v->beta2, .eps = v->eps, .weight_decay = v->weight_decay, .clip = v->clip,
+        .max_skipped = v->max_skipped, .eval_every = v->eval_every, .eval_batches = v->eval_batches,
+        .val_fraction = v->val_fraction, .checkpoint_every = v->checkpoint_every, .keep = v->keep,
+        .resume = v->resume, .price = options_given(given, "price") ? v->price : NAN,
+        .budget = options_given(given, "budget") ? v->budget : NAN, .tdp_watts = v->tdp_watts,
+    };
+}
+
+/* the options in effect, for --resume and for --config */
+static status config_text(char **text, const options *o) {
+    cJSON *json;
+    TRY(options_to_json(&json, o));
+    status_code st = json_print(text, json, JSON_INDENTED);
+    cJSON_Delete(json);
+    return st;
+}
+
+/* With --resume, --out and no --config: the run's own config.json stands for --config. */
+static status parse(options *o, values *v, int argc, char **argv, bool *done) {
+    TRY(command_parse(o, v, &help, argc, argv, done));
+    if (*done || !v->resume || v->config || !v->out) return STATUS_OK;
+    char path[4096];
+    snprintf(path, sizeof path, "%.4000s/config.json", v->out);
+    FILE *there = fopen(path, "r");
+    if (!there) return STATUS_OK; /* stopped before it began: starts from what is given */
+    fclose(there);
+    char **longer = calloc((size_t)argc + 2, sizeof *longer);
+    if (!longer) FAIL(MEM, "%d words", argc);
+    char name[] = "--config";
+    longer[0] = name, longer[1] = path;
+    memcpy(longer + 2, argv, (size_t)argc * sizeof *argv);
+    options_free(o);
+    *v = (values){0};
+    status_code st = command_parse(o, v, &help, argc + 2, longer, done);
+    free(longer);
+    return st;
+}
+
+static status prepare_and_run(const options *o, const values *v, int *exit_code) {
+    TRY(command_words(o, 0, 0, "an option; text is named by --data"));
+    if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
+    if (!v->out) FAIL(ARG, "--out: missing; expected a folder for the run");
+    if (v->min_lr > v->lr) FAIL(ARG, "--min-lr %g: above --lr %g", v->min_lr, v->lr);
+    train_options t = to_train_options(v, o);
+    train_outcome outcome;
+    char *config;
+    TRY(config_text(&config, o));
+    t.config_json = config;
+    catch_signals();
+    status_code st = train_run(&t, &stop_signal, &outcome);
+    free(config);
+    if (!st && outcome == TRAIN_STOPPED) *exit_code = 128 + (int)stop_signal;
+    return st;
+}
+
+status train_command(int argc, char **argv, int *exit_code) {
+    options o = {0};
+    values v = {0};
+    bool done;
+    status_code st = parse(&o, &v, argc, argv, &done);
+    if (!st && !done) st = prepare_and_run(&o, &v, exit_code);
+    options_free(&o);
+    return st;
+}

@@ -1,0 +1,27 @@
+/* The subcommands of the program, one file each. argv[0] is the first word behind the subcommand's name. What they return
+ * ends the program: STATUS_OK with *exit_code (0 unless set), or an error, which main prints. */
+#ifndef TALLY_COMMANDS_H
+#define TALLY_COMMANDS_H
+
+#include "runtime/options.h"
+
+status train_command(int argc, char **argv, int *exit_code);
+status generate_command(int argc, char **argv, int *exit_code);
+status eval_command(int argc, char **argv, int *exit_code);
+status inspect_command(int argc, char **argv, int *exit_code);
+status bench_command(int argc, char **argv, int *exit_code);
+
+/* What every subcommand starts with: parses, and prints help (usage, what it does, the options) where asked for or where no
+ * word was given; then *done is true. */
+typedef struct {
+    const char *usage; /* "tally train --data PATH... [options]" */
+    const char *about; /* a paragraph, its lines broken */
+    const option *table;
+    int count;
+} command_help;
+status command_parse(options *o, void *values, const command_help *h, int argc, char **argv, bool *done);
+
+/* words that belong to no option */
+status command_words(const options *o, int least, int most, const char *what);
+
+#endif

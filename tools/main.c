@@ -1,0 +1,71 @@
+#include <stdio.h>
+
+#include "runtime/log.h"
+#include "runtime/nearest.h"
+#include "tools/commands.h"
+
+typedef struct {
+    const char *name, *about;
+    status (*run)(int argc, char **argv, int *exit_code);
+} command;
+
+static const command commands[] = {
+    {"train", "train a model on text, with its bill live", train_command},
+    {"generate", "sample text from a trained model", generate_command},
+    {"eval", "loss of a trained model on text", eval_command},
+    {"inspect", "show and verify a run, a checkpoint, a data file or a model's shape and cost", inspect_command},
+    {"bench", "measure steps, recompute policies and kernels on this machine", bench_command},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+    fputs("tally trains transformer language models and tells, at every step, what the step cost.\n\n"
+          "usage: tally COMMAND [options]\n\n",
+          out);
+    for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
+    fputs("\n`tally COMMAND --help` tells its options. Exit codes: 0 done, 1 failed, 2 bad input,\n"
+          "130 or 143 stopped by a signal after saving.\n",
+          out);
+}
+
+static status unknown(const char *name) {
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+    FAIL(ARG, "%s: no such command; the nearest is %s", name, nearest_name(name, names, COMMANDS));
+}
+
+static status run(int argc, char **argv, int *exit_code) {
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(argc < 2 ? stderr : stdout);
+        *exit_code = argc < 2 ? 2 : 0;
+        return STATUS_OK;
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2, exit_code);
+    return unknown(argv[1]);
+}
+
+status command_parse(options *o, void *values, const command_help *h, int argc, char **argv, bool *done) {
+    *done = argc == 0;
+    for (int i = 0; i < argc; i++) *done |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+    if (!*done) return options_parse(o, h->table, h->count, values, argc, argv);
+    printf("usage: %s\n\n%s\n", h->usage, h->about);
+    options_print_help(stdout, h->table, h->count);
+    return STATUS_OK;
+}
+
+status command_words(const options *o, int least, int most, const char *what) {
+    if (o->words.count < least) FAIL(ARG, "missing %s", what);
+    if (o->words.count > most) FAIL(ARG, "\"%s\": expected %s%s", o->words.list[most], most ? "only one " : "", what);
+    return STATUS_OK;
+}
+
+int main(int argc, char **argv) {
+    int exit_code = 0;
+    status_code st = run(argc, argv, &exit_code);
+    if (st == STATUS_OK && fflush(stdout) != 0) st = ERROR(IO, "standard output: cannot be written");
+    if (st == STATUS_OK) return exit_code;
+    log_line("tally: %s", status_message());
+    if (status_exit_code(st) != 2) log_line("  (%s at %s)", status_text(st), status_backtrace());
+    return status_exit_code(st);
+}

@@ -1,0 +1,15 @@
+/* Where a trained model is: a run (its newest whole checkpoint), a checkpoint, or a Hugging Face folder. */
+#ifndef TALLY_MODEL_FOLDER_H
+#define TALLY_MODEL_FOLDER_H
+
+#include "train/checkpoint.h"
+
+typedef struct {
+    path_text folder, weights; /* weights: folder/model.safetensors */
+    model_config config;
+    bool checkpoint;           /* ours: MANIFEST beside it, and it was verified */
+} model_folder;
+
+status model_folder_find(model_folder *f, const char *path);
+
+#endif

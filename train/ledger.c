@@ -1,0 +1,119 @@
+#include "train/ledger.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/json.h"
+#include "train/blockfile.h"
+#include "train/hardware.h"
+
+status ledger_open(ledger *l, const device *dev, double price, double watts) {
+    *l = (ledger){.usd_per_hour = price};
+    meter_start(&l->time, BOOK_STARTUP);
+    const hardware *h = hardware_find(dev);
+    int devices = dev->kind == DEVICE_CPU ? dev->threads : 1; /* the table has CPUs by hardware thread */
+    if (!isnan(price)) {
+        snprintf(l->price_source, sizeof l->price_source, "--price");
+    } else if (h && h->usd_per_hour > 0) {
+        l->usd_per_hour = h->usd_per_hour * devices;
+        snprintf(l->price_source, sizeof l->price_source, "%s%s", h->price_source,
+                 dev->kind == DEVICE_CPU ? ", times the threads used" : "");
+    }
+    if (watts <= 0 && h) watts = h->tdp_watts * devices;
+    return energy_open(&l->energy, dev, watts);
+}
+
+void ledger_close(ledger *l) {
+    energy_close(l->energy);
+    l->energy = NULL;
+}
+
+double ledger_wall_s(const ledger *l) { return (double)meter_total_ns(&l->time) * 1e-9; }
+double ledger_usd(const ledger *l) { return l->usd_per_hour * ledger_wall_s(l) / 3600; }
+double ledger_energy_j(ledger *l) { return l->energy_before_j + energy_joules(l->energy); }
+
+static path_text ledger_path(const char *run) {
+    path_text p;
+    snprintf(p.text, sizeof p.text, "%.4000s/ledger.json", run);
+    return p;
+}
+
+static status bookings_json(cJSON *o, const ledger *l) {
+    cJSON *seconds = cJSON_AddObjectToObject(o, "bookings"), *exact = cJSON_AddObjectToObject(o, "booked_ns"),
+          *money = cJSON_AddObjectToObject(o, "usd_by_booking");
+    if (!seconds || !exact || !money) FAIL(MEM, "ledger.json");
+    for (int b = 0; b < BOOKINGS; b++) {
+        const char *key = booking_key((booking)b);
+        double s = (double)l->time.booked_ns[b] * 1e-9;
+        TRY(json_add_number_or_null(seconds, key, s));
+        TRY(json_add_u64(exact, key, l->time.booked_ns[b]));
+        TRY(json_add_number_or_null(money, key, l->usd_per_hour * s / 3600));
+    }
+    return STATUS_OK;
+}
+
+status ledger_write(ledger *l, const char *run, const progress *p) {
+    double usd = ledger_usd(l);
+    status_code st = STATUS_OK;
+    char *text = NULL;
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "%s/ledger.json", run);
+    TRY_DONE(json_add_u64(o, "step", p->step));
+    TRY_DONE(json_add_u64(o, "tokens", p->tokens));
+    TRY_DONE(json_add_number_or_null(o, "wall_s", ledger_wall_s(l)));
+    TRY_DONE(json_add_number_or_null(o, "energy_j", ledger_energy_j(l)));
+    TRY_DONE(json_add_string(o, "energy_source", energy_source(l->energy)));
+    TRY_DONE(json_add_number_or_null(o, "usd", usd));
+    TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", p->tokens ? usd / (double)p->tokens * 1e6 : NAN));
+    TRY_DONE(json_add_number_or_null(o, "price_usd_per_hour", l->usd_per_hour));
+    TRY_DONE(json_add_string(o, "price_source", l->price_source));
+    TRY_DONE(bookings_json(o, l));
+    TRY_DONE(json_print(&text, o, JSON_INDENTED));
+    st = write_file_atomic(ledger_path(run).text, text, strlen(text));
+done:
+    free(text);
+    cJSON_Delete(o);
+    return st;
+}
+
+/* ledger.json's bookings, where it is of step `step`; else *fits is false */
+static status read_written(const char *path, uint64_t step, uint64_t booked_ns[BOOKINGS], double *energy_j, bool *fits) {
+    *fits = false;
+    if (access(path, F_OK) != 0) return STATUS_OK;
+    cJSON *o;
+    TRY(json_read_file(&o, path));
+    status_code st = STATUS_OK;
+    uint64_t written_step;
+    TRY_DONE(json_get_u64(o, path, "step", &written_step));
+    if (written_step != step) goto done;
+    const cJSON *booked;
+    TRY_DONE(json_get_object(o, path, "booked_ns", &booked));
+    for (int b = 0; b < BOOKINGS; b++)
+        TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &booked_ns[b]));
+    TRY_DONE(json_get_double(o, path, "energy_j", energy_j));
+    *fits = true;
+done:
+    cJSON_Delete(o);
+    return st;
+}
+
+status ledger_resume(ledger *l, const char *run, const progress *p, double last_wall_s, double last_energy_j) {
+    uint64_t booked[BOOKINGS];
+    double energy_j = 0;
+    bool fits;
+    TRY(read_written(ledger_path(run).text, p->step, booked, &energy_j, &fits));
+    if (!fits) {
+        memcpy(booked, p->booked_ns, sizeof booked);
+        energy_j = p->energy_j;
+    }
+    double before_s = 0;
+    for (int b = 0; b < BOOKINGS; b++) {
+        l->time.booked_ns[b] += booked[b];
+        before_s += (double)booked[b] * 1e-9;
+    }
+    if (last_wall_s > before_s) l->time.booked_ns[BOOK_LOST] += (uint64_t)((last_wall_s - before_s) * 1e9);
+    l->energy_before_j = last_energy_j > energy_j ? last_energy_j : energy_j;
+    return STATUS_OK;
+}

@@ -1,0 +1,129 @@
+#include "train/metrics.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/file.h"
+#include "runtime/json.h"
+#include "runtime/log.h"
+#include "train/blockfile.h"
+
+static double ratio(double flops, double seconds, double peak) {
+    return peak > 0 && seconds > 0 ? flops / seconds / peak : NAN;
+}
+
+static status record_json(cJSON *o, const step_record *r) {
+    double model = (double)r->flops_model, executed = (double)r->flops_executed;
+    const struct {
+        const char *key;
+        double value;
+    } numbers[] = {
+        {"loss", r->loss},
+        {"val_loss", r->val_loss},
+        {"lr", r->lr},
+        {"grad_norm", r->grad_norm},
+        {"step_ms", r->step_s * 1e3},
+        {"tokens_per_s", r->tokens_per_s},
+        {"mfu", ratio(model, r->step_s, r->peak_datasheet)},
+        {"mfu_palm", ratio(r->flops_palm, r->step_s, r->peak_datasheet)},
+        {"hfu", ratio(executed, r->step_s, r->peak_datasheet)},
+        {"mfu_of_measured_peak", ratio(model, r->step_s, r->peak_measured)},
+        {"hfu_of_measured_peak", ratio(executed, r->step_s, r->peak_measured)},
+        {"peak_measured_flops", r->peak_measured},
+        {"energy_j", r->energy_j},
+        {"energy_total_j", r->energy_total_j},
+        {"usd_step", r->usd_step},
+        {"usd", r->usd},
+        {"usd_per_mtok", r->usd_per_mtok},
+        {"wall_s", r->wall_s},
+    };
+    TRY(json_add_u64(o, "step", r->step));
+    TRY(json_add_u64(o, "tokens", r->tokens));
+    TRY(json_add_u64(o, "flops_model", r->flops_model));
+    TRY(json_add_u64(o, "flops_executed", r->flops_executed));
+    TRY(json_add_u64(o, "memory_bytes", r->memory_bytes));
+    TRY(json_add_bool(o, "skipped", r->skipped));
+    TRY(json_add_string(o, "energy_source", r->energy_source));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        TRY(json_add_number_or_null(o, numbers[i].key, numbers[i].value));
+    return STATUS_OK;
+}
+
+status metrics_append(FILE *f, const char *path, const step_record *r) {
+    status_code st = STATUS_OK;
+    char *text = NULL;
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "%s", path);
+    TRY_DONE(record_json(o, r));
+    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
+    if (fprintf(f, "%s\n", text) < 0 || fflush(f) != 0) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
+done:
+    free(text);
+    cJSON_Delete(o);
+    return st;
+}
+
+void metrics_progress_line(char *line, size_t size, const step_record *r) {
+    FILE *f = fmemopen(line, size, "w");
+    if (!f) return;
+    fprintf(f, "step %lu/%lu | loss %.3f", r->step, r->steps, r->loss);
+    if (!isnan(r->val_loss)) fprintf(f, " held-out %.3f", r->val_loss);
+    fprintf(f, " | lr %.1e | norm %.2f | %s tok/s", r->lr, r->grad_norm, text_count(r->tokens_per_s).text);
+    double peak = r->peak_datasheet > 0 ? r->peak_datasheet : r->peak_measured;
+    fprintf(f, " | %s %.1f%% %s %.1f%%%s", r->peak_datasheet > 0 ? "MFU" : "model",
+            100 * ratio((double)r->flops_model, r->step_s, peak), r->peak_datasheet > 0 ? "HFU" : "hardware",
+            100 * ratio((double)r->flops_executed, r->step_s, peak), r->peak_datasheet > 0 ? "" : " of measured peak");
+    double kwh = r->energy_total_j / 3.6e6;
+    bool estimated = strstr(r->energy_source, "estimated") != NULL;
+    fprintf(f, " | %s | %.*f kWh%s", text_bytes((double)r->memory_bytes).text, kwh < 0.1 ? 5 : 2, kwh,
+            estimated ? " (estimated)" : "");
+    if (isnan(r->usd)) fprintf(f, " | no price | left %s", text_seconds(r->left_s).text);
+    else
+        fprintf(f, " | %s (%s/Mtok) | left %s %s", text_usd(r->usd).text, text_usd(r->usd_per_mtok).text,
+                text_seconds(r->left_s).text, text_usd(r->left_usd).text);
+    fclose(f);
+    line[size - 1] = 0;
+}
+
+static double number_of(const cJSON *o, const char *key) {
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
+    return cJSON_IsNumber(v) ? v->valuedouble : NAN;
+}
+
+status metrics_rewind(const char *path, uint64_t step, double *last_wall_s, double *last_energy_j) {
+    *last_wall_s = *last_energy_j = 0;
+    if (access(path, F_OK) != 0) return STATUS_OK;
+    char *text;
+    size_t size;
+    TRY(read_file(path, &text, &size));
+    size_t kept = 0;
+    status_code st = STATUS_OK;
+    char *line = text;
+    for (char *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        cJSON *o = cJSON_Parse(line);
+        *end = '\n';
+        if (!o) FAIL_DONE(DATA, "%s: line at byte %td is not JSON: \"%.40s\"", path, line - text, line);
+        *last_wall_s = fmax(*last_wall_s, number_of(o, "wall_s"));
+        *last_energy_j = fmax(*last_energy_j, number_of(o, "energy_total_j"));
+        bool keep = number_of(o, "step") <= (double)step;
+        cJSON_Delete(o);
+        if (!keep) continue;
+        memmove(text + kept, line, (size_t)(end + 1 - line));
+        kept += (size_t)(end + 1 - line);
+    }
+    char event[256];
+    int n = snprintf(event, sizeof event,
+                     "{\"event\":\"resume\",\"step\":%lu,\"wall_s\":%.17g,\"energy_total_j\":%.17g}\n", step,
+                     *last_wall_s, *last_energy_j);
+    char *grown = realloc(text, kept + (size_t)n);
+    if (!grown) FAIL_DONE(MEM, "%s: %zu bytes", path, kept + (size_t)n);
+    text = grown;
+    memcpy(text + kept, event, (size_t)n);
+    st = write_file_atomic(path, text, kept + (size_t)n);
+done:
+    free(text);
+    return st;
+}

@@ -1,0 +1,48 @@
+/* RUN/metrics.jsonl: one JSON object a step. Cumulative over the run, resumed attempts and lost work included:
+ * tokens, usd, energy_total_j, wall_s. Unknown is null.
+ *
+ *   step, tokens
+ *   loss            mean nats a token of the step's batch     val_loss  of the held-out tokens, where evaluated
+ *   lr, grad_norm   L2 before clipping                        skipped   true: not finite, no update was made
+ *   step_ms         of this step (no evaluation, no checkpoint)      tokens_per_s  of this step
+ *   flops_model, flops_executed     of this step: closed form; counted at every product and attention call
+ *   mfu, mfu_palm, hfu              of the datasheet's dense peak; null where the device has none
+ *   mfu_of_measured_peak, hfu_of_measured_peak     of the peak that a product reached at start; peak_measured_flops is it
+ *   memory_bytes    weights, state, activations, scratch and packed copies
+ *   energy_j        of this step; energy_source "rapl", "nvml" or "tdp-estimated"
+ *   usd_step, usd_per_mtok          of this step at the price of the device
+ * A resumed run drops the lines after its checkpoint and adds {"event": "resume", "step", "wall_s", "energy_total_j"}. */
+#ifndef TALLY_METRICS_H
+#define TALLY_METRICS_H
+
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef struct {
+    uint64_t step, steps, tokens;
+    double loss, val_loss; /* NaN: not evaluated */
+    double lr, grad_norm;
+    bool skipped;
+    double step_s, tokens_per_s;
+    uint64_t flops_model, flops_executed;
+    double flops_palm;    /* of this step */
+    double peak_datasheet; /* FLOP/s; 0: not known */
+    double peak_measured;
+    uint64_t memory_bytes;
+    double energy_j, energy_total_j;
+    const char *energy_source;
+    double usd_step, usd, usd_per_mtok; /* NaN: no price */
+    double wall_s, left_s, left_usd;
+} step_record;
+
+status metrics_append(FILE *f, const char *path, const step_record *r);
+void metrics_progress_line(char *line, size_t size, const step_record *r);
+
+/* For a resume at `step`: reads how far the file got (last_*: 0 where there is none), drops later lines and a torn last one. */
+status metrics_rewind(const char *path, uint64_t step, double *last_wall_s, double *last_energy_j);
+
+#endif

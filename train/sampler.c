@@ -1,0 +1,201 @@
+#include "train/sampler.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "layers/embedding.h"
+#include "layers/norm.h"
+#include "runtime/gemm.h"
+#include "runtime/rng.h"
+#include "train/weights.h"
+
+enum { CHUNK = 128 }; /* rows of the prompt that go through the model together */
+
+struct sampler {
+    device *dev;
+    model_config c;
+    state state;
+    arena memory;
+    block_env env;
+    i64 context;
+    block_activations kept, shared;
+    block_cache *cache; /* [L] */
+    void *y, *h;        /* [CHUNK,C] */
+    float *mean, *rstd, *logits, *host_logits;
+    float *cos_table, *sin_table;
+    int32_t *tokens;    /* [CHUNK] on the device */
+    int32_t *history;   /* [context] what is in the cache */
+    i64 used;
+    i64 last_row; /* of the last chunk: the row to draw from */
+    uint64_t draws;
+};
+
+static void layout(sampler *s, arena *a) {
+    const model_config *c = &s->c;
+    size_t element = dtype_bytes(s->env.t), row = (size_t)c->C * element;
+    state_layout(&s->state, a);
+    size_t table = c->learned_positions ? 0 : (size_t)(s->context * c->D / 2) * 4;
+    s->cos_table = arena_take(a, MEM_SCRATCH, table);
+    s->sin_table = arena_take(a, MEM_SCRATCH, table);
+    block_layout_kept(&s->kept, a, &s->env, CHUNK, RECOMPUTE_BLOCK);
+    block_layout_shared(&s->shared, a, &s->env, CHUNK, RECOMPUTE_BLOCK);
+    for (i64 l = 0; l < c->L; l++) {
+        s->cache[l].k = arena_take(a, MEM_ACTIVATIONS, (size_t)(s->context * c->K * c->D) * element);
+        s->cache[l].v = arena_take(a, MEM_ACTIVATIONS, (size_t)(s->context * c->K * c->D) * element);
+    }
+    s->y = arena_take(a, MEM_ACTIVATIONS, CHUNK * row);
+    s->h = arena_take(a, MEM_ACTIVATIONS, row);
+    s->mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? 4 : 0);
+    s->rstd = arena_take(a, MEM_ACTIVATIONS, 4);
+    s->logits = arena_take(a, MEM_LOGITS, (size_t)c->V * 4);
+    s->tokens = arena_take(a, MEM_SCRATCH, CHUNK * sizeof *s->tokens);
+}
+
+static status fill_rope_tables(sampler *s) {
+    i64 n = s->context * s->c.D / 2;
+    float *host = malloc((size_t)n * 8);
+    if (!host) FAIL(MEM, "RoPE tables of %ld positions", s->context);
+    rope_table(host, host + n, s->context, s->c.D, s->c.rope);
+    status_code st = s->dev->ops->copy(s->dev, s->cos_table, host, (size_t)n * 4);
+    if (!st) st = s->dev->ops->copy(s->dev, s->sin_table, host + n, (size_t)n * 4);
+    free(host);
+    return st;
+}
+
+status sampler_open(sampler **out, device *dev, const model_config *c, const char *weights, dtype t, i64 context) {
+    if (context < 2 || context > c->context)
+        FAIL(ARG, "context of %ld tokens: expected 2 to the model's %ld", context, c->context);
+    sampler *s = calloc(1, sizeof *s);
+    if (!s) FAIL(MEM, "sampler");
+    status_code st = STATUS_OK;
+    s->dev = dev;
+    s->c = *c;
+    s->context = context;
+    s->env = (block_env){.dev = dev, .c = &s->c, .t = t};
+    s->cache = calloc((size_t)c->L, sizeof *s->cache);
+    s->history = calloc((size_t)context, sizeof *s->history);
+    s->host_logits = malloc((size_t)c->V * 4);
+    if (!s->cache || !s->history || !s->host_logits) FAIL_DONE(MEM, "sampler of %ld layers", c->L);
+    TRY_DONE(state_init(&s->state, dev, c, (state_options){.t = t}));
+    layout(s, &s->memory);
+    TRY_DONE(arena_commit(&s->memory, dev));
+    layout(s, &s->memory);
+    if (!c->learned_positions) TRY_DONE(fill_rope_tables(s));
+    s->env.cos_table = s->cos_table;
+    s->env.sin_table = s->sin_table;
+    TRY_DONE(weights_read(&s->state, &s->c, weights));
+    *out = s;
+done:
+    if (st) sampler_close(s);
+    return st;
+}
+
+void sampler_close(sampler *s) {
+    if (!s) return;
+    arena_free(&s->memory);
+    state_free(&s->state);
+    free(s->cache);
+    free(s->history);
+    free(s->host_logits);
+    free(s);
+}
+
+const float *sampler_logits(const sampler *s) { return s->host_logits; }
+
+/* n <= CHUNK tokens behind those in the cache; the last block's output is left in s->y */
+static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
+    device *dev = s->dev;
+    const model_config *c = &s->c;
+    memcpy(s->history + s->used, tokens, (size_t)n * sizeof *tokens);
+    TRY(dev->ops->copy(dev, s->tokens, tokens, (size_t)n * sizeof *tokens));
+    unit_views w = state_views(&s->state, 0);
+    embedding_shape e = {.B = 1, .T = n, .C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
+    block_activations a = block_merge(&s->shared, &s->kept);
+    TRY(embedding_forward(dev, s->env.t, a.x, s->tokens, w.w[P_WTE], w.w[P_WPE], e, s->used));
+    for (i64 l = 0; l < c->L; l++) {
+        w = state_views(&s->state, (int)l + 1);
+        TRY(block_forward(&s->env, &w, &a, s->y, 1, n, &s->cache[l], s->used));
+        void *input = a.x;
+        a.x = s->y;
+        s->y = input;
+    }
+    s->kept.x = s->y; /* the two buffers have taken turns */
+    s->y = a.x;
+    s->used += n;
+    return STATUS_OK;
+}
+
+static status feed(sampler *s, const int32_t *tokens, i64 count) {
+    for (i64 n; count; tokens += n, count -= n) {
+        if (s->used == s->context) { /* full: its last half again, from position 0 */
+            i64 half = s->context / 2;
+            int32_t *again = malloc((size_t)half * sizeof *again);
+            if (!again) FAIL(MEM, "%ld tokens", half);
+            memcpy(again, s->history + s->context - half, (size_t)half * sizeof *again);
+            s->used = 0;
+            status_code st = feed(s, again, half);
+            free(again);
+            TRY(st);
+        }
+        n = s->context - s->used;
+        n = n > CHUNK ? CHUNK : n;
+        n = n > count ? count : n;
+        TRY(feed_chunk(s, tokens, n));
+        s->last_row = n - 1;
+    }
+    return STATUS_OK;
+}
+
+typedef struct {
+    float p;
+    int32_t token;
+} candidate;
+
+/* most likely first; equal ones by token, so that the order is one */
+static int by_probability(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    return x->p < y->p ? 1 : x->p > y->p ? -1 : x->token - y->token;
+}
+
+status sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw) {
+    i64 best = 0;
+    for (i64 v = 0; v < V; v++) {
+        if (!isfinite(logits[v])) FAIL(NUMERIC, "the logit of token %ld is %g: the model is broken", v, logits[v]);
+        if (logits[v] > logits[best]) best = v;
+    }
+    *token = (int32_t)best;
+    if (how->temperature == 0) return STATUS_OK;
+    candidate *list = malloc((size_t)V * sizeof *list);
+    if (!list) FAIL(MEM, "%ld candidates", V);
+    for (i64 v = 0; v < V; v++)
+        list[v] = (candidate){expf((float)((logits[v] - logits[best]) / how->temperature)), (int32_t)v};
+    qsort(list, (size_t)V, sizeof *list, by_probability);
+    i64 n = how->top_k > 0 && how->top_k < V ? how->top_k : V;
+    double sum = 0, kept = 0;
+    for (i64 i = 0; i < n; i++) sum += list[i].p;
+    i64 m = 0;
+    while (m < n && kept < how->top_p * sum) kept += list[m++].p;
+    double u = rng_uniform(how->seed, RNG_SAMPLE, draw) * kept;
+    i64 i = 0;
+    for (double below = list[0].p; i + 1 < m && below <= u; below += list[i].p) i++;
+    *token = list[i].token;
+    free(list);
+    return STATUS_OK;
+}
+
+status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count, const sampling *how) {
+    device *dev = s->dev;
+    const model_config *c = &s->c;
+    if (count < 1) FAIL(ARG, "sampler: no tokens");
+    TRY(feed(s, tokens, count));
+    unit_views w = state_views(&s->state, (int)c->L + 1);
+    const void *head = c->tied ? state_views(&s->state, 0).w[P_WTE] : w.w[P_HEAD_W];
+    norm_shape last = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
+    const void *row = at(s->y, s->env.t, s->last_row * c->C);
+    TRY(norm_forward(dev, s->env.t, s->h, s->mean, s->rstd, row, w.w[P_NORM_G], w.w[P_NORM_B], last));
+    TRY(gemm(dev, &(gemm_args){.M = 1, .N = c->V, .K = c->C, .A = s->h, .lda = c->C, .B = head, .ldb = c->C,
+                               .trans_b = true, .D = s->logits, .ldd = c->V, .ab = s->env.t, .d = F32,
+                               .b_is_weight = true, .work = WORK_FORWARD}));
+    TRY(dev->ops->copy(dev, s->host_logits, s->logits, (size_t)c->V * 4));
+    return sample(next, s->host_logits, c->V, how, s->draws++);
+}

@@ -1,0 +1,31 @@
+/* Generation, a token at a time, with a key/value cache: each new token costs one row through the model.
+ *
+ *   p = softmax(logits / temperature), cut to the top_k most likely and to the smallest set whose probability reaches top_p
+ * temperature 0: the most likely. Number n of a run draws from Philox(seed, n): repeatable.
+ * When the context is full the last half of it is fed again, so generation can go on without end. */
+#ifndef TALLY_SAMPLER_H
+#define TALLY_SAMPLER_H
+
+#include "train/model.h"
+
+typedef struct {
+    double temperature;
+    i64 top_k;    /* 0: all */
+    double top_p; /* 1: all */
+    uint64_t seed;
+} sampling;
+
+typedef struct sampler sampler;
+
+/* weights: a safetensors file of the model's Hugging Face names. context: tokens of cache, at most the model's. */
+status sampler_open(sampler **s, device *dev, const model_config *c, const char *weights, dtype t, i64 context);
+/* Adds count >= 1 tokens (a prompt, or the last one drawn) and draws the next. */
+status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count, const sampling *how);
+/* The f32 logits [V] that the last sampler_next drew from. */
+const float *sampler_logits(const sampler *s);
+void sampler_close(sampler *s);
+
+/* Draws from logits [V]; draw: which number of the stream. */
+status sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw);
+
+#endif

@@ -1,0 +1,46 @@
+/* The training run: from options to a trained model in RUN/, with the bill live. What a step does is train_step. */
+#ifndef TALLY_TRAINER_H
+#define TALLY_TRAINER_H
+
+#include <signal.h>
+
+#include "optim/schedule.h"
+#include "train/data.h"
+#include "train/ledger.h"
+#include "train/model.h"
+
+typedef struct {
+    const char *model; /* preset, config.json, or folder with one */
+    const char *const *data;
+    int data_count;
+    const char *out;
+    const char *config_json; /* kept as RUN/config.json, once the run is sure to begin */
+    i64 steps, batch, seq_len;
+    i64 global_batch; /* tokens a step; 0: batch * seq_len */
+    schedule lr;
+    uint64_t seed;
+    state_options precision;
+    const char *recompute; /* none | selective | block | block:K */
+    const char *device;
+    int threads;
+    double beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
+    i64 max_skipped;
+    i64 eval_every;   /* steps; 0: at the end only */
+    i64 eval_batches; /* 0: all held-out tokens */
+    double val_fraction;
+    i64 checkpoint_every; /* steps; 0: at the end only */
+    i64 keep;
+    bool resume;
+    double price;  /* usd per device-hour, NaN: the table's */
+    double budget; /* usd, NaN: none */
+    double tdp_watts;
+} train_options;
+
+typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
+
+/* stop: set by a signal handler; the step in flight is finished and a checkpoint saved. */
+status train_run(const train_options *o, const volatile sig_atomic_t *stop, train_outcome *outcome);
+
+status recompute_parse(recompute_policy *r, const char *text, i64 L);
+
+#endif
