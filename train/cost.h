@@ -15,7 +15,9 @@ typedef struct {
     i64 blocks; /* RECOMPUTE_BLOCK: the first so many blocks; L for all */
 } recompute_policy;
 
-/* FLOPs of one training step over `sequences` sequences of T tokens; by work kind, as the counters book them */
+/* FLOPs of one training step over `sequences` sequences of T tokens; by work kind, as the counters book them. Selective
+ * recompute repeats no product; a recomputed block repeats all but its last one (down), whose result only the next block
+ * reads. 64 bits hold 1.8e19: far above one device's step. */
 flop_counter cost_training_flops(const model_config *c, recompute_policy r, i64 sequences, i64 T);
 double cost_flops_per_token(const model_config *c, i64 T);      /* training: model FLOPs, exact-causal */
 double cost_flops_per_token_palm(const model_config *c, i64 T); /* 6P + 12 L q T */

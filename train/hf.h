@@ -1,5 +1,6 @@
 /* Hugging Face's names for our parameters: which rows of ours each of their tensors is, and whether it is stored
- * transposed (GPT-2's Conv1D keeps matrices [in,out]). */
+ * transposed (GPT-2's Conv1D keeps matrices [in,out]). Names are those that save_pretrained writes; the GPT-2 files that
+ * OpenAI's weights were published in lack the leading "transformer.", which a reader has to allow for. */
 #ifndef TALLY_HF_H
 #define TALLY_HF_H
 
