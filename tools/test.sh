@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs all tests. The last line is "N passed, N failed, N skipped".
+# Usage: tools/test.sh [NAME...]      only the test programs whose names match one of these
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+tools/install_packages.sh || exit 1
+tools/install_packages.sh libcmocka-dev valgrind || exit 1
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+filter=$(IFS='|'; echo "$*")
+
+# build FOLDER CMAKE_OPTIONS...: warnings are errors here
+build() {
+    local folder=$1; shift
+    cmake -S . -B "$folder" -G Ninja -DCMAKE_COMPILE_WARNING_AS_ERROR=ON "$@" >"$log" 2>&1 && cmake --build "$folder" >>"$log" 2>&1 && return
+    tail -40 "$log" >&2; echo "the build in $folder failed" >&2; echo "0 passed, 1 failed, 0 skipped"; exit 1
+}
+
+passed=0 failed=0 skipped=0
+# Every test prints TAP; one that dies before its last line fails as a whole.
+run_tests() {
+    local folder=$1 title=$2; shift 2
+    echo "== $title"
+    ctest --test-dir "$folder" -V -j "$(nproc)" ${filter:+-R "$filter"} "$@" >"$log" 2>&1
+    local status=$?
+    local ok bad skip
+    skip=$(grep -cE '^[0-9]+: ok [0-9]+.*# SKIP' "$log")
+    ok=$(($(grep -cE '^[0-9]+: ok [0-9]+' "$log") - skip))
+    bad=$(grep -cE '^[0-9]+: not ok [0-9]+' "$log")
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    if [ "$status" -ne 0 ]; then
+        grep -E '^[0-9]+: (not ok|#)|ERROR|runtime error|\*\*\*Failed|\*\*\*Timeout|\*\*\*Exception|SEGFAULT' "$log" | head -60
+    fi
+    grep -E '^[0-9]+: ok [0-9]+.*# SKIP' "$log" | sed 's/^[0-9]*: /  /'
+    echo "   $ok passed, $bad failed, $skip skipped"
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+}
+
+build build
+run_tests build "the tests"
+build build-sanitize -DTALLY_SANITIZE=ON
+OMP_NUM_THREADS=2 run_tests build-sanitize "the tests, with address and undefined-behaviour sanitizers" -LE slow
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
