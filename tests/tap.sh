@@ -1,0 +1,29 @@
+# What the shell tests share: TAP lines, a scratch folder, the program.
+set -u
+tally=${TALLY:?TALLY names the program to test}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+count=0 failures=0
+
+# ok NAME: the last command decides;  use: COMMAND; ok "name"
+ok() {
+    local status=$?
+    count=$((count + 1))
+    if [ $status -eq 0 ]; then echo "ok $count - $1"; else
+        echo "not ok $count - $1"
+        failures=$((failures + 1))
+        [ ! -s "$scratch/err" ] || sed 's/^/# /' "$scratch/err" | tail -5
+    fi
+}
+skip() { count=$((count + 1)); echo "ok $count - $1 # SKIP $2"; }
+
+# refuses NAME PATTERN ARGUMENTS...: exit code 2, one line on standard error, which matches
+refuses() {
+    local name=$1 pattern=$2; shift 2
+    "$tally" "$@" >"$scratch/out" 2>"$scratch/err"
+    local status=$?
+    [ $status -eq 2 ] && [ "$(wc -l <"$scratch/err")" -eq 1 ] && grep -q -- "$pattern" "$scratch/err"
+    ok "$name"
+}
+
+finish() { echo "1..$count"; exit $((failures > 0)); }

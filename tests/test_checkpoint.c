@@ -1,0 +1,200 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/file.h"
+#include "tests/tiny_model.h"
+#include "train/blockfile.h"
+#include "train/checkpoint.h"
+#include "train/step.h"
+
+static device *dev;
+static char run[] = "/tmp/tally-checkpoint-XXXXXX";
+
+static const char *const file_names[] = {"config.json", "model.safetensors", "optimizer.safetensors", "progress.json",
+                                         "MANIFEST"};
+enum { FILES = sizeof file_names / sizeof *file_names };
+
+static void open_trained(model *m, model_config *c, state_options o) {
+    int32_t tokens[TINY_N], targets[TINY_N];
+    double loss;
+    *c = tiny_llama();
+    tiny_batch(tokens, targets, 3);
+    tiny_open(m, dev, c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
+    step_args a = {.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .seed = 4};
+    for (int i = 0; i < 2; i++) {
+        OK(model_forward_backward(m, &loss, tokens, targets, 1.0f / TINY_N, false));
+        step_result r = {.loss = loss};
+        OK(update_weights(m, &a, &r));
+    }
+}
+
+static progress progress_of(uint64_t step) {
+    progress p = {.step = step, .updates = 2, .tokens = UINT64_MAX - 5, .windows = 77, .seed = 9007199254740993u,
+                  .data_crc32 = 0xfedcba98, .seq_len = TINY_T, .global_batch = TINY_N, .threads = 2, .energy_j = 0.1,
+                  .precision = "bf16", .moments = "fp32", .master = "fp32"};
+    for (int b = 0; b < BOOKINGS; b++) p.booked_ns[b] = 1234567890123u + (uint64_t)b;
+    return p;
+}
+
+static path_text file_of(uint64_t step, const char *name) {
+    path_text p;
+    snprintf(p.text, sizeof p.text, "%s/%s", checkpoint_path(run, step).text, name);
+    return p;
+}
+
+static int start_clean(void **unused) {
+    (void)unused;
+    path_text folder;
+    snprintf(folder.text, sizeof folder.text, "%s/checkpoints", run);
+    return remove_folder(folder.text) != STATUS_OK;
+}
+
+static void what_is_saved_comes_back(void **unused) {
+    (void)unused;
+    const state_options options[] = {
+        {.t = BF16, .master = true, .moments = F32, .training = true},
+        {.t = BF16, .master = false, .moments = BF16, .training = true},
+        {.t = F32, .master = false, .moments = F32, .training = true},
+    };
+    for (uint64_t i = 0; i < 3; i++) {
+        model a, b;
+        model_config c;
+        progress written = progress_of(i), read;
+        open_trained(&a, &c, options[i]);
+        OK(checkpoint_save(run, &a.state, &c, &written));
+        OK(checkpoint_verify(checkpoint_path(run, i).text));
+        OK(checkpoint_progress(checkpoint_path(run, i).text, &read));
+        assert_memory_equal(&written, &read, sizeof read);
+        tiny_open(&b, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, options[i]);
+        OK(checkpoint_load(checkpoint_path(run, i).text, &b.state, &c));
+        const state *s = &a.state, *l = &b.state;
+        size_t n = (size_t)s->p.size, w = dtype_bytes(s->o.t), m = dtype_bytes(s->o.moments);
+        assert_memory_equal(s->weights, l->weights, n * w);
+        if (s->master) assert_memory_equal(s->master, l->master, n * 4);
+        assert_memory_equal(s->m, l->m, n * m);
+        assert_memory_equal(s->v, l->v, n * m);
+        model_free(&a);
+        model_free(&b);
+    }
+}
+
+static void save_at(uint64_t step) {
+    model m;
+    model_config c;
+    progress p = progress_of(step);
+    open_trained(&m, &c, tiny_options(BF16));
+    OK(checkpoint_save(run, &m.state, &c, &p));
+    model_free(&m);
+}
+
+/* the file with byte `at` flipped (or cut there); what was there is returned for putting back */
+static void damage(const char *path, const char *whole, size_t size, size_t at, bool cut) {
+    char *copy = malloc(size);
+    memcpy(copy, whole, size);
+    copy[at] ^= 0x10;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(copy, 1, cut ? at : size, f), cut ? at : size);
+    assert_int_equal(fclose(f), 0);
+    free(copy);
+}
+
+static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
+    (void)unused;
+    save_at(5);
+    save_at(8);
+    for (int i = 0; i < FILES; i++) {
+        path_text path = file_of(8, file_names[i]);
+        char *whole;
+        size_t size;
+        OK(read_file(path.text, &whole, &size));
+        for (int j = 0; j < 24; j++) {
+            size_t at = j == 0 ? 0 : j == 1 ? size - 1 : (size_t)rng_below(6, 97, (uint64_t)(i * 100 + j), size);
+            int found;
+            path_text folder;
+            damage(path.text, whole, size, at, j % 3 == 2);
+            FAILS(DATA, file_names[i], checkpoint_verify(checkpoint_path(run, 8).text));
+            OK(checkpoint_newest(run, &found, &folder));
+            assert_true(found);
+            assert_string_equal(folder.text, checkpoint_path(run, 5).text);
+        }
+        assert_int_equal(unlink(path.text), 0);
+        FAILS(DATA, file_names[i], checkpoint_verify(checkpoint_path(run, 8).text));
+        FILE *f = fopen(path.text, "wb");
+        fwrite(whole, 1, size, f);
+        fclose(f);
+        OK(checkpoint_verify(checkpoint_path(run, 8).text));
+        free(whole);
+    }
+    /* none whole: that is an error, not a fresh start */
+    assert_int_equal(unlink(file_of(5, "MANIFEST").text), 0);
+    assert_int_equal(unlink(file_of(8, "MANIFEST").text), 0);
+    int found;
+    path_text folder;
+    FAILS(DATA, "none of them whole", checkpoint_newest(run, &found, &folder));
+}
+
+static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
+    (void)unused;
+    save_at(5);
+    char *whole;
+    size_t size;
+    OK(read_file(file_of(5, "progress.json").text, &whole, &size));
+    damage(file_of(5, "progress.json").text, whole, size, 3, true);
+    free(whole);
+    save_at(5);
+    OK(checkpoint_verify(checkpoint_path(run, 5).text));
+    save_at(5); /* and a whole one is left as it is */
+    OK(checkpoint_verify(checkpoint_path(run, 5).text));
+}
+
+static void another_model_is_refused(void **unused) {
+    (void)unused;
+    save_at(5);
+    model m;
+    model_config c = tiny_llama();
+    c.F = 48;
+    tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
+    FAILS(DATA, "expected [48,24]", checkpoint_load(checkpoint_path(run, 5).text, &m.state, &c));
+    model_free(&m);
+    c = tiny_gpt2();
+    tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
+    FAILS(DATA, "no tensor \"transformer.wte.weight\"", checkpoint_load(checkpoint_path(run, 5).text, &m.state, &c));
+    model_free(&m);
+    c = tiny_llama();
+    state_options o = tiny_options(BF16);
+    o.moments = BF16;
+    tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
+    FAILS(DATA, "optimizer.safetensors", checkpoint_load(checkpoint_path(run, 5).text, &m.state, &c));
+    model_free(&m);
+}
+
+static void the_newest_are_kept_and_leftovers_go(void **unused) {
+    (void)unused;
+    for (uint64_t step = 1; step <= 12; step += step < 9 ? 8 : 3) save_at(step); /* 1, 9, 12: not in the order of text */
+    char leftover[128];
+    snprintf(leftover, sizeof leftover, "%s/checkpoints/.step-13.tmp", run);
+    assert_int_equal(mkdir(leftover, 0755), 0);
+    OK(checkpoint_prune(run, 2));
+    struct stat info;
+    assert_int_not_equal(stat(checkpoint_path(run, 1).text, &info), 0);
+    assert_int_equal(stat(checkpoint_path(run, 9).text, &info), 0);
+    assert_int_equal(stat(checkpoint_path(run, 12).text, &info), 0);
+    assert_int_not_equal(stat(leftover, &info), 0);
+}
+
+int main(void) {
+    OK(device_open(&dev, "cpu", 2));
+    assert_non_null(mkdtemp(run));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(what_is_saved_comes_back, start_clean),
+        cmocka_unit_test_setup(every_damage_is_refused_and_the_one_before_is_used, start_clean),
+        cmocka_unit_test_setup(a_broken_one_of_the_same_step_is_replaced, start_clean),
+        cmocka_unit_test_setup(another_model_is_refused, start_clean),
+        cmocka_unit_test_setup(the_newest_are_kept_and_leftovers_go, start_clean),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    (void)!remove_folder(run);
+    device_close(dev);
+    return failed;
+}

@@ -1,0 +1,117 @@
+# The training run as a user has it: resume after a kill at any moment, signals, budget, bad input.
+cd "$(dirname "$0")/.." && . tests/tap.sh
+
+text=$scratch/text.txt
+for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
+cat >"$scratch/model.json" <<'J'
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 32, "intermediate_size": 48,
+ "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+ "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
+J
+options=(--model "$scratch/model.json" --data "$text" --steps 24 --batch 2 --seq-len 32 --warmup 4 --lr 1e-2
+    --checkpoint-every 5 --eval-every 8 --eval-batches 2 --threads 1 --price 1 --keep 2)
+train() { local run=$1; shift; "$tally" train "${options[@]}" --out "$run" "$@" >"$scratch/out" 2>"$scratch/err"; }
+weights() { cat "$1"/checkpoints/step-24/{model,optimizer}.safetensors | sha256sum; }
+
+train "$scratch/whole"; ok "a run ends with exit code 0"
+[ "$(grep -c '"loss"' "$scratch/whole/metrics.jsonl")" -eq 24 ]; ok "metrics.jsonl has a line a step"
+[ "$(ls "$scratch/whole/checkpoints" | sort | tr '\n' ' ')" = "step-20 step-24 " ]; ok "--keep 2 keeps the last two checkpoints"
+[ -s "$scratch/whole/report.html" ]; ok "the report is written"
+train "$scratch/again"; [ "$(weights "$scratch/again")" = "$(weights "$scratch/whole")" ]; ok "the same run again gives the same bits"
+refuses "a folder that holds a run is not overwritten" "already holds a run" train "${options[@]}" --out "$scratch/whole"
+
+# the ledger: bookings add up to wall time, money to the price
+python3 - "$scratch/whole" <<'P'; ok "every second and cent is booked once"
+import json, sys
+l = json.load(open(sys.argv[1] + "/ledger.json"))
+m = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl")]
+assert abs(sum(l["bookings"].values()) - l["wall_s"]) < 1e-6, l
+assert abs(sum(l["usd_by_booking"].values()) - l["usd"]) < 1e-9, l
+assert abs(l["usd"] - l["wall_s"] / 3600) < 1e-9 and l["wall_s"] >= m[-1]["wall_s"], l
+assert all(a["wall_s"] <= b["wall_s"] for a, b in zip(m, m[1:]))
+assert m[-1]["tokens"] == 24 * 64 == l["tokens"]
+P
+
+# kill -9 in the middle of steps, saves and start-up, again and again, until it is through
+kill_and_resume() { # NAME DELAYS...
+    local name=$1 run=$scratch/$1; shift
+    for delay in "$@"; do
+        "$tally" train "${options[@]}" --out "$run" --resume >/dev/null 2>&1 & local pid=$!
+        sleep "$delay"; kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null
+    done
+    train "$run" --resume && [ "$(weights "$run")" = "$(weights "$scratch/whole")" ]
+}
+kill_and_resume killed $(for i in $(seq 12); do echo "0.$((RANDOM % 40 + 5))"; done)
+ok "killed at random moments and resumed, the weights are bitwise those of the uninterrupted run"
+
+# and at every write, fsync and rename of a save: the process dies before the N-th
+same=0 boundaries=0
+for n in $(seq 1 200); do
+    run=$scratch/boundary
+    rm -rf "$run"
+    TALLY_CRASH_AT_WRITE=$n train "$run"
+    [ $? -eq 137 ] || break
+    boundaries=$((boundaries + 1))
+    train "$run" --resume && [ "$(weights "$run")" = "$(weights "$scratch/whole")" ] || { same=1; cp -r "$run" "$scratch/bad-$n"; break; }
+done
+[ $same -eq 0 ] && [ $boundaries -ge 30 ]; ok "killed at each of $boundaries write boundaries and resumed: bitwise the same"
+
+python3 - "$scratch/killed" <<'P'; ok "a killed run's ledger still adds up, and its lost work is booked"
+import json, sys
+l = json.load(open(sys.argv[1] + "/ledger.json"))
+assert abs(sum(l["bookings"].values()) - l["wall_s"]) < 1e-6, l
+steps = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl")]
+numbers = [s["step"] for s in steps if "loss" in s]
+assert numbers == list(range(1, 25)), numbers
+P
+
+for signal in INT TERM; do
+    run=$scratch/signal-$signal
+    # a background job of a script ignores SIGINT unless it is told not to
+    ( trap - INT; exec "$tally" train "${options[@]}" --steps 100000 --out "$run" --checkpoint-every 0 ) >/dev/null 2>"$scratch/err" & pid=$!
+    for i in $(seq 100); do [ -s "$run/metrics.jsonl" ] && break; sleep 0.05; done
+    kill -$signal $pid; wait $pid; status=$?
+    [ $status -eq $((signal == "INT" ? 130 : 143)) ] || [ "$signal$status" = INT130 ] || [ "$signal$status" = TERM143 ]
+    ok "SIG$signal saves and stops with its exit code"
+    "$tally" inspect "$run" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
+    ok "and the checkpoint it left is whole"
+done
+
+train "$scratch/budget" --steps 100000 --price 3600 --budget 1.5; status=$?
+usd=$(sed -n 's/.*"usd": *\([0-9.]*\),*/\1/p' "$scratch/budget/ledger.json" | head -1)
+[ $status -eq 0 ] && [ -n "$usd" ] && python3 -c "import sys; sys.exit(not 0 < $usd <= 1.5)" && ls "$scratch/budget/checkpoints" | grep -q step-
+ok "--budget ends the run with a checkpoint before it is exceeded"
+
+train "$scratch/diverged" --lr 1e30 --min-lr 0 --clip 0 --max-skipped 3; [ $? -eq 1 ] && grep -q "max-skipped" "$scratch/err"
+ok "losses that are not finite end the run after --max-skipped, with exit code 1"
+
+for variant in "--precision fp32" "--moments bf16" "--master none" "--recompute block" "--global-batch 256"; do
+    train "$scratch/v1" $variant && train "$scratch/v2" --steps 24 $variant --checkpoint-every 7
+    [ "$(weights "$scratch/v1")" = "$(weights "$scratch/v2")" ]
+    ok "$variant: repeatable bitwise"
+    rm -rf "$scratch/v1" "$scratch/v2"
+done
+train "$scratch/blocks" --recompute block; [ "$(weights "$scratch/blocks")" = "$(weights "$scratch/whole")" ]
+ok "--recompute block ends in bitwise the weights of none"
+
+"$tally" train --out "$scratch/whole" --resume --steps 30 >"$scratch/out" 2>"$scratch/err" && [ -d "$scratch/whole/checkpoints/step-30" ]
+ok "--resume --steps goes on with the run's own options"
+"$tally" generate "$scratch/whole" --seed 3 --tokens 40 >"$scratch/a" 2>"$scratch/err" && "$tally" generate "$scratch/whole" --seed 3 --tokens 40 >"$scratch/b" 2>/dev/null && cmp -s "$scratch/a" "$scratch/b"
+ok "generate repeats itself with a seed"
+"$tally" eval "$scratch/whole" --data "$text" --seq-len 32 --json >"$scratch/out" 2>"$scratch/err" && grep -q '"loss":[0-9]' "$scratch/out"
+ok "eval prints a loss"
+
+refuses "--data that is missing" "$scratch/none" train --data "$scratch/none" --out "$scratch/x"
+refuses "an unknown option, with the nearest" "nearest is --steps" train --data "$text" --out "$scratch/x" --stesp 3
+refuses "an unknown model, with the nearest" "gpt2-124m" train --data "$text" --out "$scratch/x" --model gpt2-124
+refuses "a number that is none" "--steps" train --data "$text" --out "$scratch/x" --steps many
+refuses "a global batch that does not divide" "--global-batch" train "${options[@]}" --out "$scratch/x" --global-batch 100
+refuses "a recompute policy that is none" "--recompute" train "${options[@]}" --out "$scratch/x" --recompute all
+refuses "another seed on resume" "--seed" train "${options[@]}" --out "$scratch/again" --resume --seed 5
+refuses "other data on resume" "crc32 of the data" train "${options[@]}" --out "$scratch/again" --resume --data README.md
+echo '{"stesp": 3}' >"$scratch/bad.json"
+refuses "an unknown key in --config" "nearest is \"steps\"" train --config "$scratch/bad.json" --data "$text" --out "$scratch/x"
+refuses "a folder without a model" "expected a run" generate "$scratch"
+refuses "an unknown command" "nearest is train" trian
+[ ! -e "$scratch/x" ]; ok "nothing is written for input that is refused"
+finish
