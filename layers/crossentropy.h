@@ -4,7 +4,9 @@
  *   dlogits[n,v] = (softmax(logits[n])[v] - [v == target[n]]) * scale     of dtype t; NULL: loss only
  *
  *   logits [N,V] f32   targets [N] i32 in [0,V), or -1: that row is not counted, loss and gradient 0
- *   dlogits may be logits where t is F32. */
+ *   dlogits may be logits where t is F32.
+ * A logit of a counted row that is not finite makes the loss of that row NaN or inf, -inf included: it is an overflow,
+ * and would else pass as a probability of 0. Each row on its own, sums in a fixed order: bitwise repeatable. */
 #ifndef TALLY_CROSSENTROPY_H
 #define TALLY_CROSSENTROPY_H
 

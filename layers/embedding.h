@@ -2,7 +2,7 @@
  *
  *   tokens [B,T] i32, every one in [0, V): checked   wte [V,C], wpe [positions,C] or NULL, x, dx [B,T,C] of dtype t
  *   dwte [V,C], dwpe [positions,C] f32
- * backward: dwte[token] += dx, into zeroed memory where accumulate_wte is false; likewise dwpe (rows past T are zero).
+ * backward: dwte[token] += dx, after zeroing dwte where accumulate_wte is false; likewise dwpe (rows past T are zero).
  *           Rows are added in the order of n whatever the number of threads: bitwise repeatable. */
 #ifndef TALLY_EMBEDDING_H
 #define TALLY_EMBEDDING_H

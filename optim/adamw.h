@@ -4,12 +4,14 @@
  *   m = b1 m + (1-b1) g'     v = b2 v + (1-b2) g'^2
  *   w = w - lr * ( (m / (1-b1^step)) / (sqrt(v / (1-b2^step)) + eps) + decay * w )
  *
- *   weights [n] of dtype t; master [n] f32, or NULL: weights are the only copy and, where bf16, are rounded stochastically
+ *   weights [n] of dtype t; master [n] f32, or NULL: weights are the only copy and, where bf16, rounded stochastically
  *   m, v [n] f32, or bf16 rounded stochastically (nearest would stall: one step moves v by less than half an ulp)
  *   grads [n] f32
  * With a master: the update is of the master, weights = round to nearest of it (fp32: pass master NULL, t F32).
- * Stochastic rounding of element i takes its bits from Philox(seed, i + first, step), so it is the same on any shard:
- * round down or up with probability proportional to the distance, E[rounded] = value.
+ * Stochastic rounding goes down or up with probability proportional to the distance: E[rounded] = value. Element i,
+ * with j = i + first, takes 16-bit lane j % 8 (low half of a word first) of Philox(seed, j / 8, stream), where stream =
+ * step << 16 | which << 8 | RNG_ROUND, which = 0 weight, 1 m, 2 v: the same bits on any shard, others for each of the
+ * three.
  * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Each element on its own: repeatable. */
 #ifndef TALLY_ADAMW_H
 #define TALLY_ADAMW_H

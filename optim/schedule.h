@@ -2,7 +2,9 @@
  *   constant   lr
  *   cosine     min + (lr - min)/2 (1 + cos(pi p))    p = (s - warmup)/(steps - warmup)   (Loshchilov & Hutter 2017)
  *   linear     lr + (min - lr) p
- *   wsd        lr, then linearly to min over the last `decay_fraction` of the steps (Hu et al. 2024: warm-up, stable, decay) */
+ *   wsd        lr, then linearly to min over the last `decay_fraction` of the steps, never before the warm-up's end
+ *              (Hu et al. 2024: warm-up, stable, decay)
+ * From step `steps` on the rate stays at min. */
 #ifndef TALLY_SCHEDULE_H
 #define TALLY_SCHEDULE_H
 

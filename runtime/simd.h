@@ -18,6 +18,14 @@ enum { SIMD_CHUNK = 1024 }; /* elements of a row that an elementwise kernel wide
 /* forced inline, so that they take the instruction set of the clone that calls them */
 #define SIMD_INLINE static inline __attribute__((always_inline))
 
+SIMD_INLINE i64 simd_chunk(i64 left) { return left < SIMD_CHUNK ? left : SIMD_CHUNK; }
+
+/* Columns a thread takes where sums run down the rows: whole cache lines of f32, so that no line is shared. */
+SIMD_INLINE i64 simd_columns(i64 C, i64 threads) {
+    i64 even = (C + threads - 1) / threads;
+    return simd_chunk((even + 15) / 16 * 16);
+}
+
 SIMD_INLINE void load_f32(float *restrict y, const void *restrict x, dtype t, i64 n) {
     if (t == F32) {
         memcpy(y, x, (size_t)n * 4);
@@ -28,43 +36,60 @@ SIMD_INLINE void load_f32(float *restrict y, const void *restrict x, dtype t, i6
     for (i64 i = 0; i < n; i++) bits[i] = (uint32_t)b[i] << 16;
 }
 
+/* The upper half of x's bits plus `add`: to nearest even with 0x7fff + its last kept bit (that is bf16_from_f32, in a
+ * form that vectorises better), stochastically with 16 random bits. NaN stays NaN. */
+SIMD_INLINE bf16 bf16_by_adding(float x, uint32_t add) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (bf16)((x == x ? bits + add : bits | 0x400000u) >> 16);
+}
+
 SIMD_INLINE void store_f32(void *restrict y, const float *restrict x, dtype t, i64 n) {
     if (t == F32) {
         memcpy(y, x, (size_t)n * 4);
         return;
     }
     bf16 *restrict b = y;
-    for (i64 i = 0; i < n; i++) b[i] = bf16_from_f32(x[i]);
+    for (i64 i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], 4);
+        b[i] = bf16_by_adding(x[i], 0x7fffu + ((bits >> 16) & 1u));
+    }
 }
 
-/* exp(x) to 2 ulp for x in [-87, 88], 0 below, inf above; NaN stays NaN. exp(x) = 2^n * exp(r), |r| <= ln2/2, Cody-Waite
- * reduction and a degree-6 polynomial (minimax; Cephes' expf coefficients). */
+/* n values of x as f32: x itself where it is f32, else widened into `buffer` */
+SIMD_INLINE const float *view_f32(float *restrict buffer, const void *x, dtype t, i64 n) {
+    if (t == F32) return x;
+    load_f32(buffer, x, t, n);
+    return buffer;
+}
+
+/* exp(x) to 2 ulp; 0 where the result would be below the least normal number, inf above the largest; NaN stays NaN.
+ * exp(x) = 2^n exp(r), |r| <= ln2/2: Cody-Waite reduction, degree-6 polynomial (minimax; Cephes' expf coefficients). */
 SIMD_INLINE float simd_expf(float x) {
-    float n = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: rounds to nearest integer */
-    n -= 12582912.0f;
+    const float least = -87.33654f, most = 88.72283f;       /* just inside log(FLT_MIN) and log(FLT_MAX) */
+    float shifted = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: n, rounded, is now in the lowest bits */
+    float n = shifted - 12582912.0f;
     float r = x - n * 0.693359375f;
     r -= n * -2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    /* 2^n in two halves, so that n = 128 does not overflow the exponent field before the multiplication */
-    float m = n < -126.0f ? -126.0f : n > 128.0f ? 128.0f : n;
-    int32_t half = (int32_t)m / 2, rest = (int32_t)m - half;
-    uint32_t a = (uint32_t)(half + 127) << 23, b = (uint32_t)(rest + 127) << 23;
-    float s, t;
-    memcpy(&s, &a, 4);
-    memcpy(&t, &b, 4);
-    float y = p * s * t;
-    y = x < -87.33654f ? 0.0f : y;
-    y = x > 88.72283f ? __builtin_inff() : y;
-    return x != x ? x : y;
+    /* pairs, not Horner: what limits these loops is the length of this chain */
+    float r2 = r * r;
+    float low = 1.6666665459e-1f * r + 5.0000001201e-1f;
+    float middle = 8.3334519073e-3f * r + 4.1665795894e-2f;
+    float high = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    float p = ((high * r2 + middle) * r2 + low) * r2 + (r + 1.0f);
+    /* times 2^n, by adding n to p's exponent: inside [least, most] the sum is that of a normal number */
+    uint32_t exponent, bits;
+    memcpy(&exponent, &shifted, 4);
+    memcpy(&bits, &p, 4);
+    bits += exponent << 23;
+    float y;
+    memcpy(&y, &bits, 4);
+    y = x < least ? 0.0f : y;
+    return x <= most ? y : x + __builtin_inff(); /* inf, or the NaN that x is */
 }
 
-/* tanh(x) = 1 - 2 / (1 + exp(2x)): absolute error below 2 ulp of 1, which is what GELU needs */
+/* tanh(x) = 1 - 2 / (1 + exp(2x)): absolute error of a few roundoffs of 1, not a relative one near 0 */
 SIMD_INLINE float simd_tanhf(float x) { return 1.0f - 2.0f / (1.0f + simd_expf(2.0f * x)); }
 
 #endif

@@ -1,0 +1,166 @@
+#include "layers/norm.h"
+
+#include <math.h>
+#include <omp.h>
+
+#include "runtime/simd.h"
+
+/* RMSNorm is LayerNorm with a mean of 0, so both take the same rows. Sums along a row: f32 lanes within SIMD_CHUNK
+ * elements, f64 from chunk to chunk. */
+
+static status check_shape(const char *name, norm_shape s) {
+    if (s.N < 1 || s.G < 1 || s.C < 1)
+        FAIL(ARG, "%s: N %lld, G %lld, C %lld, expected at least 1", name, (long long)s.N, (long long)s.G,
+             (long long)s.C);
+    if (s.ldx < s.G * s.C || s.ldy < s.G * s.C)
+        FAIL(ARG, "%s: row strides %lld and %lld, expected at least G*C = %lld", name, (long long)s.ldx,
+             (long long)s.ldy, (long long)(s.G * s.C));
+    return STATUS_OK;
+}
+
+SIMD_CLONES static void forward_row(dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
+                                    const void *b, i64 C, float eps) {
+    float wide_x[SIMD_CHUNK], wide_g[SIMD_CHUNK], wide_b[SIMD_CHUNK], out[SIMD_CHUNK];
+    float center = 0;
+    if (mean) {
+        double sum = 0;
+        for (i64 c = 0; c < C; c += SIMD_CHUNK) {
+            i64 n = simd_chunk(C - c);
+            const float *xs = view_f32(wide_x, at(x, t, c), t, n);
+            float s = 0;
+#pragma omp simd reduction(+ : s)
+            for (i64 i = 0; i < n; i++) s += xs[i];
+            sum += s;
+        }
+        *mean = center = (float)(sum / (double)C);
+    }
+    double squares = 0;
+    for (i64 c = 0; c < C; c += SIMD_CHUNK) {
+        i64 n = simd_chunk(C - c);
+        const float *xs = view_f32(wide_x, at(x, t, c), t, n);
+        float s = 0;
+#pragma omp simd reduction(+ : s)
+        for (i64 i = 0; i < n; i++) s += (xs[i] - center) * (xs[i] - center);
+        squares += s;
+    }
+    float r = (float)(1.0 / sqrt(squares / (double)C + eps));
+    *rstd = r;
+    for (i64 c = 0; c < C; c += SIMD_CHUNK) {
+        i64 n = simd_chunk(C - c);
+        const float *xs = view_f32(wide_x, at(x, t, c), t, n), *gs = view_f32(wide_g, at(g, t, c), t, n);
+        if (b) {
+            const float *bs = view_f32(wide_b, at(b, t, c), t, n);
+            for (i64 i = 0; i < n; i++) out[i] = (xs[i] - center) * r * gs[i] + bs[i];
+        } else {
+            for (i64 i = 0; i < n; i++) out[i] = (xs[i] - center) * r * gs[i];
+        }
+        store_f32(at(y, t, c), out, t, n);
+    }
+}
+
+static status norm_forward_cpu(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
+                               const void *b, norm_shape s) {
+    (void)dev;
+#pragma omp parallel for schedule(static)
+    for (i64 n = 0; n < s.N; n++)
+        for (i64 k = 0; k < s.G; k++) {
+            i64 row = n * s.G + k;
+            forward_row(t, at(y, t, n * s.ldy + k * s.C), mean ? mean + row : NULL, rstd + row,
+                        at(x, t, n * s.ldx + k * s.C), g, b, s.C, s.eps);
+        }
+    return STATUS_OK;
+}
+
+status norm_forward(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
+                    const void *b, norm_shape s) {
+    TRY(check_shape("norm_forward", s));
+    if (!mean && b) FAIL(ARG, "norm_forward: an RMS norm (mean NULL) with a bias, expected none");
+    return DISPATCH(dev, norm_forward, t, y, mean, rstd, x, g, b, s);
+}
+
+/* With xh = (x - mean) rstd and dxh = dy g:
+ *   dx = rstd (dxh - mean_C(dxh) - xh mean_C(dxh xh)) + dres      (RMSNorm: without mean_C(dxh))
+ * dx may be dy or dres: a chunk is read whole before it is written. */
+SIMD_CLONES static void backward_row(dtype t, void *dx, const void *dres, const void *dy, const void *x, const void *g,
+                                     const float *mean, const float *rstd, i64 C) {
+    float wide_dy[SIMD_CHUNK], wide_x[SIMD_CHUNK], wide_g[SIMD_CHUNK], out[SIMD_CHUNK];
+    float center = mean ? *mean : 0, r = *rstd;
+    double sum = 0, dot = 0;
+    for (i64 c = 0; c < C; c += SIMD_CHUNK) {
+        i64 n = simd_chunk(C - c);
+        const float *dys = view_f32(wide_dy, at(dy, t, c), t, n), *xs = view_f32(wide_x, at(x, t, c), t, n);
+        const float *gs = view_f32(wide_g, at(g, t, c), t, n);
+        float s = 0, d = 0;
+#pragma omp simd reduction(+ : s, d)
+        for (i64 i = 0; i < n; i++) {
+            float dxh = dys[i] * gs[i];
+            s += dxh;
+            d += dxh * ((xs[i] - center) * r);
+        }
+        sum += s;
+        dot += d;
+    }
+    float along_one = mean ? (float)(sum / (double)C) : 0, along_x = (float)(dot / (double)C);
+    for (i64 c = 0; c < C; c += SIMD_CHUNK) {
+        i64 n = simd_chunk(C - c);
+        const float *dys = view_f32(wide_dy, at(dy, t, c), t, n), *xs = view_f32(wide_x, at(x, t, c), t, n);
+        const float *gs = view_f32(wide_g, at(g, t, c), t, n);
+        for (i64 i = 0; i < n; i++) out[i] = r * (dys[i] * gs[i] - along_one - (xs[i] - center) * r * along_x);
+        if (dres) {
+            const float *res = view_f32(wide_dy, at(dres, t, c), t, n);
+            for (i64 i = 0; i < n; i++) out[i] += res[i];
+        }
+        store_f32(at(dx, t, c), out, t, n);
+    }
+}
+
+/* dg = or += sum over rows of dy xh, db = or += sum of dy, in columns [first, first + width): each column is summed in
+ * the order of the rows, whichever thread does it. */
+SIMD_CLONES static void backward_columns(dtype t, float *dg, float *db, const void *dy, const void *x,
+                                         const float *mean, const float *rstd, norm_shape s, i64 first, i64 width,
+                                         bool accumulate) {
+    float wide_dy[SIMD_CHUNK], wide_x[SIMD_CHUNK], sum_g[SIMD_CHUNK], sum_b[SIMD_CHUNK];
+    for (i64 i = 0; i < width; i++) sum_g[i] = sum_b[i] = 0;
+    for (i64 n = 0; n < s.N; n++)
+        for (i64 k = 0; k < s.G; k++) {
+            const float *dys = view_f32(wide_dy, at(dy, t, n * s.ldy + k * s.C + first), t, width);
+            const float *xs = view_f32(wide_x, at(x, t, n * s.ldx + k * s.C + first), t, width);
+            float center = mean ? mean[n * s.G + k] : 0, r = rstd[n * s.G + k];
+            for (i64 i = 0; i < width; i++) sum_g[i] += dys[i] * ((xs[i] - center) * r);
+            if (db)
+                for (i64 i = 0; i < width; i++) sum_b[i] += dys[i];
+        }
+    for (i64 i = 0; i < width; i++) dg[first + i] = (accumulate ? dg[first + i] : 0) + sum_g[i];
+    if (db)
+        for (i64 i = 0; i < width; i++) db[first + i] = (accumulate ? db[first + i] : 0) + sum_b[i];
+}
+
+static status norm_backward_cpu(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
+                                const void *x, const void *g, const float *mean, const float *rstd, norm_shape s,
+                                bool accumulate) {
+    (void)dev;
+    /* columns before rows: dx may overwrite dy */
+    const i64 width = simd_columns(s.C, omp_get_max_threads());
+#pragma omp parallel for schedule(static)
+    for (i64 c = 0; c < s.C; c += width)
+        backward_columns(t, dg, db, dy, x, mean, rstd, s, c, s.C - c < width ? s.C - c : width, accumulate);
+#pragma omp parallel for schedule(static)
+    for (i64 n = 0; n < s.N; n++)
+        for (i64 k = 0; k < s.G; k++) {
+            i64 in_x = n * s.ldx + k * s.C, in_y = n * s.ldy + k * s.C, row = n * s.G + k;
+            backward_row(t, at(dx, t, in_x), dres ? at(dres, t, in_x) : NULL, at(dy, t, in_y), at(x, t, in_x), g,
+                         mean ? mean + row : NULL, rstd + row, s.C);
+        }
+    return STATUS_OK;
+}
+
+status norm_backward(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
+                     const void *x, const void *g, const float *mean, const float *rstd, norm_shape s,
+                     bool accumulate) {
+    TRY(check_shape("norm_backward", s));
+    if (!mean && db) FAIL(ARG, "norm_backward: an RMS norm (mean NULL) with a bias, expected none");
+    if (dx == dy && s.ldx != s.ldy)
+        FAIL(ARG, "norm_backward: dx is dy with row strides %lld and %lld, expected the same", (long long)s.ldx,
+             (long long)s.ldy);
+    return DISPATCH(dev, norm_backward, t, dx, dg, db, dres, dy, x, g, mean, rstd, s, accumulate);
+}

@@ -1,0 +1,96 @@
+#include "optim/adamw.h"
+
+#include <math.h>
+
+#include "runtime/rng.h"
+#include "runtime/simd.h"
+
+typedef struct {
+    float lr, beta1, beta2, eps, decay, grad_scale;
+    float m_correction, v_correction; /* 1/(1 - beta^step) */
+} constants;
+
+/* Which of an element's three numbers a random bit is for: part of the counter, so that all three are independent. */
+enum { ROUND_WEIGHT, ROUND_M, ROUND_V };
+
+static uint64_t round_stream(uint64_t step, uint64_t which) { return step << 16 | which << 8 | RNG_ROUND; }
+
+/* Rounds n values to bf16, up with a probability of their distance from the lower neighbour. Elements come in groups of
+ * 8 by global index: element i takes 16-bit lane i % 8 of Philox(seed, i / 8, stream), so that neither the shard nor
+ * the chunk it lies in matters. */
+SIMD_INLINE void store_stochastic(void *restrict y, const float *restrict x, i64 n, uint64_t seed, uint64_t first,
+                                  uint64_t stream) {
+    union {
+        uint32_t words[4 * (SIMD_CHUNK / 8 + 1)];
+        uint16_t lanes[8 * (SIMD_CHUNK / 8 + 1)];
+    } random;
+    i64 skip = (i64)(first % 8), groups = (skip + n + 7) / 8;
+    for (i64 k = 0; k < groups; k++) {
+        philox_block b = philox(seed, first / 8 + (uint64_t)k, stream);
+        for (int w = 0; w < 4; w++) random.words[4 * k + w] = b.v[w];
+    }
+    bf16 *restrict out = y;
+    const uint16_t *restrict lanes = random.lanes + skip;
+    for (i64 i = 0; i < n; i++) out[i] = bf16_by_adding(x[i], lanes[i]);
+}
+
+SIMD_INLINE void update(float *restrict w, float *restrict m, float *restrict v, const float *restrict g, i64 n,
+                        const constants *c) {
+    const constants k = *c;
+    for (i64 i = 0; i < n; i++) {
+        float gi = g[i] * k.grad_scale;
+        float mi = k.beta1 * m[i] + (1.0f - k.beta1) * gi;
+        float vi = k.beta2 * v[i] + (1.0f - k.beta2) * (gi * gi);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] -= k.lr * (mi * k.m_correction / (sqrtf(vi * k.v_correction) + k.eps) + k.decay * w[i]);
+    }
+}
+
+/* f32 tensors are updated where they are; bf16 ones are widened, and rounded on the way back */
+SIMD_CLONES static void step_chunk(dtype t, void *weights, float *master, dtype moments, void *m, void *v,
+                                   const float *grads, i64 n, const constants *c, uint64_t seed, uint64_t first,
+                                   uint64_t step) {
+    float wide_w[SIMD_CHUNK], wide_m[SIMD_CHUNK], wide_v[SIMD_CHUNK];
+    bool stochastic = !master && t == BF16;
+    if (stochastic) load_f32(wide_w, weights, t, n);
+    if (moments == BF16) {
+        load_f32(wide_m, m, BF16, n);
+        load_f32(wide_v, v, BF16, n);
+    }
+    float *w = master ? master : stochastic ? wide_w : weights;
+    update(w, moments == F32 ? m : wide_m, moments == F32 ? v : wide_v, grads, n, c);
+    if (master) store_f32(weights, master, t, n);
+    if (stochastic) store_stochastic(weights, wide_w, n, seed, first, round_stream(step, ROUND_WEIGHT));
+    if (moments == BF16) {
+        store_stochastic(m, wide_m, n, seed, first, round_stream(step, ROUND_M));
+        store_stochastic(v, wide_v, n, seed, first, round_stream(step, ROUND_V));
+    }
+}
+
+static status adamw_step_cpu(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
+                             const float *grads, i64 n, adamw_args a) {
+    (void)dev;
+    constants c = {.lr = a.lr,
+                   .beta1 = a.beta1,
+                   .beta2 = a.beta2,
+                   .eps = a.eps,
+                   .decay = a.decay,
+                   .grad_scale = a.grad_scale,
+                   .m_correction = (float)(1 / (1 - pow(a.beta1, (double)a.step))),
+                   .v_correction = (float)(1 / (1 - pow(a.beta2, (double)a.step)))};
+#pragma omp parallel for schedule(static)
+    for (i64 i = 0; i < n; i += SIMD_CHUNK)
+        step_chunk(t, at(weights, t, i), master ? master + i : NULL, moments, at(m, moments, i), at(v, moments, i),
+                   grads + i, simd_chunk(n - i), &c, a.seed, a.first + (uint64_t)i, a.step);
+    return STATUS_OK;
+}
+
+status adamw_step(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
+                  const float *grads, i64 n, adamw_args a) {
+    if (n < 1) FAIL(ARG, "adamw: %lld elements, expected at least 1", (long long)n);
+    if (a.step < 1) FAIL(ARG, "adamw: step 0, expected 1 for the first");
+    if (!(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1))
+        FAIL(ARG, "adamw: betas %g and %g, expected 0 <= beta < 1", (double)a.beta1, (double)a.beta2);
+    return DISPATCH(dev, adamw_step, t, weights, master, moments, m, v, grads, n, a);
+}

@@ -1,0 +1,105 @@
+#include "layers/embedding.h"
+
+#include "tests/check.h"
+
+/* forward is one addition rounded once, backward f32 additions in a stated order: both are compared bit by bit */
+static void check_forward(dtype t, embedding_shape s, bool with_positions, i64 first, int threads) {
+    i64 N = s.B * s.T, C = s.C;
+    size_t e = dtype_bytes(t);
+    void *wte = malloc((size_t)(s.V * C) * e), *wpe = malloc((size_t)(s.positions * C) * e + 1);
+    void *x = malloc((size_t)(N * C) * e);
+    int32_t *tokens = malloc((size_t)N * 4);
+    random_tensor(wte, NULL, t, s.V * C, 1, 1);
+    if (s.positions) random_tensor(wpe, NULL, t, s.positions * C, 1, 2);
+    for (i64 n = 0; n < N; n++) tokens[n] = (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)s.V);
+    device *dev;
+    OK(device_open(&dev, "cpu", threads));
+    OK(embedding_forward(dev, t, x, tokens, wte, with_positions ? wpe : NULL, s, first));
+    device_close(dev);
+    for (i64 n = 0; n < N; n++)
+        for (i64 c = 0; c < C; c++) {
+            float a, b = 0;
+            widen(&a, at(wte, t, tokens[n] * C + c), t, 1);
+            if (with_positions) widen(&b, at(wpe, t, (first + n % s.T) * C + c), t, 1);
+            if (t == F32) assert_true(((float *)x)[n * C + c] == a + b);
+            else assert_int_equal(((bf16 *)x)[n * C + c], bf16_from_f32(a + b));
+        }
+    free(wte), free(wpe), free(x), free(tokens);
+}
+
+static void check_backward(dtype t, embedding_shape s, bool with_positions, bool accumulate, int threads) {
+    i64 N = s.B * s.T, C = s.C, size_wte = s.V * C, size_wpe = s.positions * C;
+    void *dx = malloc((size_t)(N * C) * dtype_bytes(t));
+    float *wide = malloc((size_t)(N * C) * 4), *dwte = malloc((size_t)size_wte * 4),
+          *want_wte = malloc((size_t)size_wte * 4);
+    float *dwpe = malloc((size_t)size_wpe * 4 + 1), *want_wpe = malloc((size_t)size_wpe * 4 + 1);
+    int32_t *tokens = malloc((size_t)N * 4);
+    random_tensor(dx, NULL, t, N * C, 1, 3);
+    widen(wide, dx, t, N * C);
+    for (i64 n = 0; n < N; n++) tokens[n] = (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)s.V);
+    /* the position table takes the other of the two flags */
+    for (i64 i = 0; i < size_wte; i++) dwte[i] = accumulate ? 0.5f : NAN, want_wte[i] = accumulate ? 0.5f : 0;
+    for (i64 i = 0; i < size_wpe; i++) dwpe[i] = accumulate ? NAN : 0.25f, want_wpe[i] = accumulate ? 0 : 0.25f;
+    for (i64 n = 0; n < N; n++)
+        for (i64 c = 0; c < C; c++) {
+            want_wte[tokens[n] * C + c] += wide[n * C + c];
+            if (with_positions) want_wpe[n % s.T * C + c] += wide[n * C + c];
+        }
+    device *dev;
+    OK(device_open(&dev, "cpu", threads));
+    OK(embedding_backward(dev, t, dwte, with_positions ? dwpe : NULL, dx, tokens, s, accumulate, !accumulate));
+    device_close(dev);
+    assert_memory_equal(dwte, want_wte, (size_t)size_wte * 4);
+    if (with_positions) assert_memory_equal(dwpe, want_wpe, (size_t)size_wpe * 4);
+    free(dx), free(wide), free(dwte), free(want_wte), free(dwpe), free(want_wpe), free(tokens);
+}
+
+static const embedding_shape shapes[] = {
+    {.B = 1, .T = 1, .C = 1, .V = 1, .positions = 1},
+    {.B = 3, .T = 5, .C = 33, .V = 4, .positions = 9}, /* few tokens: every row is added to again and again */
+    {.B = 2, .T = 16, .C = 768, .V = 100, .positions = 16},
+    {.B = 1, .T = 4, .C = 2500, .V = 7, .positions = 4},
+    {.B = 2, .T = 3, .C = 20, .V = 5, .positions = 0},
+};
+
+static void test_bitwise(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (dtype t = F32; t <= BF16; t++)
+            for (int threads = 1; threads <= 3; threads += 2) {
+                embedding_shape s = shapes[i];
+                check_forward(t, s, false, 0, threads);
+                check_backward(t, s, false, true, threads);
+                if (s.positions == 0) continue;
+                check_forward(t, s, true, s.positions - s.T, threads);
+                check_backward(t, s, true, false, threads);
+                check_backward(t, s, true, true, threads);
+            }
+}
+
+static void test_bad_arguments(void **state) {
+    (void)state;
+    device *dev;
+    OK(device_open(&dev, "cpu", 1));
+    float x[16] = {0}, w[16] = {0};
+    int32_t tokens[2] = {0, 4};
+    embedding_shape s = {.B = 1, .T = 2, .C = 4, .V = 4, .positions = 2}, bad = s;
+    FAILS(DATA, "token 4 at 1, expected 0 to 3", embedding_forward(dev, F32, x, tokens, w, NULL, s, 0));
+    tokens[1] = -1;
+    FAILS(DATA, "token -1 at 1", embedding_backward(dev, F32, w, NULL, x, tokens, s, false, false));
+    tokens[1] = 0;
+    FAILS(ARG, "positions 1 to 3", embedding_forward(dev, F32, x, tokens, w, w, s, 1));
+    bad.positions = 1;
+    FAILS(ARG, "positions 0 to 2", embedding_backward(dev, F32, w, w, x, tokens, bad, false, false));
+    bad = s, bad.C = 0;
+    FAILS(ARG, "C 0", embedding_forward(dev, F32, x, tokens, w, NULL, bad, 0));
+    device_close(dev);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bitwise),
+        cmocka_unit_test(test_bad_arguments),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
