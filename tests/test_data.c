@@ -171,6 +171,12 @@ static void test_folder_is_sorted_and_skips(void **state) {
     put_bytes("d/binary", "text\0", 5);
     put_bytes("d/binary.jsonl", "{\"text\":\"no\"}\n\0", 15);
     put_gz("d/binary.gz", "wb", "a\0b", 3);
+    char *late = long_text(); /* its NUL is found when much of it has been taken for text */
+    put_bytes("d/late", late, LONG + 1);
+    char *lines = malloc(LONG + 100);
+    put_bytes("d/late.jsonl", lines, (size_t)sprintf(lines, "{\"text\":\"no\"}\n{\"text\":\"%s\"}\n", late) + 1);
+    free(lines);
+    free(late);
     assert_int_equal(mkfifo(in("d/fifo"), 0600), 0);
     put("outside", "o");
     assert_int_equal(symlink("../outside", in("d/linked")), 0);
@@ -190,11 +196,12 @@ static void test_folder_is_sorted_and_skips(void **state) {
     OK(st);
     char text[512] = {0};
     get(said, (unsigned char *)text, sizeof text - 1);
-    if (!strstr(text, "skipped 6 files that are not text, first: ") || !strstr(text, "d/binary\n"))
+    if (!strstr(text, "skipped 8 files that are not text, first: ") || !strstr(text, "d/binary\n"))
         fail_msg("%s", text);
 
     assert_int_equal(c.documents, 4); /* c, b, x, linked */
     assert_int_equal(c.bytes, 4);
+    assert_int_equal(c.count, 8);
     int seen[256] = {0};
     for (i64 i = 0; i < c.count; i += 2) {
         seen[c.tokens[i]]++;
@@ -356,6 +363,31 @@ static void test_damaged_jsonl_gz(void **state) {
     check_damage("a.jsonl.gz", text);
 }
 
+/* Damage that shows as bad JSON, or as a NUL byte, long before the crc is reached: it is zlib's to say, and a damaged
+ * file is not passed over as one that is no text. */
+static void test_damage_far_from_the_crc(void **state) {
+    (void)state;
+    static const char *const names[] = {"a.txt.gz", "a.jsonl.gz"};
+    char *text = long_text(), *line = malloc(LONG + 100);
+    unsigned char *stored = malloc(2 * LONG);
+    for (int i = 0; i < 2; i++) {
+        int bytes = i ? sprintf(line, "{\"text\":1}\n{\"text\":\"%s\"}\n", text) : sprintf(line, "12345678%s", text);
+        put_gz(names[i], "wb0", line, (size_t)bytes); /* not compressed: a byte of the file is one of the text */
+        size_t size = get(in(names[i]), stored, 2 * LONG);
+        unsigned char *eight = memchr(stored, i ? '1' : '8', 64);
+        assert_non_null(eight);
+        *eight = i ? '2' : 0;
+        put_bytes(names[i], stored, size);
+        corpus c;
+        FAILS(DATA, "zlib: incorrect data check", load_one(&c, in(names[i])));
+        FAILS(DATA, "zlib: incorrect data check", load_one(&c, folder));
+        unlink(in(names[i]));
+    }
+    free(text);
+    free(line);
+    free(stored);
+}
+
 /* ---- held out ---- */
 
 static void test_training_never_sees_what_is_held_out(void **state) {
@@ -395,6 +427,7 @@ int main(void) {
         WITH_FOLDER(test_bad_jsonl),
         WITH_FOLDER(test_damaged_gz),
         WITH_FOLDER(test_damaged_jsonl_gz),
+        WITH_FOLDER(test_damage_far_from_the_crc),
         WITH_FOLDER(test_training_never_sees_what_is_held_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
