@@ -8,6 +8,8 @@
  * Tk > Tq: the queries are the last Tq positions (generation with a key/value cache; forward only).
  * backward: dq, dk, dv = (training: Tq = Tk). scratch: attention_backward_scratch_bytes.
  * Scores, softmax and sums in f32. Order of sums fixed, whatever the number of threads: bitwise repeatable.
+ * D <= 256. NaN and inf propagate. A masked pair inside a tile weighs 0 in the sums, so that a NaN in v (in backward
+ * also in q and do) can reach rows of its tile that do not depend on it.
  * FLOPs counted, lower triangle only, with S = sum_i (i+1+Tk-Tq) = pairs a head: forward 4*B*H*D*S;
  * backward 10*B*H*D*S, of which 2*B*H*D*S (the scores again) as recompute, the rest as dgrad. */
 #ifndef TALLY_ATTENTION_H

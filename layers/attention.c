@@ -1,0 +1,271 @@
+#include "layers/attention.h"
+
+#include <math.h>
+#include <omp.h>
+
+#include "layers/tile.h"
+
+/* Tiles: what one step reads again and again (keys and values of a tile, one strip of queries) fits in L1 or nearly. */
+enum {
+    MAX_D = 256,
+    QUERIES = 128, /* of one forward item: the keys are widened once for all of them */
+    KEYS = 64,
+    STRIP = 32, /* queries that are computed together; what lies above the diagonal is wasted on half a strip */
+};
+#define ALIGNED __attribute__((aligned(64)))
+
+static inline i64 min_i64(i64 a, i64 b) { return a < b ? a : b; }
+
+/* pairs (i, j <= i + Tk - Tq) of one head */
+static uint64_t attention_pairs(attention_shape s) {
+    uint64_t Tq = (uint64_t)s.Tq;
+    return Tq * (Tq + 1) / 2 + Tq * (uint64_t)(s.Tk - s.Tq);
+}
+
+static uint64_t product_flops(attention_shape s) {
+    return 2 * (uint64_t)s.B * (uint64_t)s.H * (uint64_t)s.D * attention_pairs(s);
+}
+
+uint64_t attention_forward_flops(attention_shape s) { return 2 * product_flops(s); }
+
+static status check_shape(attention_shape s) {
+    if (s.B < 1 || s.Tq < 1 || s.Tk < s.Tq || s.H < 1 || s.K < 1 || s.D < 1)
+        FAIL(ARG, "attention: B %lld Tq %lld Tk %lld H %lld K %lld D %lld, expected positive and Tq <= Tk",
+             (long long)s.B, (long long)s.Tq, (long long)s.Tk, (long long)s.H, (long long)s.K, (long long)s.D);
+    if (s.H % s.K)
+        FAIL(ARG, "attention: %lld query heads, expected a multiple of %lld", (long long)s.H, (long long)s.K);
+    if (s.D > MAX_D) FAIL(ARG, "attention: head size %lld, expected at most %d", (long long)s.D, MAX_D);
+    if (s.ldq < s.H * s.D || s.ldo < s.H * s.D || s.ldk < s.K * s.D)
+        FAIL(ARG, "attention: row strides q %lld, k %lld, o %lld, expected at least %lld, %lld, %lld", (long long)s.ldq,
+             (long long)s.ldk, (long long)s.ldo, (long long)(s.H * s.D), (long long)(s.K * s.D),
+             (long long)(s.H * s.D));
+    return STATUS_OK;
+}
+
+/* ---- forward ---- */
+
+/* One strip against one tile of keys: scores [keys, STRIP], a query a lane, become probabilities relative to the
+ * running maximum; the sums so far and the output rows are scaled down where the maximum rose. Lane i sees key j where
+ * j <= diagonal + i. */
+SIMD_CLONES static void softmax_strip(float *restrict scores, i64 keys, i64 diagonal, float *restrict max,
+                                      float *restrict sum, float *restrict o, i64 Dp, i64 queries) {
+    float m[STRIP], l[STRIP] = {0}, shrink[STRIP];
+    for (i64 j = diagonal + 1 > 0 ? diagonal + 1 : 0; j < keys; j++)
+        for (i64 i = 0; i < STRIP; i++) scores[j * STRIP + i] = j > diagonal + i ? -INFINITY : scores[j * STRIP + i];
+    memcpy(m, max, sizeof m);
+    for (i64 j = 0; j < keys; j++)
+        for (i64 i = 0; i < STRIP; i++) m[i] = scores[j * STRIP + i] > m[i] ? scores[j * STRIP + i] : m[i];
+    for (i64 j = 0; j < keys; j++) {
+        float *restrict p = scores + j * STRIP;
+#pragma omp simd
+        for (i64 i = 0; i < STRIP; i++) {
+            p[i] = simd_expf(p[i] - m[i]);
+            l[i] += p[i];
+        }
+    }
+#pragma omp simd
+    for (i64 i = 0; i < STRIP; i++) {
+        shrink[i] = simd_expf(max[i] - m[i]);
+        sum[i] = sum[i] * shrink[i] + l[i];
+        max[i] = m[i];
+    }
+    for (i64 i = 0; i < queries; i++) {
+        float c = shrink[i], *restrict row = o + i * Dp;
+        if (c == 1.0f) continue;
+        for (i64 d = 0; d < Dp; d++) row[d] *= c;
+    }
+}
+
+/* y = c * x, rounded to dtype t */
+SIMD_CLONES static void store_row(void *y, dtype t, const float *x, float c, i64 n) {
+    float scaled[MAX_D];
+    for (i64 i = 0; i < n; i++) scaled[i] = x[i] * c;
+    store_f32(y, scaled, t, n);
+}
+
+/* queries [first, first + QUERIES) of head h of sequence b */
+static void forward_item(dtype t, void *o, float *lse, const void *q, const void *k, const void *v, attention_shape s,
+                         i64 b, i64 h, i64 first) {
+    float qt[MAX_D * QUERIES] ALIGNED, out[QUERIES * MAX_D] ALIGNED;
+    float key[KEYS * MAX_D] ALIGNED, value[KEYS * MAX_D] ALIGNED;
+    float scores[KEYS * STRIP] ALIGNED = {0}, max[QUERIES] ALIGNED, sum[QUERIES] ALIGNED;
+    i64 Dp = tile_padded(s.D), group = h / (s.H / s.K), past = s.Tk - s.Tq;
+    i64 rows = min_i64(QUERIES, s.Tq - first);
+
+    tile_load(out, at(q, t, (b * s.Tq + first) * s.ldq + h * s.D), t, s.ldq, rows, s.D, s.scale);
+    tile_transpose(qt, QUERIES, out, Dp, tile_padded(rows));
+    memset(out, 0, (size_t)(rows * Dp) * sizeof *out);
+    for (i64 i = 0; i < QUERIES; i++) max[i] = -INFINITY, sum[i] = 0;
+
+    for (i64 j = 0; j <= first + rows - 1 + past; j += KEYS) {
+        i64 tile = min_i64(KEYS, s.Tk - j), row = (b * s.Tk + j) * s.ldk + group * s.D;
+        tile_load(key, at(k, t, row), t, s.ldk, tile, s.D, 1);
+        tile_load(value, at(v, t, row), t, s.ldk, tile, s.D, 1);
+        i64 next = min_i64(KEYS, s.Tk - j - tile), next_row = row + tile * s.ldk;
+        tile_prefetch(at(k, t, next_row), t, s.ldk, next, s.D);
+        tile_prefetch(at(v, t, next_row), t, s.ldk, next, s.D);
+        for (i64 i = 0; i < rows; i += STRIP) {
+            i64 queries = min_i64(STRIP, rows - i), diagonal = first + i + past - j;
+            i64 keys = min_i64(tile, diagonal + queries);
+            if (keys <= 0) continue;
+            tile_product(scores, STRIP, key, Dp, false, qt + i, QUERIES, keys, tile_padded(queries), s.D, false);
+            softmax_strip(scores, keys, diagonal, max + i, sum + i, out + i * Dp, Dp, queries);
+            tile_product(out + i * Dp, Dp, scores, STRIP, true, value, Dp, queries, Dp, keys, true);
+        }
+    }
+    for (i64 i = 0; i < rows; i++) {
+        store_row(at(o, t, (b * s.Tq + first + i) * s.ldo + h * s.D), t, out + i * Dp, 1 / sum[i], s.D);
+        lse[(b * s.H + h) * s.Tq + first + i] = max[i] + logf(sum[i]);
+    }
+}
+
+static status attention_forward_cpu(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
+                                    const void *v, attention_shape s) {
+    i64 tiles = (s.Tq + QUERIES - 1) / QUERIES;
+    /* late tiles have most keys: they go first, so that the threads end together */
+#pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
+    for (i64 item = 0; item < tiles * s.B * s.H; item++) {
+        i64 tile = tiles - 1 - item / (s.B * s.H), bh = item % (s.B * s.H);
+        forward_item(t, o, lse, q, k, v, s, bh / s.H, bh % s.H, tile * QUERIES);
+    }
+    return STATUS_OK;
+}
+
+status attention_forward(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
+                         attention_shape s) {
+    TRY(check_shape(s));
+    dev->flops.work[forward_work(dev)] += attention_forward_flops(s);
+    return DISPATCH(dev, attention_forward, t, o, lse, q, k, v, s);
+}
+
+/* ---- backward ---- */
+
+/* of one thread: dq [T,Dp] f32 of the head at work, and delta [T] */
+static i64 thread_floats(attention_shape s) { return tile_padded(s.Tq * (tile_padded(s.D) + 1)); }
+
+size_t attention_backward_scratch_bytes(const device *dev, attention_shape s) {
+    i64 partial = s.H > s.K ? 2 * s.B * s.H * s.Tq * s.D : 0; /* each query head's dk and dv */
+    return (size_t)(dev->threads * thread_floats(s) + partial) * sizeof(float);
+}
+
+/* delta_i = sum_d o_id do_id, which is sum_j p_ij dp_ij */
+SIMD_CLONES static void row_deltas(float *delta, const void *o, const void *d_o, dtype t, i64 ld, i64 rows, i64 D) {
+    float x[MAX_D], y[MAX_D];
+    for (i64 i = 0; i < rows; i++) {
+        load_f32(x, at(o, t, i * ld), t, D);
+        load_f32(y, at(d_o, t, i * ld), t, D);
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (i64 d = 0; d < D; d++) sum += x[d] * y[d];
+        delta[i] = sum;
+    }
+}
+
+/* p [queries, KEYS] from scores to probabilities, ds from dp to the gradient of the scores. Query i sees key j where
+ * j <= diagonal + i. */
+SIMD_CLONES static void score_gradients(float *restrict p, float *restrict ds, const float *lse, const float *delta,
+                                        i64 queries, i64 keys, i64 diagonal) {
+    for (i64 i = 0; i < queries; i++, p += KEYS, ds += KEYS) {
+        float l = lse[i], d = delta[i];
+        i64 seen = min_i64(keys, diagonal + i + 1);
+#pragma omp simd
+        for (i64 j = 0; j < seen; j++) {
+            p[j] = simd_expf(p[j] - l);
+            ds[j] = p[j] * (ds[j] - d);
+        }
+        for (i64 j = seen; j < keys; j++) p[j] = ds[j] = 0;
+    }
+}
+
+/* Head h of sequence b: keys outside, queries inside, so that dk and dv of a tile stay in cache and dq goes through
+ * scratch. dk and dv point at the head's first row; they have dtype tg and row stride ldg. */
+static void backward_item(dtype t, void *dq, void *dk, void *dv, dtype tg, i64 ldg, const void *d_o, const void *o,
+                          const void *q, const void *k, const void *v, const float *lse, float *scratch,
+                          attention_shape s, i64 b, i64 h) {
+    float key[KEYS * MAX_D] ALIGNED, keyt[MAX_D * KEYS] ALIGNED, valuet[MAX_D * KEYS] ALIGNED;
+    float dkey[KEYS * MAX_D] ALIGNED, dvalue[KEYS * MAX_D] ALIGNED;
+    float query[STRIP * MAX_D] ALIGNED, dout[STRIP * MAX_D] ALIGNED;
+    float p[STRIP * KEYS] ALIGNED, ds[STRIP * KEYS] ALIGNED;
+    i64 T = s.Tq, Dp = tile_padded(s.D);
+    i64 q0 = b * T * s.ldq + h * s.D, k0 = b * T * s.ldk + h / (s.H / s.K) * s.D, o0 = b * T * s.ldo + h * s.D;
+    float *dquery = scratch, *delta = scratch + T * Dp;
+    lse += (b * s.H + h) * T;
+
+    memset(dquery, 0, (size_t)(T * Dp) * sizeof *dquery);
+    row_deltas(delta, at(o, t, o0), at(d_o, t, o0), t, s.ldo, T, s.D);
+    for (i64 j = 0; j < T; j += KEYS) {
+        i64 tile = min_i64(KEYS, T - j);
+        tile_load(key, at(v, t, k0 + j * s.ldk), t, s.ldk, tile, s.D, 1);
+        tile_transpose(valuet, KEYS, key, Dp, tile_padded(tile));
+        tile_load(key, at(k, t, k0 + j * s.ldk), t, s.ldk, tile, s.D, 1);
+        tile_transpose(keyt, KEYS, key, Dp, tile_padded(tile));
+        memset(dkey, 0, (size_t)(tile * Dp) * sizeof *dkey);
+        memset(dvalue, 0, (size_t)(tile * Dp) * sizeof *dvalue);
+        for (i64 i = j; i < T; i += STRIP) {
+            i64 queries = min_i64(STRIP, T - i), keys = min_i64(tile, i + queries - j);
+            tile_load(query, at(q, t, q0 + i * s.ldq), t, s.ldq, queries, s.D, s.scale);
+            tile_load(dout, at(d_o, t, o0 + i * s.ldo), t, s.ldo, queries, s.D, 1);
+            i64 after = i + queries < T ? i + queries : j + tile, next = min_i64(STRIP, T - after);
+            tile_prefetch(at(q, t, q0 + after * s.ldq), t, s.ldq, next, s.D);
+            tile_prefetch(at(d_o, t, o0 + after * s.ldo), t, s.ldo, next, s.D);
+            tile_product(p, KEYS, query, Dp, false, keyt, KEYS, queries, tile_padded(keys), s.D, false);
+            tile_product(ds, KEYS, dout, Dp, false, valuet, KEYS, queries, tile_padded(keys), s.D, false);
+            score_gradients(p, ds, lse + i, delta + i, queries, keys, i - j);
+            tile_product(dvalue, Dp, p, KEYS, true, dout, Dp, keys, Dp, queries, true);
+            tile_product(dkey, Dp, ds, KEYS, true, query, Dp, keys, Dp, queries, true);
+            tile_product(dquery + i * Dp, Dp, ds, KEYS, false, key, Dp, queries, Dp, keys, true);
+        }
+        for (i64 r = 0; r < tile; r++) {
+            store_row(at(dk, tg, (j + r) * ldg), tg, dkey + r * Dp, 1, s.D);
+            store_row(at(dv, tg, (j + r) * ldg), tg, dvalue + r * Dp, 1, s.D);
+        }
+    }
+    for (i64 i = 0; i < T; i++) store_row(at(dq, t, q0 + i * s.ldq), t, dquery + i * Dp, s.scale, s.D);
+}
+
+/* one row of dk or dv: its group's heads in order, from partials whose heads are `stride` floats apart */
+SIMD_CLONES static void sum_heads(void *y, dtype t, const float *x, i64 stride, i64 heads, i64 D) {
+    float sum[MAX_D];
+    for (i64 d = 0; d < D; d++) sum[d] = x[d];
+    for (i64 h = 1; h < heads; h++)
+        for (i64 d = 0; d < D; d++) sum[d] += x[h * stride + d];
+    store_f32(y, sum, t, D);
+}
+
+static status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
+                                     const void *q, const void *k, const void *v, const float *lse, void *scratch,
+                                     attention_shape s) {
+    i64 heads = s.H / s.K, T = s.Tq, head = T * s.D;
+    float *own = scratch, *partial_dk = own + dev->threads * thread_floats(s),
+          *partial_dv = partial_dk + s.B * s.H * head;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
+    for (i64 bh = 0; bh < s.B * s.H; bh++) {
+        i64 b = bh / s.H, h = bh % s.H, first = b * T * s.ldk + h * s.D;
+        float *mine = own + omp_get_thread_num() * thread_floats(s);
+        if (heads == 1)
+            backward_item(t, dq, at(dk, t, first), at(dv, t, first), t, s.ldk, d_o, o, q, k, v, lse, mine, s, b, h);
+        else
+            backward_item(t, dq, partial_dk + bh * head, partial_dv + bh * head, F32, s.D, d_o, o, q, k, v, lse, mine,
+                          s, b, h);
+    }
+    if (heads == 1) return STATUS_OK;
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (i64 row = 0; row < s.B * T * s.K; row++) {
+        i64 g = row % s.K, bt = row / s.K, b = bt / T;
+        i64 from = (b * s.H + g * heads) * head + bt % T * s.D, to = bt * s.ldk + g * s.D;
+        sum_heads(at(dk, t, to), t, partial_dk + from, head, heads, s.D);
+        sum_heads(at(dv, t, to), t, partial_dv + from, head, heads, s.D);
+    }
+    return STATUS_OK;
+}
+
+status attention_backward(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
+                          const void *q, const void *k, const void *v, const float *lse, void *scratch,
+                          attention_shape s) {
+    TRY(check_shape(s));
+    if (s.Tq != s.Tk)
+        FAIL(ARG, "attention_backward: %lld queries, expected as many as keys, %lld", (long long)s.Tq, (long long)s.Tk);
+    dev->flops.work[WORK_RECOMPUTE] += product_flops(s);
+    dev->flops.work[WORK_DGRAD] += 4 * product_flops(s);
+    return DISPATCH(dev, attention_backward, t, dq, dk, dv, d_o, o, q, k, v, lse, scratch, s);
+}

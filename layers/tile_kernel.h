@@ -1,0 +1,69 @@
+/* The body of tile.h's product for one vector width: included there once a width, with TILE_W floats and TILE_TARGET
+ * (the instruction set's attribute) defined. No include guard: that is the point. */
+#define TILE_JOIN_(a, b) a##b
+#define TILE_JOIN(a, b) TILE_JOIN_(a, b)
+#define TILE_VEC TILE_JOIN(tile_vec, TILE_W)
+#define TILE_BLOCK TILE_JOIN(tile_block, TILE_W)
+#define TILE_STRIP TILE_JOIN(tile_strip, TILE_W)
+#define TILE_PRODUCT TILE_JOIN(tile_product, TILE_W)
+
+typedef float TILE_VEC __attribute__((vector_size(4 * TILE_W), aligned(4), may_alias));
+
+/* C[rows, vecs * TILE_W], summed in registers; rows, vecs and trans_a are constants where this is inlined */
+TILE_TARGET SIMD_INLINE void TILE_BLOCK(int rows, int vecs, bool trans_a, float *C, i64 ldc, const float *A, i64 lda,
+                                        const float *B, i64 ldb, i64 K, bool accumulate) {
+    TILE_VEC sum[TILE_ROWS][2];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vecs; v++)
+            sum[r][v] = accumulate ? *(const TILE_VEC *)(C + r * ldc + v * TILE_W) : (TILE_VEC){0};
+    for (i64 k = 0; k < K; k++) {
+        const TILE_VEC *b = (const TILE_VEC *)(B + k * ldb);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            float a = trans_a ? A[k * lda + r] : A[r * lda + k];
+#pragma GCC unroll 2
+            for (int v = 0; v < vecs; v++) sum[r][v] += a * b[v];
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vecs; v++) *(TILE_VEC *)(C + r * ldc + v * TILE_W) = sum[r][v];
+}
+
+TILE_TARGET SIMD_INLINE void TILE_STRIP(int rows, bool trans_a, float *C, i64 ldc, const float *A, i64 lda,
+                                        const float *B, i64 ldb, i64 N, i64 K, bool accumulate) {
+    i64 n = 0;
+    for (; n + 2 * TILE_W <= N; n += 2 * TILE_W)
+        TILE_BLOCK(rows, 2, trans_a, C + n, ldc, A, lda, B + n, ldb, K, accumulate);
+    if (n < N) TILE_BLOCK(rows, 1, trans_a, C + n, ldc, A, lda, B + n, ldb, K, accumulate);
+}
+
+TILE_TARGET static void TILE_PRODUCT(float *C, i64 ldc, const float *A, i64 lda, bool trans_a, const float *B, i64 ldb,
+                                     i64 M, i64 N, i64 K, bool accumulate) {
+    i64 blocks = (M + TILE_ROWS - 1) / TILE_ROWS;
+    for (i64 m = 0; m < M; blocks--) {
+        i64 rows = (M - m + blocks - 1) / blocks; /* even heights: no thin last block, which would wait on latency */
+        float *c = C + m * ldc;
+        const float *a = A + m * (trans_a ? 1 : lda);
+        switch (rows * 2 + trans_a) {
+#define X(r)                                                                                                           \
+    case r * 2: TILE_STRIP(r, false, c, ldc, a, lda, B, ldb, N, K, accumulate); break;                                 \
+    case r * 2 + 1: TILE_STRIP(r, true, c, ldc, a, lda, B, ldb, N, K, accumulate); break;
+            X(1) X(2) X(3) X(4) X(5) X(6)
+#undef X
+        }
+        m += rows;
+    }
+}
+
+#undef TILE_JOIN_
+#undef TILE_JOIN
+#undef TILE_VEC
+#undef TILE_BLOCK
+#undef TILE_STRIP
+#undef TILE_PRODUCT
+#undef TILE_W
+#undef TILE_TARGET
