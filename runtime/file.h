@@ -1,0 +1,13 @@
+/* A whole small file in memory: configurations, manifests. */
+#ifndef TALLY_FILE_H
+#define TALLY_FILE_H
+
+#include <stddef.h>
+
+#include "runtime/status.h"
+
+/* malloc'ed, with a NUL behind; at most 1 GiB. Pipes work too. A path that cannot be opened because it is absent, a
+ * folder or not allowed is DATA (bad input); else IO. */
+status read_file(const char *path, char **data, size_t *bytes);
+
+#endif

@@ -1,0 +1,412 @@
+#include "runtime/options.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/nearest.h"
+
+enum { FROM_DEFAULT, FROM_FILE, FROM_COMMAND_LINE };
+enum { NAME_BYTES = 64, HELP_COLUMN = 32, HELP_WIDTH = 100 };
+
+/* where a value stands, for messages: --steps or run.json: "steps" */
+typedef struct {
+    status_code code;
+    char text[512];
+} place;
+
+#define FAIL_AT(place, ...) return status_fail((place)->code, __FILE__, __LINE__, __VA_ARGS__)
+
+static void *value_of(const options *o, const option *row) { return (char *)o->values + row->offset; }
+
+static void key_of(char key[NAME_BYTES], const char *name) {
+    snprintf(key, NAME_BYTES, "%s", name);
+    for (char *c = key; *c; c++)
+        if (*c == '-') *c = '_';
+}
+
+static const option *find(const options *o, const char *name, size_t length) {
+    for (int i = 0; i < o->count; i++)
+        if (strlen(o->table[i].name) == length && !memcmp(o->table[i].name, name, length)) return &o->table[i];
+    return NULL;
+}
+
+static const option *find_key(const options *o, const char *wanted) {
+    char key[NAME_BYTES];
+    for (int i = 0; i < o->count; i++) {
+        key_of(key, o->table[i].name);
+        if (!strcmp(key, wanted)) return &o->table[i];
+    }
+    return NULL;
+}
+
+static const char *nearest(const options *o, const char *name) {
+    const char **names = malloc((size_t)o->count * sizeof *names);
+    if (!names) return "";
+    for (int i = 0; i < o->count; i++) names[i] = o->table[i].name;
+    const char *best = nearest_name(name, names, o->count);
+    free(names);
+    return best ? best : "";
+}
+
+/* ---- one value ---- */
+
+static status append(string_list *words, const char *word) {
+    char **list = realloc(words->list, ((size_t)words->count + 1) * sizeof *list);
+    if (list) words->list = list;
+    if (!list || !(list[words->count] = strdup(word))) FAIL(MEM, "no memory for the word %s", word);
+    words->count++;
+    return STATUS_OK;
+}
+
+static void clear(string_list *words) {
+    for (int i = 0; i < words->count; i++) free(words->list[i]);
+    free(words->list);
+    *words = (string_list){0};
+}
+
+/* Decimal arithmetic on integers: exact up to 2^63, where a double would round from 2^53 on. */
+static bool parse_integer(const char *s, i64 *v) {
+    i64 n = 0;
+    long exponent = 0;
+    int digits = 0;
+    bool negative = *s == '-', point = false;
+    if (*s == '-' || *s == '+') s++;
+    for (; (*s >= '0' && *s <= '9') || (*s == '.' && !point); s++) {
+        if (*s == '.') {
+            point = true;
+            continue;
+        }
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *s - '0', &n)) return false;
+        exponent -= point;
+        digits++;
+    }
+    if (!digits) return false;
+    if (*s == 'e' || *s == 'E') {
+        s++;
+        if (strspn(s + (*s == '-' || *s == '+'), "0123456789") == 0) return false;
+        char *end;
+        long e = strtol(s, &end, 10);
+        if (e < -99 || e > 99) return false;
+        exponent += e;
+        s = end;
+    }
+    if (*s == 'k' || *s == 'M' || *s == 'G') exponent += *s == 'k' ? 3 : *s == 'M' ? 6 : 9, s++;
+    if (*s) return false;
+    for (; n && exponent > 0; exponent--)
+        if (__builtin_mul_overflow(n, 10, &n)) return false;
+    for (; n && exponent < 0; exponent++, n /= 10)
+        if (n % 10) return false;
+    *v = negative ? -n : n;
+    return true;
+}
+
+static bool parse_number(const char *s, double *v) {
+    char *end;
+    if (!*s || strspn(s, "+-.0123456789eE") != strlen(s)) return false; /* no hexadecimal, inf, nan */
+    *v = strtod(s, &end);
+    return !*end && isfinite(*v);
+}
+
+static int parse_choice(const char *choices, const char *text) {
+    size_t length = strlen(text);
+    for (int i = 0;; i++) {
+        size_t n = strcspn(choices, "|");
+        if (n == length && !memcmp(choices, text, n)) return i;
+        if (!choices[n]) return -1;
+        choices += n + 1;
+    }
+}
+
+static void choice_name(char name[NAME_BYTES], const char *choices, int index) {
+    for (; index > 0; index--) choices += strcspn(choices, "|") + 1;
+    snprintf(name, NAME_BYTES, "%.*s", (int)strcspn(choices, "|"), choices);
+}
+
+static status_code unfit(const option *row, const place *at, const char *found) {
+    char range[64] = "";
+    if (row->min < row->max && isinf(row->max)) snprintf(range, sizeof range, " of %.15g or more", row->min);
+    else if (row->min < row->max) snprintf(range, sizeof range, " from %.15g to %.15g", row->min, row->max);
+    FAIL_AT(at, "%s is %s, expected %s%s", at->text, found,
+            row->type == OPT_CHOICE ? row->choices
+            : row->type == OPT_I64  ? "an integer"
+                                    : "a number",
+            range);
+}
+
+static bool in_range(const option *row, double v) { return !(row->min < row->max) || (v >= row->min && v <= row->max); }
+
+static status set_text(const options *o, const option *row, const char *text, const place *at) {
+    void *value = value_of(o, row);
+    char *copy;
+    switch (row->type) {
+    case OPT_I64:
+        if (!parse_integer(text, value) || !in_range(row, (double)*(i64 *)value)) return unfit(row, at, text);
+        break;
+    case OPT_F64:
+        if (!parse_number(text, value) || !in_range(row, *(double *)value)) return unfit(row, at, text);
+        break;
+    case OPT_CHOICE:
+        if ((*(int *)value = parse_choice(row->choices, text)) < 0) return unfit(row, at, text);
+        break;
+    case OPT_STRING:
+        if (!(copy = strdup(text))) FAIL(MEM, "no memory for the value of %s", at->text);
+        free(*(char **)value);
+        *(char **)value = copy;
+        break;
+    case OPT_FLAG: *(bool *)value = !strcmp(text, "on"); break;
+    case OPT_LIST: return append(value, text);
+    }
+    return STATUS_OK;
+}
+
+/* ---- where values come from ---- */
+
+static void clear_values(const options *o) {
+    static const size_t bytes[] = {
+        [OPT_I64] = sizeof(i64),    [OPT_F64] = sizeof(double), [OPT_STRING] = sizeof(char *),
+        [OPT_CHOICE] = sizeof(int), [OPT_FLAG] = sizeof(bool),  [OPT_LIST] = sizeof(string_list)};
+    for (int i = 0; i < o->count; i++) {
+        const option *row = &o->table[i];
+        assert(strlen(row->name) < NAME_BYTES);
+        memset(value_of(o, row), 0, bytes[row->type]);
+        if (row->type == OPT_CHOICE) *(int *)value_of(o, row) = -1;
+    }
+}
+
+static status set_defaults(const options *o) {
+    for (int i = 0; i < o->count; i++) {
+        const option *row = &o->table[i];
+        place at = {.code = STATUS_ARG};
+        snprintf(at.text, sizeof at.text, "the default of --%s", row->name);
+        if (row->default_text) TRY(set_text(o, row, row->default_text, &at));
+    }
+    return STATUS_OK;
+}
+
+static status set_from_json(const options *o, const option *row, const cJSON *json, const char *path, const char *key) {
+    place at = {.code = STATUS_DATA};
+    snprintf(at.text, sizeof at.text, "%s: \"%s\"", path, key);
+    char text[4096];
+    void *value = value_of(o, row);
+    const cJSON *array;
+    switch (row->type) {
+    case OPT_I64:
+        TRY(json_get_i64(json, path, key, value));
+        snprintf(text, sizeof text, "%" PRId64, *(i64 *)value);
+        return in_range(row, (double)*(i64 *)value) ? STATUS_OK : unfit(row, &at, text);
+    case OPT_F64:
+        TRY(json_get_double(json, path, key, value));
+        snprintf(text, sizeof text, "%.15g", *(double *)value);
+        return in_range(row, *(double *)value) ? STATUS_OK : unfit(row, &at, text);
+    case OPT_STRING:
+    case OPT_CHOICE: TRY(json_get_string(json, path, key, text, sizeof text)); return set_text(o, row, text, &at);
+    case OPT_FLAG: return json_get_bool(json, path, key, value);
+    case OPT_LIST:
+        TRY(json_get_array(json, path, key, &array));
+        clear(value);
+        for (const cJSON *item = array->child; item; item = item->next) {
+            if (!cJSON_IsString(item)) FAIL(DATA, "%s holds something else, expected strings only", at.text);
+            TRY(append(value, item->valuestring));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status read_config(options *o, const char *path) {
+    status_code st = STATUS_OK;
+    cJSON *json = NULL;
+    TRY(json_read_file(&json, path));
+    if (!cJSON_IsObject(json)) FAIL_DONE(DATA, "%s: found no object, expected {\"option\": value, ...}", path);
+    for (const cJSON *item = json->child; item; item = item->next) {
+        const option *row = find_key(o, item->string);
+        if (!row) {
+            char near[NAME_BYTES];
+            key_of(near, nearest(o, item->string));
+            FAIL_DONE(DATA, "%s: key \"%s\": unknown; the nearest is \"%s\"", path, item->string, near);
+        }
+        if (row->not_in_file) FAIL_DONE(DATA, "%s: key \"%s\": is for the command line only", path, item->string);
+        if (cJSON_IsNull(item)) continue; /* as if it were not there */
+        TRY_DONE(set_from_json(o, row, json, path, item->string));
+        o->source[row - o->table] = FROM_FILE;
+    }
+done:
+    cJSON_Delete(json);
+    return st;
+}
+
+static status set_from_words(options *o, const option *row, char **values, int count) {
+    place at = {.code = STATUS_ARG};
+    snprintf(at.text, sizeof at.text, "--%s", row->name);
+    unsigned char *source = &o->source[row - o->table];
+    if (row->type == OPT_LIST && *source != FROM_COMMAND_LINE) clear(value_of(o, row)); /* the file's list goes */
+    for (int i = 0; i < count; i++) TRY(set_text(o, row, values[i], &at));
+    *source = FROM_COMMAND_LINE;
+    return STATUS_OK;
+}
+
+/* The row that a word names; `inline_value` is what stands behind its '=', if anything. */
+static status match(const options *o, char *word, const option **row, bool *negated, char **inline_value) {
+    const char *name = !strcmp(word, "-h") ? "help" : !strncmp(word, "--", 2) ? word + 2 : word;
+    size_t length = strcspn(name, "=");
+    *inline_value = name[length] ? strchr(word, '=') + 1 : NULL;
+    *row = find(o, name, length);
+    *negated = !*row && !strncmp(name, "no-", 3);
+    if (*negated) *row = find(o, name + 3, length - 3);
+    if (!*row || (*negated && (*row)->type != OPT_FLAG)) {
+        char typed[256];
+        snprintf(typed, sizeof typed, "%.*s", (int)length, name);
+        FAIL(ARG, "%.*s: unknown option; the nearest is --%s", (int)strcspn(word, "="), word, nearest(o, typed));
+    }
+    return STATUS_OK;
+}
+
+static bool is_value(const char *word) { return word[0] != '-' || !word[1]; }
+
+/* Runs twice over the same words: for --config alone, then, with the file's values in place, for all else. */
+static status read_command_line(options *o, int argc, char **argv, bool config_only) {
+    bool ended = false;
+    for (int i = 0; i < argc;) {
+        char *word = argv[i++], *value;
+        if (ended || is_value(word)) {
+            if (!config_only) TRY(append(&o->words, word));
+            continue;
+        }
+        if (!strcmp(word, "--")) {
+            ended = true;
+            continue;
+        }
+        const option *row;
+        bool negated;
+        TRY(match(o, word, &row, &negated, &value));
+        char *single[] = {value}, **values = single;
+        int count = value ? 1 : 0;
+        if (row->type == OPT_FLAG) {
+            if (value)
+                FAIL(ARG, "--%s=%s: takes no value; write --%s or --no-%s", row->name, value, row->name, row->name);
+            single[0] = negated ? "off" : "on";
+            count = 1;
+        } else if (!value) { /* a single value may begin with a minus sign, a list's words may not */
+            values = argv + i;
+            if (row->type == OPT_LIST)
+                while (i < argc && is_value(argv[i])) i++, count++;
+            else if (i < argc && strncmp(argv[i], "--", 2)) i++, count = 1;
+            if (!count)
+                FAIL(ARG, "--%s: found %s, expected %s", row->name, i < argc ? argv[i] : "nothing",
+                     row->argument ? row->argument : "a value");
+        }
+        if (!strcmp(row->name, "config") == config_only) TRY(set_from_words(o, row, values, count));
+    }
+    return STATUS_OK;
+}
+
+status options_parse(options *o, const option *table, int count, void *values, int argc, char **argv) {
+    *o = (options){.table = table, .count = count, .values = values};
+    o->source = calloc((size_t)count, 1); /* FROM_DEFAULT */
+    clear_values(o);                      /* first, so that options_free can free whatever follows */
+    if (!o->source) FAIL(MEM, "no memory for %d options", count);
+    TRY(set_defaults(o));
+    TRY(read_command_line(o, argc, argv, true));
+    const option *config = find(o, "config", strlen("config"));
+    if (config && *(char **)value_of(o, config)) TRY(read_config(o, *(char **)value_of(o, config)));
+    TRY(read_command_line(o, argc, argv, false));
+    return STATUS_OK;
+}
+
+void options_free(options *o) {
+    for (int i = 0; i < o->count; i++) {
+        void *value = value_of(o, &o->table[i]);
+        if (o->table[i].type == OPT_LIST) clear(value);
+        if (o->table[i].type == OPT_STRING) free(*(char **)value), *(char **)value = NULL;
+    }
+    clear(&o->words);
+    free(o->source);
+    *o = (options){0};
+}
+
+bool options_given(const options *o, const char *name) {
+    const option *row = find(o, name, strlen(name));
+    assert(row);
+    return o->source[row - o->table] != FROM_DEFAULT;
+}
+
+/* ---- writing ---- */
+
+static status add_to_json(cJSON *json, const options *o, const option *row) {
+    char key[NAME_BYTES], choice[NAME_BYTES];
+    key_of(key, row->name);
+    const void *value = value_of(o, row);
+    const string_list *words = value;
+    cJSON *array;
+    bool unset = !row->default_text && o->source[row - o->table] == FROM_DEFAULT;
+    if (unset && row->type != OPT_FLAG && row->type != OPT_LIST) {
+        if (!cJSON_AddNullToObject(json, key)) FAIL(MEM, "no memory for \"%s\"", key);
+        return STATUS_OK;
+    }
+    switch (row->type) {
+    case OPT_I64: return json_add_i64(json, key, *(const i64 *)value);
+    case OPT_F64: return json_add_double(json, key, *(const double *)value);
+    case OPT_STRING: return json_add_string(json, key, *(char *const *)value);
+    case OPT_FLAG: return json_add_bool(json, key, *(const bool *)value);
+    case OPT_CHOICE: choice_name(choice, row->choices, *(const int *)value); return json_add_string(json, key, choice);
+    case OPT_LIST:
+        if (!(array = cJSON_AddArrayToObject(json, key))) FAIL(MEM, "no memory for \"%s\"", key);
+        for (int i = 0; i < words->count; i++)
+            if (!cJSON_AddItemToArray(array, cJSON_CreateString(words->list[i])))
+                FAIL(MEM, "no memory for \"%s\"", key);
+    }
+    return STATUS_OK;
+}
+
+status options_to_json(cJSON **json, const options *o) {
+    status_code st = STATUS_OK;
+    *json = cJSON_CreateObject();
+    if (!*json) FAIL(MEM, "no memory for the options");
+    for (int i = 0; i < o->count; i++)
+        if (!o->table[i].not_in_file) TRY_DONE(add_to_json(*json, o, &o->table[i]));
+    return STATUS_OK;
+done:
+    cJSON_Delete(*json);
+    *json = NULL;
+    return st;
+}
+
+static void print_wrapped(FILE *out, const char *text) {
+    int column = HELP_COLUMN;
+    while (*text) {
+        int length = (int)strcspn(text, " ");
+        if (column > HELP_COLUMN && column + 1 + length > HELP_WIDTH) {
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        column += fprintf(out, "%s%.*s", column > HELP_COLUMN ? " " : "", length, text);
+        text += length + strspn(text + length, " ");
+    }
+    fputc('\n', out);
+}
+
+static void print_row(FILE *out, const option *row) {
+    char left[256], text[1024];
+    if (row->type == OPT_FLAG) snprintf(left, sizeof left, "  --%s%s", row->not_in_file ? "" : "[no-]", row->name);
+    else
+        snprintf(left, sizeof left, "  --%s %s%s", row->name, row->type == OPT_CHOICE ? row->choices : row->argument,
+                 row->type == OPT_LIST ? "..." : "");
+    fprintf(out, "%-*s", HELP_COLUMN, left);
+    if (strlen(left) + 2 > HELP_COLUMN) fprintf(out, "\n%*s", HELP_COLUMN, "");
+    if (row->default_text) snprintf(text, sizeof text, "%s (default %s)", row->help, row->default_text);
+    else snprintf(text, sizeof text, "%s", row->help);
+    print_wrapped(out, text);
+}
+
+void options_print_help(FILE *out, const option *table, int count) {
+    for (int i = 0; i < count; i++) {
+        bool seen = false;
+        for (int j = 0; j < i; j++) seen |= !strcmp(table[j].group, table[i].group);
+        if (seen) continue;
+        fprintf(out, "%s%s\n", i ? "\n" : "", table[i].group);
+        for (int j = i; j < count; j++)
+            if (!strcmp(table[j].group, table[i].group)) print_row(out, &table[j]);
+    }
+}

@@ -1,0 +1,70 @@
+/* One table drives the command line and --config FILE. The file is JSON with the options' names as keys, '-' as '_'.
+ * Defaults come first, then the file, then the command line.
+ *
+ * On the command line: `--name value` or `--name=value`; a flag is `--name` or `--no-name`; a list takes the words up
+ * to the next option and may repeat. `--` ends the options. Words that belong to no option are left to the caller.
+ * Integers: 524288, 1e6, 0.5M, 512k (k = 1000, M, G: decimal), only where the value is a whole number.
+ *
+ * A row named "config" is the file's name, and "-h" is short for a row named "help"; such rows are marked
+ * `not_in_file`. A row without default_text has no value until one is given: 0, NULL or an empty list; null in the
+ * file. */
+#ifndef TALLY_OPTIONS_H
+#define TALLY_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "runtime/json.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+typedef struct {
+    char **list;
+    int count;
+} string_list;
+
+/* and what lies at `offset` in the caller's struct */
+typedef enum {
+    OPT_I64,    /* i64 */
+    OPT_F64,    /* double */
+    OPT_STRING, /* char *, owned by options */
+    OPT_CHOICE, /* int: position in `choices`, so that an enum in the same order can be read; -1 where there is none */
+    OPT_FLAG,   /* bool */
+    OPT_LIST    /* string_list, owned by options */
+} option_type;
+
+typedef struct {
+    const char *name; /* "grad-clip" */
+    option_type type;
+    size_t offset;
+    const char *default_text; /* as typed; a flag's is "on" or NULL; a list has none */
+    const char *argument;     /* its name in the help: "N" */
+    const char *help;
+    const char *choices; /* "none|optimizer|gradients|full" */
+    double min, max;     /* both included; checked where min < max; INFINITY for none above */
+    const char *group;   /* its heading in the help */
+    bool not_in_file;    /* for the command line only: not a key of the file, not written to it */
+} option;
+
+typedef struct {
+    const option *table;
+    int count;
+    void *values;
+    unsigned char *source; /* of each row: where its value is from */
+    string_list words;
+} options;
+
+/* argv[0] is the first word to look at (behind the program's and the subcommand's name). options_free is due whether it
+ * succeeds or fails; it frees the strings in `values`. */
+status options_parse(options *o, const option *table, int count, void *values, int argc, char **argv);
+void options_free(options *o);
+
+bool options_given(const options *o, const char *name); /* on the command line or in the file */
+
+/* The values in effect, as a file for --config that gives the same values again. */
+status options_to_json(cJSON **json, const options *o);
+
+void options_print_help(FILE *out, const option *table, int count); /* by group, at most 100 columns */
+
+#endif

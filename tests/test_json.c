@@ -1,0 +1,176 @@
+#include "runtime/json.h"
+
+#include <unistd.h>
+
+#include "tests/check.h"
+
+static cJSON *parsed(const char *text) {
+    cJSON *json;
+    OK(json_parse(&json, "x.json", text, strlen(text)));
+    return json;
+}
+
+static void refused(const char *text, size_t bytes, const char *message) {
+    cJSON *json;
+    FAILS(DATA, message, json_parse(&json, "x.json", text, bytes));
+    assert_null(json);
+}
+
+static void refuses_what_is_not_json(void **state) {
+    (void)state;
+#define REFUSED(text, message) refused(text, sizeof text - 1, message)
+    REFUSED("", "x.json:1:1: found the end");
+    REFUSED("{\"a\": 1,\n \"b\": oops}", "x.json:2:7: found oops}, expected JSON");
+    REFUSED("{\"a\": NaN}", "x.json:1:7: found NaN}");
+    REFUSED("{\"a\": -Infinity}", "x.json:1:7: found -Infinity}");
+    REFUSED("{\"a\": 1e999}", "x.json: \"a\" is too large a number");
+    REFUSED("[1, -1e999]", "an element is too large a number");
+    REFUSED("{\"a\": 1} {}", "x.json:1:10: found {}");
+    REFUSED("{\"a\": 1}\0", "x.json:1:9: found ?");
+    REFUSED("{\"a\":\0 1}", "x.json:1:6: found ?");
+    REFUSED("{\"a\": 1", "x.json:1:8: found the end");
+    REFUSED("{\"a\": \"b", "x.json:1:");
+    REFUSED("{\"b\": 2, \"a\": {\"c\": 1, \"d\": 2, \"c\": 3}}", "x.json: \"c\" is there twice");
+#undef REFUSED
+    char deep[4096];
+    memset(deep, '[', sizeof deep);
+    refused(deep, sizeof deep - 1, (deep[sizeof deep - 1] = 0, "x.json:1:"));
+}
+
+static void gets_what_is_expected(void **state) {
+    (void)state;
+    cJSON *o =
+        parsed("{\"i\": -7, \"f\": 1.5, \"s\": \"text\", \"t\": true, \"a\": [1], \"o\": {}, \"n\": null,"
+               "\"big\": \"18446744073709551615\", \"low\": \"-9223372036854775808\", \"huge\": 9007199254740992,"
+               "\"over\": \"18446744073709551616\", \"I\": 1}");
+    i64 i;
+    uint64_t u;
+    double d;
+    bool b;
+    char s[5];
+    const cJSON *item;
+    OK(json_get_i64(o, "p", "i", &i));
+    assert_int_equal(i, -7); /* and not "I": names are case-sensitive */
+    OK(json_get_i64(o, "p", "low", &i));
+    assert_true(i == INT64_MIN);
+    OK(json_get_u64(o, "p", "big", &u));
+    assert_true(u == UINT64_MAX);
+    OK(json_get_double(o, "p", "f", &d));
+    assert_true(d == 1.5);
+    OK(json_get_bool(o, "p", "t", &b));
+    assert_true(b);
+    OK(json_get_string(o, "p", "s", s, sizeof s));
+    assert_string_equal(s, "text");
+    OK(json_get_array(o, "p", "a", &item));
+    OK(json_get_object(o, "p", "o", &item));
+    assert_null(json_find(o, "n"));
+    assert_null(json_find(o, "absent"));
+    assert_non_null(json_find(o, "i"));
+
+    FAILS(DATA, "p: \"f\" is 1.5, expected an integer", json_get_i64(o, "p", "f", &i));
+    FAILS(DATA, "p: \"s\" is \"text\", expected an integer", json_get_i64(o, "p", "s", &i));
+    FAILS(DATA, "p: \"x\" is missing, expected an integer", json_get_i64(o, "p", "x", &i));
+    FAILS(DATA, "p: \"n\" is null, expected an integer", json_get_i64(o, "p", "n", &i));
+    FAILS(DATA, "expected an integer", json_get_i64(o, "p", "huge", &i)); /* could have been 2^53+1 in the text */
+    FAILS(DATA, "expected an integer of 64 bits", json_get_i64(o, "p", "big", &i));
+    FAILS(DATA, "expected an integer of 64 bits", json_get_u64(o, "p", "over", &u));
+    FAILS(DATA, "p: \"i\" is -7, expected an integer of 0 or more", json_get_u64(o, "p", "i", &u));
+    FAILS(DATA, "expected an integer of 0 or more", json_get_u64(o, "p", "low", &u));
+    FAILS(DATA, "p: \"t\" is true, expected a number", json_get_double(o, "p", "t", &d));
+    FAILS(DATA, "p: \"i\" is -7, expected true or false", json_get_bool(o, "p", "i", &b));
+    FAILS(DATA, "p: \"a\" is an array, expected a string", json_get_string(o, "p", "a", s, sizeof s));
+    FAILS(DATA, "p: \"s\" is 4 characters long, expected at most 3", json_get_string(o, "p", "s", s, 4));
+    FAILS(DATA, "p: \"o\" is an object, expected an array", json_get_array(o, "p", "o", &item));
+    FAILS(DATA, "p: \"a\" is an array, expected an object", json_get_object(o, "p", "a", &item));
+    cJSON_Delete(o);
+}
+
+static void writes_what_it_reads(void **state) {
+    (void)state;
+    static const uint64_t integers[] = {0, 1, (1ull << 53) - 1, 1ull << 53, (1ull << 53) + 1, INT64_MAX, UINT64_MAX};
+    for (int k = 0; k < 7; k++) {
+        cJSON *o = cJSON_CreateObject();
+        OK(json_add_u64(o, "u", integers[k]));
+        OK(json_add_i64(o, "i", -(i64)(integers[k] & INT64_MAX)));
+        char *text;
+        OK(json_print(&text, o, JSON_ONE_LINE));
+        cJSON *again = parsed(text);
+        uint64_t u;
+        i64 i;
+        OK(json_get_u64(again, "p", "u", &u));
+        OK(json_get_i64(again, "p", "i", &i));
+        assert_true(u == integers[k] && i == -(i64)(integers[k] & INT64_MAX));
+        cJSON_Delete(again), cJSON_Delete(o), free(text);
+    }
+    /* random bits are doubles of every size, denormals included */
+    for (uint64_t k = 1; k < 20000; k++) {
+        uint64_t bits = k * 0x9e3779b97f4a7c15u;
+        double v, back;
+        memcpy(&v, &bits, 8);
+        if (!isfinite(v)) continue;
+        cJSON *o = cJSON_CreateObject();
+        OK(json_add_double(o, "v", v));
+        char *text;
+        OK(json_print(&text, o, JSON_ONE_LINE));
+        cJSON *again = parsed(text);
+        OK(json_get_double(again, "p", "v", &back));
+        if (memcmp(&v, &back, 8)) fail_msg("%a reads back as %a", v, back);
+        cJSON_Delete(again), cJSON_Delete(o), free(text);
+    }
+}
+
+static void prints(void **state) {
+    (void)state;
+    cJSON *o = parsed(
+        "{\"a\": [1, 2.5], \"b\": [[1], {}], \"c\": {\"d\": \"\\u0001\\\"\\\\\\n\u00fc\", \"e\": false}, \"z\": []}");
+    OK(json_add_double(o, "lr", 3e-4));
+    OK(json_add_double(o, "big", 1e22));
+    OK(json_add_number_or_null(o, "nan", NAN));
+    OK(json_add_number_or_null(o, "third", 1.0 / 3));
+    OK(json_add_bool(o, "yes", true));
+    FAILS(NUMERIC, "\"bad\" is inf, expected a finite number", json_add_double(o, "bad", INFINITY));
+    char *text;
+    OK(json_print(&text, o, JSON_ONE_LINE));
+    assert_string_equal(text,
+                        "{\"a\":[1,2.5],\"b\":[[1],{}],\"c\":{\"d\":\"\\u0001\\\"\\\\\\n\u00fc\",\"e\":false},\"z\":[],"
+                        "\"lr\":0.0003,\"big\":1e+22,\"nan\":null,\"third\":0.3333333333333333,\"yes\":true}");
+    free(text);
+    OK(json_print(&text, o, JSON_INDENTED));
+    assert_string_equal(text,
+                        "{\n  \"a\": [1, 2.5],\n  \"b\": [\n    [1],\n    {}\n  ],\n"
+                        "  \"c\": {\n    \"d\": \"\\u0001\\\"\\\\\\n\u00fc\",\n    \"e\": false\n  },\n  \"z\": [],\n"
+                        "  \"lr\": 0.0003,\n  \"big\": 1e+22,\n  \"nan\": null,\n  \"third\": 0.3333333333333333,\n"
+                        "  \"yes\": true\n}\n");
+    free(text);
+    cJSON_Delete(o);
+}
+
+static void reads_files(void **state) {
+    (void)state;
+    cJSON *json;
+    FAILS(DATA, "tests/absent.json: No such file", json_read_file(&json, "tests/absent.json"));
+    FAILS(DATA, "tests: is a folder", json_read_file(&json, "tests"));
+    char path[] = "/tmp/test_json_XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, "{\"a\":\n1}\n", 9), 9);
+    OK(json_read_file(&json, path));
+    i64 a;
+    OK(json_get_i64(json, path, "a", &a));
+    assert_int_equal(a, 1);
+    cJSON_Delete(json);
+    assert_int_equal(write(fd, "]", 1), 1);
+    FAILS(DATA, ":3:1: found ], expected JSON", json_read_file(&json, path));
+    close(fd);
+    unlink(path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refuses_what_is_not_json),
+        cmocka_unit_test(gets_what_is_expected),
+        cmocka_unit_test(writes_what_it_reads),
+        cmocka_unit_test(prints),
+        cmocka_unit_test(reads_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
