@@ -89,7 +89,4 @@ SIMD_INLINE float simd_expf(float x) {
     return x <= most ? y : x + __builtin_inff(); /* inf, or the NaN that x is */
 }
 
-/* tanh(x) = 1 - 2 / (1 + exp(2x)): absolute error of a few roundoffs of 1, not a relative one near 0 */
-SIMD_INLINE float simd_tanhf(float x) { return 1.0f - 2.0f / (1.0f + simd_expf(2.0f * x)); }
-
 #endif

@@ -14,7 +14,7 @@ static const struct {
     i64 parameters;
 } published[] = {
     {"gpt2-124m", 124439808},     {"gpt2-355m", 354823168},       {"gpt2-774m", 774030080},
-    {"gpt2-1558m", 1557611200},   {"llama-15m", 15191712},        {"llama-42m", 41689600},
+    {"llama-3m", 2706048},        {"gpt2-1558m", 1557611200},   {"llama-15m", 15191712},        {"llama-42m", 41689600},
     {"llama-110m", 109529856},    {"smollm2-135m", 134515008},    {"smollm2-360m", 361821120},
     {"smollm2-1.7b", 1711376384}, {"qwen2.5-0.5b", 494032768},    {"qwen2.5-1.5b", 1543714304},
     {"qwen2.5-3b", 3085938688},   {"qwen2.5-7b", 7615616512},     {"qwen3-0.6b", 596049920},
@@ -313,7 +313,7 @@ static void test_files_and_folders_load(void **state) {
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/config.json", folder);
     model_config c, preset;
-    FAILS(IO, path, model_config_load(&c, folder)); /* no file in it */
+    FAILS(DATA, path, model_config_load(&c, folder)); /* no file in it */
     write_text(path, llama_json, strlen(llama_json));
     OK(model_config_load(&preset, "llama3.2-1b"));
     OK(model_config_load(&c, folder));

@@ -13,7 +13,7 @@ typedef struct {
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
         checkpoint_every, keep;
     int schedule, precision, moments, master;
-    double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts;
+    double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts, peak_seconds;
     bool resume, help;
 } values;
 
@@ -61,6 +61,7 @@ static const option table[] = {
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, RUN, true},
     {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},
     {"budget", OPT_F64, AT(budget), NULL, "USD", "end cleanly, with a checkpoint, before the run costs more", NULL, 0, 1e12, BILL, false},
+    {"peak-seconds", OPT_F64, AT(peak_seconds), "0.3", "S", "how long to measure this device's peak with large products at start; 0: not, and no figures relative to it", NULL, 0, 60, BILL, false},
     {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of the whole device where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
 };
 /* clang-format on */
@@ -97,6 +98,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .val_fraction = v->val_fraction, .checkpoint_every = v->checkpoint_every, .keep = v->keep,
         .resume = v->resume, .price = options_given(given, "price") ? v->price : NAN,
         .budget = options_given(given, "budget") ? v->budget : NAN, .tdp_watts = v->tdp_watts,
+        .peak_seconds = v->peak_seconds,
     };
 }
 

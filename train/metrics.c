@@ -72,9 +72,10 @@ void metrics_progress_line(char *line, size_t size, const step_record *r) {
     if (!isnan(r->val_loss)) fprintf(f, " held-out %.3f", r->val_loss);
     fprintf(f, " | lr %.1e | norm %.2f | %s tok/s", r->lr, r->grad_norm, text_count(r->tokens_per_s).text);
     double peak = r->peak_datasheet > 0 ? r->peak_datasheet : r->peak_measured;
-    fprintf(f, " | %s %.1f%% %s %.1f%%%s", r->peak_datasheet > 0 ? "MFU" : "model",
-            100 * ratio((double)r->flops_model, r->step_s, peak), r->peak_datasheet > 0 ? "HFU" : "hardware",
-            100 * ratio((double)r->flops_executed, r->step_s, peak), r->peak_datasheet > 0 ? "" : " of measured peak");
+    double model = 100 * ratio((double)r->flops_model, r->step_s, peak);
+    double executed = 100 * ratio((double)r->flops_executed, r->step_s, peak);
+    if (r->peak_datasheet > 0) fprintf(f, " | MFU %.1f%% HFU %.1f%%", model, executed);
+    else if (peak > 0) fprintf(f, " | model %.1f%% hardware %.1f%% of measured peak", model, executed);
     double kwh = r->energy_total_j / 3.6e6;
     bool estimated = strstr(r->energy_source, "estimated") != NULL;
     fprintf(f, " | %s | %.*f kWh%s", text_bytes((double)r->memory_bytes).text, kwh < 0.1 ? 5 : 2, kwh,

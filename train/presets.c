@@ -14,7 +14,8 @@ typedef struct {
 
 /* As in the config.json that was published with each model: GPT-2 by OpenAI (2019), llama-*m the stories models of
  * karpathy/llama2.c (2023), SmolLM2 by Hugging Face (2024; its 1.7B has another RoPE base), Qwen2.5 (2024) and Qwen3
- * (2025) by Alibaba, base models, Llama by Meta (2023, 2024), TinyLlama by Zhang et al. (2024). */
+ * (2025) by Alibaba, base models, Llama by Meta (2023, 2024), TinyLlama by Zhang et al. (2024). llama-3m is ours, for a
+ * first run on a laptop: with a byte vocabulary it has 2.7 million parameters. */
 /* clang-format off */
 static const preset presets[] = {
     /* name             arch        L   C     H   K   D    F      V       context eps    theta  factor tied   init */
@@ -22,6 +23,7 @@ static const preset presets[] = {
     {"gpt2-355m",       ARCH_GPT2,  24, 1024, 16, 16, 64,  4096,  50257,  1024,   1e-5f, 0,     0,     true,  0.02},
     {"gpt2-774m",       ARCH_GPT2,  36, 1280, 20, 20, 64,  5120,  50257,  1024,   1e-5f, 0,     0,     true,  0.02},
     {"gpt2-1558m",      ARCH_GPT2,  48, 1600, 25, 25, 64,  6400,  50257,  1024,   1e-5f, 0,     0,     true,  0.02},
+    {"llama-3m",        ARCH_LLAMA, 6,  192,  6,  6,  32,  512,   257,    1024,   1e-5f, 1e4,   0,     true,  0.02},
     {"llama-15m",       ARCH_LLAMA, 6,  288,  6,  6,  48,  768,   32000,  256,    1e-5f, 1e4,   0,     true,  0.02},
     {"llama-42m",       ARCH_LLAMA, 8,  512,  8,  8,  64,  1376,  32000,  1024,   1e-5f, 1e4,   0,     true,  0.02},
     {"llama-110m",      ARCH_LLAMA, 12, 768,  12, 12, 64,  2048,  32000,  1024,   1e-5f, 1e4,   0,     true,  0.02},

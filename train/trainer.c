@@ -90,9 +90,10 @@ static void describe_run(const trainer *t) {
         if (bytes[i]) log_line("  %-12s %s", memory_name((mem_category)i), text_bytes((double)bytes[i]).text);
     log_line("step: %ld tokens, %.4g model GFLOP, %.4g executed", t->global_batch,
              (double)flops_model(&t->step_flops) * 1e-9, (double)flops_executed(&t->step_flops) * 1e-9);
-    if (t->peak_datasheet > 0) log_line("peak: %.4g TFLOP/s by datasheet, %.4g measured", t->peak_datasheet * 1e-12, t->peak_measured * 1e-12);
-    else log_line("peak: no datasheet figure for this device, so no MFU; a large product reached %.4g GFLOP/s",
-                  t->peak_measured * 1e-9);
+    if (t->peak_datasheet > 0) log_line("peak: %.4g TFLOP/s by datasheet", t->peak_datasheet * 1e-12);
+    else log_line("peak: no datasheet figure for this device, so no MFU");
+    if (t->peak_measured > 0)
+        log_line("peak: %.4g GFLOP/s measured with large products at start", t->peak_measured * 1e-9);
     if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; --price USD gives one");
     else log_line("price: %s an hour (%s)", text_usd(t->bill.usd_per_hour).text, t->bill.price_source);
     log_line("energy: %s", energy_source(t->bill.energy));
@@ -177,7 +178,8 @@ static status open_run(trainer *t) {
     snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
     TRY(write_file_atomic(config.text, o->config_json, strlen(o->config_json)));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows));
-    TRY(gemm_measure_peak(t->dev, o->precision.t, 0.3, &t->peak_measured));
+    if (o->peak_seconds > 0)
+        TRY(gemm_measure_peak(t->dev, o->precision.t, o->peak_seconds, &t->peak_measured));
     const hardware *h = hardware_find(t->dev);
     if (h) t->peak_datasheet = o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
     t->dev->clock = &t->bill.time;

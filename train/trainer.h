@@ -34,6 +34,7 @@ typedef struct {
     double price;  /* usd per device-hour, NaN: the table's */
     double budget; /* usd, NaN: none */
     double tdp_watts;
+    double peak_seconds; /* of measuring the peak; 0: not */
 } train_options;
 
 typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
