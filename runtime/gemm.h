@@ -4,8 +4,8 @@
  *   D[M,N] += op(A) op(B)                                           (accumulate: D f32)
  *
  * op(X) = X, or its transpose: A is stored [M,K] with row stride lda, or [K,M] where trans_a; B [K,N] with ldb, or [N,K]
- * where trans_b. A, B, bias and residual are of one dtype; D is of that dtype or f32. residual has D's shape, row stride
- * and dtype and may be D itself. Leading dimensions are in elements.
+ * where trans_b. A, B and bias are of one dtype; D is of that dtype or f32. residual has D's shape, row stride and dtype
+ * and may be D itself. Leading dimensions are in elements.
  * b_is_weight: B does not change until gemm_weights_changed, so that it may be kept in a packed layout.
  * Adds 2*M*N*K to the device's counter under `work`. Repeatable bitwise for the same device and thread count.
  * Where the CPU has no bf16 product (dev->bf16_products is false) the operands are widened: the products of two bf16

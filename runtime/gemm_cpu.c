@@ -1,0 +1,309 @@
+#include "runtime/gemm.h"
+
+#include <stdlib.h>
+
+#include "runtime/gemm_cpu_onednn.h"
+#include "runtime/simd.h"
+
+/* memory that grows to the largest size asked for and stays */
+typedef struct {
+    void *memory;
+    size_t bytes;
+} buffer;
+
+/* A weight as products use it: widened to f32, in a layout of oneDNN's choice, or both. A copy that is only widened has
+ * the orientation of what is stored, so that forward and dgrad share it. */
+typedef struct {
+    const void *B;
+    i64 rows, columns, ld; /* as stored */
+    bool trans;            /* false where only widened */
+    matmul *product;       /* one whose layout it has; NULL where only widened */
+    uint64_t generation;   /* of the weights that it was made from */
+    buffer copy;
+} packed_weight;
+
+typedef struct gemm_context {
+    onednn *nn;
+    buffer a, b, bias;    /* widened operands */
+    buffer product;       /* f32 product on its way to a bf16 D */
+    buffer scratch;       /* oneDNN's */
+    packed_weight *slots; /* open addressing, a power of two, at most half full */
+    size_t slot_count, used;
+    uint64_t generation;
+    size_t bytes;
+} gemm_context;
+
+static status reserve(device *dev, buffer *b, size_t bytes) {
+    if (bytes <= b->bytes) return STATUS_OK;
+    gemm_context *c = dev->gemm;
+    dev->ops->free(dev, b->memory, b->bytes);
+    c->bytes -= b->bytes;
+    *b = (buffer){0};
+    TRY(dev->ops->alloc(dev, &b->memory, bytes));
+    b->bytes = bytes;
+    c->bytes += bytes;
+    return STATUS_OK;
+}
+
+/* --- passes around an f32 product that stands for a bf16 one */
+
+SIMD_CLONES static void widen_row(float *restrict y, const bf16 *restrict x, i64 n) { load_f32(y, x, BF16, n); }
+
+/* y [rows,columns] f32 dense = x, row stride ld */
+static void widen(float *y, const bf16 *x, i64 rows, i64 columns, i64 ld) {
+#pragma omp parallel for schedule(static)
+    for (i64 i = 0; i < rows; i++) widen_row(y + i * columns, x + i * ld, columns);
+}
+
+/* *x = a widened copy, in b, of *x [rows,columns] bf16 */
+static status widened_copy(device *dev, buffer *b, const void **x, i64 rows, i64 columns, i64 ld) {
+    TRY(reserve(dev, b, (size_t)(rows * columns) * 4));
+    widen(b->memory, *x, rows, columns, ld);
+    *x = b->memory;
+    return STATUS_OK;
+}
+
+/* d = product + bias + residual; residual may be d */
+SIMD_CLONES static void finish_row(bf16 *d, const float *product, const bf16 *bias, const bf16 *residual, i64 n) {
+    float sum[SIMD_CHUNK], term[SIMD_CHUNK];
+    for (i64 from = 0; from < n; from += SIMD_CHUNK) {
+        i64 m = n - from < SIMD_CHUNK ? n - from : SIMD_CHUNK;
+        memcpy(sum, product + from, (size_t)m * 4);
+        if (bias) {
+            load_f32(term, bias + from, BF16, m);
+            for (i64 i = 0; i < m; i++) sum[i] += term[i];
+        }
+        if (residual) {
+            load_f32(term, residual + from, BF16, m);
+            for (i64 i = 0; i < m; i++) sum[i] += term[i];
+        }
+        store_f32(d + from, sum, BF16, m);
+    }
+}
+
+/* --- weights */
+
+static bool same_weight(const packed_weight *a, const packed_weight *b) {
+    if (a->B != b->B || a->rows != b->rows || a->columns != b->columns || a->ld != b->ld || a->trans != b->trans)
+        return false;
+    if (!a->product || !b->product) return a->product == b->product;
+    return matmul_same_packing(a->product, b->product);
+}
+
+static size_t find_weight(const packed_weight *slots, size_t slot_count, const packed_weight *key) {
+    size_t i = (size_t)(((uintptr_t)key->B >> 4) * 0x9E3779B97F4A7C15u >> 32) & (slot_count - 1);
+    while (slots[i].B && !same_weight(&slots[i], key)) i = (i + 1) & (slot_count - 1);
+    return i;
+}
+
+static status grow_weights(gemm_context *c) {
+    size_t count = c->slot_count ? 2 * c->slot_count : 256;
+    packed_weight *slots = calloc(count, sizeof *slots);
+    if (!slots) FAIL(MEM, "table of %zu packed weights", count);
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i].B) slots[find_weight(slots, count, &c->slots[i])] = c->slots[i];
+    free(c->slots);
+    c->slots = slots;
+    c->slot_count = count;
+    return STATUS_OK;
+}
+
+/* *B = g->B in the form that the product m takes: widened (where `widened`), packed (where m wants it), or as it is */
+static status weight_operand(device *dev, const void **B, const gemm_args *g, matmul *m, bool widened) {
+    gemm_context *c = dev->gemm;
+    size_t packed_bytes = matmul_packed_bytes(m);
+    *B = g->B;
+    if (!packed_bytes && !widened) return STATUS_OK;
+    i64 rows = g->trans_b ? g->N : g->K, columns = g->trans_b ? g->K : g->N;
+    packed_weight key = {.B = g->B, .rows = rows, .columns = columns, .ld = g->ldb};
+    if (packed_bytes) key.trans = g->trans_b, key.product = m;
+
+    if (2 * c->used >= c->slot_count) TRY(grow_weights(c));
+    packed_weight *w = &c->slots[find_weight(c->slots, c->slot_count, &key)];
+    if (!w->B) {
+        TRY(reserve(dev, &key.copy, packed_bytes ? packed_bytes : (size_t)(rows * columns) * 4));
+        *w = key;
+        c->used++;
+    }
+    if (w->generation != c->generation) {
+        const void *plain = g->B;
+        if (widened) TRY(widened_copy(dev, packed_bytes ? &c->b : &w->copy, &plain, rows, columns, g->ldb));
+        if (packed_bytes) TRY(matmul_pack(c->nn, m, w->copy.memory, plain));
+        w->generation = c->generation;
+    }
+    *B = w->copy.memory;
+    return STATUS_OK;
+}
+
+/* --- the product */
+
+/* D = product + bias + residual, rounded once */
+static void finish(const gemm_args *g, const float *product) {
+    bf16 *D = g->D;
+    const bf16 *residual = g->residual;
+#pragma omp parallel for schedule(static)
+    for (i64 i = 0; i < g->M; i++)
+        finish_row(D + i * g->ldd, product + i * g->N, g->bias, residual ? residual + i * g->ldd : NULL, g->N);
+}
+
+/* Where the CPU has no bf16 product, bf16 operands are widened to f32 whole, O(MK + KN) bytes beside 2MNK operations,
+ * and D in bf16 is rounded from an f32 product in a pass of its own, which adds bias and residual too. */
+static status gemm_cpu(device *dev, const gemm_args *g) {
+    gemm_context *c = dev->gemm;
+    bool widened = g->ab == BF16 && !dev->bf16_products;
+    bool finished_apart = widened && g->d == BF16;
+    i64 a_rows = g->trans_a ? g->K : g->M, a_columns = g->trans_a ? g->M : g->K;
+    i64 b_rows = g->trans_b ? g->N : g->K, b_columns = g->trans_b ? g->K : g->N;
+
+    matmul_shape shape = {
+        .M = g->M,
+        .N = g->N,
+        .K = g->K,
+        .lda = widened ? a_columns : g->lda,
+        .ldb = widened ? b_columns : g->ldb,
+        .ldd = finished_apart ? g->N : g->ldd,
+        .trans_a = g->trans_a,
+        .trans_b = g->trans_b,
+        .ab = widened ? F32 : g->ab,
+        .d = widened ? F32 : g->d,
+        .may_pack = g->b_is_weight,
+    };
+    if (!finished_apart) {
+        shape.has_bias = g->bias != NULL;
+        shape.add = g->accumulate || (g->residual && g->residual == g->D) ? ADD_TO_D
+                    : g->residual                                         ? ADD_RESIDUAL
+                                                                          : ADD_NOTHING;
+    }
+    matmul *m;
+    TRY(onednn_matmul(c->nn, &m, &shape));
+
+    const void *A = g->A, *B = g->B, *bias = g->bias;
+    void *D = g->D;
+    if (g->b_is_weight) TRY(weight_operand(dev, &B, g, m, widened));
+    if (widened) {
+        TRY(widened_copy(dev, &c->a, &A, a_rows, a_columns, g->lda));
+        if (!g->b_is_weight) TRY(widened_copy(dev, &c->b, &B, b_rows, b_columns, g->ldb));
+        if (shape.has_bias) TRY(widened_copy(dev, &c->bias, &bias, 1, g->N, g->N));
+    }
+    if (finished_apart) {
+        TRY(reserve(dev, &c->product, (size_t)(g->M * g->N) * 4));
+        D = c->product.memory;
+    }
+    TRY(reserve(dev, &c->scratch, matmul_scratch_bytes(m)));
+    TRY(matmul_run(c->nn, m, D, A, B, bias, g->residual, c->scratch.memory));
+    if (finished_apart) finish(g, D);
+    return STATUS_OK;
+}
+
+status gemm(device *dev, const gemm_args *g) {
+    if (g->M <= 0 || g->N <= 0 || g->K <= 0)
+        FAIL(ARG, "gemm: M %lld, N %lld, K %lld, expected at least 1", (long long)g->M, (long long)g->N,
+             (long long)g->K);
+    i64 a_columns = g->trans_a ? g->M : g->K, b_columns = g->trans_b ? g->K : g->N;
+    if (g->lda < a_columns || g->ldb < b_columns || g->ldd < g->N)
+        FAIL(ARG, "gemm: row strides lda %lld, ldb %lld, ldd %lld, expected at least %lld, %lld, %lld",
+             (long long)g->lda, (long long)g->ldb, (long long)g->ldd, (long long)a_columns, (long long)b_columns,
+             (long long)g->N);
+    if (!g->A || !g->B || !g->D) FAIL(ARG, "gemm: A, B or D is NULL");
+    if (g->d != g->ab && g->d != F32)
+        FAIL(ARG, "gemm: operands %s, D %s, expected the same or D fp32", dtype_name(g->ab), dtype_name(g->d));
+    if (g->accumulate && (g->d != F32 || g->bias || g->residual))
+        FAIL(ARG, "gemm: accumulate with %s, expected D fp32 without bias and residual",
+             g->d != F32 ? "D bf16"
+             : g->bias   ? "bias"
+                         : "residual");
+    TRY(DISPATCH(dev, gemm, g));
+    dev->flops.work[g->work] += 2 * (uint64_t)g->M * (uint64_t)g->N * (uint64_t)g->K;
+    return STATUS_OK;
+}
+
+/* --- the device's resource */
+
+void gemm_weights_changed(device *dev) { dev->gemm->generation++; }
+
+size_t gemm_memory_bytes(const device *dev) { return dev->gemm->bytes; }
+
+status gemm_open(device *dev) {
+    gemm_context *c = calloc(1, sizeof *c);
+    if (!c) FAIL(MEM, "gemm");
+    status_code st = onednn_open(&c->nn, dev->isa, sizeof dev->isa, &dev->bf16_products);
+    if (st) {
+        free(c);
+        return status_trace(st, __FILE__, __LINE__);
+    }
+    c->generation = 1;
+    dev->gemm = c;
+    return STATUS_OK;
+}
+
+void gemm_close(device *dev) {
+    gemm_context *c = dev->gemm;
+    if (!c) return;
+    buffer *workspaces[] = {&c->a, &c->b, &c->bias, &c->product, &c->scratch};
+    for (size_t i = 0; i < sizeof workspaces / sizeof *workspaces; i++)
+        dev->ops->free(dev, workspaces[i]->memory, workspaces[i]->bytes);
+    for (size_t i = 0; i < c->slot_count; i++) dev->ops->free(dev, c->slots[i].copy.memory, c->slots[i].copy.bytes);
+    free(c->slots);
+    onednn_close(c->nn);
+    free(c);
+    dev->gemm = NULL;
+}
+
+/* --- peak */
+
+/* values of both signs in [1,2), all bits in use: what multipliers draw, and so their clock, depends on the data */
+static void fill(void *x, dtype t, i64 n) {
+    uint32_t bits = 1;
+    for (i64 i = 0; i < n; i++) {
+        bits = bits * 1664525u + 1013904223u;
+        uint32_t value = (bits & 0x807fffffu) | 0x3f800000u;
+        if (t == BF16) ((bf16 *)x)[i] = (bf16)(value >> 16);
+        else memcpy((float *)x + i, &value, 4);
+    }
+}
+
+/* one large product over and over, for `seconds` */
+static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double seconds, double *flops_per_s) {
+    status_code st = STATUS_OK;
+    size_t a_bytes = (size_t)(M * K) * dtype_bytes(t), b_bytes = (size_t)(K * N) * dtype_bytes(t);
+    size_t d_bytes = (size_t)(M * N) * dtype_bytes(t);
+    gemm_args g = {
+        .M = M, .N = N, .K = K, .lda = K, .ldb = K, .ldd = N, .trans_b = true, .ab = t, .d = t, .b_is_weight = true};
+    void *A = NULL, *B = NULL, *D = NULL;
+    TRY_DONE(dev->ops->alloc(dev, &A, a_bytes));
+    TRY_DONE(dev->ops->alloc(dev, &B, b_bytes));
+    TRY_DONE(dev->ops->alloc(dev, &D, d_bytes));
+    g.A = A, g.B = B, g.D = D;
+    fill(A, t, M * K);
+    fill(B, t, K * N);
+    uint64_t start = clock_ns(), now = start;
+    do {
+        uint64_t before = now;
+        TRY_DONE(gemm(dev, &g));
+        now = clock_ns();
+        double rate = 2.0 * (double)M * (double)N * (double)K / ((double)(now - before) * 1e-9);
+        if (rate > *flops_per_s) *flops_per_s = rate;
+    } while ((double)(now - start) * 1e-9 < seconds);
+done:
+    dev->ops->free(dev, D, d_bytes);
+    dev->ops->free(dev, B, b_bytes);
+    dev->ops->free(dev, A, a_bytes);
+    return st;
+}
+
+status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s) {
+    static const i64 shapes[][3] = {{2048, 2048, 2048}, {4096, 3072, 768}, {4096, 768, 3072}};
+    enum { count = sizeof shapes / sizeof *shapes };
+    /* a context of its own, so that workspace, packed copies and FLOPs of the trial do not stay with the device */
+    device probe = *dev;
+    TRY(gemm_open(&probe));
+    status_code st = STATUS_OK;
+    *flops_per_s = 0;
+    /* without a bf16 product of the hardware's own, what remains when conversions cost nothing: f32 */
+    dtype multiplied = t == BF16 && !dev->bf16_products ? F32 : t;
+    for (int i = 0; i < count; i++)
+        TRY_DONE(best_rate(&probe, multiplied, shapes[i][0], shapes[i][1], shapes[i][2], seconds / count, flops_per_s));
+done:
+    gemm_close(&probe);
+    return st;
+}

@@ -1,0 +1,259 @@
+/* Matrix products against float64, element by element. A sum of n terms in f32, in any order and fused or not, is off
+ * by at most about n * 2^-24 * (sum of the terms' magnitudes); D in bf16 is rounded once more, by 2^-8 of itself. */
+#include "check.h"
+#include "runtime/gemm.h"
+
+static device *dev;
+
+static int open_device(void **state) {
+    (void)state;
+    OK(device_open(&dev, "cpu", 2));
+    return 0;
+}
+
+static int close_device(void **state) {
+    (void)state;
+    device_close(dev);
+    return 0;
+}
+
+enum { MOST = 150 * 150 }; /* elements of the largest matrix here */
+enum { PAD = 3 };          /* row strides are wider than the rows by this */
+
+typedef enum { NONE, SEPARATE, IN_D } residual_kind;
+
+static double a64[MOST], b64[MOST], d64[MOST], r64[MOST], bias64[MOST];
+static char a[MOST * 4], b[MOST * 4], d[MOST * 4], r[MOST * 4], bias[MOST * 4];
+
+static void check_product(gemm_args g, residual_kind residual) {
+    i64 a_rows = g.trans_a ? g.K : g.M, b_rows = g.trans_b ? g.N : g.K;
+    g.lda = (g.trans_a ? g.M : g.K) + PAD, g.ldb = (g.trans_b ? g.K : g.N) + PAD, g.ldd = g.N + PAD;
+    random_tensor(a, a64, g.ab, a_rows * g.lda, 1, 1);
+    random_tensor(b, b64, g.ab, b_rows * g.ldb, 1, 2);
+    random_tensor(d, d64, g.d, g.M * g.ldd, 1, 3);
+    random_tensor(r, r64, g.d, g.M * g.ldd, 1, 4);
+    random_tensor(bias, bias64, g.ab, g.N, 1, 5);
+    g.A = a, g.B = b, g.D = d;
+    if (residual) g.residual = residual == IN_D ? d : r;
+    gemm_weights_changed(dev);
+    OK(gemm(dev, &g));
+    static float got[MOST];
+    widen(got, d, g.d, g.M * g.ldd);
+    for (i64 m = 0; m < g.M; m++) {
+        for (i64 n = 0; n < g.N; n++) {
+            double sum = 0, magnitude = 0;
+            for (i64 k = 0; k < g.K; k++) {
+                double term = a64[g.trans_a ? k * g.lda + m : m * g.lda + k];
+                term *= b64[g.trans_b ? n * g.ldb + k : k * g.ldb + n];
+                sum += term, magnitude += fabs(term);
+            }
+            double added[3] = {0};
+            if (g.bias) added[0] = bias64[n];
+            if (residual == SEPARATE) added[1] = r64[m * g.ldd + n];
+            if (residual == IN_D || g.accumulate) added[2] = d64[m * g.ldd + n];
+            for (int i = 0; i < 3; i++) sum += added[i], magnitude += fabs(added[i]);
+            double bound = (double)(g.K + 2) * F32_ROUNDOFF * magnitude;
+            if (g.d == BF16) bound += BF16_ROUNDOFF * (fabs(sum) + bound);
+            double error = fabs(got[m * g.ldd + n] - sum);
+            if (!(error <= bound))
+                fail_msg("M %d N %d K %d trans %d%d %s -> %s bias %d residual %d accumulate %d weight %d: at %d,%d got "
+                         "%.9g, "
+                         "expected %.9g, bound %.3g",
+                         (int)g.M, (int)g.N, (int)g.K, g.trans_a, g.trans_b, dtype_name(g.ab), dtype_name(g.d),
+                         g.bias != NULL, residual, g.accumulate, g.b_is_weight, (int)m, (int)n, got[m * g.ldd + n], sum,
+                         bound);
+        }
+        for (i64 n = g.N; n < g.ldd; n++) /* between rows nothing is written */
+            assert_true(got[m * g.ldd + n] == (float)d64[m * g.ldd + n]);
+    }
+}
+
+static void every_combination(void **state) {
+    (void)state;
+    static const i64 sizes[][3] = {{1, 1, 1}, {1, 37, 5}, {37, 1, 5}, {17, 33, 65}, {64, 96, 32}, {130, 67, 141}};
+    static const dtype types[][2] = {{F32, F32}, {BF16, BF16}, {BF16, F32}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (size_t t = 0; t < 3; t++)
+            for (int trans = 0; trans < 4; trans++)
+                for (int how = 0; how < 14; how++) {
+                    gemm_args g = {.M = sizes[s][0], .N = sizes[s][1], .K = sizes[s][2], .ab = types[t][0]};
+                    g.d = types[t][1];
+                    g.trans_a = trans & 1, g.trans_b = trans & 2;
+                    g.b_is_weight = how & 1;
+                    if (how >= 12) {
+                        if (g.d != F32) continue;
+                        g.accumulate = true;
+                        check_product(g, NONE);
+                    } else {
+                        if (how & 2) g.bias = bias;
+                        check_product(g, (residual_kind)(how / 4));
+                    }
+                }
+}
+
+/* Small integers and quarters: every sum is exact in f32, so D must be the exact value rounded once. */
+static void rounded_once(void **state) {
+    (void)state;
+    enum { M = 33, N = 70, K = 50 };
+    static bf16 x[M * K], w[N * K], y[M * N], add[M * N], each[N];
+    for (int in_place = 0; in_place < 2; in_place++) {
+        for (int i = 0; i < M * K; i++) x[i] = bf16_from_f32((float)(i * 7 % 23 - 11));
+        for (int i = 0; i < N * K; i++) w[i] = bf16_from_f32((float)(i * 5 % 17 - 8));
+        for (int i = 0; i < M * N; i++) y[i] = add[i] = bf16_from_f32((float)(i % 29 - 14) * 0.25f);
+        for (int i = 0; i < N; i++) each[i] = bf16_from_f32((float)(i % 13 - 6) * 0.5f);
+        gemm_weights_changed(dev);
+        OK(gemm(dev, &(gemm_args){.M = M,
+                                  .N = N,
+                                  .K = K,
+                                  .A = x,
+                                  .B = w,
+                                  .D = y,
+                                  .lda = K,
+                                  .ldb = K,
+                                  .ldd = N,
+                                  .trans_b = true,
+                                  .ab = BF16,
+                                  .d = BF16,
+                                  .bias = each,
+                                  .residual = in_place ? y : add,
+                                  .b_is_weight = true}));
+        for (int m = 0; m < M; m++)
+            for (int n = 0; n < N; n++) {
+                double sum = (double)bf16_to_f32(each[n]) + (double)bf16_to_f32(add[m * N + n]);
+                for (int k = 0; k < K; k++)
+                    sum += (double)bf16_to_f32(x[m * K + k]) * (double)bf16_to_f32(w[n * K + k]);
+                assert_int_equal(y[m * N + n], bf16_from_f32((float)sum));
+            }
+    }
+}
+
+static void weights_change(void **state) {
+    (void)state;
+    enum { M = 8, N = 48, K = 64 };
+    static float y[M * K];
+    static bf16 x[M * K], w[N * K];
+    for (int i = 0; i < M * K; i++) x[i] = bf16_from_f32(1);
+    size_t held = 0;
+    for (int step = 1; step <= 4; step++) {
+        for (int i = 0; i < N * K; i++) w[i] = bf16_from_f32((float)step);
+        gemm_weights_changed(dev);
+        for (int again = 0; again < 4; again++) { /* as forward and as dgrad use them, twice: the copies serve again */
+            bool forward = again % 2 == 0;
+            gemm_args g = {
+                .M = M, .N = forward ? N : K, .K = forward ? K : N, .A = x, .B = w, .D = y, .lda = K, .ldb = K};
+            g.ldd = g.N;
+            g.trans_b = forward;
+            g.ab = BF16, g.d = F32;
+            g.b_is_weight = true;
+            OK(gemm(dev, &g));
+            for (int i = 0; i < M * g.N; i++) assert_true(y[i] == (float)(step * g.K));
+        }
+        if (step == 1) held = gemm_memory_bytes(dev);
+        assert_int_equal(gemm_memory_bytes(dev), held); /* remade in place */
+    }
+}
+
+static void many_shapes(void **state) {
+    (void)state;
+    static float x[200], w[200 * 3], y[3];
+    for (int i = 0; i < 200; i++) x[i] = 1, w[3 * i] = 1, w[3 * i + 1] = 2, w[3 * i + 2] = (float)i;
+    for (int round = 0; round < 2; round++)
+        for (int k = 1; k <= 200; k++) {
+            OK(gemm(dev, &(gemm_args){.M = 1, .N = 3, .K = k, .A = x, .B = w, .D = y, .lda = 200, .ldb = 3, .ldd = 3}));
+            assert_true(y[0] == (float)k && y[1] == (float)(2 * k) && y[2] == (float)(k * (k - 1) / 2));
+        }
+}
+
+static void not_finite(void **state) {
+    (void)state;
+    enum { S = 40 };
+    static bf16 x[S * S], w[S * S], y[S * S];
+    for (int i = 0; i < S * S; i++) x[i] = w[i] = bf16_from_f32(1);
+    x[3 * S + 5] = bf16_from_f32(NAN);
+    x[7 * S + 9] = bf16_from_f32(INFINITY);
+    OK(gemm(dev,
+            &(gemm_args){
+                .M = S, .N = S, .K = S, .A = x, .B = w, .D = y, .lda = S, .ldb = S, .ldd = S, .ab = BF16, .d = BF16}));
+    for (int m = 0; m < S; m++)
+        for (int n = 0; n < S; n++) {
+            float value = bf16_to_f32(y[m * S + n]);
+            assert_true(m == 3 ? isnan(value) : m == 7 ? isinf(value) : value == S);
+        }
+}
+
+static void repeatable(void **state) {
+    (void)state;
+    enum { S = 140 };
+    static float x[S * S], w[S * S], first[S * S], again[S * S];
+    random_tensor(x, NULL, F32, S * S, 1, 6);
+    random_tensor(w, NULL, F32, S * S, 1, 7);
+    gemm_args g = {.M = S, .N = S, .K = S, .A = x, .B = w, .D = first, .lda = S, .ldb = S, .ldd = S, .trans_a = true};
+    OK(gemm(dev, &g));
+    g.D = again;
+    OK(gemm(dev, &g));
+    assert_memory_equal(first, again, sizeof first);
+}
+
+static void flops_are_counted(void **state) {
+    (void)state;
+    static float x[6], w[15], y[10];
+    flop_counter before = dev->flops;
+    OK(gemm(dev,
+            &(gemm_args){
+                .M = 2, .N = 5, .K = 3, .A = x, .B = w, .D = y, .lda = 3, .ldb = 5, .ldd = 5, .work = WORK_DGRAD}));
+    assert_int_equal(dev->flops.work[WORK_DGRAD] - before.work[WORK_DGRAD], 2 * 2 * 5 * 3);
+    assert_int_equal(flops_executed(&dev->flops) - flops_executed(&before), 2 * 2 * 5 * 3);
+}
+
+static void bad_arguments(void **state) {
+    (void)state;
+    static float x[64];
+    gemm_args good = {.M = 2, .N = 3, .K = 4, .A = x, .B = x + 16, .D = x + 32, .lda = 4, .ldb = 3, .ldd = 3}, g;
+    OK(gemm(dev, &good));
+    flop_counter before = dev->flops;
+    g = good, g.M = 0;
+    FAILS(ARG, "expected at least 1", gemm(dev, &g));
+    g = good, g.K = -1;
+    FAILS(ARG, "expected at least 1", gemm(dev, &g));
+    g = good, g.lda = 3;
+    FAILS(ARG, "lda 3", gemm(dev, &g));
+    g = good, g.trans_a = true, g.lda = 1;
+    FAILS(ARG, "lda 1", gemm(dev, &g));
+    g = good, g.trans_b = true;
+    FAILS(ARG, "ldb 3", gemm(dev, &g));
+    g = good, g.ldd = 2;
+    FAILS(ARG, "ldd 2", gemm(dev, &g));
+    g = good, g.B = NULL;
+    FAILS(ARG, "NULL", gemm(dev, &g));
+    g = good, g.d = BF16;
+    FAILS(ARG, "operands fp32, D bf16", gemm(dev, &g));
+    g = good, g.ab = g.d = BF16, g.accumulate = true;
+    FAILS(ARG, "accumulate with D bf16", gemm(dev, &g));
+    g = good, g.accumulate = true, g.bias = x;
+    FAILS(ARG, "accumulate with bias", gemm(dev, &g));
+    g = good, g.accumulate = true, g.residual = x;
+    FAILS(ARG, "accumulate with residual", gemm(dev, &g));
+    assert_memory_equal(&before, &dev->flops, sizeof before);
+}
+
+static void peak(void **state) {
+    (void)state;
+    flop_counter before = dev->flops;
+    size_t held = gemm_memory_bytes(dev);
+    for (int t = 0; t < 2; t++) {
+        double rate = 0;
+        OK(gemm_measure_peak(dev, t ? BF16 : F32, 0, &rate));
+        assert_true(rate > 0 && isfinite(rate));
+    }
+    assert_memory_equal(&before, &dev->flops, sizeof before);
+    assert_int_equal(held, gemm_memory_bytes(dev));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_combination), cmocka_unit_test(rounded_once),  cmocka_unit_test(weights_change),
+        cmocka_unit_test(many_shapes),       cmocka_unit_test(not_finite),    cmocka_unit_test(repeatable),
+        cmocka_unit_test(flops_are_counted), cmocka_unit_test(bad_arguments), cmocka_unit_test(peak),
+    };
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}
