@@ -18,7 +18,7 @@ typedef struct {
 #define AT(field) offsetof(values, field)
 /* clang-format off */
 static const option table[] = {
-    {"data", OPT_LIST, AT(data), NULL, "PATH...", "text: files, folders, .gz, .jsonl with a \"text\" field; all of it is used", NULL, 0, 0, "Evaluation", false},
+    {"data", OPT_LIST, AT(data), NULL, "PATH", "text: files, folders, .gz, .jsonl with a \"text\" field; all of it is used", NULL, 0, 0, "Evaluation", false},
     {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, "Evaluation", false},
     {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a batch", NULL, 1, 1 << 20, "Evaluation", false},
     {"batches", OPT_I64, AT(batches), "0", "N", "at most so many; 0: all", NULL, 0, 1e12, "Evaluation", false},

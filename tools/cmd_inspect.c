@@ -56,7 +56,9 @@ static void print_value(const cJSON *v, int depth) {
             printf("%s\n", item->valuestring);
         } else if (cJSON_IsNumber(item)) {
             printf("%.17g", item->valuedouble);
-            if (item->valuedouble >= 1e4) printf("  (%s)", text_count(item->valuedouble).text);
+            bool bytes = (v->string && strstr(v->string, "bytes")) || (item->string && strstr(item->string, "bytes"));
+            double n = item->valuedouble;
+            if (n >= 1e4) printf("  (%s)", bytes ? text_bytes(n).text : text_count(n).text);
             putchar('\n');
         } else {
             printf("%s\n", cJSON_IsNull(item) ? "not known" : cJSON_IsTrue(item) ? "yes" : "no");
@@ -65,13 +67,16 @@ static void print_value(const cJSON *v, int depth) {
 }
 
 static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T) {
-    device dev = {.kind = DEVICE_CPU, .threads = 1}; /* planning takes nothing from it */
+    device *dev;
     size_t bytes[MEM_CATEGORIES], total = 0;
     state_options s = {.t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32,
                        .training = true};
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
-    TRY(model_plan(bytes, &dev, c, shape, s));
+    TRY(device_open(&dev, "cpu", 0)); /* scratch depends on its threads; nothing is taken */
+    status_code st = model_plan(bytes, dev, c, shape, s);
+    device_close(dev);
+    TRY(st);
     cJSON *memory = cJSON_AddObjectToObject(o, "training_memory_bytes");
     if (!memory) FAIL(MEM, "result");
     for (int i = 0; i < MEM_CATEGORIES; i++) {

@@ -27,7 +27,7 @@ typedef struct {
 /* clang-format off */
 static const option table[] = {
     {"model", OPT_STRING, AT(model), "llama-3m", "NAME|PATH", "a preset (`tally inspect --models` lists them), or a Hugging Face config.json", NULL, 0, 0, MODEL, false},
-    {"data", OPT_LIST, AT(data), NULL, "PATH...", "text to train on: files, folders, .gz, .jsonl with a \"text\" field", NULL, 0, 0, MODEL, false},
+    {"data", OPT_LIST, AT(data), NULL, "PATH", "text to train on: files, folders, .gz, .jsonl with a \"text\" field", NULL, 0, 0, MODEL, false},
     {"val-fraction", OPT_F64, AT(val_fraction), "0.1", "X", "share of the tokens held out for evaluation", NULL, 0, 0.9, MODEL, false},
     {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, MODEL, false},
     {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a micro-batch", NULL, 1, 1 << 20, MODEL, false},

@@ -15,7 +15,7 @@ static const command commands[] = {
     {"eval", "loss of a trained model on text", eval_command},
     {"inspect", "show and verify a run, a checkpoint, a data file or a model's shape and cost", inspect_command},
     {"report", "write a run's report.html again", report_command},
-    {"bench", "measure steps, recompute policies and kernels on this machine", bench_command},
+    {"bench", "measure training steps and recompute policies on this machine", bench_command},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -1,0 +1,19 @@
+# The house's own rules, checked on the sources.
+cd "$(dirname "$0")/.." && . tests/tap.sh
+
+# direction of include: runtime <- {layers, optim, parallel} <- train <- {tools, tests}
+forbidden() { # FOLDER PATTERN
+    ! grep -nE "^#include \"($2)/" "$1"/*.[ch] >"$scratch/err"
+}
+forbidden runtime 'layers|optim|parallel|train|tools|tests'; ok "runtime includes nothing above it"
+forbidden layers 'optim|parallel|train|tools|tests'; ok "layers include no sibling"
+forbidden optim 'layers|parallel|train|tools|tests'; ok "optim includes no sibling"
+forbidden parallel 'layers|optim|train|tools|tests'; ok "parallel includes no sibling"
+forbidden train 'tools|tests'; ok "train includes nothing above it"
+
+[ "$(grep -lE '#include [<"](oneapi/dnnl/)?dnnl' */*.[ch] | wc -l)" -eq 1 ]; ok "one file includes oneDNN"
+! grep -nE '\bTALLY_CUDA\b' layers/*.c optim/*.c train/*.[ch] >"$scratch/err"; ok "no layer chooses a backend"
+! wc -l */*.c */*.h | awk '$2 != "total" && $1 > 500' | grep . >"$scratch/err"; ok "no file of more than 500 lines"
+! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.ci|build.*|runs|out' >"$scratch/err"
+ok "nothing else at the top"
+finish
