@@ -1,6 +1,6 @@
 /* The safetensors format (Hugging Face): 8 bytes little-endian header length, a JSON header {name: {dtype, shape,
- * data_offsets}}, then the data. F32 and BF16 here. Everything of a foreign file is checked before it is used: header length,
- * JSON, dtype, shape against offsets, offsets without holes or overlaps and within the file. */
+ * data_offsets}}, then the data. F32 and BF16 here. Everything of a foreign file is checked before it is used: header
+ * length, JSON, dtype, shape against offsets, offsets without holes or overlaps and within the file. */
 #ifndef TALLY_SAFETENSORS_H
 #define TALLY_SAFETENSORS_H
 
@@ -10,29 +10,31 @@
 typedef struct {
     char name[128];
     dtype type;
-    int dims;
+    int dims; /* 0: a scalar */
     i64 shape[4];
     i64 offset, bytes; /* in the data section */
 } safetensor;
 
 typedef struct {
     char path[4096];
-    safetensor *list;
+    safetensor *list; /* in the order of the data */
     int count;
-    const void *data; /* the data section, mapped read-only */
+    const void *data; /* the data section, mapped read-only; every tensor is aligned to its dtype */
     void *map;
     size_t map_bytes;
 } safetensors;
 
 status safetensors_open(safetensors *s, const char *path);
 void safetensors_close(safetensors *s);
-const safetensor *safetensors_find(const safetensors *s, const char *name);
+const safetensor *safetensors_find(const safetensors *s, const char *name); /* NULL where there is none */
 static inline const void *safetensors_data(const safetensors *s, const safetensor *t) {
     return (const char *)s->data + t->offset;
 }
 
-/* Writing: fill in name, type, dims and shape of every tensor, then safetensors_layout sets offsets and bytes; the header
- * text is malloc'ed (padded with spaces to a multiple of 8, the 8 length bytes included); data follow in list order. */
-status safetensors_layout(safetensor *list, int count, const char *const *metadata, char **header, size_t *header_bytes);
+/* Writing: fill in name, type, dims and shape of every tensor, then safetensors_layout sets offsets and bytes; the
+ * header text is malloc'ed (padded with spaces to a multiple of 8, the 8 length bytes included); data follow in list
+ * order. metadata: key, value, key, value, ..., NULL; or NULL for none. transformers wants {"format", "pt", NULL}. */
+status safetensors_layout(safetensor *list, int count, const char *const *metadata, char **header,
+                          size_t *header_bytes);
 
 #endif
