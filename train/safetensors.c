@@ -132,8 +132,8 @@ static bool is_aligned(const safetensors *s) {
     return true;
 }
 
-/* Early writers did not pad the header (the GPT-2 on the Hub is such a file): its floats begin at odd addresses. Such
- * data are copied into place once, so that readers need not know. */
+/* The format asks for no alignment, and writers that do not pad the header put floats at odd addresses. Such data are
+ * copied into place once, so that readers need not know. */
 static status align_data(safetensors *s) {
     if (is_aligned(s)) return STATUS_OK;
     size_t bytes = 0;
