@@ -5,10 +5,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-<<<<<<< HEAD
-#include <sys/time.h>
-=======
->>>>>>> wt-io
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -16,10 +12,7 @@
 #include "tests/check.h"
 
 static char folder[] = "/tmp/test_blockfile_XXXXXX"; /* of this run, removed at its end */
-<<<<<<< HEAD
-=======
 static const char *program;                          /* this test's */
->>>>>>> wt-io
 static unsigned char *pattern;
 enum { PATTERN_BYTES = 3 * BLOCKFILE_BLOCK };
 
@@ -137,44 +130,6 @@ static void reports_a_full_disk(void **state) {
     FAILS(IO, "null: fsync: Invalid argument", blockfile_close(f, &sums));
 }
 
-<<<<<<< HEAD
-static void on_alarm(int signal_number) { (void)signal_number; }
-
-static void *drain(void *crc) {
-    int fd = open(in_folder("fifo"), O_RDONLY);
-    unsigned char bytes[5000];
-    uLong sum = 0;
-    for (ssize_t n; (n = read(fd, bytes, sizeof bytes)) != 0;)
-        if (n > 0) sum = crc32(sum, bytes, (uInt)n);
-    close(fd);
-    *(uint32_t *)crc = (uint32_t)sum;
-    return NULL;
-}
-
-/* A pipe takes 64 KiB at most, and an alarm without SA_RESTART every millisecond interrupts the waiting. */
-static void survives_short_writes_and_interrupts(void **state) {
-    (void)state;
-    struct sigaction action = {.sa_handler = on_alarm}, old;
-    sigaction(SIGALRM, &action, &old);
-    assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
-    uint32_t crc;
-    pthread_t reader;
-    sigset_t alarms, before;
-    sigemptyset(&alarms), sigaddset(&alarms, SIGALRM);
-    pthread_sigmask(SIG_BLOCK, &alarms, &before);
-    pthread_create(&reader, NULL, drain, &crc);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    blockfile *f;
-    OK(blockfile_create(&f, folder, "fifo")); /* waits for the reader: no alarm yet */
-    struct itimerval every = {{0, 1000}, {0, 1000}}, never = {0};
-    setitimer(ITIMER_REAL, &every, NULL);
-    OK(blockfile_write(f, pattern, 2 * BLOCKFILE_BLOCK));
-    setitimer(ITIMER_REAL, &never, NULL);
-    blockfile_abandon(f);
-    pthread_join(reader, NULL);
-    sigaction(SIGALRM, &old, NULL);
-    assert_true(crc == crc32(0, pattern, 2 * BLOCKFILE_BLOCK));
-=======
 typedef struct {
     pthread_t writer;
     uint32_t crc;
@@ -212,7 +167,6 @@ static void survives_short_writes_and_interrupts(void **state) {
     pthread_join(reader, NULL);
     sigaction(SIGUSR1, &old, NULL);
     assert_true(r.crc == crc32(0, pattern, 2 * BLOCKFILE_BLOCK));
->>>>>>> wt-io
 }
 
 static void folders(void **state) {
@@ -275,11 +229,7 @@ static void a_crash_leaves_old_or_new(void **state) {
         pid_t child = fork();
         if (child == 0) { /* a program of its own: the variable is read once */
             setenv("TALLY_CRASH_AT_WRITE", text, 1);
-<<<<<<< HEAD
-            execl("/proc/self/exe", "test_blockfile", "publish", in_folder("run"), (char *)NULL);
-=======
             execl(program, program, "publish", in_folder("run"), (char *)NULL);
->>>>>>> wt-io
             _exit(3);
         }
         int result;
@@ -309,10 +259,7 @@ static int remove_test_folder(void **state) {
 }
 
 int main(int argc, char **argv) {
-<<<<<<< HEAD
-=======
     program = argv[0];
->>>>>>> wt-io
     pattern = malloc(PATTERN_BYTES);
     for (size_t i = 0; i < PATTERN_BYTES; i++) pattern[i] = (unsigned char)(i * 2654435761u >> 13);
     if (argc == 3) {
