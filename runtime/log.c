@@ -4,9 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-static bool progress_is_up;
+static int progress_rows; /* on the screen now */
 
 bool log_is_terminal(void) {
     static int known = -1;
@@ -14,9 +15,19 @@ bool log_is_terminal(void) {
     return known;
 }
 
+static int terminal_columns(void) {
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+}
+
+static void erase_progress(void) {
+    if (progress_rows > 1) fprintf(stderr, "\033[%dA", progress_rows - 1);
+    if (progress_rows) fputs("\r\033[J", stderr);
+    progress_rows = 0;
+}
+
 void log_line(const char *format, ...) {
-    if (progress_is_up) fputs("\r\033[K", stderr);
-    progress_is_up = false;
+    erase_progress();
     va_list args;
     va_start(args, format);
     vfprintf(stderr, format, args);
@@ -25,19 +36,39 @@ void log_line(const char *format, ...) {
     fflush(stderr);
 }
 
-void log_progress(const char *line) {
+static void draw_bar(double done, int columns) {
+    int width = columns - 8, filled = (int)(done * width);
+    fputc('[', stderr);
+    for (int i = 0; i < width; i++) fputc(i < filled ? '#' : '.', stderr);
+    fprintf(stderr, "] %3d%%", (int)(done * 100));
+}
+
+void log_progress(const char *line, double done) {
+    static const char separator[] = " | ";
     if (!log_is_terminal()) {
         fprintf(stderr, "%s\n", line);
         return;
     }
-    fprintf(stderr, "\r\033[K%s", line);
+    int columns = terminal_columns() - 1, used = columns; /* the first field begins a row */
+    erase_progress();
+    draw_bar(done, columns);
+    progress_rows = 1;
+    for (const char *field = line; *field;) {
+        const char *end = strstr(field, separator);
+        int length = end ? (int)(end - field) : (int)strlen(field);
+        bool fits = used + 3 + length <= columns;
+        if (!fits) progress_rows++;
+        fprintf(stderr, "%s%.*s", fits ? separator : "\n", length < columns ? length : columns, field);
+        used = fits ? used + 3 + length : length;
+        field += length;
+        if (end) field += sizeof separator - 1;
+    }
     fflush(stderr);
-    progress_is_up = true;
 }
 
 void log_progress_end(void) {
-    if (progress_is_up) fputc('\n', stderr);
-    progress_is_up = false;
+    if (progress_rows) fputc('\n', stderr);
+    progress_rows = 0;
 }
 
 static short_text scaled(double x, double base, const char *const *units, int count) {

@@ -1,4 +1,4 @@
-/* Lines for people, on standard error; a progress line that redraws in place on a terminal. */
+/* Lines for people, on standard error, and a progress display that redraws in place on a terminal. */
 #ifndef TALLY_LOG_H
 #define TALLY_LOG_H
 
@@ -7,7 +7,9 @@
 
 bool log_is_terminal(void);
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2))); /* above the progress line, if any */
-void log_progress(const char *line); /* redrawn in place on a terminal, else a plain line of its own */
+/* On a terminal a bar (done: 0 to 1) and the line, broken at its " | " to the width there is, redrawn in place; else the
+ * line alone. */
+void log_progress(const char *line, double done);
 void log_progress_end(void);         /* keeps the last progress line and goes below it */
 
 /* "2.31 GiB", "51.2k", "12m 05s": written to `out`, which is returned */

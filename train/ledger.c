@@ -21,8 +21,13 @@ status ledger_open(ledger *l, const device *dev, double price, double watts) {
         snprintf(l->price_source, sizeof l->price_source, "%s%s", h->price_source,
                  dev->kind == DEVICE_CPU ? ", times the threads used" : "");
     }
-    if (watts <= 0 && h) watts = h->tdp_watts * devices;
-    return energy_open(&l->energy, dev, watts);
+    l->watts = watts;
+    snprintf(l->watts_source, sizeof l->watts_source, "--tdp-watts");
+    if (watts <= 0 && h) {
+        l->watts = h->tdp_watts * devices;
+        snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);
+    }
+    return energy_open(&l->energy, dev, l->watts);
 }
 
 void ledger_close(ledger *l) {

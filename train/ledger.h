@@ -14,6 +14,8 @@ typedef struct {
     meter time;
     double usd_per_hour; /* NaN: not known */
     char price_source[256];
+    double watts; /* of the whole device, where energy is estimated from it */
+    char watts_source[256];
     energy_meter *energy;
     double energy_before_j; /* of earlier attempts */
 } ledger;

@@ -96,7 +96,9 @@ static void describe_run(const trainer *t) {
         log_line("peak: %.4g GFLOP/s measured with large products at start", t->peak_measured * 1e-9);
     if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; --price USD gives one");
     else log_line("price: %s an hour (%s)", text_usd(t->bill.usd_per_hour).text, t->bill.price_source);
-    log_line("energy: %s", energy_source(t->bill.energy));
+    const char *source = energy_source(t->bill.energy);
+    if (!strstr(source, "estimated")) log_line("energy: %s", source);
+    else log_line("energy: no counter to read; estimated as %.3g W times time (%s)", t->bill.watts, t->bill.watts_source);
 }
 
 static status check_same(const char *folder, const char *what, uint64_t then, uint64_t now) {
@@ -278,7 +280,7 @@ static status one_step(trainer *t) {
     TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
     char line[512];
     metrics_progress_line(line, sizeof line, &record);
-    if (isnan(record.val_loss)) log_progress(line);
+    if (isnan(record.val_loss)) log_progress(line, (double)t->p.step / (double)t->o->steps);
     else log_line("%s", line);
     TRY(account_skip(t, &r));
     return due(t->o->checkpoint_every, t->p.step) && !last ? save(t) : STATUS_OK;
