@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include "runtime/file.h"
 #include "train/chart.h"
 #include "train/report.h"
 
@@ -248,7 +249,7 @@ static void test_damaged_files(void **state) {
     static const struct {
         const char *metrics, *message;
     } cases[] = {
-        {"{\"step\":1}\n{\"step\":2,\"lo", "/metrics.jsonl:2: found no JSON object (column"},
+        {"{\"step\":1}\n{\"step\":2,\"lo\n", "/metrics.jsonl:2: found no JSON object (column"},
         {"{\"step\":1}\n\n{\"step\":2} x\n",
          "/metrics.jsonl:3: found no JSON object (column 12), expected one of a step"},
         {"nonsense\n{}\n", "/metrics.jsonl:1: found no JSON object (column 1)"},
@@ -261,7 +262,7 @@ static void test_damaged_files(void **state) {
         FAILS(DATA, cases[i].message, report_write(folder));
         FAILS(DATA, cases[i].message, report_loss_svg(folder, svg_path));
     }
-    put_bytes("metrics.jsonl", "{\"step\":1}\n\0\0\0", 14); /* what a lost write may leave */
+    put_bytes("metrics.jsonl", "{\"step\":1}\n\0\0\0\n", 15); /* what a lost write may leave */
     FAILS(DATA, "/metrics.jsonl:2: found no JSON object", report_write(folder));
     put("metrics.jsonl", "{\"step\":1}\n");
     put("ledger.json", "{\"bookings\":{");
@@ -275,12 +276,25 @@ static void test_damaged_files(void **state) {
     assert_int_equal(access(svg_path, F_OK), -1);
 }
 
+/* killed in the middle of a line, and resumed since: neither is a step */
+static void test_torn_line_and_events(void **state) {
+    (void)state;
+    put("metrics.jsonl", "{\"step\":1,\"loss\":2.5}\n{\"event\":\"resume\",\"step\":1}\n{\"step\":2,\"lo");
+    OK(report_write(folder));
+    char *page = NULL;
+    size_t bytes;
+    OK(read_file(page_path, &page, &bytes));
+    assert_non_null(strstr(page, "in 1 steps"));
+    assert_non_null(strstr(page, "2.5"));
+    free(page);
+}
+
 static void test_folder_without_a_run(void **state) {
     (void)state;
     status_code st = report_write(folder);
     assert_int_not_equal(st, STATUS_OK);
     assert_non_null(strstr(status_message(), "metrics.jsonl"));
-    put("metrics.jsonl", "{}");
+    put("metrics.jsonl", "{}\n");
     st = report_loss_svg(folder, "/nowhere/at/all.svg");
     assert_int_not_equal(st, STATUS_OK);
     assert_non_null(strstr(status_message(), "/nowhere/at/all.svg"));
@@ -324,6 +338,7 @@ int main(void) {
         WITH_FOLDER(test_odd_curves),
         WITH_FOLDER(test_long_run_makes_a_small_page_with_its_spike),
         WITH_FOLDER(test_damaged_files),
+        WITH_FOLDER(test_torn_line_and_events),
         WITH_FOLDER(test_folder_without_a_run),
         cmocka_unit_test(test_text_is_escaped),
     };

@@ -70,7 +70,7 @@ static status read_metrics(run *r, const char *path) {
     TRY_DONE(read_file(path, &text, &bytes));
     long long line = 1;
     for (char *from = text, *end = text + bytes, *stop; from < end; from = stop + 1, line++) {
-        if (!(stop = memchr(from, '\n', (size_t)(end - from)))) stop = end;
+        if (!(stop = memchr(from, '\n', (size_t)(end - from)))) break; /* torn: the writer was stopped in it */
         *stop = 0;
         if (from + strspn(from, " \t\r") == stop) continue;
         const char *bad = from;
@@ -78,7 +78,7 @@ static status read_metrics(run *r, const char *path) {
         if (!cJSON_IsObject(object))
             FAIL_DONE(DATA, "%s:%lld: found no JSON object (column %lld), expected one of a step", path, line,
                       (long long)(object ? 0 : bad - from) + 1);
-        TRY_DONE(add_step(r, object));
+        if (!cJSON_HasObjectItem(object, "event")) TRY_DONE(add_step(r, object));
         cJSON_Delete(object);
         object = NULL;
     }
