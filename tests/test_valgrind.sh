@@ -11,8 +11,9 @@ cat >"$scratch/model.json" <<'J'
  "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64,
  "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
 J
+# GOMP_SPINCOUNT: so that the program does not start itself anew, away from valgrind
 for precision in bf16 fp32; do
-    valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
+    GOMP_SPINCOUNT=1000 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
         "$tally" train --model "$scratch/model.json" --data "$scratch/text.txt" --out "$scratch/$precision" --steps 2 --batch 2 \
         --seq-len 16 --warmup 1 --threads 1 --precision $precision --recompute block:1 --peak-seconds 0 >"$scratch/out" 2>"$scratch/err"
     ok "$name: $precision"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Loads a checkpoint folder (config.json, model.safetensors) with Hugging Face transformers and prints its loss as JSON.
+"""Loads a checkpoint folder (config.json, model.safetensors) with transformers and prints its loss as JSON.
 
     load_checkpoint.py FOLDER [TOKEN...]     token ids as arguments, else from stdin, between spaces
 
-n+1 ids give the mean loss in nats of n next-token predictions, in float32. Exit 1 if the folder lacks a weight of the model,
-holds one that the model has not, or one of another shape."""
+n+1 ids give the mean loss in nats of n next-token predictions, in float32. Exit 1 if the folder lacks a weight of the
+model, holds one that the model has not, or one of another shape."""
 import json
 import os
 import sys

@@ -24,9 +24,10 @@ LR, BETAS, EPS, DECAY, CLIP = 1e-3, (0.9, 0.95), 1e-8, 0.1, 1.0
 
 LLAMA3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                    original_max_position_embeddings=128)
-LLAMA_LIKE = dict(vocab_size=V, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, attention_dropout=0.0)
+LLAMA_LIKE = dict(vocab_size=V, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                  attention_dropout=0.0)
 
-# Sizes differ from each other wherever they may, so that a mixed-up dimension cannot pass, and keep a file below 200 kB.
+# Sizes mostly differ from each other, so that a mixed-up dimension cannot pass, and keep a file below 200 kB.
 CONFIGS = {
     "gpt2-tiny": GPT2Config(vocab_size=V, n_positions=T, n_layer=2, n_embd=24, n_head=3, n_inner=72, resid_pdrop=0.0,
                             embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None),
@@ -44,8 +45,8 @@ CONFIGS = {
 OLD_ROPE_KEYS = {"llama-tiny-untied", "qwen3-tiny"}
 
 KEPT_KEYS = """model_type architectures vocab_size n_positions n_embd n_layer n_head n_inner activation_function
-layer_norm_epsilon hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim hidden_act
-max_position_embeddings rms_norm_eps rope_parameters tie_word_embeddings attention_bias mlp_bias""".split()
+layer_norm_epsilon hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
+hidden_act max_position_embeddings rms_norm_eps rope_parameters tie_word_embeddings attention_bias mlp_bias""".split()
 
 
 def make_config_json(name):
