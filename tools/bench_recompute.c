@@ -13,11 +13,20 @@ typedef struct {
     bench_run last;
 } policy_result;
 
-static status measure(policy_result results[POLICIES], device *dev, const model_config *c, const bench_values *v) {
+/* each on a device opened anew, so that none finds another's workspaces */
+static status measure_one(bench_run *r, const model_config *c, const bench_values *v, const char *policy) {
+    device *dev;
+    TRY(device_open(&dev, v->device, (int)v->threads));
+    status_code st = bench_measure(r, dev, c, v, policy);
+    device_close(dev);
+    return st;
+}
+
+static status measure(policy_result results[POLICIES], const model_config *c, const bench_values *v) {
     for (i64 round = 0; round < v->rounds; round++)
         for (int p = 0; p < POLICIES; p++) {
             bench_run r;
-            TRY(bench_measure(&r, dev, c, v, policies[p]));
+            TRY(measure_one(&r, c, v, policies[p]));
             memcpy(results[p].step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
             bench_run_free(&r);
             results[p].last = r;
@@ -69,7 +78,6 @@ done:
 
 status bench_recompute(const bench_values *v) {
     model_config c;
-    device *dev = NULL;
     policy_result results[POLICIES] = {0};
     status_code st = STATUS_OK;
     TRY_DONE(model_config_load(&c, v->model));
@@ -77,12 +85,10 @@ status bench_recompute(const bench_values *v) {
         results[p].step_s = malloc((size_t)(v->rounds * v->steps) * sizeof(double));
         if (!results[p].step_s) FAIL_DONE(MEM, "%ld times", v->rounds * v->steps);
     }
-    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
-    TRY_DONE(measure(results, dev, &c, v));
+    TRY_DONE(measure(results, &c, v));
     if (v->json) TRY_DONE(print_json(results, &c, v));
     else print_table(results, &c, v);
 done:
     for (int p = 0; p < POLICIES; p++) free(results[p].step_s);
-    device_close(dev);
     return st;
 }

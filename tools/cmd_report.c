@@ -4,23 +4,28 @@
 #include "train/report.h"
 
 typedef struct {
+    char *loss_svg;
     bool help;
 } values;
 
+/* clang-format off */
 static const option table[] = {
+    {"loss-svg", OPT_STRING, offsetof(values, loss_svg), NULL, "FILE", "also the loss curve alone, as a picture", NULL, 0, 0, "Output", false},
     {"help", OPT_FLAG, offsetof(values, help), NULL, NULL, "this text", NULL, 0, 0, "Output", true},
 };
+/* clang-format on */
 
 static const command_help help = {
     .usage = "tally report RUN",
     .about = "Writes RUN/report.html from the run's metrics, ledger and, where there is one, RUN/sample.txt.\n",
     .table = table,
-    .count = 1,
+    .count = sizeof table / sizeof *table,
 };
 
-static status report(const options *o) {
+static status report(const options *o, const values *v) {
     TRY(command_words(o, 1, 1, "run"));
-    return report_write(o->words.list[0]);
+    TRY(report_write(o->words.list[0]));
+    return v->loss_svg ? report_loss_svg(o->words.list[0], v->loss_svg) : STATUS_OK;
 }
 
 status report_command(int argc, char **argv, int *exit_code) {
@@ -29,7 +34,7 @@ status report_command(int argc, char **argv, int *exit_code) {
     bool done;
     (void)exit_code;
     status_code st = command_parse(&o, &v, &help, argc, argv, &done);
-    if (!st && !done) st = report(&o);
+    if (!st && !done) st = report(&o, &v);
     options_free(&o);
     return st;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reference values for tests: tiny models of Hugging Face transformers, trained ten steps in float32 on the CPU.
 
-    make_reference.py [NAME...]          writes NAME.safetensors and NAME.json beside this script (all, if none is named)
+    make_reference.py [NAME...]          writes NAME.safetensors and NAME.json beside this script (default: all)
     make_reference.py --check [NAME...]  makes them again in memory and compares with the files; prints TAP
 
 What a fixture holds is in README.md. Needs torch, transformers >= 5, safetensors, numpy."""
@@ -67,8 +67,8 @@ def make_model(name, dtype):
 
 
 def randomise(model, generator):
-    """Every number random, gains and biases too, so that no error hides behind a 0 or 1; all exact in bf16. Sums of four
-    random integers are near to normal and, unlike torch.randn, the same on every CPU."""
+    """Every number random, gains and biases too, so that no error hides behind a 0 or 1; all exact in bf16. Sums of
+    four random integers are near to normal and, unlike torch.randn, the same on every CPU."""
     for name, p in model.named_parameters():
         noise = torch.randint(-500, 501, (4, *p.shape), generator=generator).sum(0) / 578.0
         gain = p.dim() == 1 and name.endswith(".weight")
@@ -130,9 +130,9 @@ def make_fixture(name):
 
 
 def tolerance(key):
-    """By norm, for another CPU, number of threads or torch, whose sums have another order (across AVX2 and SSE, one and
-    three threads: f32 values differ by 1e-6). final: one element with a gradient near rounding noise is enough, since Adam
-    moves it by lr all the same. bf16: four of its roundoffs, as torch sums rows in bf16. Inputs are exact."""
+    """By norm, for another CPU, number of threads or torch, whose sums have another order (across AVX2 and SSE, one
+    and three threads: f32 values differ by 1e-6). final: one element with a gradient near rounding noise is enough,
+    since Adam moves it by lr all the same. bf16: four of its roundoffs, as torch sums rows in bf16. Inputs: 0."""
     if key.startswith("weights.") or key in ("tokens", "targets"):
         return 0.0
     if "bf16" in key:
@@ -141,8 +141,8 @@ def tolerance(key):
 
 
 def comparable(name, key, value):
-    """GPT-2's bias of k has a gradient of zero (softmax ignores a shift), so what is left of it is rounding noise, which
-    Adam then scales up to steps of about lr: it is left out."""
+    """GPT-2's bias of k has a gradient of zero (softmax ignores a shift), so what is left of it is rounding noise,
+    which Adam then scales up to steps of about lr: it is left out."""
     value = value.double().flatten()
     if name.startswith("gpt2") and key.endswith("attn.c_attn.bias") and not key.startswith("weights."):
         C = value.numel() // 3
