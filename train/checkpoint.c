@@ -335,7 +335,7 @@ static status list_steps(const char *run, uint64_t **steps, int *count, bool *le
         grown[(*count)++] = step;
     }
     closedir(d);
-    qsort(*steps, (size_t)*count, sizeof **steps, newest_first);
+    if (*count) qsort(*steps, (size_t)*count, sizeof **steps, newest_first);
     return STATUS_OK;
 }
 
