@@ -14,7 +14,7 @@ cmake -S . -B build -G Ninja >build.log 2>&1 && cmake --build build >>build.log 
 run=runs/quickstart-$(date +%Y%m%d-%H%M%S)
 if [ $# -eq 1 ]; then data=("$1"); prompt=""; else
     data=(README.md runtime layers optim parallel train tools tests)
-    prompt="status "
+    prompt="/* The "
 fi
 
 # As many steps as two minutes hold: the rate is measured, not assumed.
