@@ -26,16 +26,48 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
     for (i64 first = 0; first < N; first += chunk) {
         i64 n = first + chunk < N ? chunk : N - first;
         const void *xc = at(x, t, first * C);
-        TRY(gemm(dev, &(gemm_args){.M = n, .N = V, .K = C, .A = xc, .lda = C, .B = w, .ldb = C, .trans_b = true,
-                                   .D = logits, .ldd = V, .ab = t, .d = F32, .b_is_weight = true,
+        TRY(gemm(dev, &(gemm_args){.M = n,
+                                   .N = V,
+                                   .K = C,
+                                   .A = xc,
+                                   .lda = C,
+                                   .B = w,
+                                   .ldb = C,
+                                   .trans_b = true,
+                                   .D = logits,
+                                   .ldd = V,
+                                   .ab = t,
+                                   .d = F32,
+                                   .b_is_weight = true,
                                    .work = forward_work(dev)}));
         TRY(crossentropy_forward_backward(dev, t, dlogits, losses + first, logits, targets + first, n, V, scale));
         if (!dx) continue;
-        TRY(gemm(dev, &(gemm_args){.M = V, .N = C, .K = n, .A = dlogits, .lda = V, .trans_a = true, .B = xc, .ldb = C,
-                                   .D = dw, .ldd = C, .ab = t, .d = F32, .accumulate = accumulate || first > 0,
+        TRY(gemm(dev, &(gemm_args){.M = V,
+                                   .N = C,
+                                   .K = n,
+                                   .A = dlogits,
+                                   .lda = V,
+                                   .trans_a = true,
+                                   .B = xc,
+                                   .ldb = C,
+                                   .D = dw,
+                                   .ldd = C,
+                                   .ab = t,
+                                   .d = F32,
+                                   .accumulate = accumulate || first > 0,
                                    .work = WORK_WGRAD}));
-        TRY(gemm(dev, &(gemm_args){.M = n, .N = C, .K = V, .A = dlogits, .lda = V, .B = w, .ldb = C,
-                                   .D = at(dx, t, first * C), .ldd = C, .ab = t, .d = t, .b_is_weight = true,
+        TRY(gemm(dev, &(gemm_args){.M = n,
+                                   .N = C,
+                                   .K = V,
+                                   .A = dlogits,
+                                   .lda = V,
+                                   .B = w,
+                                   .ldb = C,
+                                   .D = at(dx, t, first * C),
+                                   .ldd = C,
+                                   .ab = t,
+                                   .d = t,
+                                   .b_is_weight = true,
                                    .work = WORK_DGRAD}));
     }
     return STATUS_OK;

@@ -26,10 +26,11 @@ struct device {
     device_kind kind;
     const device_ops *ops;
     struct gemm_context *gemm;
-    char name[96];    /* as the hardware names itself, e.g. "AMD EPYC" */
-    char isa[48];     /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
-    int threads;      /* CPU: OpenMP threads, the calling one included */
-    bool bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
+    char name[96]; /* as the hardware names itself, e.g. "AMD EPYC" */
+    char isa[48];  /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
+    int threads;   /* CPU: OpenMP threads, the calling one included */
+    bool
+        bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
     flop_counter flops; /* every GEMM and attention call adds here */
     bool recomputing;   /* forward work that runs now is booked as recompute: device_recompute */
     meter *clock;       /* the run's bookings of seconds, or NULL */

@@ -74,7 +74,7 @@ static dnnl_status_t describe_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t en
                                      layout d, dnnl_primitive_attr_t attr) {
     return dnnl_matmul_primitive_desc_create(pd, engine, a, b, bias, d, attr);
 }
-static bool isa_has_avx2_bf16(int isa) { return (isa & dnnl_cpu_isa_avx2_vnni_2) == dnnl_cpu_isa_avx2_vnni_2; }
+enum { AVX2_BF16 = dnnl_cpu_isa_avx2_vnni_2 };
 #else
 typedef const dnnl_memory_desc_t *layout;
 typedef struct {
@@ -100,7 +100,7 @@ static dnnl_status_t describe_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t en
     dnnl_status_t code = dnnl_matmul_desc_init(&op, a, b, bias, d);
     return code == dnnl_success ? dnnl_primitive_desc_create(pd, &op, attr, engine, NULL) : code;
 }
-static bool isa_has_avx2_bf16(int isa) { return (void)isa, false; }
+enum { AVX2_BF16 = 0 }; /* not known to it */
 #endif
 
 /* --- primitives */
@@ -323,7 +323,8 @@ static bool multiplies_bf16(onednn *nn) {
 #if defined(__x86_64__)
     int isa = (int)dnnl_get_effective_cpu_isa();
     bool avx512 = (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
-    if (!avx512 && !isa_has_avx2_bf16(isa)) return false;
+    bool avx2 = AVX2_BF16 && (isa & AVX2_BF16) == AVX2_BF16;
+    if (!avx512 && !avx2) return false;
 #endif
     matmul_shape forward = {.M = 64, .N = 64, .K = 64, .lda = 64, .ldb = 64, .ldd = 64, .ab = BF16, .d = BF16};
     matmul_shape wgrad = forward;

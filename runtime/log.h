@@ -10,10 +10,12 @@ void log_line(const char *format, ...) __attribute__((format(printf, 1, 2))); /*
 /* On a terminal a bar (done: 0 to 1) and the line, broken at its " | " to the width there is, redrawn in place; else the
  * line alone. */
 void log_progress(const char *line, double done);
-void log_progress_end(void);         /* keeps the last progress line and goes below it */
+void log_progress_end(void); /* keeps the last progress line and goes below it */
 
 /* "2.31 GiB", "51.2k", "12m 05s": written to `out`, which is returned */
-typedef struct { char text[32]; } short_text;
+typedef struct {
+    char text[32];
+} short_text;
 short_text text_bytes(double bytes);
 short_text text_count(double count);
 short_text text_seconds(double seconds);

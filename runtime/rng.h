@@ -29,6 +29,7 @@ enum { RNG_INIT = 1, RNG_ORDER = 2, RNG_ROUND = 3, RNG_SAMPLE = 4 };
 
 double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index); /* [0,1), 53 bits */
 uint64_t rng_below(uint64_t seed, uint64_t stream, uint64_t index, uint64_t bound);
-void rng_normal(float *x, i64 n, float std, uint64_t seed, uint64_t stream, uint64_t first); /* Box-Muller; in parallel */
+void rng_normal(float *x, i64 n, float std, uint64_t seed, uint64_t stream,
+                uint64_t first); /* Box-Muller; in parallel */
 
 #endif

@@ -36,7 +36,8 @@ const char *status_backtrace(void) { return backtrace_text; }
 
 const char *status_text(status_code code) {
     switch (code) {
-#define X(name, text, exit_code) case STATUS_##name: return text;
+#define X(name, text, exit_code)                                                                                       \
+    case STATUS_##name: return text;
         STATUS_LIST(X)
 #undef X
     }
@@ -45,7 +46,8 @@ const char *status_text(status_code code) {
 
 int status_exit_code(status_code code) {
     switch (code) {
-#define X(name, text, exit_code) case STATUS_##name: return exit_code;
+#define X(name, text, exit_code)                                                                                       \
+    case STATUS_##name: return exit_code;
         STATUS_LIST(X)
 #undef X
     }

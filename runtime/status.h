@@ -29,7 +29,7 @@ status_code status_fail(status_code code, const char *file, int line, const char
     __attribute__((format(printf, 4, 5)));
 status_code status_trace(status_code code, const char *file, int line);
 
-const char *status_message(void);  /* of this thread's last error: one line */
+const char *status_message(void);   /* of this thread's last error: one line */
 const char *status_backtrace(void); /* file:line of every TRY that it passed, innermost first */
 const char *status_text(status_code code);
 int status_exit_code(status_code code);

@@ -29,9 +29,19 @@ static void open_trained(model *m, model_config *c, state_options o) {
 }
 
 static progress progress_of(uint64_t step) {
-    progress p = {.step = step, .updates = 2, .tokens = UINT64_MAX - 5, .windows = 77, .seed = 9007199254740993u,
-                  .data_crc32 = 0xfedcba98, .seq_len = TINY_T, .global_batch = TINY_N, .threads = 2, .energy_j = 0.1,
-                  .precision = "bf16", .moments = "fp32", .master = "fp32"};
+    progress p = {.step = step,
+                  .updates = 2,
+                  .tokens = UINT64_MAX - 5,
+                  .windows = 77,
+                  .seed = 9007199254740993u,
+                  .data_crc32 = 0xfedcba98,
+                  .seq_len = TINY_T,
+                  .global_batch = TINY_N,
+                  .threads = 2,
+                  .energy_j = 0.1,
+                  .precision = "bf16",
+                  .moments = "fp32",
+                  .master = "fp32"};
     for (int b = 0; b < BOOKINGS; b++) p.booked_ns[b] = 1234567890123u + (uint64_t)b;
     return p;
 }
@@ -171,7 +181,8 @@ static void another_model_is_refused(void **unused) {
 
 static void the_newest_are_kept_and_leftovers_go(void **unused) {
     (void)unused;
-    for (uint64_t step = 1; step <= 12; step += step < 9 ? 8 : 3) save_at(step); /* 1, 9, 12: not in the order of text */
+    for (uint64_t step = 1; step <= 12; step += step < 9 ? 8 : 3)
+        save_at(step); /* 1, 9, 12: not in the order of text */
     char leftover[128];
     snprintf(leftover, sizeof leftover, "%s/checkpoints/.step-13.tmp", run);
     assert_int_equal(mkdir(leftover, 0755), 0);

@@ -50,9 +50,11 @@ static void gradients_are_finite_differences(void **unused) {
             for (i64 j = 0; j < n; j++) direction[j] = (float)(g[j] / norm);
             double h = 0.005 / norm;
             double coarse = (loss_at(&m, p, origin, direction, h, tokens, targets) -
-                             loss_at(&m, p, origin, direction, -h, tokens, targets)) / (2 * h);
+                             loss_at(&m, p, origin, direction, -h, tokens, targets)) /
+                            (2 * h);
             double fine = (loss_at(&m, p, origin, direction, h / 2, tokens, targets) -
-                           loss_at(&m, p, origin, direction, -h / 2, tokens, targets)) / h;
+                           loss_at(&m, p, origin, direction, -h / 2, tokens, targets)) /
+                          h;
             double derivative = (4 * fine - coarse) / 3;
             if (!(fabs(derivative - norm) <= 2e-3 * norm))
                 fail_msg("%s %s: finite difference %.6g, gradient %.6g", c.name, params_name(p).text, derivative, norm);

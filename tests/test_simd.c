@@ -102,9 +102,11 @@ static void test_philox(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp),        cmocka_unit_test(test_exp_ends),
+        cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_exp_ends),
         cmocka_unit_test(test_store_rounds_to_nearest),
-        cmocka_unit_test(test_load_store), cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_load_store),
+        cmocka_unit_test(test_columns),
         cmocka_unit_test(test_philox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

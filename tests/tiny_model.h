@@ -9,14 +9,40 @@ enum { TINY_V = 61, TINY_B = 2, TINY_T = 16, TINY_N = TINY_B * TINY_T };
 
 /* GPT-2 with everything it has; Llama with grouped queries, qk-norm and biases of qkv, so that every switch is on once */
 static inline model_config tiny_gpt2(void) {
-    return (model_config){.name = "tiny-gpt2", .arch = ARCH_GPT2, .L = 3, .C = 24, .H = 4, .K = 4, .D = 6, .F = 72,
-                          .V = TINY_V, .context = 32, .norm_eps = 1e-5f, .layer_norm = true, .learned_positions = true,
-                          .qkv_bias = true, .proj_bias = true, .tied = true, .init_std = 0.15};
+    return (model_config){.name = "tiny-gpt2",
+                          .arch = ARCH_GPT2,
+                          .L = 3,
+                          .C = 24,
+                          .H = 4,
+                          .K = 4,
+                          .D = 6,
+                          .F = 72,
+                          .V = TINY_V,
+                          .context = 32,
+                          .norm_eps = 1e-5f,
+                          .layer_norm = true,
+                          .learned_positions = true,
+                          .qkv_bias = true,
+                          .proj_bias = true,
+                          .tied = true,
+                          .init_std = 0.15};
 }
 static inline model_config tiny_llama(void) {
-    return (model_config){.name = "tiny-llama", .arch = ARCH_QWEN3, .L = 3, .C = 24, .H = 4, .K = 2, .D = 8, .F = 40,
-                          .V = TINY_V, .context = 32, .norm_eps = 1e-5f, .swiglu = true, .qk_norm = true,
-                          .rope = {.theta = 10000}, .init_std = 0.15};
+    return (model_config){.name = "tiny-llama",
+                          .arch = ARCH_QWEN3,
+                          .L = 3,
+                          .C = 24,
+                          .H = 4,
+                          .K = 2,
+                          .D = 8,
+                          .F = 40,
+                          .V = TINY_V,
+                          .context = 32,
+                          .norm_eps = 1e-5f,
+                          .swiglu = true,
+                          .qk_norm = true,
+                          .rope = {.theta = 10000},
+                          .init_std = 0.15};
 }
 
 static inline void tiny_batch(int32_t tokens[TINY_N], int32_t targets[TINY_N], uint64_t seed) {

@@ -26,7 +26,8 @@ static void print_table(const bench_values *v, const device *dev, const model_co
     printf("  executed FLOPs    %10.1f GFLOP/s\n", f->executed_per_s * 1e-9);
     printf("  measured peak     %10.1f GFLOP/s (best large product in this run)\n", f->peak * 1e-9);
     printf("  fraction_of_peak  %10.3f\n", f->flops_per_s / f->peak);
-    if (f->datasheet > 0) printf("  MFU               %10.3f of %.4g TFLOP/s\n", f->flops_per_s / f->datasheet, f->datasheet * 1e-12);
+    if (f->datasheet > 0)
+        printf("  MFU               %10.3f of %.4g TFLOP/s\n", f->flops_per_s / f->datasheet, f->datasheet * 1e-12);
     printf("  memory            %10s (activations %s)\n", text_bytes((double)r->memory_bytes).text,
            text_bytes((double)r->activation_bytes).text);
 }

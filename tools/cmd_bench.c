@@ -87,12 +87,17 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     r->step_s = malloc((size_t)v->steps * sizeof *r->step_s);
     if (!tokens || !r->step_s) FAIL_DONE(MEM, "%ld tokens", n);
     TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
-    state_options precision = {.t = v->precision ? F32 : BF16, .master = v->master == 0,
-                               .moments = v->moments ? BF16 : F32, .training = true};
+    state_options precision = {
+        .t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32, .training = true};
     TRY_DONE(model_init(&m, dev, c, s, precision));
     TRY_DONE(state_randomize(&m.state, 1));
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(7, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
-    step_args a = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1,
+    step_args a = {.lr = 1e-4,
+                   .beta1 = 0.9,
+                   .beta2 = 0.95,
+                   .eps = 1e-8,
+                   .weight_decay = 0.1,
+                   .clip = 1,
                    .micro_batches = v->accumulate};
     for (i64 i = 0; i < v->warmup + v->steps; i++) {
         step_result result;

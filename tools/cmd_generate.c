@@ -79,7 +79,8 @@ static status generate(const options *o, const values *v) {
         log_line("seed: %lu", how.seed);
     }
     TRY_DONE(device_open(&dev, v->device, (int)v->threads));
-    TRY_DONE(sampler_open(&s, dev, &f.config, f.weights.text, v->precision ? F32 : BF16, v->context ? v->context : most));
+    TRY_DONE(
+        sampler_open(&s, dev, &f.config, f.weights.text, v->precision ? F32 : BF16, v->context ? v->context : most));
     TRY_DONE(stream(s, v, &how));
 done:
     sampler_close(s);

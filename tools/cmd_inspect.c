@@ -69,8 +69,8 @@ static void print_value(const cJSON *v, int depth) {
 static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T) {
     device *dev;
     size_t bytes[MEM_CATEGORIES], total = 0;
-    state_options s = {.t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32,
-                       .training = true};
+    state_options s = {
+        .t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32, .training = true};
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
     TRY(device_open(&dev, "cpu", 0)); /* scratch depends on its threads; nothing is taken */

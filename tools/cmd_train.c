@@ -13,7 +13,8 @@ typedef struct {
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
         checkpoint_every, keep;
     int schedule, precision, moments, master;
-    double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts, peak_seconds;
+    double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
+        peak_seconds;
     bool resume, help;
 } values;
 
@@ -86,18 +87,38 @@ static void catch_signals(void) {
 
 static train_options to_train_options(const values *v, const options *given) {
     return (train_options){
-        .model = v->model, .data = (const char *const *)v->data.list, .data_count = v->data.count, .out = v->out,
-        .steps = v->steps, .batch = v->batch, .seq_len = v->seq_len, .global_batch = v->global_batch,
+        .model = v->model,
+        .data = (const char *const *)v->data.list,
+        .data_count = v->data.count,
+        .out = v->out,
+        .steps = v->steps,
+        .batch = v->batch,
+        .seq_len = v->seq_len,
+        .global_batch = v->global_batch,
         .lr = {(schedule_kind)v->schedule, v->lr, v->min_lr, v->warmup, v->steps, v->decay_fraction},
         .seed = (uint64_t)v->seed,
-        .precision = {.t = v->precision == PRECISION_FP32 ? F32 : BF16, .master = v->master == 0,
-                      .moments = v->moments == 0 ? F32 : BF16, .training = true},
-        .recompute = v->recompute, .device = v->device, .threads = (int)v->threads, .beta1 = v->beta1,
-        .beta2 = v->beta2, .eps = v->eps, .weight_decay = v->weight_decay, .clip = v->clip,
-        .max_skipped = v->max_skipped, .eval_every = v->eval_every, .eval_batches = v->eval_batches,
-        .val_fraction = v->val_fraction, .checkpoint_every = v->checkpoint_every, .keep = v->keep,
-        .resume = v->resume, .price = options_given(given, "price") ? v->price : NAN,
-        .budget = options_given(given, "budget") ? v->budget : NAN, .tdp_watts = v->tdp_watts,
+        .precision = {.t = v->precision == PRECISION_FP32 ? F32 : BF16,
+                      .master = v->master == 0,
+                      .moments = v->moments == 0 ? F32 : BF16,
+                      .training = true},
+        .recompute = v->recompute,
+        .device = v->device,
+        .threads = (int)v->threads,
+        .beta1 = v->beta1,
+        .beta2 = v->beta2,
+        .eps = v->eps,
+        .weight_decay = v->weight_decay,
+        .clip = v->clip,
+        .max_skipped = v->max_skipped,
+        .eval_every = v->eval_every,
+        .eval_batches = v->eval_batches,
+        .val_fraction = v->val_fraction,
+        .checkpoint_every = v->checkpoint_every,
+        .keep = v->keep,
+        .resume = v->resume,
+        .price = options_given(given, "price") ? v->price : NAN,
+        .budget = options_given(given, "budget") ? v->budget : NAN,
+        .tdp_watts = v->tdp_watts,
         .peak_seconds = v->peak_seconds,
     };
 }

@@ -7,7 +7,7 @@
 typedef struct {
     path_text folder, weights; /* weights: folder/model.safetensors */
     model_config config;
-    bool checkpoint;           /* ours: MANIFEST beside it, and it was verified */
+    bool checkpoint; /* ours: MANIFEST beside it, and it was verified */
 } model_folder;
 
 status model_folder_find(model_folder *f, const char *path);

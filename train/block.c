@@ -65,8 +65,16 @@ void block_layout_shared(block_activations *shared, arena *a, const block_env *e
 
 /* queries lie in rows as wide as qkv's; keys and values in rows of ldk */
 static attention_shape attention_of(const model_config *c, i64 B, i64 Tq, i64 Tk, i64 ldk) {
-    return (attention_shape){.B = B, .Tq = Tq, .Tk = Tk, .H = c->H, .K = c->K, .D = c->D, .ldq = qkv_width(c),
-                             .ldk = ldk, .ldo = q_width(c), .scale = 1.0f / sqrtf((float)c->D)};
+    return (attention_shape){.B = B,
+                             .Tq = Tq,
+                             .Tk = Tk,
+                             .H = c->H,
+                             .K = c->K,
+                             .D = c->D,
+                             .ldq = qkv_width(c),
+                             .ldk = ldk,
+                             .ldo = q_width(c),
+                             .scale = 1.0f / sqrtf((float)c->D)};
 }
 
 static i64 max_i64(i64 a, i64 b) { return a > b ? a : b; }

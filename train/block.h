@@ -28,14 +28,14 @@ typedef struct {
     void *n1, *n2;        /* [N,C] */
     float *mean1, *rstd1; /* [N]; mean NULL with RMS norm */
     float *mean2, *rstd2;
-    void *qkv;            /* [N, q+2k]; q and k rotated in place, unless qk_norm */
-    void *qk;             /* qk_norm only: q and k normed and rotated, in rows as wide as qkv's (one stride for all) */
+    void *qkv; /* [N, q+2k]; q and k rotated in place, unless qk_norm */
+    void *qk;  /* qk_norm only: q and k normed and rotated, in rows as wide as qkv's (one stride for all) */
     float *rstd_q, *rstd_k; /* [N,H], [N,K] */
-    void *a;              /* [N,q] attention's output */
-    float *lse;           /* [B,H,T] */
-    void *x_mid;          /* [N,C] */
-    void *up;             /* [N,F], SwiGLU [N,2F] */
-    void *act;            /* [N,F] */
+    void *a;                /* [N,q] attention's output */
+    float *lse;             /* [B,H,T] */
+    void *x_mid;            /* [N,C] */
+    void *up;               /* [N,F], SwiGLU [N,2F] */
+    void *act;              /* [N,F] */
 } block_activations;
 
 /* gradient buffers, shared by all blocks */

@@ -37,11 +37,16 @@ typedef struct {
 } field;
 
 static const field u64_fields[] = {
-    {"step", offsetof(progress, step)},         {"updates", offsetof(progress, updates)},
-    {"skipped", offsetof(progress, skipped)},   {"tokens", offsetof(progress, tokens)},
-    {"windows", offsetof(progress, windows)},   {"seed", offsetof(progress, seed)},
-    {"data_crc32", offsetof(progress, data_crc32)}, {"seq_len", offsetof(progress, seq_len)},
-    {"global_batch", offsetof(progress, global_batch)}, {"threads", offsetof(progress, threads)},
+    {"step", offsetof(progress, step)},
+    {"updates", offsetof(progress, updates)},
+    {"skipped", offsetof(progress, skipped)},
+    {"tokens", offsetof(progress, tokens)},
+    {"windows", offsetof(progress, windows)},
+    {"seed", offsetof(progress, seed)},
+    {"data_crc32", offsetof(progress, data_crc32)},
+    {"seq_len", offsetof(progress, seq_len)},
+    {"global_batch", offsetof(progress, global_batch)},
+    {"threads", offsetof(progress, threads)},
 };
 static const field text_fields[] = {
     {"precision", offsetof(progress, precision)},
@@ -174,8 +179,7 @@ static status optimizer_read(state *s, const char *path) {
             void *to = at(buffers[b].data, e.type, s->p.list[i].offset);
             TRY_DONE(s->dev->ops->copy(s->dev, to, safetensors_data(&f, t), (size_t)t->bytes));
         }
-    if (f.count != n * s->p.count)
-        FAIL_DONE(DATA, "%s: holds %d tensors, expected %d", path, f.count, n * s->p.count);
+    if (f.count != n * s->p.count) FAIL_DONE(DATA, "%s: holds %d tensors, expected %d", path, f.count, n * s->p.count);
 done:
     safetensors_close(&f);
     return st;

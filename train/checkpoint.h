@@ -15,11 +15,11 @@
 #include "train/state.h"
 
 typedef struct {
-    uint64_t step;       /* of the run, skipped steps included */
-    uint64_t updates;    /* optimizer steps taken */
+    uint64_t step;    /* of the run, skipped steps included */
+    uint64_t updates; /* optimizer steps taken */
     uint64_t skipped;
-    uint64_t tokens;     /* trained on */
-    uint64_t windows;    /* position in the data, see data.h */
+    uint64_t tokens;  /* trained on */
+    uint64_t windows; /* position in the data, see data.h */
     uint64_t seed;
     uint64_t data_crc32; /* of the token stream */
     uint64_t seq_len, global_batch;
@@ -29,17 +29,20 @@ typedef struct {
     char precision[16], moments[16], master[16];
 } progress;
 
-typedef struct { char text[4096]; } path_text;
+typedef struct {
+    char text[4096];
+} path_text;
 path_text checkpoint_path(const char *run, uint64_t step);
 
 status checkpoint_save(const char *run, const state *s, const model_config *c, const progress *p);
-status checkpoint_prune(const char *run, int64_t keep); /* the newest `keep` stay, and leftovers of interrupted saves go */
+status checkpoint_prune(const char *run,
+                        int64_t keep); /* the newest `keep` stay, and leftovers of interrupted saves go */
 
 /* The newest whole checkpoint of the run. Each broken one that is passed over is told to `log_line`. found: 0 none at all,
  * else 1. All broken: fails. */
 status checkpoint_newest(const char *run, int *found, path_text *folder);
 
-status checkpoint_verify(const char *folder);                 /* every byte against the manifest */
+status checkpoint_verify(const char *folder); /* every byte against the manifest */
 status checkpoint_progress(const char *folder, progress *p);
 status checkpoint_load(const char *folder, state *s, const model_config *c); /* weights, master, moments */
 

@@ -8,7 +8,8 @@
 
 typedef struct energy_meter energy_meter;
 
-status energy_open(energy_meter **e, const device *dev, double tdp_watts); /* watts of the whole device, for the estimate */
+status energy_open(energy_meter **e, const device *dev,
+                   double tdp_watts); /* watts of the whole device, for the estimate */
 /* with another folder in the place of /sys/class/powercap, for tests */
 status energy_open_at(energy_meter **e, const char *root, const device *dev, double tdp_watts);
 double energy_joules(energy_meter *e);

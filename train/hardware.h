@@ -8,11 +8,11 @@
 typedef struct {
     const char *match; /* substring of the device's own name */
     const char *name;
-    double peak_bf16, peak_fp32;  /* dense FLOP/s; 0: not given. fp32 on GPUs: without tensor cores */
+    double peak_bf16, peak_fp32; /* dense FLOP/s; 0: not given. fp32 on GPUs: without tensor cores */
     const char *peak_source;
     double tdp_watts; /* of one device; for CPUs of one hardware thread */
     const char *tdp_source;
-    double usd_per_hour; /* of one device; for CPUs of one hardware thread; 0: unknown */
+    double usd_per_hour;      /* of one device; for CPUs of one hardware thread; 0: unknown */
     const char *price_source; /* with its date */
 } hardware;
 

@@ -84,7 +84,8 @@ done:
 }
 
 /* ledger.json's bookings, where it is of step `step`; else *fits is false */
-static status read_written(const char *path, uint64_t step, uint64_t booked_ns[BOOKINGS], double *energy_j, bool *fits) {
+static status read_written(const char *path, uint64_t step, uint64_t booked_ns[BOOKINGS], double *energy_j,
+                           bool *fits) {
     *fits = false;
     if (access(path, F_OK) != 0) return STATUS_OK;
     cJSON *o;
@@ -95,8 +96,7 @@ static status read_written(const char *path, uint64_t step, uint64_t booked_ns[B
     if (written_step != step) goto done;
     const cJSON *booked;
     TRY_DONE(json_get_object(o, path, "booked_ns", &booked));
-    for (int b = 0; b < BOOKINGS; b++)
-        TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &booked_ns[b]));
+    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &booked_ns[b]));
     TRY_DONE(json_get_double(o, path, "energy_j", energy_j));
     *fits = true;
 done:

@@ -116,9 +116,9 @@ status metrics_rewind(const char *path, uint64_t step, double *last_wall_s, doub
         kept += (size_t)(end + 1 - line);
     }
     char event[256];
-    int n = snprintf(event, sizeof event,
-                     "{\"event\":\"resume\",\"step\":%lu,\"wall_s\":%.17g,\"energy_total_j\":%.17g}\n", step,
-                     *last_wall_s, *last_energy_j);
+    int n =
+        snprintf(event, sizeof event, "{\"event\":\"resume\",\"step\":%lu,\"wall_s\":%.17g,\"energy_total_j\":%.17g}\n",
+                 step, *last_wall_s, *last_energy_j);
     char *grown = realloc(text, kept + (size_t)n);
     if (!grown) FAIL_DONE(MEM, "%s: %zu bytes", path, kept + (size_t)n);
     text = grown;

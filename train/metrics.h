@@ -29,7 +29,7 @@ typedef struct {
     bool skipped;
     double step_s, tokens_per_s;
     uint64_t flops_model, flops_executed;
-    double flops_palm;    /* of this step */
+    double flops_palm;     /* of this step */
     double peak_datasheet; /* FLOP/s; 0: not known */
     double peak_measured;
     uint64_t memory_bytes;

@@ -24,7 +24,8 @@ static void layout(model *m, arena *a) {
     m->tokens = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     m->targets = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     bool training = m->state.o.training;
-    for (i64 l = 0; l < c->L; l++) block_layout_kept(&m->kept[l], a, e, N, training ? policy_of(m, l) : RECOMPUTE_BLOCK);
+    for (i64 l = 0; l < c->L; l++)
+        block_layout_kept(&m->kept[l], a, e, N, training ? policy_of(m, l) : RECOMPUTE_BLOCK);
     block_layout_shared(&m->shared, a, e, N, training ? m->s.recompute.kind : RECOMPUTE_BLOCK);
     m->x = arena_take(a, MEM_ACTIVATIONS, (size_t)N * row);
     m->h = arena_take(a, MEM_ACTIVATIONS, (size_t)N * row);
@@ -104,8 +105,8 @@ static norm_shape final_norm(const model *m) {
 }
 
 static embedding_shape embedding_of(const model *m) {
-    return (embedding_shape){.B = m->s.B, .T = m->s.T, .C = m->c.C, .V = m->c.V,
-                             .positions = m->c.learned_positions ? m->c.context : 0};
+    return (embedding_shape){
+        .B = m->s.B, .T = m->s.T, .C = m->c.C, .V = m->c.V, .positions = m->c.learned_positions ? m->c.context : 0};
 }
 
 static void *block_output(model *m, i64 layer) { return layer + 1 < m->c.L ? m->kept[layer + 1].x : m->x; }

@@ -24,10 +24,10 @@ typedef struct {
     block_activations *kept;   /* [L] */
     block_activations shared;
     block_gradients gradients;
-    void *x;         /* [N,C] the last block's output */
-    void *h;         /* [N,C] its norm; in training then its gradient */
+    void *x; /* [N,C] the last block's output */
+    void *h; /* [N,C] its norm; in training then its gradient */
     float *mean, *rstd;
-    float *losses;   /* [N] */
+    float *losses;      /* [N] */
     float *host_losses; /* [N] */
     void *logits;
     void *norm_scratch;

@@ -17,15 +17,15 @@ typedef struct {
     char name[64]; /* preset, or the config file's path */
     architecture arch;
     i64 L, C, H, K, D, F, V;
-    i64 context;     /* longest sequence; rows of wpe where positions are learned */
+    i64 context; /* longest sequence; rows of wpe where positions are learned */
     float norm_eps;
-    bool layer_norm; /* else RMS norm */
+    bool layer_norm;        /* else RMS norm */
     bool learned_positions; /* else RoPE */
-    bool swiglu;     /* else tanh GELU */
+    bool swiglu;            /* else tanh GELU */
     bool qkv_bias;
-    bool proj_bias;  /* of attention's output and of the feed-forward */
-    bool qk_norm;    /* RMS norm of every head of q and k before RoPE */
-    bool tied;       /* the head is the embedding */
+    bool proj_bias; /* of attention's output and of the feed-forward */
+    bool qk_norm;   /* RMS norm of every head of q and k before RoPE */
+    bool tied;      /* the head is the embedding */
     rope_scaling rope;
     double init_std; /* of matrices: normal; those that write to the residual stream / sqrt(2L) */
 } model_config;
@@ -34,7 +34,8 @@ typedef struct {
  * the nearest preset. */
 status model_config_load(model_config *c, const char *name_or_path);
 status model_config_from_json(model_config *c, const cJSON *json, const char *path); /* Hugging Face's keys */
-cJSON *model_config_to_json(const model_config *c); /* Hugging Face's keys, so that transformers loads it; caller frees */
+cJSON *
+model_config_to_json(const model_config *c); /* Hugging Face's keys, so that transformers loads it; caller frees */
 status model_config_check(const model_config *c);
 void model_presets_print(FILE *out); /* a line each: name, parameters, shape */
 

@@ -10,8 +10,15 @@ static status add(params *p, int u, i64 *used, int layer, param_kind kind, i64 r
     p->list = grown;
     i64 offset = p->units[u].offset + unit_place(used, rows * cols);
     p->index[u * P_KINDS + kind] = p->count;
-    p->list[p->count++] = (param){.kind = kind, .unit = u, .layer = layer, .offset = offset, .rows = rows, .cols = cols,
-                                  .decay = rows > 1, .init_std = std, .init_value = value};
+    p->list[p->count++] = (param){.kind = kind,
+                                  .unit = u,
+                                  .layer = layer,
+                                  .offset = offset,
+                                  .rows = rows,
+                                  .cols = cols,
+                                  .decay = rows > 1,
+                                  .init_std = std,
+                                  .init_value = value};
     p->parameters += rows * cols;
     return STATUS_OK;
 }

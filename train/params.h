@@ -10,10 +10,25 @@
 #include "train/model_config.h"
 
 typedef enum {
-    P_WTE, P_WPE,
-    P_NORM1_G, P_NORM1_B, P_QKV_W, P_QKV_B, P_QNORM_G, P_KNORM_G, P_ATTN_W, P_ATTN_B,
-    P_NORM2_G, P_NORM2_B, P_UP_W, P_UP_B, P_DOWN_W, P_DOWN_B,
-    P_NORM_G, P_NORM_B, P_HEAD_W,
+    P_WTE,
+    P_WPE,
+    P_NORM1_G,
+    P_NORM1_B,
+    P_QKV_W,
+    P_QKV_B,
+    P_QNORM_G,
+    P_KNORM_G,
+    P_ATTN_W,
+    P_ATTN_B,
+    P_NORM2_G,
+    P_NORM2_B,
+    P_UP_W,
+    P_UP_B,
+    P_DOWN_W,
+    P_DOWN_B,
+    P_NORM_G,
+    P_NORM_B,
+    P_HEAD_W,
     P_KINDS
 } param_kind;
 
@@ -42,7 +57,9 @@ status params_init(params *p, const model_config *c, int ranks);
 void params_free(params *p);
 const param *params_find(const params *p, int u, param_kind kind); /* NULL where the model has none */
 
-typedef struct { char text[64]; } param_name;
+typedef struct {
+    char text[64];
+} param_name;
 param_name params_name(const param *q); /* ours, in optimizer.safetensors: "wte", "h.3.qkv.weight" */
 
 #endif

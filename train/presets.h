@@ -4,7 +4,8 @@
 
 #include "train/model_config.h"
 
-void architecture_apply(model_config *c, architecture arch); /* sets arch and its switches; leaves sizes, tied and rope */
+void architecture_apply(model_config *c,
+                        architecture arch); /* sets arch and its switches; leaves sizes, tied and rope */
 
 int preset_count(void);
 const char *preset_name(int i);

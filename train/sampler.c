@@ -23,8 +23,8 @@ struct sampler {
     void *y, *h;        /* [CHUNK,C] */
     float *mean, *rstd, *logits, *host_logits;
     float *cos_table, *sin_table;
-    int32_t *tokens;    /* [CHUNK] on the device */
-    int32_t *history;   /* [context] what is in the cache */
+    int32_t *tokens;  /* [CHUNK] on the device */
+    int32_t *history; /* [context] what is in the cache */
     i64 used;
     i64 last_row; /* of the last chunk: the row to draw from */
     uint64_t draws;
@@ -193,9 +193,20 @@ status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count,
     norm_shape last = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
     const void *row = at(s->y, s->env.t, s->last_row * c->C);
     TRY(norm_forward(dev, s->env.t, s->h, s->mean, s->rstd, row, w.w[P_NORM_G], w.w[P_NORM_B], last));
-    TRY(gemm(dev, &(gemm_args){.M = 1, .N = c->V, .K = c->C, .A = s->h, .lda = c->C, .B = head, .ldb = c->C,
-                               .trans_b = true, .D = s->logits, .ldd = c->V, .ab = s->env.t, .d = F32,
-                               .b_is_weight = true, .work = WORK_FORWARD}));
+    TRY(gemm(dev, &(gemm_args){.M = 1,
+                               .N = c->V,
+                               .K = c->C,
+                               .A = s->h,
+                               .lda = c->C,
+                               .B = head,
+                               .ldb = c->C,
+                               .trans_b = true,
+                               .D = s->logits,
+                               .ldd = c->V,
+                               .ab = s->env.t,
+                               .d = F32,
+                               .b_is_weight = true,
+                               .work = WORK_FORWARD}));
     TRY(dev->ops->copy(dev, s->host_logits, s->logits, (size_t)c->V * 4));
     return sample(next, s->host_logits, c->V, how, s->draws++);
 }

@@ -11,8 +11,8 @@
 #include "train/params.h"
 
 typedef struct {
-    dtype t;       /* weights and activations */
-    bool master;   /* f32 master weights (ignored where t is F32: the weights are it) */
+    dtype t;     /* weights and activations */
+    bool master; /* f32 master weights (ignored where t is F32: the weights are it) */
     dtype moments;
     bool training; /* else weights only */
 } state_options;
@@ -35,7 +35,7 @@ typedef struct {
 } unit_views;
 
 status state_init(state *s, device *dev, const model_config *c, state_options o);
-void state_layout(state *s, arena *a); /* both passes: see arena.h */
+void state_layout(state *s, arena *a);           /* both passes: see arena.h */
 status state_randomize(state *s, uint64_t seed); /* the initial values of the parameter table */
 unit_views state_views(const state *s, int u);
 void state_free(state *s); /* the buffers are the arena's */

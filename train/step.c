@@ -16,15 +16,21 @@ status update_weights(model *m, const step_args *a, step_result *r) {
     if (r->skipped) return STATUS_OK;
     bool clipped = a->clip > 0 && r->grad_norm > a->clip;
     s->step++;
-    adamw_args args = {.lr = (float)a->lr, .beta1 = (float)a->beta1, .beta2 = (float)a->beta2, .eps = (float)a->eps,
-                       .grad_scale = clipped ? (float)(a->clip / r->grad_norm) : 1, .step = s->step, .seed = a->seed};
+    adamw_args args = {.lr = (float)a->lr,
+                       .beta1 = (float)a->beta1,
+                       .beta2 = (float)a->beta2,
+                       .eps = (float)a->eps,
+                       .grad_scale = clipped ? (float)(a->clip / r->grad_norm) : 1,
+                       .step = s->step,
+                       .seed = a->seed};
     dtype t = s->o.t, mt = s->o.moments;
     for (int i = 0; i < s->p.count; i++) {
         const param *p = &s->p.list[i];
         args.decay = p->decay ? (float)a->weight_decay : 0;
         args.first = (uint64_t)p->offset;
         TRY(adamw_step(m->dev, t, at(s->weights, t, p->offset), s->master ? s->master + p->offset : NULL, mt,
-                       at(s->m, mt, p->offset), at(s->v, mt, p->offset), s->grads + p->offset, p->rows * p->cols, args));
+                       at(s->m, mt, p->offset), at(s->v, mt, p->offset), s->grads + p->offset, p->rows * p->cols,
+                       args));
     }
     gemm_weights_changed(m->dev);
     return STATUS_OK;

@@ -7,8 +7,8 @@
 
 typedef struct {
     double lr, beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
-    uint64_t seed;     /* of stochastic rounding */
-    i64 micro_batches; /* of the model's B*T tokens each */
+    uint64_t seed;                                    /* of stochastic rounding */
+    i64 micro_batches;                                /* of the model's B*T tokens each */
 } step_args;
 
 typedef struct {

@@ -78,8 +78,9 @@ static void describe_run(const trainer *t) {
     const train_options *o = t->o;
     const size_t *bytes = t->m.memory.bytes;
     log_line("device: %s, %d threads, %s%s", t->dev->name, t->dev->threads, t->dev->isa,
-             o->precision.t == BF16 && !t->dev->bf16_products ? "; no bf16 products: they run in f32 on widened operands"
-                                                              : "");
+             o->precision.t == BF16 && !t->dev->bf16_products
+                 ? "; no bf16 products: they run in f32 on widened operands"
+                 : "");
     log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.state.p.parameters,
              dtype_name(o->precision.t), o->recompute);
     log_line("data: %s of text, %ld documents, %ld tokens to train on, %ld held out",
@@ -98,7 +99,9 @@ static void describe_run(const trainer *t) {
     else log_line("price: %s an hour (%s)", text_usd(t->bill.usd_per_hour).text, t->bill.price_source);
     const char *source = energy_source(t->bill.energy);
     if (!strstr(source, "estimated")) log_line("energy: %s", source);
-    else log_line("energy: no counter to read; estimated as %.3g W times time (%s)", t->bill.watts, t->bill.watts_source);
+    else
+        log_line("energy: no counter to read; estimated as %.3g W times time (%s)", t->bill.watts,
+                 t->bill.watts_source);
 }
 
 static status check_same(const char *folder, const char *what, uint64_t then, uint64_t now) {
@@ -107,8 +110,7 @@ static status check_same(const char *folder, const char *what, uint64_t then, ui
 }
 
 static status check_same_text(const char *folder, const char *what, const char *then, const char *now) {
-    if (strcmp(then, now) != 0)
-        FAIL(DATA, "%s: %s was %s, is now %s; a resumed run keeps it", folder, what, then, now);
+    if (strcmp(then, now) != 0) FAIL(DATA, "%s: %s was %s, is now %s; a resumed run keeps it", folder, what, then, now);
     return STATUS_OK;
 }
 
@@ -180,8 +182,7 @@ static status open_run(trainer *t) {
     snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
     TRY(write_file_atomic(config.text, o->config_json, strlen(o->config_json)));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows));
-    if (o->peak_seconds > 0)
-        TRY(gemm_measure_peak(t->dev, o->precision.t, o->peak_seconds, &t->peak_measured));
+    if (o->peak_seconds > 0) TRY(gemm_measure_peak(t->dev, o->precision.t, o->peak_seconds, &t->peak_measured));
     const hardware *h = hardware_find(t->dev);
     if (h) t->peak_datasheet = o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
     t->dev->clock = &t->bill.time;
@@ -224,8 +225,13 @@ static bool next_step_exceeds_budget(const trainer *t) {
 
 static step_args arguments(const trainer *t) {
     const train_options *o = t->o;
-    return (step_args){.lr = schedule_lr(&o->lr, (int64_t)t->p.step), .beta1 = o->beta1, .beta2 = o->beta2,
-                       .eps = o->eps, .weight_decay = o->weight_decay, .clip = o->clip, .seed = o->seed,
+    return (step_args){.lr = schedule_lr(&o->lr, (int64_t)t->p.step),
+                       .beta1 = o->beta1,
+                       .beta2 = o->beta2,
+                       .eps = o->eps,
+                       .weight_decay = o->weight_decay,
+                       .clip = o->clip,
+                       .seed = o->seed,
                        .micro_batches = t->global_batch / (o->batch * o->seq_len)};
 }
 
@@ -247,14 +253,31 @@ static step_record record_of(trainer *t, const step_args *a, const step_result *
     double wall_s = ledger_wall_s(&t->bill), done = (double)(t->p.step - t->first_step);
     double left_s = (wall_s - t->first_wall_s) / done * ((double)t->o->steps - (double)t->p.step);
     return (step_record){
-        .step = t->p.step, .steps = (uint64_t)t->o->steps, .tokens = t->p.tokens, .loss = r->loss, .val_loss = NAN,
-        .lr = a->lr, .grad_norm = r->grad_norm, .skipped = r->skipped, .step_s = seconds,
-        .tokens_per_s = tokens / seconds, .flops_model = flops_model(&t->step_flops), .flops_executed = executed,
-        .flops_palm = cost_flops_per_token_palm(&t->c, t->o->seq_len) * tokens, .peak_datasheet = t->peak_datasheet,
-        .peak_measured = t->peak_measured, .memory_bytes = memory_bytes(t), .energy_j = joules,
-        .energy_total_j = ledger_energy_j(&t->bill), .energy_source = energy_source(t->bill.energy),
-        .usd_step = usd_step, .usd = ledger_usd(&t->bill), .usd_per_mtok = usd_step / tokens * 1e6, .wall_s = wall_s,
-        .left_s = left_s, .left_usd = t->bill.usd_per_hour * left_s / 3600,
+        .step = t->p.step,
+        .steps = (uint64_t)t->o->steps,
+        .tokens = t->p.tokens,
+        .loss = r->loss,
+        .val_loss = NAN,
+        .lr = a->lr,
+        .grad_norm = r->grad_norm,
+        .skipped = r->skipped,
+        .step_s = seconds,
+        .tokens_per_s = tokens / seconds,
+        .flops_model = flops_model(&t->step_flops),
+        .flops_executed = executed,
+        .flops_palm = cost_flops_per_token_palm(&t->c, t->o->seq_len) * tokens,
+        .peak_datasheet = t->peak_datasheet,
+        .peak_measured = t->peak_measured,
+        .memory_bytes = memory_bytes(t),
+        .energy_j = joules,
+        .energy_total_j = ledger_energy_j(&t->bill),
+        .energy_source = energy_source(t->bill.energy),
+        .usd_step = usd_step,
+        .usd = ledger_usd(&t->bill),
+        .usd_per_mtok = usd_step / tokens * 1e6,
+        .wall_s = wall_s,
+        .left_s = left_s,
+        .left_usd = t->bill.usd_per_hour * left_s / 3600,
     };
 }
 

@@ -73,7 +73,9 @@ done:
     return st;
 }
 
-typedef struct { char text[96]; } shape_string;
+typedef struct {
+    char text[96];
+} shape_string;
 
 static shape_string shape_text(const safetensor *t) {
     shape_string s = {"["};
