@@ -120,6 +120,8 @@ ok "generate repeats itself with a seed"
 "$tally" eval "$scratch/whole" --data "$text" --seq-len 32 --json >"$scratch/out" 2>"$scratch/err" && grep -q '"loss":[0-9]' "$scratch/out"
 ok "eval prints a loss"
 
+echo short >"$scratch/short.txt"
+refuses "text shorter than a sequence" "expected" train --data "$scratch/short.txt" --out "$scratch/x"
 refuses "--data that is missing" "$scratch/none" train --data "$scratch/none" --out "$scratch/x"
 refuses "an unknown option, with the nearest" "nearest is --steps" train --data "$text" --out "$scratch/x" --stesp 3
 refuses "an unknown model, with the nearest" "gpt2-124m" train --data "$text" --out "$scratch/x" --model gpt2-124

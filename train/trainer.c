@@ -147,6 +147,7 @@ static status resume(trainer *t, const char *folder) {
     return STATUS_OK;
 }
 
+/* from the newest checkpoint, or from scratch; writes nothing */
 static status start_or_resume(trainer *t) {
     const train_options *o = t->o;
     int found;
@@ -155,17 +156,26 @@ static status start_or_resume(trainer *t) {
     TRY(checkpoint_newest(o->out, &found, &folder));
     if (found && !o->resume)
         FAIL(ARG, "--out %s: already holds a run; --resume continues it, or name another folder", o->out);
-    double last_wall_s = 0, last_energy_j = 0;
-    if (found) TRY(resume(t, folder.text));
-    else TRY(state_randomize(&t->m.state, o->seed));
+    if (found) return resume(t, folder.text);
+    if (o->resume) log_line("no checkpoint in %s yet: starting from the beginning", o->out);
+    return state_randomize(&t->m.state, o->seed);
+}
+
+/* the run's files, once nothing is left that could refuse it */
+static status open_files(trainer *t) {
+    const train_options *o = t->o;
+    path_text config;
+    snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
+    snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
+    TRY(make_folders(o->out));
     if (o->resume) {
-        if (!found) log_line("no checkpoint in %s yet: starting from the beginning", o->out);
+        double last_wall_s, last_energy_j;
         TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last_wall_s, &last_energy_j));
         TRY(ledger_resume(&t->bill, o->out, &t->p, last_wall_s, last_energy_j));
     }
     t->metrics = fopen(t->metrics_path.text, o->resume ? "a" : "w");
     if (!t->metrics) FAIL(IO, "%s: %s", t->metrics_path.text, strerror(errno));
-    return STATUS_OK;
+    return write_file_atomic(config.text, o->config_json, strlen(o->config_json));
 }
 
 static status open_run(trainer *t) {
@@ -173,15 +183,13 @@ static status open_run(trainer *t) {
     TRY(check_options(t));
     TRY(device_open(&t->dev, o->device, o->threads));
     TRY(ledger_open(&t->bill, t->dev, o->price, o->tdp_watts));
+    if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
+        FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
     TRY(corpus_load(&t->data, o->data, o->data_count, o->val_fraction, o->seed));
     TRY(open_model(t));
-    TRY(make_folders(o->out));
-    snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
     TRY(start_or_resume(t));
-    path_text config;
-    snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
-    TRY(write_file_atomic(config.text, o->config_json, strlen(o->config_json)));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows));
+    TRY(open_files(t));
     if (o->peak_seconds > 0) TRY(gemm_measure_peak(t->dev, o->precision.t, o->peak_seconds, &t->peak_measured));
     const hardware *h = hardware_find(t->dev);
     if (h) t->peak_datasheet = o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
@@ -215,11 +223,13 @@ static status evaluate_now(trainer *t) {
 
 static bool due(i64 every, uint64_t step) { return every > 0 && step % (uint64_t)every == 0; }
 
-/* what the next step and a checkpoint after it would bring the bill to */
+/* What the next step and a checkpoint after it would bring the bill to. Before the first step its time is not known: then
+ * it is taken to run at the measured peak. */
 static bool next_step_exceeds_budget(const trainer *t) {
-    if (isnan(t->o->budget) || t->p.step == t->first_step) return ledger_usd(&t->bill) > t->o->budget;
-    double steps = (double)(t->p.step - t->first_step);
-    double next_s = (ledger_wall_s(&t->bill) - t->first_wall_s) / steps + t->save_s;
+    if (isnan(t->o->budget)) return false;
+    double done = (double)(t->p.step - t->first_step), next_s = t->save_s;
+    if (done > 0) next_s += (ledger_wall_s(&t->bill) - t->first_wall_s) / done;
+    else if (t->peak_measured > 0) next_s += (double)flops_executed(&t->step_flops) / t->peak_measured;
     return ledger_usd(&t->bill) + t->bill.usd_per_hour * next_s / 3600 > t->o->budget;
 }
 
