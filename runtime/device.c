@@ -6,7 +6,7 @@
 
 status device_open(device **out, const char *text, int threads) {
     bool cuda = strncmp(text, "cuda", 4) == 0 && (text[4] == 0 || text[4] == ':');
-    if (cuda) FAIL(DEVICE, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
+    if (cuda) FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
     if (strcmp(text, "cpu") != 0 && strcmp(text, "auto") != 0)
         FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
     device *dev = calloc(1, sizeof *dev);

@@ -19,7 +19,7 @@ typedef struct {
 #define AT(field) offsetof(values, field)
 /* clang-format off */
 static const option table[] = {
-    {"prompt", OPT_STRING, AT(prompt), "", "TEXT", "what the text begins with; without it, the start of a document", NULL, 0, 0, "Sampling", false},
+    {"prompt", OPT_STRING, AT(prompt), NULL, "TEXT", "what the text begins with; without it, the start of a document", NULL, 0, 0, "Sampling", false},
     {"tokens", OPT_I64, AT(tokens), "500", "N", "at most so many; an end-of-text ends it before", NULL, 1, 1e9, "Sampling", false},
     {"temperature", OPT_F64, AT(temperature), "0.8", "X", "0: always the most likely", NULL, 0, 100, "Sampling", false},
     {"top-k", OPT_I64, AT(top_k), "0", "K", "draw from the K most likely; 0: from all", NULL, 0, 1e9, "Sampling", false},
@@ -43,13 +43,14 @@ static const command_help help = {
 };
 
 static status stream(sampler *s, const values *v, const sampling *how) {
-    size_t length = strlen(v->prompt);
+    const char *text = v->prompt ? v->prompt : "";
+    size_t length = strlen(text);
     int32_t *prompt = malloc((length + 1) * sizeof *prompt), token;
     if (!prompt) FAIL(MEM, "prompt of %zu bytes", length);
     i64 count = 0;
     prompt[count++] = TOKEN_END_OF_TEXT; /* what stands before every document */
-    for (size_t i = 0; i < length; i++) prompt[count++] = (unsigned char)v->prompt[i];
-    fputs(v->prompt, stdout);
+    for (size_t i = 0; i < length; i++) prompt[count++] = (unsigned char)text[i];
+    fputs(text, stdout);
     status_code st = sampler_next(s, &token, prompt, count, how);
     for (i64 i = 1; !st && token != TOKEN_END_OF_TEXT; i++) {
         putchar(token);
