@@ -26,7 +26,11 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
  * when it is loaded, so the program starts itself once more. What the user has set stands; where it cannot, it just goes on. */
 static void spin_briefly(char **argv) {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "1000", 1)) return;
-    execv("/proc/self/exe", argv);
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0) return;
+    path[length] = 0; /* by its own name, not as /proc/self/exe: that name is what ps and top show */
+    execv(path, argv);
 }
 
 static void print_help(FILE *out) {
