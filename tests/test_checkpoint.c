@@ -158,6 +158,22 @@ static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
     OK(checkpoint_verify(checkpoint_path(run, 5).text));
 }
 
+/* a run that went back to 5 because 9 is broken: pruning must not keep 9 in the place of 5 */
+static void broken_later_ones_take_no_place(void **unused) {
+    (void)unused;
+    for (uint64_t step = 5; step <= 9; step += 2) save_at(step);
+    assert_int_equal(unlink(file_of(9, "MANIFEST").text), 0);
+    OK(checkpoint_prune(run, 7, 1));
+    int found;
+    path_text folder;
+    OK(checkpoint_newest(run, &found, &folder));
+    assert_true(found);
+    assert_string_equal(folder.text, checkpoint_path(run, 7).text);
+    struct stat info;
+    assert_int_not_equal(stat(checkpoint_path(run, 5).text, &info), 0);
+    assert_int_not_equal(stat(checkpoint_path(run, 9).text, &info), 0);
+}
+
 static void another_model_is_refused(void **unused) {
     (void)unused;
     save_at(5);
@@ -186,7 +202,7 @@ static void the_newest_are_kept_and_leftovers_go(void **unused) {
     char leftover[128];
     snprintf(leftover, sizeof leftover, "%s/checkpoints/.step-13.tmp", run);
     assert_int_equal(mkdir(leftover, 0755), 0);
-    OK(checkpoint_prune(run, 2));
+    OK(checkpoint_prune(run, 12, 2));
     struct stat info;
     assert_int_not_equal(stat(checkpoint_path(run, 1).text, &info), 0);
     assert_int_equal(stat(checkpoint_path(run, 9).text, &info), 0);
@@ -201,6 +217,7 @@ int main(void) {
         cmocka_unit_test_setup(what_is_saved_comes_back, start_clean),
         cmocka_unit_test_setup(every_damage_is_refused_and_the_one_before_is_used, start_clean),
         cmocka_unit_test_setup(a_broken_one_of_the_same_step_is_replaced, start_clean),
+        cmocka_unit_test_setup(broken_later_ones_take_no_place, start_clean),
         cmocka_unit_test_setup(another_model_is_refused, start_clean),
         cmocka_unit_test_setup(the_newest_are_kept_and_leftovers_go, start_clean),
     };

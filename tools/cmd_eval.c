@@ -33,7 +33,8 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally eval RUN|CHECKPOINT|FOLDER --data PATH... [options]",
-    .about = "Loss of a trained byte-level model on text: nats and bits a byte, perplexity.\n",
+    .about =
+        "Loss of a trained byte-level model on text: nats and bits a token (a byte or an end-of-text), perplexity.\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -81,8 +82,9 @@ static status eval(const options *o, const values *v) {
     TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
     TRY_DONE(weights_read(&m.state, &f.config, f.weights.text));
     TRY_DONE(evaluate(&m, &data, v->batches, &nats));
-    i64 most = v->batches ? v->batches * v->batch * v->seq_len : data.count;
-    TRY_DONE(print_result(v, f.folder.text, nats, most < data.count - 1 ? most : data.count - 1));
+    if (isnan(nats)) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
+    double most = v->batches ? (double)v->batches * (double)(v->batch * v->seq_len) : (double)data.count;
+    TRY_DONE(print_result(v, f.folder.text, nats, most < (double)(data.count - 1) ? (i64)most : data.count - 1));
 done:
     model_free(&m);
     corpus_free(&data);

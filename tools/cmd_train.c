@@ -95,7 +95,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .batch = v->batch,
         .seq_len = v->seq_len,
         .global_batch = v->global_batch,
-        .lr = {(schedule_kind)v->schedule, v->lr, v->min_lr, v->warmup, v->steps, v->decay_fraction},
+        .lr = {(schedule_kind)v->schedule, v->lr, fmin(v->min_lr, v->lr), v->warmup, v->steps, v->decay_fraction},
         .seed = (uint64_t)v->seed,
         .precision = {.t = v->precision == PRECISION_FP32 ? F32 : BF16,
                       .master = v->master == 0,
@@ -157,7 +157,8 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     TRY(command_words(o, 0, 0, "an option; text is named by --data"));
     if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
     if (!v->out) FAIL(ARG, "--out: missing; expected a folder for the run");
-    if (v->min_lr > v->lr) FAIL(ARG, "--min-lr %g: above --lr %g", v->min_lr, v->lr);
+    if (options_given(o, "min-lr") && v->schedule != SCHEDULE_CONSTANT && v->min_lr > v->lr)
+        FAIL(ARG, "--min-lr %g: above --lr %g", v->min_lr, v->lr);
     train_options t = to_train_options(v, o);
     train_outcome outcome;
     char *config;

@@ -44,6 +44,7 @@ static const field u64_fields[] = {
     {"windows", offsetof(progress, windows)},
     {"seed", offsetof(progress, seed)},
     {"data_crc32", offsetof(progress, data_crc32)},
+    {"train_tokens", offsetof(progress, train_tokens)},
     {"seq_len", offsetof(progress, seq_len)},
     {"global_batch", offsetof(progress, global_batch)},
     {"threads", offsetof(progress, threads)},
@@ -296,7 +297,10 @@ status checkpoint_save(const char *run, const state *s, const model_config *c, c
     snprintf(temporary.text, sizeof temporary.text, "%.3900s/checkpoints/.step-%lu.tmp", run, p->step);
     struct stat info;
     bool exists = stat(final.text, &info) == 0;
-    if (exists && checkpoint_verify(final.text) == STATUS_OK) return STATUS_OK;
+    if (exists) {
+        status_code whole = checkpoint_verify(final.text);
+        if (whole != STATUS_DATA) return whole;
+    }
     TRY(remove_folder(temporary.text));
     TRY(make_folders(temporary.text));
     status_code st = write_all(temporary.text, s, c, p);
@@ -354,13 +358,14 @@ static status remove_leftovers(const char *run) {
     return st;
 }
 
-status checkpoint_prune(const char *run, int64_t keep) {
+status checkpoint_prune(const char *run, uint64_t step, int64_t keep) {
     uint64_t *steps;
     int count;
     bool leftovers;
     TRY(list_steps(run, &steps, &count, &leftovers));
     status_code st = STATUS_OK;
-    for (int64_t i = keep; i < count; i++) {
+    for (int i = 0; i < count; i++) {
+        if (steps[i] <= step && keep-- > 0) continue;
         /* out of sight first: a folder half removed must not look like a checkpoint */
         path_text old = checkpoint_path(run, steps[i]), hidden;
         snprintf(hidden.text, sizeof hidden.text, "%.3900s/checkpoints/.step-%lu.old", run, steps[i]);
@@ -382,8 +387,10 @@ status checkpoint_newest(const char *run, int *found, path_text *folder) {
     status_code st = STATUS_OK;
     for (int i = 0; i < count && !*found; i++) {
         *folder = checkpoint_path(run, steps[i]);
-        if (checkpoint_verify(folder->text) == STATUS_OK) *found = 1;
-        else log_line("passed over a broken checkpoint: %s", status_message());
+        status_code whole = checkpoint_verify(folder->text);
+        if (whole == STATUS_OK) *found = 1;
+        else if (whole == STATUS_DATA) log_line("passed over a broken checkpoint: %s", status_message());
+        else TRY_DONE(whole); /* that it cannot be read now does not make it broken */
     }
     if (count && !*found) FAIL_DONE(DATA, "%s/checkpoints: %d found, none of them whole", run, count);
 done:

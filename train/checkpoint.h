@@ -21,7 +21,8 @@ typedef struct {
     uint64_t tokens;  /* trained on */
     uint64_t windows; /* position in the data, see data.h */
     uint64_t seed;
-    uint64_t data_crc32; /* of the token stream */
+    uint64_t data_crc32;   /* of the token stream */
+    uint64_t train_tokens; /* the first so many of it are for training */
     uint64_t seq_len, global_batch;
     uint64_t threads;
     uint64_t booked_ns[BOOKINGS];
@@ -35,8 +36,9 @@ typedef struct {
 path_text checkpoint_path(const char *run, uint64_t step);
 
 status checkpoint_save(const char *run, const state *s, const model_config *c, const progress *p);
-status checkpoint_prune(const char *run,
-                        int64_t keep); /* the newest `keep` stay, and leftovers of interrupted saves go */
+/* After a save at `step`: it and the ones before it stay, `keep` in all. Later ones, which a resume had passed over as
+ * broken, go, and so do leftovers of interrupted saves. */
+status checkpoint_prune(const char *run, uint64_t step, int64_t keep);
 
 /* The newest whole checkpoint of the run. Each broken one that is passed over is told to `log_line`. found: 0 none at all,
  * else 1. All broken: fails. */

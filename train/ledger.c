@@ -22,7 +22,7 @@ status ledger_open(ledger *l, const device *dev, double price, double watts) {
                  dev->kind == DEVICE_CPU ? ", times the threads used" : "");
     }
     l->watts = watts;
-    snprintf(l->watts_source, sizeof l->watts_source, "--tdp-watts");
+    snprintf(l->watts_source, sizeof l->watts_source, watts > 0 ? "--tdp-watts" : "not known; --tdp-watts gives it");
     if (watts <= 0 && h) {
         l->watts = h->tdp_watts * devices;
         snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);

@@ -31,7 +31,7 @@ static status record_json(cJSON *o, const step_record *r) {
         {"hfu", ratio(executed, r->step_s, r->peak_datasheet)},
         {"mfu_of_measured_peak", ratio(model, r->step_s, r->peak_measured)},
         {"hfu_of_measured_peak", ratio(executed, r->step_s, r->peak_measured)},
-        {"peak_measured_flops", r->peak_measured},
+        {"peak_measured_flops", r->peak_measured > 0 ? r->peak_measured : NAN},
         {"energy_j", r->energy_j},
         {"energy_total_j", r->energy_total_j},
         {"usd_step", r->usd_step},

@@ -7,7 +7,7 @@
  *   step_ms         of this step (no evaluation, no checkpoint)      tokens_per_s  of this step
  *   flops_model, flops_executed     of this step: closed form; counted at every product and attention call
  *   mfu, mfu_palm, hfu              of the datasheet's dense peak; null where the device has none
- *   mfu_of_measured_peak, hfu_of_measured_peak     of the peak that a product reached at start; peak_measured_flops is it
+ *   mfu_of_measured_peak, hfu_of_measured_peak     of the peak that a large product reached (peak_measured_flops: at start, or later where a step outran it)
  *   memory_bytes    weights, state, activations, scratch and packed copies
  *   energy_j        of this step; energy_source "rapl", "nvml" or "tdp-estimated"
  *   usd_step, usd_per_mtok          of this step at the price of the device

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/gemm.h"
+#include "runtime/json.h"
 #include "runtime/log.h"
 #include "train/blockfile.h"
 #include "train/checkpoint.h"
@@ -30,7 +31,7 @@ typedef struct {
     double peak_datasheet, peak_measured;
     flop_counter step_flops; /* closed form */
     double val_loss;         /* the last one measured; NaN */
-    double save_s;           /* what the last checkpoint took */
+    double save_s, eval_s;   /* what the last checkpoint and evaluation took; before the first, an estimate */
     uint64_t first_step;     /* of this attempt */
     double first_wall_s;
     i64 skipped_in_row;
@@ -114,10 +115,23 @@ static status check_same_text(const char *folder, const char *what, const char *
     return STATUS_OK;
 }
 
+/* everything that Hugging Face's keys tell of a model, not only what shows in the shapes of tensors */
+static status check_same_model(const trainer *t, const char *folder) {
+    model_config then;
+    TRY(model_config_load(&then, folder));
+    cJSON *a = model_config_to_json(&then), *b = model_config_to_json(&t->c);
+    bool same = a && b && cJSON_Compare(a, b, true);
+    cJSON_Delete(a);
+    cJSON_Delete(b);
+    if (!same) FAIL(DATA, "%s/config.json: another model than --model %s; a resumed run keeps it", folder, t->o->model);
+    return STATUS_OK;
+}
+
 static void fill_fixed(trainer *t) {
     const state_options *s = &t->m.state.o;
     t->p.seed = t->o->seed;
     t->p.data_crc32 = t->data.crc32;
+    t->p.train_tokens = (uint64_t)t->data.train_count;
     t->p.seq_len = (uint64_t)t->o->seq_len;
     t->p.global_batch = (uint64_t)t->global_batch;
     t->p.threads = (uint64_t)t->dev->threads;
@@ -133,6 +147,8 @@ static status resume(trainer *t, const char *folder) {
     TRY(check_same(folder, "--seq-len", then.seq_len, t->p.seq_len));
     TRY(check_same(folder, "--global-batch", then.global_batch, t->p.global_batch));
     TRY(check_same(folder, "the crc32 of the data", then.data_crc32, t->p.data_crc32));
+    TRY(check_same(folder, "--val-fraction: the number of tokens to train on", then.train_tokens, t->p.train_tokens));
+    TRY(check_same_model(t, folder));
     TRY(check_same_text(folder, "--precision", then.precision, t->p.precision));
     TRY(check_same_text(folder, "--moments", then.moments, t->p.moments));
     TRY(check_same_text(folder, "--master", then.master, t->p.master));
@@ -178,6 +194,19 @@ static status open_files(trainer *t) {
     return write_file_atomic(config.text, o->config_json, strlen(o->config_json));
 }
 
+static bool due(i64 every, uint64_t step) { return every > 0 && step % (uint64_t)every == 0; }
+
+/* A checkpoint at 200 MB/s; an evaluation as forward passes at half of the measured peak. */
+static void estimate_pauses(trainer *t) {
+    const size_t *bytes = t->m.memory.bytes;
+    t->save_s = (double)(bytes[MEM_WEIGHTS] + bytes[MEM_MASTER] + bytes[MEM_MOMENTS]) / 200e6;
+    double tokens = (double)(t->data.count - t->data.train_count);
+    double most = (double)(t->o->eval_batches * t->o->batch) * (double)t->o->seq_len;
+    if (t->o->eval_batches && tokens > most) tokens = most;
+    if (t->peak_measured > 0)
+        t->eval_s = tokens * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_measured / 2);
+}
+
 static status open_run(trainer *t) {
     const train_options *o = t->o;
     TRY(check_options(t));
@@ -191,6 +220,7 @@ static status open_run(trainer *t) {
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows));
     TRY(open_files(t));
     if (o->peak_seconds > 0) TRY(gemm_measure_peak(t->dev, o->precision.t, o->peak_seconds, &t->peak_measured));
+    estimate_pauses(t);
     const hardware *h = hardware_find(t->dev);
     if (h) t->peak_datasheet = o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
     t->dev->clock = &t->bill.time;
@@ -208,7 +238,7 @@ static status save(trainer *t) {
     memcpy(t->p.booked_ns, t->bill.time.booked_ns, sizeof t->p.booked_ns);
     t->p.energy_j = ledger_energy_j(&t->bill);
     TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
-    TRY(checkpoint_prune(t->o->out, t->o->keep));
+    TRY(checkpoint_prune(t->o->out, t->p.step, t->o->keep));
     meter_book(&t->bill.time, before);
     t->save_s = (double)(clock_ns() - since) * 1e-9;
     return ledger_write(&t->bill, t->o->out, &t->p);
@@ -216,18 +246,21 @@ static status save(trainer *t) {
 
 static status evaluate_now(trainer *t) {
     booking before = meter_book(&t->bill.time, BOOK_EVALUATION);
+    uint64_t since = clock_ns();
     TRY(evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss));
+    t->eval_s = (double)(clock_ns() - since) * 1e-9;
     meter_book(&t->bill.time, before);
     return STATUS_OK;
 }
-
-static bool due(i64 every, uint64_t step) { return every > 0 && step % (uint64_t)every == 0; }
 
 /* What the next step and a checkpoint after it would bring the bill to. Before the first step its time is not known: then
  * it is taken to run at the measured peak. */
 static bool next_step_exceeds_budget(const trainer *t) {
     if (isnan(t->o->budget)) return false;
-    double done = (double)(t->p.step - t->first_step), next_s = t->save_s;
+    double done = (double)(t->p.step - t->first_step);
+    double next_s = 2 * t->save_s; /* how long a sync takes varies */
+    bool last = t->p.step + 1 == (uint64_t)t->o->steps;
+    if (due(t->o->eval_every, t->p.step + 1) || last) next_s += t->eval_s;
     if (done > 0) next_s += (ledger_wall_s(&t->bill) - t->first_wall_s) / done;
     else if (t->peak_measured > 0) next_s += (double)flops_executed(&t->step_flops) / t->peak_measured;
     return ledger_usd(&t->bill) + t->bill.usd_per_hour * next_s / 3600 > t->o->budget;
@@ -334,6 +367,14 @@ static status one_step(trainer *t) {
     return due(t->o->checkpoint_every, t->p.step) && !last ? save(t) : STATUS_OK;
 }
 
+/* the weights are still the last good ones */
+static status save_and_fail(trainer *t) {
+    char message[1024];
+    snprintf(message, sizeof message, "%s", status_message());
+    TRY(save(t));
+    FAIL(NUMERIC, "%s", message);
+}
+
 static status run(trainer *t, const volatile sig_atomic_t *stop, train_outcome *outcome) {
     *outcome = TRAIN_DONE;
     meter_book(&t->bill.time, BOOK_USEFUL);
@@ -341,7 +382,9 @@ static status run(trainer *t, const volatile sig_atomic_t *stop, train_outcome *
         if (*stop) *outcome = TRAIN_STOPPED;
         else if (next_step_exceeds_budget(t)) *outcome = TRAIN_OUT_OF_BUDGET;
         if (*outcome != TRAIN_DONE) break;
-        TRY(one_step(t));
+        status_code st = one_step(t);
+        if (st == STATUS_NUMERIC) return save_and_fail(t);
+        TRY(st);
     }
     log_progress_end();
     return save(t);

@@ -127,6 +127,19 @@ static status read_piece(state *s, const safetensors *f, const param *p, const h
     return STATUS_OK;
 }
 
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* GPT-2's files on the hub also hold the causal mask of every layer, which is no weight */
+static int mask_buffers(const safetensors *f) {
+    int count = 0;
+    for (int i = 0; i < f->count; i++)
+        count += ends_with(f->list[i].name, ".attn.bias") || ends_with(f->list[i].name, ".attn.masked_bias");
+    return count;
+}
+
 status weights_read(state *s, const model_config *c, const char *path) {
     safetensors f;
     TRY(safetensors_open(&f, path));
@@ -147,6 +160,7 @@ status weights_read(state *s, const model_config *c, const char *path) {
         for (int j = 0; j < n; j++) TRY_DONE(read_piece(s, &f, &s->p.list[i], &pieces[j], values, turned, rounded));
     }
     if (c->tied && safetensors_find(&f, "lm_head.weight")) used++;
+    if (c->arch == ARCH_GPT2) used += mask_buffers(&f);
     if (f.count != used) FAIL_DONE(DATA, "%s: holds %d tensors, expected %d for %s", path, f.count, used, c->name);
     gemm_weights_changed(s->dev);
 done:
