@@ -1,0 +1,113 @@
+/* A communicator: what one rank says to the others of its group. A resource with one table of functions a backend:
+ * `self` (alone, needs no MPI) and MPI.
+ *
+ * Collectives are asynchronous. They run in the order in which they were queued, one behind the other, beside the
+ * computation: on the CPU a thread that alone calls MPI moves them on. All ranks of a group must queue the same
+ * collectives of that group in the same order. Two kinds of event order them with the computation, on a CPU and on
+ * streams alike:
+ *   after  (may be NULL) the collective starts only when the computation has passed comm_mark(after)
+ *   done   (may be NULL) comm_wait(done): the computation goes on only when the collective is complete
+ * An event is zero-initialised and then has happened; it may be used again and again.
+ *
+ * Sums are of f32 in the order of ranks, whatever travels: the same bits on every rank and in every run. `wire` is the
+ * dtype in which elements travel: F32, or BF16, to which each is rounded (to nearest) before, a rank's own too.
+ * Bytes sent by a rank of n, of x bytes: all-gather and reduce-scatter (n-1)/n of the whole, all-reduce twice that.
+ *
+ * A peer that dies (seen at once on the same host) or that lets a collective wait longer than the time-out ends in a
+ * COMM error that names the rank, the collective and the step, on every rank. After an error the communicator is broken:
+ * all that is left to do is comm_abort. */
+#ifndef TALLY_COMM_H
+#define TALLY_COMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/meter.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+typedef struct comm comm;
+
+typedef struct {
+    uint64_t ticket; /* 0: has happened */
+    void *native;    /* the backend's own, or NULL */
+} comm_event;
+
+typedef struct {
+    status (*all_gather)(comm *c, void *to, const void *from, i64 count, dtype t, dtype wire, const comm_event *after,
+                         comm_event *done);
+    status (*reduce_scatter)(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+                             const comm_event *after, comm_event *done);
+    status (*all_reduce)(comm *c, float *x, i64 count, dtype wire, const comm_event *after, comm_event *done);
+    status (*broadcast)(comm *c, void *x, size_t bytes, int root, const comm_event *after, comm_event *done);
+    status (*mark)(comm *c, comm_event *e);
+    status (*wait)(comm *c, const comm_event *e);
+    status (*exchange)(comm *c, void *all, const void *mine, size_t bytes);
+    status (*split)(comm *c, comm **part, int color);
+    void (*abort)(comm *c, int exit_code);
+    void (*close)(comm *c);
+} comm_ops;
+
+/* what this rank did, over the communicator it was split from and all its parts */
+typedef struct {
+    uint64_t bytes_sent; /* payload to other ranks */
+    uint64_t busy_ns;    /* collectives were under way */
+    uint64_t waited_ns;  /* the computation waited for them: exposed */
+} comm_totals;
+
+struct comm {
+    const comm_ops *ops;
+    const char *name; /* "self", "mpi": for messages */
+    int rank, ranks;  /* in this group */
+    int local_rank, local_ranks; /* among the ranks of this host; of the whole job */
+    meter *clock;                /* the run's bookings or NULL: waiting is booked as exposed communication */
+    uint64_t step;               /* for messages: comm_at */
+    comm_totals totals;          /* of the whole job's communicator; read them with comm_spent */
+    size_t memory_bytes;         /* of staging buffers, fixed when opened */
+    bool broken;
+};
+
+/* The job's communicator: MPI's where the process was started as one of several (mpirun, srun), else self. Several and
+ * no MPI in this build: an error, never as many runs alone. timeout_s: how long a collective may take. */
+status comm_open(comm **c, double timeout_s);
+status comm_open_self(comm **c);
+void comm_close(comm *c); /* NULL is fine; waits for what is queued; closes parts too when they are given to it first */
+
+/* The ranks that call with the same color, in the order of their ranks. It shares the queue of c. */
+status comm_split(comm *c, comm **part, int color);
+
+/* From the launcher's environment, without opening anything: 0 and 1 where there is none. */
+int launch_rank(void);
+int launch_ranks(void);
+
+/* to [ranks*count] = from [count] of every rank, in the order of ranks. from may be its own place in `to` where wire is t.
+ * t F32 or BF16; wire t, or BF16 with t F32: then what is received is widened, and the own piece rounded in `to`. */
+status comm_all_gather(comm *c, void *to, const void *from, i64 count, dtype t, dtype wire, const comm_event *after,
+                       comm_event *done);
+/* to [count] = or += (accumulate) the sum over ranks of from [ranks*count] at rank*count. to may be its place in `from`
+ * where it does not accumulate; the rest of `from` stays as it is. */
+status comm_reduce_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+                           const comm_event *after, comm_event *done);
+/* x [count] = sum over ranks. wire BF16: the sum is rounded once more to travel back. Any count. */
+status comm_all_reduce(comm *c, float *x, i64 count, dtype wire, const comm_event *after, comm_event *done);
+status comm_broadcast(comm *c, void *x, size_t bytes, int root, const comm_event *after, comm_event *done);
+
+status comm_mark(comm *c, comm_event *e);
+status comm_wait(comm *c, const comm_event *e);
+
+/* Synchronous, of host memory, for what is small: all [ranks][bytes] = mine [bytes] of every rank. Behind all queued. */
+status comm_exchange(comm *c, void *all, const void *mine, size_t bytes);
+status comm_barrier(comm *c);
+/* x[i] = sum over ranks of x[i], added in the order of ranks: the same bits everywhere */
+status comm_sum_f64(comm *c, double *x, int count);
+/* Fails on every rank with the message of the first rank whose st is not OK; OK where all are. */
+status comm_agree(comm *c, status_code st);
+
+void comm_at(comm *c, uint64_t step); /* what messages call the present step */
+comm_totals comm_spent(const comm *c);
+
+/* Ends all ranks of the job with this exit code; returns only where c is alone. */
+void comm_abort(comm *c, int exit_code);
+
+#endif
