@@ -1,0 +1,104 @@
+/* Sharded data parallelism over flat units (unit.h), in the manner of ZeRO (Rajbhandari et al. 2020), FSDP (Zhao et al.
+ * 2023) and YaFSDP. The world of W ranks is R replicas of S = W / R shard ranks; a rank owns one of S equal pieces of every
+ * unit, and the optimizer works on that alone. P: parameters, t: dtype of weights, gradients and their sums in f32.
+ *
+ *   stage      weights                gradients            optimizer's state   bytes sent, in P: f32 sums, bf16 weights
+ *   none       tP                     4P                   all                 all-reduce 8(W-1)/W
+ *   optimizer  tP                     4P                   1/S                 reduce-scatter 4 + all-gather 2
+ *   gradients  tP                     4P/S + 2 slots       1/S                 the same, the reduction every micro-batch
+ *   full       tP/S + 2 slots         4P/S + 2 slots       1/S                 and the all-gather twice, every micro-batch
+ *                                                                              (each times (S-1)/S; replicas add an all-reduce of 4P/S)
+ * none is R = W. A slot holds a unit: blocks take two in turns, the embedding and the head (units of their own, often larger
+ * than a block) one together, or one each where they are tied, since then the embedding is in use from end to end.
+ * Without reduce_every_microbatch the stages gradients and full keep 4P of gradients and reduce once a step.
+ *
+ * Order of things: entering unit u waits for its gather and queues that of the unit that comes next in this direction, into
+ * the slot that has just become free; only behind it is the reduce-scatter of the unit before queued, so that the gather
+ * that the computation needs next never stands behind a reduction. Two events a slot, `filled` and `released`, are the whole
+ * protocol. What lies in a slot still is not gathered again: the last blocks from forward to backward, the first ones from
+ * one micro-batch to the next. A unit is gathered once in backward, for recompute and gradient together.
+ * World of one: pointers into flat buffers, no copies, no collectives. */
+#ifndef TALLY_FSDP_H
+#define TALLY_FSDP_H
+
+#include "parallel/comm.h"
+#include "parallel/unit.h"
+#include "runtime/arena.h"
+
+typedef enum { SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_FULL } shard_stage;
+
+typedef struct {
+    comm *world; /* NULL: alone, or, with ranks, to plan only */
+    int ranks;   /* of a plan without a world; else the world's */
+    shard_stage stage;
+    int replicas; /* 0: 1 */
+    bool gather_bf16; /* f32 weights travel as bf16 (bf16 ones always do) and are used so rounded */
+    bool reduce_bf16; /* gradients travel as bf16 */
+    bool accumulate_locally; /* reduce once a step, not every micro-batch */
+} shard_options;
+
+/* which way the computation goes through the units */
+typedef enum { PASS_FORWARD, PASS_BACKWARD } pass;
+
+typedef struct {
+    void *weights;
+    float *grads;
+    int unit, grad_unit; /* what it holds, or is being filled with; -1 */
+    comm_event filled, released;           /* weights: the gather is complete; the computation is done with them */
+    comm_event grads_filled, grads_released; /* the computation has written them; they are reduced */
+} fsdp_slot;
+
+enum { FSDP_SLOTS = 4 };
+
+typedef struct {
+    device *dev;
+    shard_options o;
+    comm *shards, *replicas; /* this rank's groups; NULL where of one */
+    int pieces, piece;       /* S, and which is this rank's */
+    const unit *units;
+    int unit_count;
+    i64 size;  /* elements of all units */
+    bool tied; /* unit 0 is used by the last one too */
+    bool training;
+    dtype t;
+    void *weights; /* all units, or NULL (full) */
+    void *shard;   /* this rank's pieces, of dtype t, where they do not lie inside weights; else NULL */
+    float *grads;  /* all units, or NULL: then slots and */
+    float *grad_shard;
+    fsdp_slot slots[FSDP_SLOTS];
+    comm_event *gathered; /* [unit_count] of resident weights after an update */
+    comm_event *reduced;  /* [unit_count] of resident gradients */
+    int pending;          /* unit whose gradients are complete and not yet queued for reduction; -1 */
+    bool first, last;     /* micro-batch of the step */
+    uint64_t gathers, reductions; /* elements of units queued so far, for the formula of bytes */
+} fsdp;
+
+/* this rank's piece of a unit: elements [first, first + count) of the unit, at `at` in flat buffers of pieces only */
+typedef struct {
+    i64 first, count, at;
+    void *weights; /* dtype t */
+    float *grads;  /* after fsdp_finish_gradients: the sum over all ranks */
+} fsdp_piece;
+
+/* The number of pieces that units must be padded for. ARG where ranks do not divide by replicas. */
+status fsdp_pieces(int *pieces, const shard_options *o);
+status fsdp_init(fsdp *f, device *dev, const unit *units, int unit_count, bool tied, bool training, dtype t,
+                 shard_options o);
+void fsdp_layout(fsdp *f, arena *a); /* both passes: see arena.h */
+void fsdp_free(fsdp *f);
+
+fsdp_piece fsdp_piece_of(const fsdp *f, int u);
+
+/* A micro-batch begins (first, last of its step). Forward alone, for evaluation: training false. */
+status fsdp_begin(fsdp *f, bool training, bool first, bool last);
+/* w: the unit's weights, of dtype t, valid until fsdp_leave of the same pass. */
+status fsdp_enter(fsdp *f, int u, pass p, const void **w);
+/* dw: the unit's gradients; accumulate: they go on top of what is there. Backward only; once a unit and micro-batch. */
+status fsdp_gradients(fsdp *f, int u, float **dw, bool *accumulate);
+status fsdp_leave(fsdp *f, int u, pass p);     /* the computation is done with the weights */
+status fsdp_reduce(fsdp *f, int u);            /* its gradients of this micro-batch are complete */
+status fsdp_finish_gradients(fsdp *f);         /* this rank's pieces are the sums over all ranks */
+status fsdp_weights_changed(fsdp *f);          /* the pieces have: what was gathered of them is old */
+status fsdp_settle(fsdp *f);                   /* waits for all gathers that are under way: resident weights are whole */
+
+#endif
