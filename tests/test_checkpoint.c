@@ -45,6 +45,7 @@ static progress progress_of(uint64_t step) {
                   .seq_len = TINY_T,
                   .global_batch = TINY_N,
                   .threads = 2,
+                  .ranks = 3,
                   .energy_j = 0.1,
                   .precision = "bf16",
                   .moments = "fp32",
@@ -57,6 +58,21 @@ static path_text file_of(uint64_t step, const char *name) {
     path_text p;
     snprintf(p.text, sizeof p.text, "%s/%s", checkpoint_path(run, step).text, name);
     return p;
+}
+
+static void a_file_older_than_ranks_is_of_one(void **unused) {
+    (void)unused;
+    progress written = progress_of(5), read;
+    char *text, *ranks;
+    path_text path = path_join(run, "progress.json");
+    OK(progress_text(&text, &written));
+    assert_non_null(ranks = strstr(text, "\"ranks\": 3,"));
+    memset(ranks, ' ', strlen("\"ranks\": 3,"));
+    OK(write_file_atomic(path.text, text, strlen(text)));
+    OK(progress_read(&read, path.text));
+    written.ranks = 1;
+    assert_memory_equal(&written, &read, sizeof read);
+    free(text);
 }
 
 static int start_clean(void **unused) {
@@ -222,6 +238,7 @@ int main(void) {
     assert_non_null(mkdtemp(run));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_saved_comes_back, start_clean),
+        cmocka_unit_test_setup(a_file_older_than_ranks_is_of_one, start_clean),
         cmocka_unit_test_setup(every_damage_is_refused_and_the_one_before_is_used, start_clean),
         cmocka_unit_test_setup(a_broken_one_of_the_same_step_is_replaced, start_clean),
         cmocka_unit_test_setup(broken_later_ones_take_no_place, start_clean),
