@@ -169,7 +169,7 @@ static status start_or_resume(trainer *t) {
     int found;
     path_text folder;
     fill_fixed(t);
-    TRY(checkpoint_newest(o->out, &found, &folder));
+    TRY(checkpoint_newest(NULL, o->out, &found, &folder));
     if (found && !o->resume)
         FAIL(ARG, "--out %s: already holds a run; --resume continues it, or name another folder", o->out);
     if (found) return resume(t, folder.text);
@@ -238,7 +238,7 @@ static status save(trainer *t) {
     memcpy(t->p.booked_ns, t->bill.time.booked_ns, sizeof t->p.booked_ns);
     t->p.energy_j = ledger_energy_j(&t->bill);
     TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
-    TRY(checkpoint_prune(t->o->out, t->p.step, t->o->keep));
+    TRY(checkpoint_prune(NULL, t->o->out, t->p.step, t->o->keep));
     meter_book(&t->bill.time, before);
     t->save_s = (double)(clock_ns() - since) * 1e-9;
     return ledger_write(&t->bill, t->o->out, &t->p);
