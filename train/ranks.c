@@ -1,0 +1,127 @@
+#include "train/ranks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/log.h"
+
+/* what each rank tells the others of itself */
+typedef struct {
+    char host[64];
+    char flag[64]; /* name of the host's shared flag, where this rank is its first; "" where it could not make one */
+    cpu_set_t cpus;
+} card;
+
+static void wait_ms(long ms) {
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) continue; /* a signal that ends the job must not hurry us */
+}
+
+static card own_card(const comm *world) {
+    card c = {0};
+    gethostname(c.host, sizeof c.host - 1);
+    if (sched_getaffinity(0, sizeof c.cpus, &c.cpus) != 0) /* more CPUs than a cpu_set_t holds: nothing is known */
+        for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &c.cpus);
+    if (world->local_rank == 0)
+        snprintf(c.flag, sizeof c.flag, "/tally-%ld-%lu", (long)getpid(), (unsigned long)clock_ns());
+    return c;
+}
+
+static int usable_cpus(const card *c) {
+    int all = (int)sysconf(_SC_NPROCESSORS_ONLN), own = CPU_COUNT(&c->cpus);
+    return own < all ? own : all;
+}
+
+static bool same_host(const card *a, const card *b) { return strcmp(a->host, b->host) == 0; }
+
+static bool share_cpus(const card *a, const card *b) {
+    cpu_set_t both;
+    CPU_AND(&both, &a->cpus, &b->cpus);
+    return same_host(a, b) && CPU_COUNT(&both) > 0;
+}
+
+static int first_of_host(const card *all, int rank) {
+    int first = 0;
+    while (!same_host(&all[first], &all[rank])) first++;
+    return first;
+}
+
+static void find_place(ranks *r, const card *all) {
+    int sharing = 0, own_first = first_of_host(all, r->world->rank);
+    const card *mine = &all[r->world->rank];
+    for (int i = 0; i < r->world->ranks; i++) {
+        bool first = first_of_host(all, i) == i;
+        r->hosts += first;
+        r->host += first && i < own_first;
+        sharing += share_cpus(&all[i], mine);
+    }
+    r->threads = usable_cpus(mine) / sharing;
+    if (r->threads < 1) r->threads = 1;
+}
+
+static atomic_int *open_flag(const char *name, bool create) {
+    if (!name[0]) return NULL;
+    int f = shm_open(name, O_RDWR | (create ? O_CREAT | O_EXCL : 0), 0600);
+    if (f < 0) return NULL;
+    void *flag = MAP_FAILED;
+    if (!create || ftruncate(f, sizeof(atomic_int)) == 0)
+        flag = mmap(NULL, sizeof(atomic_int), PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
+    close(f);
+    if (flag != MAP_FAILED) return flag;
+    if (create) shm_unlink(name);
+    return NULL;
+}
+
+/* The flag has a name only until all ranks of the host have opened it: nothing is left behind, however the run ends. */
+static status meet(ranks *r, card *all) {
+    card mine = own_card(r->world);
+    bool first = mine.flag[0];
+    if (first && !(r->spoken = open_flag(mine.flag, true))) mine.flag[0] = 0;
+    status_code st = comm_exchange(r->world, all, &mine, sizeof mine);
+    if (!st && !first) r->spoken = open_flag(all[first_of_host(all, r->world->rank)].flag, false);
+    if (!st) st = comm_barrier(r->world);
+    if (first && r->spoken) shm_unlink(mine.flag);
+    return st;
+}
+
+status ranks_open(ranks *r, double timeout_s) {
+    *r = (ranks){.hosts = 1};
+    TRY(comm_open(&r->world, timeout_s));
+    log_set_rank(r->world->rank, r->world->ranks);
+    if (r->world->ranks == 1) return STATUS_OK;
+    card *all = calloc((size_t)r->world->ranks, sizeof *all);
+    if (!all) FAIL(MEM, "%d ranks", r->world->ranks);
+    r->hosts = 0;
+    status_code st = meet(r, all);
+    if (!st) find_place(r, all);
+    free(all);
+    return st;
+}
+
+void ranks_close(ranks *r) {
+    if (r->spoken) munmap(r->spoken, sizeof *r->spoken);
+    r->spoken = NULL;
+    comm_close(r->world);
+    r->world = NULL;
+}
+
+/* Within what mpirun leaves a job of which a process has died: a second. */
+static long delay_ms(const ranks *r, status_code st) {
+    long turn = 300 * (r->spoken ? r->host : r->world->rank);
+    if (status_exit_code(st) == 2) return r->world->rank ? 3000 + turn : 0;
+    return st == STATUS_COMM ? 200 + turn : turn;
+}
+
+void ranks_fail(ranks *r, status_code st) {
+    if (!r->world || r->world->ranks == 1) return;
+    wait_ms(delay_ms(r, st));
+    if (r->spoken && atomic_exchange(r->spoken, 1)) wait_ms(10000); /* the rank that speaks ends the job */
+    else log_failure(st);
+    comm_abort(r->world, status_exit_code(st));
+}
