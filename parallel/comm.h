@@ -58,8 +58,8 @@ typedef struct {
 
 struct comm {
     const comm_ops *ops;
-    const char *name; /* "self", "mpi": for messages */
-    int rank, ranks;  /* in this group */
+    const char *name;            /* "self", "mpi": for messages */
+    int rank, ranks;             /* in this group */
     int local_rank, local_ranks; /* among the ranks of this host; of the whole job */
     meter *clock;                /* the run's bookings or NULL: waiting is booked as exposed communication */
     uint64_t step;               /* for messages: comm_at */

@@ -31,21 +31,23 @@ typedef struct {
     comm *world; /* NULL: alone, or, with ranks, to plan only */
     int ranks;   /* of a plan without a world; else the world's */
     shard_stage stage;
-    int replicas; /* 0: 1 */
-    bool gather_bf16; /* f32 weights travel as bf16 (bf16 ones always do) and are used so rounded */
-    bool reduce_bf16; /* gradients travel as bf16 */
+    int replicas;            /* 0: 1 */
+    bool gather_bf16;        /* f32 weights travel as bf16 (bf16 ones always do) and are used so rounded */
+    bool reduce_bf16;        /* gradients travel as bf16 */
     bool accumulate_locally; /* reduce once a step, not every micro-batch */
 } shard_options;
 
-/* which way the computation goes through the units */
-typedef enum { PASS_FORWARD, PASS_BACKWARD } pass;
+/* which way the computation goes through the units; PASS_STAY: nothing comes next */
+typedef enum { PASS_FORWARD, PASS_BACKWARD, PASS_STAY } pass;
 
 typedef struct {
+    int unit; /* what it holds, or is being filled with; -1: nothing of use */
+    bool fresh, entered;
     void *weights;
+    comm_event filled, released; /* the gather is complete; the computation is done with it */
+    int grad_unit;               /* the last that wrote here */
     float *grads;
-    int unit, grad_unit; /* what it holds, or is being filled with; -1 */
-    comm_event filled, released;           /* weights: the gather is complete; the computation is done with them */
-    comm_event grads_filled, grads_released; /* the computation has written them; they are reduced */
+    comm_event reduced; /* the reduction of what was written is complete */
 } fsdp_slot;
 
 enum { FSDP_SLOTS = 4 };
@@ -53,24 +55,27 @@ enum { FSDP_SLOTS = 4 };
 typedef struct {
     device *dev;
     shard_options o;
-    comm *shards, *replicas; /* this rank's groups; NULL where of one */
+    comm *shards, *replicas; /* this rank's groups; NULL where it is alone in it */
     int pieces, piece;       /* S, and which is this rank's */
     const unit *units;
     int unit_count;
-    i64 size;  /* elements of all units */
-    bool tied; /* unit 0 is used by the last one too */
+    i64 size;      /* elements of all units */
+    dtype t, wire; /* of weights, and as they travel */
+    bool tied;     /* the last unit uses unit 0 too */
     bool training;
-    dtype t;
-    void *weights; /* all units, or NULL (full) */
-    void *shard;   /* this rank's pieces, of dtype t, where they do not lie inside weights; else NULL */
-    float *grads;  /* all units, or NULL: then slots and */
-    float *grad_shard;
+    bool weight_slots, grad_slots; /* else all units are resident */
+    void *weights;                 /* all units, where resident */
+    void *shard;                   /* this rank's pieces, dtype t, where they do not lie inside weights */
+    float *grads;                  /* all units, where resident */
+    float *grad_shard;             /* else the sums of this rank's pieces */
     fsdp_slot slots[FSDP_SLOTS];
-    comm_event *gathered; /* [unit_count] of resident weights after an update */
-    comm_event *reduced;  /* [unit_count] of resident gradients */
-    int pending;          /* unit whose gradients are complete and not yet queued for reduction; -1 */
-    bool first, last;     /* micro-batch of the step */
-    uint64_t gathers, reductions; /* elements of units queued so far, for the formula of bytes */
+    comm_event *gathered; /* [units] of resident weights, after an update */
+    comm_event *reduced;  /* [units] sums over replicas, or of resident gradients */
+    comm_event written;   /* the computation has come as far as the collective that is being queued may read */
+    int pending;          /* unit whose gradients are complete, its reduction not yet queued; -1 */
+    bool first, last;     /* the micro-batch is that of its step */
+    bool pending_first, pending_last; /* the pending unit's was */
+    bool exact;                       /* what is gathered is unrounded: fsdp_whole */
 } fsdp;
 
 /* this rank's piece of a unit: elements [first, first + count) of the unit, at `at` in flat buffers of pieces only */
@@ -80,8 +85,9 @@ typedef struct {
     float *grads;  /* after fsdp_finish_gradients: the sum over all ranks */
 } fsdp_piece;
 
-/* The number of pieces that units must be padded for. ARG where ranks do not divide by replicas. */
+/* S: what units must be padded for. ARG where the ranks do not divide into the replicas. */
 status fsdp_pieces(int *pieces, const shard_options *o);
+/* units: embedding, blocks, head, padded for that many pieces; they stay the caller's. */
 status fsdp_init(fsdp *f, device *dev, const unit *units, int unit_count, bool tied, bool training, dtype t,
                  shard_options o);
 void fsdp_layout(fsdp *f, arena *a); /* both passes: see arena.h */
@@ -89,16 +95,20 @@ void fsdp_free(fsdp *f);
 
 fsdp_piece fsdp_piece_of(const fsdp *f, int u);
 
-/* A micro-batch begins (first, last of its step). Forward alone, for evaluation: training false. */
-status fsdp_begin(fsdp *f, bool training, bool first, bool last);
-/* w: the unit's weights, of dtype t, valid until fsdp_leave of the same pass. */
+/* A micro-batch begins: the first, the last of its step (both false where nothing is trained). */
+status fsdp_begin(fsdp *f, bool first, bool last);
+/* w: the unit's weights, of dtype t, until fsdp_leave. */
 status fsdp_enter(fsdp *f, int u, pass p, const void **w);
-/* dw: the unit's gradients; accumulate: they go on top of what is there. Backward only; once a unit and micro-batch. */
+status fsdp_leave(fsdp *f, int u);
+/* dw: where the unit's gradients go, on top of what is there where *accumulate. Once a unit and micro-batch. */
 status fsdp_gradients(fsdp *f, int u, float **dw, bool *accumulate);
-status fsdp_leave(fsdp *f, int u, pass p);     /* the computation is done with the weights */
-status fsdp_reduce(fsdp *f, int u);            /* its gradients of this micro-batch are complete */
-status fsdp_finish_gradients(fsdp *f);         /* this rank's pieces are the sums over all ranks */
-status fsdp_weights_changed(fsdp *f);          /* the pieces have: what was gathered of them is old */
-status fsdp_settle(fsdp *f);                   /* waits for all gathers that are under way: resident weights are whole */
+status fsdp_reduce(fsdp *f, int u);    /* they are complete */
+status fsdp_finish_gradients(fsdp *f); /* this rank's pieces are the sums over all ranks */
+
+/* The pieces' weights have changed: what was gathered of them is old. */
+status fsdp_weights_changed(fsdp *f);
+/* The whole unit as the pieces have it, unrounded, until the next call; all ranks together. fsdp_whole_end when done. */
+status fsdp_whole(fsdp *f, int u, const void **w);
+status fsdp_whole_end(fsdp *f);
 
 #endif

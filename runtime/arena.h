@@ -11,6 +11,7 @@
     X(MASTER, "master")                                                                                                \
     X(GRADIENTS, "gradients")                                                                                          \
     X(MOMENTS, "moments")                                                                                              \
+    X(SLOTS, "slots")                                                                                                  \
     X(ACTIVATIONS, "activations")                                                                                      \
     X(LOGITS, "logits")                                                                                                \
     X(SCRATCH, "scratch")

@@ -20,11 +20,18 @@ static void open_trained(model *m, model_config *c, state_options o) {
     *c = tiny_llama();
     tiny_batch(tokens, targets, 3);
     tiny_open(m, dev, c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
-    step_args a = {.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .seed = 4};
+    step_args a = {.lr = 1e-2,
+                   .beta1 = 0.9,
+                   .beta2 = 0.95,
+                   .eps = 1e-8,
+                   .weight_decay = 0.1,
+                   .clip = 1,
+                   .seed = 4,
+                   .micro_batches = 1};
     for (int i = 0; i < 2; i++) {
-        OK(model_forward_backward(m, &loss, tokens, targets, 1.0f / TINY_N, false));
-        step_result r = {.loss = loss};
-        OK(update_weights(m, &a, &r));
+        OK(model_forward_backward(m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
+        step_result r;
+        OK(update_weights(m, &a, loss, &r));
     }
 }
 

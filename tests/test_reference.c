@@ -113,7 +113,7 @@ static void fp32_gradients(void **unused) {
         fetch_tokens(tokens, &r, "tokens");
         fetch_tokens(targets, &r, "targets");
         fetch(&expected_loss, &r, "loss", 1);
-        OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / N, false));
+        OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / N, true, true));
         if (fabs(loss / N - expected_loss) > 1e-5 * expected_loss)
             fail_msg("%s: loss %.8g, expected %.8g", names[i], loss / N, expected_loss);
         float *expected = malloc((size_t)m.state.p.size * 4);
@@ -148,12 +148,13 @@ static void fp32_ten_steps(void **unused) {
         fetch_tokens(targets, &r, "targets");
         fetch(losses, &r, "losses", STEPS);
         fetch(norms, &r, "grad_norms", STEPS);
-        step_args a = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1};
+        step_args a = {
+            .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .micro_batches = 1};
         for (int step = 0; step < STEPS; step++) {
             double nats;
-            OK(model_forward_backward(&m, &nats, tokens + step * N, targets + step * N, 1.0f / N, false));
-            step_result result = {.loss = nats / N};
-            OK(update_weights(&m, &a, &result));
+            OK(model_forward_backward(&m, &nats, tokens + step * N, targets + step * N, 1.0f / N, true, true));
+            step_result result;
+            OK(update_weights(&m, &a, nats, &result));
             if (fabs(result.loss - losses[step]) > 1e-5 * losses[step])
                 fail_msg("%s step %d: loss %.8g, expected %.8g", names[i], step, result.loss, losses[step]);
             if (fabs(result.grad_norm - norms[step]) > 1e-4 * norms[step])
@@ -194,17 +195,18 @@ static void bf16_is_as_close_as_pytorch(void **unused) {
         float *exact = malloc((size_t)n * 4), *peer = malloc((size_t)n * 4);
         fetch_all(exact, &r, "grad", &m.state);
         fetch_all(peer, &r, "grad_bf16", &m.state);
-        step_args a = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1};
+        step_args a = {
+            .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .micro_batches = 1};
         for (int step = 0; step < STEPS; step++) {
             double nats;
-            OK(model_forward_backward(&m, &nats, tokens + step * N, targets + step * N, 1.0f / N, false));
+            OK(model_forward_backward(&m, &nats, tokens + step * N, targets + step * N, 1.0f / N, true, true));
             if (step == 0) {
                 double ours = distance(m.state.grads, exact, n), theirs = distance(peer, exact, n);
                 if (!(ours <= 1.5 * theirs))
                     fail_msg("%s: bf16 gradients are %.3g from fp32's, PyTorch's are %.3g", names[i], ours, theirs);
             }
-            step_result result = {.loss = nats / N};
-            OK(update_weights(&m, &a, &result));
+            step_result result;
+            OK(update_weights(&m, &a, nats, &result));
             if (fabs(result.loss - losses[step]) > 1.1e-2)
                 fail_msg("%s step %d: loss %.6g, fp32's is %.6g", names[i], step, result.loss, losses[step]);
         }

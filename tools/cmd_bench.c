@@ -70,11 +70,11 @@ static status one_step(model *m, const step_args *a, const int32_t *tokens, step
     i64 n = m->s.B * m->s.T;
     double nats = 0, loss;
     for (i64 i = 0; i < a->micro_batches; i++) {
-        TRY(model_forward_backward(m, &loss, tokens, tokens + 1, (float)(1.0 / (double)(n * a->micro_batches)), i > 0));
+        TRY(model_forward_backward(m, &loss, tokens, tokens + 1, (float)(1.0 / (double)(n * a->micro_batches)), i == 0,
+                                   i + 1 == a->micro_batches));
         nats += loss;
     }
-    r->loss = nats / (double)(n * a->micro_batches);
-    return update_weights(m, a, r);
+    return update_weights(m, a, nats, r);
 }
 
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute) {

@@ -35,7 +35,7 @@ static void layout(model *m, arena *a) {
     m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(e->t, N, c->V));
     if (!training) return;
     block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
-    m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->state.p.size));
+    m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->state.p.size / m->state.f.pieces));
 }
 
 static status prepare(model *m, device *dev, const model_config *c, model_shape s, state_options options) {
@@ -113,25 +113,44 @@ static void *block_output(model *m, i64 layer) { return layer + 1 < m->c.L ? m->
 
 static status forward_to_head(model *m, const int32_t *tokens, const int32_t *targets) {
     device *dev = m->dev;
+    state *s = &m->state;
     size_t bytes = (size_t)(m->s.B * m->s.T) * 4;
+    unit_views w;
     TRY(dev->ops->copy(dev, m->tokens, tokens, bytes));
     TRY(dev->ops->copy(dev, m->targets, targets, bytes));
-    unit_views w = state_views(&m->state, 0);
+    TRY(state_enter(s, &w, 0, PASS_FORWARD));
     TRY(embedding_forward(dev, m->env.t, m->kept[0].x, m->tokens, w.w[P_WTE], w.w[P_WPE], embedding_of(m), 0));
+    TRY(state_leave(s, 0));
     for (i64 l = 0; l < m->c.L; l++) {
-        w = state_views(&m->state, (int)l + 1);
+        int u = (int)l + 1;
         block_activations a = block_merge(&m->shared, &m->kept[l]);
+        TRY(state_enter(s, &w, u, PASS_FORWARD));
         TRY(block_forward(&m->env, &w, &a, block_output(m, l), m->s.B, m->s.T, NULL, 0));
+        TRY(state_leave(s, u));
     }
-    w = state_views(&m->state, (int)m->c.L + 1);
-    return norm_forward(dev, m->env.t, m->h, m->mean, m->rstd, m->x, w.w[P_NORM_G], w.w[P_NORM_B], final_norm(m));
+    return STATUS_OK;
 }
 
-/* the matrix of the head, and its gradient: the embedding's where tied */
-static unit_views head_views(const model *m) {
-    unit_views head = state_views(&m->state, (int)m->c.L + 1), embedding = state_views(&m->state, 0);
-    if (m->c.tied) head.w[P_HEAD_W] = embedding.w[P_WTE], head.dw[P_HEAD_W] = embedding.dw[P_WTE];
-    return head;
+static int head_unit(const model *m) { return (int)m->c.L + 1; }
+
+/* The head's unit, with the embedding's matrix as the head's where they are tied. */
+static status enter_head(model *m, unit_views *head, pass p) {
+    unit_views embedding;
+    TRY(state_enter(&m->state, head, head_unit(m), p));
+    if (!m->c.tied) return STATUS_OK;
+    TRY(state_enter(&m->state, &embedding, 0, PASS_STAY));
+    head->w[P_HEAD_W] = embedding.w[P_WTE];
+    return STATUS_OK;
+}
+
+static status leave_head(model *m) {
+    TRY(state_leave(&m->state, head_unit(m)));
+    return m->c.tied ? state_leave(&m->state, 0) : STATUS_OK;
+}
+
+static status forward_norm(model *m, const unit_views *head) {
+    return norm_forward(m->dev, m->env.t, m->h, m->mean, m->rstd, m->x, head->w[P_NORM_G], head->w[P_NORM_B],
+                        final_norm(m));
 }
 
 static status sum_losses(model *m, double *loss) {
@@ -143,30 +162,61 @@ static status sum_losses(model *m, double *loss) {
 }
 
 status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets) {
+    unit_views w;
+    TRY(fsdp_begin(&m->state.f, false, false));
     TRY(forward_to_head(m, tokens, targets));
-    unit_views w = head_views(m);
+    TRY(enter_head(m, &w, PASS_STAY));
+    TRY(forward_norm(m, &w));
     TRY(classifier_forward_backward(m->dev, m->env.t, m->losses, NULL, NULL, m->logits, m->h, w.w[P_HEAD_W], m->targets,
                                     m->s.B * m->s.T, m->c.C, m->c.V, 0, false));
+    TRY(leave_head(m));
     return sum_losses(m, loss);
 }
 
-status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
-                              bool accumulate) {
+/* embedding: where tied, gets the gradients of the embedding, which the head begins; *begun: whether they go on top */
+static status head_forward_backward(model *m, float scale, unit_views *embedding, bool *begun) {
     device *dev = m->dev;
     dtype t = m->env.t;
-    TRY(forward_to_head(m, tokens, targets));
-    unit_views w = head_views(m);
+    unit_views w;
+    bool accumulate, accumulate_head;
+    TRY(enter_head(m, &w, PASS_BACKWARD));
+    TRY(forward_norm(m, &w));
+    TRY(state_gradients(&m->state, &w, head_unit(m), &accumulate));
+    accumulate_head = accumulate;
+    if (m->c.tied) {
+        TRY(state_gradients(&m->state, embedding, 0, begun));
+        w.dw[P_HEAD_W] = embedding->dw[P_WTE];
+        accumulate_head = *begun;
+    }
     TRY(classifier_forward_backward(dev, t, m->losses, m->h, w.dw[P_HEAD_W], m->logits, m->h, w.w[P_HEAD_W], m->targets,
-                                    m->s.B * m->s.T, m->c.C, m->c.V, scale, accumulate));
+                                    m->s.B * m->s.T, m->c.C, m->c.V, scale, accumulate_head));
     TRY(norm_backward(dev, t, m->gradients.dx, w.dw[P_NORM_G], w.dw[P_NORM_B], NULL, m->h, m->x, w.w[P_NORM_G], m->mean,
                       m->rstd, final_norm(m), accumulate));
+    TRY(leave_head(m));
+    return fsdp_reduce(&m->state.f, head_unit(m));
+}
+
+status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
+                              bool first, bool last) {
+    state *s = &m->state;
+    unit_views w, embedding = {0};
+    bool accumulate = false;
+    TRY(fsdp_begin(&s->f, first, last));
+    TRY(forward_to_head(m, tokens, targets));
+    TRY(head_forward_backward(m, scale, &embedding, &accumulate));
     for (i64 l = m->c.L - 1; l >= 0; l--) {
-        w = state_views(&m->state, (int)l + 1);
+        int u = (int)l + 1;
+        bool on_top;
         block_activations a = block_merge(&m->shared, &m->kept[l]);
-        TRY(block_backward(&m->env, &w, &a, &m->gradients, m->s.B, m->s.T, policy_of(m, l), accumulate));
+        TRY(state_enter(s, &w, u, PASS_BACKWARD));
+        TRY(state_gradients(s, &w, u, &on_top));
+        TRY(block_backward(&m->env, &w, &a, &m->gradients, m->s.B, m->s.T, policy_of(m, l), on_top));
+        TRY(state_leave(s, u));
+        TRY(fsdp_reduce(&s->f, u));
     }
-    w = state_views(&m->state, 0);
-    TRY(embedding_backward(dev, t, w.dw[P_WTE], w.dw[P_WPE], m->gradients.dx, m->tokens, embedding_of(m),
-                           accumulate || m->c.tied, accumulate));
+    if (!m->c.tied) TRY(state_gradients(s, &embedding, 0, &accumulate));
+    TRY(embedding_backward(m->dev, m->env.t, embedding.dw[P_WTE], embedding.dw[P_WPE], m->gradients.dx, m->tokens,
+                           embedding_of(m), accumulate || m->c.tied, accumulate));
+    TRY(fsdp_reduce(&s->f, 0));
     return sum_losses(m, loss);
 }

@@ -42,8 +42,9 @@ void model_free(model *m);
 
 /* tokens, targets [B,T] i32 on the host; targets of -1 are not counted. loss: sum of nats. */
 status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets);
-/* Gradients = (accumulate false) or +=. */
+/* One micro-batch, the first (gradients are =, else +=) and the last of its step (then they are reduced over ranks, where
+ * that is not done for each; fsdp_finish_gradients completes it). */
 status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
-                              bool accumulate);
+                              bool first, bool last);
 
 #endif

@@ -14,6 +14,7 @@ static status add(params *p, int u, i64 *used, int layer, param_kind kind, i64 r
                                   .unit = u,
                                   .layer = layer,
                                   .offset = offset,
+                                  .serial = offset - p->units[u].offset + p->serial_size,
                                   .rows = rows,
                                   .cols = cols,
                                   .decay = rows > 1,
@@ -71,6 +72,7 @@ status params_init(params *p, const model_config *c, int ranks) {
         }
         p->units[u].size = unit_padded_size(used, ranks);
         p->size += p->units[u].size;
+        p->serial_size += unit_padded_size(used, 1);
     }
 done:
     if (st) params_free(p);

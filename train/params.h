@@ -37,6 +37,7 @@ typedef struct {
     int unit;
     int layer;      /* 0..L-1, -1 outside blocks */
     i64 offset;     /* elements, in the concatenation of all units */
+    i64 serial;     /* offset as it is with units padded for one rank: keys its random numbers on any number of ranks */
     i64 rows, cols; /* a vector has rows 1 */
     bool decay;     /* matrices only */
     float init_std; /* 0: filled with init_value */
@@ -48,9 +49,10 @@ typedef struct {
     int count;
     unit *units;
     int unit_count;
-    i64 size;       /* elements of all units, padding included */
-    i64 parameters; /* without padding */
-    i64 *index;     /* [unit_count][P_KINDS]: position in list, -1 where absent */
+    i64 size;        /* elements of all units, padding included */
+    i64 serial_size; /* as it is with units padded for one rank */
+    i64 parameters;  /* without padding */
+    i64 *index;      /* [unit_count][P_KINDS]: position in list, -1 where absent */
 } params;
 
 status params_init(params *p, const model_config *c, int ranks);

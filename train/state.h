@@ -34,7 +34,7 @@ typedef struct {
 /* pointers to the parameters of one unit, NULL where the model has none */
 typedef struct {
     const void *w[P_KINDS];
-    float *dw[P_KINDS]; /* NULL in forward */
+    float *dw[P_KINDS]; /* NULL where not asked for */
 } unit_views;
 
 /* What this rank owns of a parameter: its elements [first, first + count), count 0 where none */
@@ -46,15 +46,17 @@ typedef struct {
 } owned_part;
 
 status state_init(state *s, device *dev, const model_config *c, state_options o);
-void state_layout(state *s, arena *a);           /* both passes: see arena.h */
-status state_randomize(state *s, uint64_t seed); /* the initial values of the parameter table, the same on any number of ranks */
-void state_free(state *s);                       /* the buffers are the arena's */
+void state_layout(state *s, arena *a); /* both passes: see arena.h */
+status state_randomize(state *s,
+                       uint64_t seed); /* the initial values of the parameter table, the same on any number of ranks */
+void state_free(state *s);             /* the buffers are the arena's */
 
-/* Views of a unit while the computation is at it; in backward with its gradients, which go on top where *accumulate. */
-status state_enter(state *s, unit_views *v, int u, pass p, bool *accumulate);
-status state_leave(state *s, int u, pass p);
+/* A unit while the computation is at it: its weights; its gradients, which go on top of what is there where *accumulate. */
+status state_enter(state *s, unit_views *v, int u, pass p);
+status state_gradients(state *s, unit_views *v, int u, bool *accumulate);
+status state_leave(state *s, int u);
 
-unit_views state_views(const state *s, int u); /* where the weights are whole (state.weights) */
+unit_views state_views(const state *s, int u); /* where all units are resident: s->weights, s->grads */
 
 owned_part state_owned(const state *s, const param *p);
 /* The part of it that this rank saves, of as many as own the same: every element is saved by one rank. */

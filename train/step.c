@@ -5,39 +5,61 @@
 
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
-#include "runtime/gemm.h"
 
-status update_weights(model *m, const step_args *a, step_result *r) {
+static int ranks_of(const state *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
+
+/* Each piece counts once: where it has replicas, on the first of them. */
+static status sum_squares(model *m, double *squares) {
     state *s = &m->state;
-    double squares = 0;
-    TRY(gradnorm_sum_squares(m->dev, &squares, s->grads, s->p.size, m->norm_scratch));
-    r->grad_norm = sqrt(squares);
-    r->skipped = !isfinite(r->loss) || !isfinite(r->grad_norm);
-    if (r->skipped) return STATUS_OK;
-    bool clipped = a->clip > 0 && r->grad_norm > a->clip;
-    s->step++;
+    if (s->f.replicas && s->f.replicas->rank > 0) return STATUS_OK;
+    for (int u = 0; u < s->p.unit_count; u++) {
+        fsdp_piece p = fsdp_piece_of(&s->f, u);
+        TRY(gradnorm_sum_squares(m->dev, squares, p.grads, p.count, m->norm_scratch));
+    }
+    return STATUS_OK;
+}
+
+static status adamw_on_owned(model *m, const step_args *a, float grad_scale) {
+    state *s = &m->state;
+    dtype mt = s->o.moments;
     adamw_args args = {.lr = (float)a->lr,
                        .beta1 = (float)a->beta1,
                        .beta2 = (float)a->beta2,
                        .eps = (float)a->eps,
-                       .grad_scale = clipped ? (float)(a->clip / r->grad_norm) : 1,
+                       .grad_scale = grad_scale,
                        .step = s->step,
                        .seed = a->seed};
-    dtype t = s->o.t, mt = s->o.moments;
     for (int i = 0; i < s->p.count; i++) {
         const param *p = &s->p.list[i];
+        owned_part part = state_owned(s, p);
+        if (!part.count) continue;
         args.decay = p->decay ? (float)a->weight_decay : 0;
-        args.first = (uint64_t)p->offset;
-        TRY(adamw_step(m->dev, t, at(s->weights, t, p->offset), s->master ? s->master + p->offset : NULL, mt,
-                       at(s->m, mt, p->offset), at(s->v, mt, p->offset), s->grads + p->offset, p->rows * p->cols,
-                       args));
+        args.first = (uint64_t)(p->serial + part.first);
+        TRY(adamw_step(m->dev, s->o.t, part.weights, s->master ? s->master + part.at : NULL, mt, at(s->m, mt, part.at),
+                       at(s->v, mt, part.at), part.grads, part.count, args));
     }
-    gemm_weights_changed(m->dev);
     return STATUS_OK;
 }
 
+status update_weights(model *m, const step_args *a, double nats, step_result *r) {
+    state *s = &m->state;
+    int ranks = ranks_of(s);
+    double sums[2] = {nats, 0};
+    TRY(fsdp_finish_gradients(&s->f));
+    TRY(sum_squares(m, &sums[1]));
+    if (ranks > 1) TRY(comm_sum_f64(s->o.shard.world, sums, 2));
+    r->loss = sums[0] / (double)(m->s.B * m->s.T * a->micro_batches * ranks);
+    r->grad_norm = sqrt(sums[1]);
+    r->skipped = !isfinite(r->loss) || !isfinite(r->grad_norm);
+    if (r->skipped) return STATUS_OK;
+    bool clipped = a->clip > 0 && r->grad_norm > a->clip;
+    s->step++;
+    TRY(adamw_on_owned(m, a, clipped ? (float)(a->clip / r->grad_norm) : 1));
+    return state_weights_changed(s);
+}
+
 status train_step(model *m, loader *l, const step_args *a, step_result *r) {
-    double tokens = (double)(m->s.B * m->s.T * a->micro_batches), nats = 0;
+    double tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks_of(&m->state)), nats = 0;
     *r = (step_result){0};
     for (i64 i = 0; i < a->micro_batches; i++) {
         const int32_t *inputs, *targets;
@@ -46,28 +68,50 @@ status train_step(model *m, loader *l, const step_args *a, step_result *r) {
         if (clock) meter_book(clock, BOOK_DATA);
         TRY(loader_next(l, &inputs, &targets));
         if (clock) meter_book(clock, BOOK_USEFUL);
-        TRY(model_forward_backward(m, &loss, inputs, targets, (float)(1 / tokens), i > 0));
+        TRY(model_forward_backward(m, &loss, inputs, targets, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
         nats += loss;
     }
-    r->loss = nats / tokens;
-    return update_weights(m, a, r);
+    return update_weights(m, a, nats, r);
+}
+
+typedef struct {
+    double nats, counted;
+} batch_sum;
+
+/* Batch `first` + rank of the held-out ones; past the end one without targets, for the sake of the others' gathers. */
+static status evaluate_batch(model *m, const corpus *c, i64 batch, i64 end, int32_t *tokens, batch_sum *sum) {
+    i64 n = m->s.B * m->s.T;
+    int32_t *targets = tokens + n;
+    if ((end && batch >= end) || !corpus_val_batch(c, batch, m->s.B, m->s.T, tokens, targets))
+        for (i64 i = 0; i < n; i++) tokens[i] = 0, targets[i] = -1;
+    TRY(model_loss(m, &sum->nats, tokens, targets));
+    sum->counted = 0;
+    for (i64 i = 0; i < n; i++) sum->counted += targets[i] >= 0;
+    return STATUS_OK;
 }
 
 status evaluate(model *m, const corpus *c, i64 batches, double *loss) {
-    i64 n = m->s.B * m->s.T, counted = 0;
-    double nats = 0;
-    int32_t *tokens = malloc((size_t)n * 8);
-    if (!tokens) FAIL(MEM, "held-out batch of %ld tokens", n);
-    int32_t *targets = tokens + n;
+    comm *world = m->state.o.shard.world;
+    int ranks = ranks_of(&m->state), rank = world ? world->rank : 0;
+    i64 n = m->s.B * m->s.T;
+    batch_sum total = {0}, mine;
     status_code st = STATUS_OK;
-    for (i64 i = 0; (!batches || i < batches) && corpus_val_batch(c, i, m->s.B, m->s.T, tokens, targets); i++) {
-        double batch;
-        TRY_DONE(model_loss(m, &batch, tokens, targets));
-        nats += batch;
-        for (i64 j = 0; j < n; j++) counted += targets[j] >= 0;
+    int32_t *tokens = malloc((size_t)n * 8);
+    batch_sum *all = malloc((size_t)ranks * sizeof *all);
+    if (!tokens || !all) FAIL_DONE(MEM, "held-out batch of %ld tokens", n);
+    for (i64 i = 0; (!batches || i < batches) && corpus_val_batch(c, i, m->s.B, m->s.T, tokens, tokens + n);
+         i += ranks) {
+        TRY_DONE(evaluate_batch(m, c, i + rank, batches, tokens, &mine));
+        if (ranks > 1) TRY_DONE(comm_exchange(world, all, &mine, sizeof mine));
+        else all[0] = mine;
+        for (int r = 0; r < ranks; r++) { /* in the order of batches: the same sum on any number of ranks */
+            total.nats += all[r].nats;
+            total.counted += all[r].counted;
+        }
     }
-    *loss = counted ? nats / (double)counted : NAN;
+    *loss = total.counted > 0 ? total.nats / total.counted : NAN;
 done:
     free(tokens);
+    free(all);
     return st;
 }
