@@ -65,8 +65,7 @@ static void open_rapl(energy_meter *e, const char *root) {
     if (!readable) e->count = 0;
 }
 
-status energy_open_at(energy_meter **out, const char *root, const device *dev, double tdp_watts,
-                      bool first_of_host) {
+status energy_open_at(energy_meter **out, const char *root, const device *dev, double tdp_watts, bool first_of_host) {
     energy_meter *e = calloc(1, sizeof *e);
     if (!e) FAIL(MEM, "energy meter");
     e->watts = tdp_watts;

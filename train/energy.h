@@ -13,8 +13,7 @@ typedef struct energy_meter energy_meter;
 /* tdp_watts: of the whole device, for the estimate */
 status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool first_of_host);
 /* with another folder in the place of /sys/class/powercap, for tests */
-status energy_open_at(energy_meter **e, const char *root, const device *dev, double tdp_watts,
-                      bool first_of_host);
+status energy_open_at(energy_meter **e, const char *root, const device *dev, double tdp_watts, bool first_of_host);
 double energy_joules(energy_meter *e);
 const char *energy_source(const energy_meter *e); /* "rapl", or "tdp-estimated" */
 void energy_close(energy_meter *e);

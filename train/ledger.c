@@ -10,8 +10,7 @@
 #include "train/hardware.h"
 
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts) {
-    *l = (ledger){.usd_per_hour = price, .world = world};
-    meter_start(&l->time, BOOK_STARTUP);
+    *l = (ledger){.time = l->time, .usd_per_hour = price, .world = world};
     world->clock = &l->time;
     const hardware *h = hardware_find(dev);
     int devices = dev->kind == DEVICE_CPU ? dev->threads : 1; /* the table has CPUs by hardware thread */

@@ -31,7 +31,7 @@ typedef struct {
     double energy_j;
 } ledger;
 
-/* Starts booking start-up. price: usd per device-hour, NaN for the dated table; watts: of the whole device, 0 for the table.
+/* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of the whole device, 0 for the table.
  * All ranks together. */
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts);
 void ledger_close(ledger *l);

@@ -1,4 +1,4 @@
-#include "train/ranks.h"
+#include "train/job.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,17 +52,17 @@ static int first_of_host(const card *all, int rank) {
     return first;
 }
 
-static void find_place(ranks *r, const card *all) {
-    int sharing = 0, own_first = first_of_host(all, r->world->rank);
-    const card *mine = &all[r->world->rank];
-    for (int i = 0; i < r->world->ranks; i++) {
+static void find_place(job *j, const card *all) {
+    int sharing = 0, own_first = first_of_host(all, j->world->rank);
+    const card *mine = &all[j->world->rank];
+    for (int i = 0; i < j->world->ranks; i++) {
         bool first = first_of_host(all, i) == i;
-        r->hosts += first;
-        r->host += first && i < own_first;
+        j->hosts += first;
+        j->host += first && i < own_first;
         sharing += share_cpus(&all[i], mine);
     }
-    r->threads = usable_cpus(mine) / sharing;
-    if (r->threads < 1) r->threads = 1;
+    j->threads = usable_cpus(mine) / sharing;
+    if (j->threads < 1) j->threads = 1;
 }
 
 static atomic_int *open_flag(const char *name, bool create) {
@@ -79,49 +79,49 @@ static atomic_int *open_flag(const char *name, bool create) {
 }
 
 /* The flag has a name only until all ranks of the host have opened it: nothing is left behind, however the run ends. */
-static status meet(ranks *r, card *all) {
-    card mine = own_card(r->world);
+static status meet(job *j, card *all) {
+    card mine = own_card(j->world);
     bool first = mine.flag[0];
-    if (first && !(r->spoken = open_flag(mine.flag, true))) mine.flag[0] = 0;
-    status_code st = comm_exchange(r->world, all, &mine, sizeof mine);
-    if (!st && !first) r->spoken = open_flag(all[first_of_host(all, r->world->rank)].flag, false);
-    if (!st) st = comm_barrier(r->world);
-    if (first && r->spoken) shm_unlink(mine.flag);
+    if (first && !(j->spoken = open_flag(mine.flag, true))) mine.flag[0] = 0;
+    status_code st = comm_exchange(j->world, all, &mine, sizeof mine);
+    if (!st && !first) j->spoken = open_flag(all[first_of_host(all, j->world->rank)].flag, false);
+    if (!st) st = comm_barrier(j->world);
+    if (first && j->spoken) shm_unlink(mine.flag);
     return st;
 }
 
-status ranks_open(ranks *r, double timeout_s) {
-    *r = (ranks){.hosts = 1};
-    TRY(comm_open(&r->world, timeout_s));
-    log_set_rank(r->world->rank, r->world->ranks);
-    if (r->world->ranks == 1) return STATUS_OK;
-    card *all = calloc((size_t)r->world->ranks, sizeof *all);
-    if (!all) FAIL(MEM, "%d ranks", r->world->ranks);
-    r->hosts = 0;
-    status_code st = meet(r, all);
-    if (!st) find_place(r, all);
+status job_open(job *j, double timeout_s) {
+    *j = (job){.hosts = 1};
+    TRY(comm_open(&j->world, timeout_s));
+    log_set_rank(j->world->rank, j->world->ranks);
+    if (j->world->ranks == 1) return STATUS_OK;
+    card *all = calloc((size_t)j->world->ranks, sizeof *all);
+    if (!all) FAIL(MEM, "%d ranks", j->world->ranks);
+    j->hosts = 0;
+    status_code st = meet(j, all);
+    if (!st) find_place(j, all);
     free(all);
     return st;
 }
 
-void ranks_close(ranks *r) {
-    if (r->spoken) munmap(r->spoken, sizeof *r->spoken);
-    r->spoken = NULL;
-    comm_close(r->world);
-    r->world = NULL;
+void job_close(job *j) {
+    if (j->spoken) munmap(j->spoken, sizeof *j->spoken);
+    j->spoken = NULL;
+    comm_close(j->world);
+    j->world = NULL;
 }
 
 /* Within what mpirun leaves a job of which a process has died: a second. */
-static long delay_ms(const ranks *r, status_code st) {
-    long turn = 300 * (r->spoken ? r->host : r->world->rank);
-    if (status_exit_code(st) == 2) return r->world->rank ? 3000 + turn : 0;
+static long delay_ms(const job *j, status_code st) {
+    long turn = 300 * (j->spoken ? j->host : j->world->rank);
+    if (status_exit_code(st) == 2) return j->world->rank ? 3000 + turn : 0;
     return st == STATUS_COMM ? 200 + turn : turn;
 }
 
-void ranks_fail(ranks *r, status_code st) {
-    if (!r->world || r->world->ranks == 1) return;
-    wait_ms(delay_ms(r, st));
-    if (r->spoken && atomic_exchange(r->spoken, 1)) wait_ms(10000); /* the rank that speaks ends the job */
+void job_fail(job *j, status_code st) {
+    if (!j->world || j->world->ranks == 1) return;
+    wait_ms(delay_ms(j, st));
+    if (j->spoken && atomic_exchange(j->spoken, 1)) wait_ms(10000); /* the rank that speaks ends the job */
     else log_failure(st);
-    comm_abort(r->world, status_exit_code(st));
+    comm_abort(j->world, status_exit_code(st));
 }
