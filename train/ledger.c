@@ -11,7 +11,6 @@
 
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts) {
     *l = (ledger){.time = l->time, .usd_per_hour = price, .world = world};
-    world->clock = &l->time;
     const hardware *h = hardware_find(dev);
     int devices = dev->kind == DEVICE_CPU ? dev->threads : 1; /* the table has CPUs by hardware thread */
     if (!isnan(price)) {
@@ -36,7 +35,6 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
 }
 
 void ledger_close(ledger *l) {
-    if (l->world) l->world->clock = NULL;
     energy_close(l->energy);
     l->energy = NULL;
 }

@@ -5,26 +5,37 @@
 #include "runtime/log.h"
 #include "train/report.h"
 
+/* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
+static booking pause_steps(trainer *t, booking to) {
+    t->world->clock = NULL;
+    return meter_book(&t->bill.time, to);
+}
+
+static void go_on(trainer *t, booking with) {
+    t->world->clock = &t->bill.time;
+    meter_book(&t->bill.time, with);
+}
+
 static status save(trainer *t) {
-    booking before = meter_book(&t->bill.time, BOOK_CHECKPOINT);
+    booking before = pause_steps(t, BOOK_CHECKPOINT);
     uint64_t since = clock_ns();
     TRY(trainer_gather(t));
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
     t->p.energy_j = t->bill.energy_j;
     TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
     TRY(checkpoint_prune(t->o->out, t->p.step, t->o->keep));
-    meter_book(&t->bill.time, before);
+    go_on(t, before);
     t->mine.save_s = (double)(clock_ns() - since) * 1e-9;
     TRY(trainer_gather(t));
     return trainer_speaks(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
 }
 
 static status evaluate_now(trainer *t) {
-    booking before = meter_book(&t->bill.time, BOOK_EVALUATION);
+    booking before = pause_steps(t, BOOK_EVALUATION);
     uint64_t since = clock_ns();
     TRY(evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss));
     t->mine.eval_s = (double)(clock_ns() - since) * 1e-9;
-    meter_book(&t->bill.time, before);
+    go_on(t, before);
     return STATUS_OK;
 }
 
@@ -41,11 +52,16 @@ static bool next_step_exceeds_budget(const trainer *t) {
     return ledger_usd(&t->bill) + t->bill.usd_per_hour * next_s / 3600 > t->o->budget;
 }
 
-/* a signal that any rank had got when all last told of themselves; alone, one that is here now */
+/* Alone, a signal that is here now. Else one that any rank had got when all last told of themselves: one that has come since
+ * is not known to all. */
 static bool stopped(const trainer *t) {
-    bool any = t->world->ranks == 1 && *t->stop;
-    for (int r = 0; r < t->world->ranks; r++) any |= t->all[r].stop != 0;
-    return any;
+    if (t->world->ranks == 1) return *t->stop;
+    for (int r = 0; r < t->world->ranks; r++)
+        if (t->all[r].stop) {
+            *t->stop = (sig_atomic_t)t->all[r].stop;
+            return true;
+        }
+    return false;
 }
 
 static step_args arguments(const trainer *t) {
@@ -92,9 +108,9 @@ static status compute_step(trainer *t, const step_args *a, step_result *r) {
 static status check_peak(trainer *t, step_record *record) {
     double rate = (double)record->flops_executed / record->step_s, again;
     if (t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
-    booking before = meter_book(&t->bill.time, BOOK_STARTUP);
+    booking before = pause_steps(t, BOOK_STARTUP);
     TRY(trainer_measure_peak(t, &again));
-    meter_book(&t->bill.time, before);
+    go_on(t, before);
     log_line("peak: a step reached %.4g GFLOP/s, above the %.4g measured; measured again: %.4g", rate * 1e-9,
              t->peak_measured * 1e-9, again * 1e-9);
     t->peak_measured = record->peak_measured = again > rate ? again : rate;
@@ -154,7 +170,7 @@ static status run(trainer *t, train_outcome *outcome) {
     return save(t);
 }
 
-status train_run(const train_options *o, const volatile sig_atomic_t *stop, train_outcome *outcome) {
+status train_run(const train_options *o, volatile sig_atomic_t *stop, train_outcome *outcome) {
     trainer t = {.o = o, .stop = stop};
     status_code st = trainer_open(&t);
     if (!st) st = run(&t, outcome);

@@ -41,9 +41,9 @@ typedef struct {
 
 typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
 
-/* stop: set by a signal handler, on any rank; the step in flight is finished and a checkpoint saved. Where there are several
- * ranks, an error ends the process, and the job: see job_fail. */
-status train_run(const train_options *o, const volatile sig_atomic_t *stop, train_outcome *outcome);
+/* stop: the signal's number, set by its handler on any rank, and then by the trainer on all; the step in flight is finished and
+ * a checkpoint saved. Where there are several ranks, an error ends the process, and the job: see job_fail. */
+status train_run(const train_options *o, volatile sig_atomic_t *stop, train_outcome *outcome);
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L);
 

@@ -28,7 +28,7 @@ status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
     t->mine.memory_bytes = t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->world->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
-    t->mine.stop = *t->stop != 0;
+    t->mine.stop = (uint64_t)*t->stop;
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
     ledger_sum(&t->bill, &t->all->bill, sizeof *t->all);
     return STATUS_OK;
@@ -241,7 +241,7 @@ status trainer_open(trainer *t) {
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
     TRY(find_datasheet_peak(t));
     estimate_pauses(t);
-    t->dev->clock = &t->bill.time;
+    t->dev->clock = t->world->clock = &t->bill.time;
     t->first_step = t->p.step;
     t->val_loss = NAN;
     TRY(trainer_gather(t));
@@ -254,6 +254,7 @@ void trainer_close(trainer *t) {
     loader_close(t->loader);
     model_free(&t->m);
     corpus_free(&t->data);
+    if (t->world) t->world->clock = NULL;
     ledger_close(&t->bill);
     if (t->metrics) fclose(t->metrics);
     device_close(t->dev);

@@ -18,12 +18,12 @@ typedef struct {
     double save_s, eval_s;             /* what the last checkpoint and evaluation took; before the first, an estimate */
     double step_s, waited_s, energy_j; /* of the last step */
     uint64_t flops_executed, bytes_sent; /* the same */
-    uint64_t stop;                       /* a signal has come */
+    uint64_t stop;                       /* the signal that has come, or 0 */
 } rank_report;
 
 typedef struct {
     const train_options *o;
-    const volatile sig_atomic_t *stop;
+    volatile sig_atomic_t *stop;
     job job;
     comm *world;
     device *dev;
