@@ -14,8 +14,10 @@
  * Bytes sent by a rank of n, of x bytes: all-gather and reduce-scatter (n-1)/n of the whole, all-reduce twice that.
  *
  * A peer that dies (seen at once on the same host) or that lets a collective wait longer than the time-out ends in a
- * COMM error that names the rank, the collective and the step, on every rank. After an error the communicator is broken:
- * all that is left to do is comm_abort. */
+ * COMM error that names the rank, the collective and the step, on every rank that misses it. After an error the
+ * communicator is broken, its parts too, and every call fails with that message: all that is left to do is comm_abort.
+ *
+ * One thread of the program uses a communicator and its parts. */
 #ifndef TALLY_COMM_H
 #define TALLY_COMM_H
 
@@ -51,30 +53,34 @@ typedef struct {
 
 /* what this rank did, over the communicator it was split from and all its parts */
 typedef struct {
-    uint64_t bytes_sent; /* payload to other ranks */
+    uint64_t bytes_sent; /* payload to other ranks, that of exchange, barrier and split too */
     uint64_t busy_ns;    /* collectives were under way */
     uint64_t waited_ns;  /* the computation waited for them: exposed */
 } comm_totals;
 
 struct comm {
     const comm_ops *ops;
+    comm *root;                  /* the job's communicator: itself, or what this is a part of */
     const char *name;            /* "self", "mpi": for messages */
     int rank, ranks;             /* in this group */
     int local_rank, local_ranks; /* among the ranks of this host; of the whole job */
-    meter *clock;                /* the run's bookings or NULL: waiting is booked as exposed communication */
-    uint64_t step;               /* for messages: comm_at */
-    comm_totals totals;          /* of the whole job's communicator; read them with comm_spent */
-    size_t memory_bytes;         /* of staging buffers, fixed when opened */
-    bool broken;
+    /* of the root only */
+    meter *clock;        /* the run's bookings or NULL: waiting is booked as exposed communication */
+    uint64_t step;       /* for messages: comm_at */
+    comm_totals totals;  /* the backend's thread adds to them: read them with comm_spent */
+    size_t memory_bytes; /* of staging buffers, fixed when opened */
+    bool broken;         /* a call has failed for good */
 };
 
 /* The job's communicator: MPI's where the process was started as one of several (mpirun, srun), else self. Several and
- * no MPI in this build: an error, never as many runs alone. timeout_s: how long a collective may take. */
+ * no MPI in this build: an error, never as many runs alone. timeout_s: how long a collective may wait, once this rank has
+ * begun it, without that anything comes. */
 status comm_open(comm **c, double timeout_s);
 status comm_open_self(comm **c);
-void comm_close(comm *c); /* NULL is fine; waits for what is queued; closes parts too when they are given to it first */
+void comm_close(comm *c); /* NULL is fine; waits for what is queued, and at the root for all ranks; parts come first */
 
-/* The ranks that call with the same color, in the order of their ranks. It shares the queue of c. */
+/* The ranks that call with the same color, in the order of their ranks. It shares the queue of c. A rank can be in three
+ * parts at a time. */
 status comm_split(comm *c, comm **part, int color);
 
 /* From the launcher's environment, without opening anything: 0 and 1 where there is none. */
@@ -89,7 +95,8 @@ status comm_all_gather(comm *c, void *to, const void *from, i64 count, dtype t, 
  * where it does not accumulate; the rest of `from` stays as it is. */
 status comm_reduce_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
                            const comm_event *after, comm_event *done);
-/* x [count] = sum over ranks. wire BF16: the sum is rounded once more to travel back. Any count. */
+/* x [count] = sum over ranks. wire BF16: the sum is rounded once more to travel back. Any count: where it is no multiple of
+ * the ranks, what a rank sends differs by an element or so; over all ranks it is 2(n-1) times the whole. */
 status comm_all_reduce(comm *c, float *x, i64 count, dtype wire, const comm_event *after, comm_event *done);
 status comm_broadcast(comm *c, void *x, size_t bytes, int root, const comm_event *after, comm_event *done);
 

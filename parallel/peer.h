@@ -1,0 +1,23 @@
+/* Who the process of a rank is, as another rank of the same host can look it up. Flat: ranks send it to each other. */
+#ifndef TALLY_PEER_H
+#define TALLY_PEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+    char host[64];
+    char boot[40];  /* of the kernel that runs it: tells hosts of the same name apart; "" where it is not told */
+    uint64_t space; /* in which its process number counts (a container may have its own); 0 where it is not told */
+    uint64_t start; /* of the process, in ticks since that boot: a process number can be given anew; 0: not told */
+    int64_t pid;
+} peer;
+
+peer peer_self(void);
+bool peer_same_host(const peer *a, const peer *b);
+
+/* Whether `p` can be looked up from the process `self`, and is no longer running: ended, or its end not yet collected.
+ * false where it cannot be told. */
+bool peer_gone(const peer *p, const peer *self);
+
+#endif
