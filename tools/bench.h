@@ -7,9 +7,10 @@
 
 typedef struct {
     char *config, *model, *recompute, *device;
-    i64 batch, seq_len, steps, warmup, threads, rounds, accumulate;
-    int precision, moments, master;
-    bool json, help;
+    i64 batch, seq_len, steps, warmup, threads, rounds, accumulate, replicas;
+    int precision, moments, master, gather, reduce;
+    double comm_timeout;
+    bool reduce_every, json, help;
 } bench_values;
 
 typedef struct {
@@ -18,16 +19,21 @@ typedef struct {
     double loss;
     flop_counter flops; /* of one step, as counted */
     uint64_t memory_bytes, activation_bytes;
+    uint64_t bytes[MEM_CATEGORIES]; /* what was planned and taken */
+    uint64_t resident_bytes;        /* what the process really grew by, at its peak; 0: not known */
+    comm_totals comm;               /* of one step of this rank, mean over the measured ones */
     i64 parameters;
     uint32_t gradient_crc32; /* of the first step's gradients: the same bits or not */
 } bench_run;
 
-/* Builds the model, runs warmup + steps and takes it down again. */
-status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute);
+/* Builds the model, runs warmup + steps and takes it down again; with shard.world on all ranks together. */
+status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
+                     shard_options shard);
 void bench_run_free(bench_run *r);
 double median(const double *x, i64 n);
 
 status bench_step(const bench_values *v);
 status bench_recompute(const bench_values *v);
+status bench_shard(const bench_values *v);
 
 #endif

@@ -83,7 +83,7 @@ status bench_step(const bench_values *v) {
     TRY_DONE(model_config_load(&c, v->model));
     TRY_DONE(device_open(&dev, v->device, (int)v->threads));
     TRY_DONE(gemm_measure_peak(dev, t, 1.0, &before));
-    TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute));
+    TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}));
     TRY_DONE(gemm_measure_peak(dev, t, 1.0, &after));
     const hardware *h = hardware_find(dev);
     figures f = {.step_s = median(r.step_s, r.count), .peak = before > after ? before : after};

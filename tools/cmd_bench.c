@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -19,9 +20,14 @@ static const option table[] = {
     {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, "Step", false},
     {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, "Step", false},
     {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "step: none, selective, block or block:K", NULL, 0, 0, "Step", false},
+    {"replicas", OPT_I64, AT(replicas), "1", "R", "shard: groups that each hold the whole model", NULL, 1, 1 << 20, "Ranks", false},
+    {"gather-dtype", OPT_CHOICE, AT(gather), "auto", "KIND", "shard: in which weights travel; auto: their own", "auto|bf16", 0, 0, "Ranks", false},
+    {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "shard: in which gradients travel", "fp32|bf16", 0, 0, "Ranks", false},
+    {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "shard: gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, "Ranks", false},
+    {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "shard: how long a collective may take", NULL, 0.1, 1e6, "Ranks", false},
     {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
     {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
-    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute: times that the policies take turns", NULL, 1, 1e6, "Measurement", false},
+    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard: times that the policies or stages take turns", NULL, 1, 1e6, "Measurement", false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
     {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
@@ -31,15 +37,34 @@ static const option table[] = {
 /* clang-format on */
 
 static const command_help help = {
-    .usage = "tally bench step|recompute [options]",
+    .usage = "tally bench step|recompute|shard [options]",
     .about = "step       one training step, optimizer included: tokens/s, FLOP/s, fraction of the peak that a large\n"
              "           product reaches in the same run, memory\n"
              "recompute  the recompute policies side by side: activation memory, step time, and whether their\n"
              "           gradients are the same bits\n"
-             "  tally bench step --model gpt2-124m -B 4 -T 256\n",
+             "shard      the sharding stages side by side, on the ranks it is started with: memory of a rank, bytes\n"
+             "           sent, step time, time that the computation waited for communication\n"
+             "  tally bench step --model gpt2-124m -B 4 -T 256\n"
+             "  mpirun -np 4 tally bench shard --model gpt2-124m -B 1 -T 256\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
+
+/* The process's resident memory now, and its peak is counted anew from here; else that peak. 0: Linux alone tells. */
+static uint64_t resident_bytes(bool from_here) {
+    char line[256];
+    unsigned long kib = 0;
+    if (from_here) {
+        FILE *clear = fopen("/proc/self/clear_refs", "w");
+        if (!clear) return 0;
+        fputs("5", clear);
+        if (fclose(clear) != 0) return 0;
+    }
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && !kib && fgets(line, sizeof line, f)) sscanf(line, from_here ? "VmRSS: %lu" : "VmHWM: %lu", &kib);
+    if (f) fclose(f);
+    return (uint64_t)kib * 1024;
+}
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -56,8 +81,11 @@ double median(const double *x, i64 n) {
     return m;
 }
 
+/* where they are resident and the model is whole */
 static status crc_of_gradients(uint32_t *crc, const model *m) {
     size_t bytes = (size_t)m->state.p.size * 4;
+    *crc = 0;
+    if (!m->state.grads) return STATUS_OK;
     float *host = malloc(bytes);
     if (!host) FAIL(MEM, "%zu bytes of gradients", bytes);
     status_code st = m->dev->ops->copy(m->dev, host, m->state.grads, bytes);
@@ -67,31 +95,23 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
 }
 
 static status one_step(model *m, const step_args *a, const int32_t *tokens, step_result *r) {
-    i64 n = m->s.B * m->s.T;
+    comm *world = m->state.o.shard.world;
+    i64 n = m->s.B * m->s.T * a->micro_batches * (world ? world->ranks : 1);
     double nats = 0, loss;
     for (i64 i = 0; i < a->micro_batches; i++) {
-        TRY(model_forward_backward(m, &loss, tokens, tokens + 1, (float)(1.0 / (double)(n * a->micro_batches)), i == 0,
+        TRY(model_forward_backward(m, &loss, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
                                    i + 1 == a->micro_batches));
         nats += loss;
     }
     return update_weights(m, a, nats, r);
 }
 
-status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute) {
-    model m = {0};
-    *r = (bench_run){.count = v->steps};
-    status_code st = STATUS_OK;
-    i64 n = v->batch * v->seq_len;
-    model_shape s = {.B = v->batch, .T = v->seq_len};
-    int32_t *tokens = malloc((size_t)(n + 1) * sizeof *tokens);
-    r->step_s = malloc((size_t)v->steps * sizeof *r->step_s);
-    if (!tokens || !r->step_s) FAIL_DONE(MEM, "%ld tokens", n);
-    TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
-    state_options precision = {
-        .t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32, .training = true};
-    TRY_DONE(model_init(&m, dev, c, s, precision));
-    TRY_DONE(state_randomize(&m.state, 1));
-    for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(7, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
+static comm_totals spent(const comm *world) { return world ? comm_spent(world) : (comm_totals){0}; }
+
+static status run_steps(bench_run *r, model *m, const bench_values *v, const int32_t *tokens) {
+    comm *world = m->state.o.shard.world;
+    device *dev = m->dev;
+    comm_totals before = {0};
     step_args a = {.lr = 1e-4,
                    .beta1 = 0.9,
                    .beta2 = 0.95,
@@ -101,16 +121,50 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
                    .micro_batches = v->accumulate};
     for (i64 i = 0; i < v->warmup + v->steps; i++) {
         step_result result;
-        flop_counter before = dev->flops;
+        flop_counter flops = dev->flops;
+        if (i == v->warmup) before = spent(world);
         uint64_t since = clock_ns();
-        TRY_DONE(one_step(&m, &a, tokens, &result));
+        TRY(one_step(m, &a, tokens, &result));
         if (i >= v->warmup) r->step_s[i - v->warmup] = (double)(clock_ns() - since) * 1e-9;
-        if (i == 0) TRY_DONE(crc_of_gradients(&r->gradient_crc32, &m));
-        for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - before.work[k];
+        if (i == 0) TRY(crc_of_gradients(&r->gradient_crc32, m));
+        for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
         r->loss = result.loss;
     }
+    comm_totals after = spent(world);
+    uint64_t steps = (uint64_t)v->steps;
+    r->comm = (comm_totals){.bytes_sent = (after.bytes_sent - before.bytes_sent) / steps,
+                            .busy_ns = (after.busy_ns - before.busy_ns) / steps,
+                            .waited_ns = (after.waited_ns - before.waited_ns) / steps};
+    return STATUS_OK;
+}
+
+status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
+                     shard_options shard) {
+    model m = {0};
+    *r = (bench_run){.count = v->steps};
+    status_code st = STATUS_OK;
+    i64 n = v->batch * v->seq_len;
+    model_shape s = {.B = v->batch, .T = v->seq_len};
+    int32_t *tokens = malloc((size_t)(n + 1) * sizeof *tokens);
+    r->step_s = malloc((size_t)v->steps * sizeof *r->step_s);
+    if (!tokens || !r->step_s) FAIL_DONE(MEM, "%ld tokens", n);
+    TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
+    state_options precision = {.t = v->precision ? F32 : BF16,
+                               .master = v->master == 0,
+                               .moments = v->moments ? BF16 : F32,
+                               .training = true,
+                               .shard = shard};
+    uint64_t resident = resident_bytes(true);
+    TRY_DONE(model_init(&m, dev, c, s, precision));
+    TRY_DONE(state_randomize(&m.state, 1));
+    uint64_t seed = shard.world ? (uint64_t)shard.world->rank + 7 : 7;
+    for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
+    TRY_DONE(run_steps(r, &m, v, tokens));
+    uint64_t peak = resident_bytes(false);
+    r->resident_bytes = resident && peak > resident ? peak - resident : 0;
     r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev);
     r->activation_bytes = m.memory.bytes[MEM_ACTIVATIONS];
+    for (int i = 0; i < MEM_CATEGORIES; i++) r->bytes[i] = m.memory.bytes[i];
     r->parameters = m.state.p.parameters;
 done:
     model_free(&m);
@@ -134,12 +188,13 @@ static void spell_out(int argc, char **argv) {
 }
 
 static status bench(const options *o, const bench_values *v) {
-    static const char *const names[] = {"step", "recompute"};
-    TRY(command_words(o, 1, 1, "benchmark: step or recompute"));
+    static const char *const names[] = {"step", "recompute", "shard"};
+    TRY(command_words(o, 1, 1, "benchmark: step, recompute or shard"));
     const char *name = o->words.list[0];
     if (strcmp(name, names[0]) == 0) return bench_step(v);
     if (strcmp(name, names[1]) == 0) return bench_recompute(v);
-    FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 2));
+    if (strcmp(name, names[2]) == 0) return bench_shard(v);
+    FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 3));
 }
 
 status bench_command(int argc, char **argv, int *exit_code) {

@@ -1,0 +1,213 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/log.h"
+#include "tools/bench.h"
+
+enum { STAGES = SHARD_FULL + 1 };
+static const char *const stages[STAGES] = {"none", "optimizer", "gradients", "full"};
+
+/* of one stage: this rank's figures, then those of all ranks */
+typedef struct {
+    double memory[MEM_CATEGORIES], products, staging, resident; /* bytes: the largest rank's */
+    double bytes_sent;                                          /* a step, the largest rank's */
+    double waited_s, busy_s;                                    /* a step, mean over ranks */
+    double loss;
+} stage_figures;
+
+typedef struct {
+    double *step_s; /* [rounds * steps], rank 0's clock: the ranks are in step */
+    double median_s;
+    i64 parameters;
+    stage_figures f;
+} stage_result;
+
+static shard_options sharding(comm *world, const bench_values *v, shard_stage stage) {
+    return (shard_options){.world = world,
+                           .stage = stage,
+                           .replicas = (int)v->replicas,
+                           .gather_bf16 = v->gather == 1,
+                           .reduce_bf16 = v->reduce == 1,
+                           .accumulate_locally = !v->reduce_every};
+}
+
+/* Bytes that a rank sends a step by the table in fsdp.h, for one micro-batch: nothing that lies in a slot is counted off. */
+static double formula_bytes(const bench_values *v, shard_stage stage, double P, int ranks) {
+    double R = stage == SHARD_NONE ? ranks : (double)v->replicas, S = ranks / R;
+    double sums = v->reduce ? 2 : 4, weights = v->precision && !v->gather ? 4 : 2;
+    double between = (sums + weights * (stage == SHARD_FULL ? 2 : 1)) * (S - 1) / S;
+    return P * (between + 2 * sums / S * (R - 1) / R);
+}
+
+static status combine(stage_figures *f, comm *world) {
+    stage_figures *all = malloc((size_t)world->ranks * sizeof *all), mine = *f;
+    if (!all) FAIL(MEM, "figures of %d ranks", world->ranks);
+    status_code st = comm_exchange(world, all, &mine, sizeof mine);
+    for (int r = 0; !st && r < world->ranks; r++) {
+        if (r == 0) f->waited_s = f->busy_s = 0;
+        for (int i = 0; i < MEM_CATEGORIES; i++) f->memory[i] = fmax(f->memory[i], all[r].memory[i]);
+        f->products = fmax(f->products, all[r].products);
+        f->resident = fmax(f->resident, all[r].resident);
+        f->staging = fmax(f->staging, all[r].staging);
+        f->bytes_sent = fmax(f->bytes_sent, all[r].bytes_sent);
+        f->waited_s += all[r].waited_s / world->ranks;
+        f->busy_s += all[r].busy_s / world->ranks;
+    }
+    free(all);
+    return st;
+}
+
+static uint64_t planned(const bench_run *r) {
+    uint64_t sum = 0;
+    for (int i = 0; i < MEM_CATEGORIES; i++) sum += r->bytes[i];
+    return sum;
+}
+
+/* on a device opened anew, so that no stage finds another's workspaces */
+static status measure_one(stage_result *to, i64 round, const model_config *c, const bench_values *v, comm *world,
+                          shard_stage stage) {
+    device *dev = NULL;
+    bench_run r = {0};
+    status_code st = STATUS_OK;
+    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
+    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(world, v, stage)));
+    memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
+    to->parameters = r.parameters;
+    double weight = 1 / (double)v->rounds;
+    stage_figures before = to->f;
+    to->f = (stage_figures){.products = (double)(r.memory_bytes - planned(&r)),
+                            .resident = fmax(before.resident, (double)r.resident_bytes),
+                            .staging = (double)world->memory_bytes,
+                            .bytes_sent = (double)r.comm.bytes_sent,
+                            .waited_s = before.waited_s + weight * (double)r.comm.waited_ns * 1e-9,
+                            .busy_s = before.busy_s + weight * (double)r.comm.busy_ns * 1e-9,
+                            .loss = r.loss};
+    for (int i = 0; i < MEM_CATEGORIES; i++) to->f.memory[i] = (double)r.bytes[i];
+done:
+    bench_run_free(&r);
+    device_close(dev);
+    return st;
+}
+
+static status measure(stage_result results[STAGES], const model_config *c, const bench_values *v, comm *world) {
+    for (i64 round = 0; round < v->rounds; round++)
+        for (int s = 0; s < STAGES; s++) TRY(measure_one(&results[s], round, c, v, world, (shard_stage)s));
+    for (int s = 0; s < STAGES; s++) {
+        results[s].median_s = median(results[s].step_s, v->rounds * v->steps);
+        TRY(combine(&results[s].f, world));
+    }
+    return STATUS_OK;
+}
+
+static double total(const stage_figures *f) {
+    double sum = 0;
+    for (int i = 0; i < MEM_CATEGORIES; i++) sum += f->memory[i];
+    return sum;
+}
+
+static void print_table(const stage_result results[STAGES], const model_config *c, const bench_values *v,
+                        const comm *world) {
+    printf("%s, %ld parameters, %s, %d ranks, B=%ld T=%ld", c->name, results[0].parameters,
+           v->precision ? "fp32" : "bf16", world->ranks, v->batch, v->seq_len);
+    if (v->accumulate > 1) printf(" x %ld", v->accumulate);
+    printf(" on each, recompute %s; median of %ld steps in %ld rounds\n", v->recompute, v->steps * v->rounds,
+           v->rounds);
+    printf("  %-10s", "bytes/rank");
+    for (int i = 0; i <= MEM_SLOTS; i++) printf(" %11s", memory_name((mem_category)i));
+    printf(" %11s %11s %11s %11s\n", "other", "planned", "products", "measured");
+    for (int s = 0; s < STAGES; s++) {
+        const stage_figures *f = &results[s].f;
+        double other = total(f);
+        printf("  %-10s", stages[s]);
+        for (int i = 0; i <= MEM_SLOTS; i++) {
+            printf(" %11s", text_bytes(f->memory[i]).text);
+            other -= f->memory[i];
+        }
+        printf(" %11s %11s %11s %11s\n", text_bytes(other).text, text_bytes(total(f)).text,
+               text_bytes(f->products).text, text_bytes(f->resident).text);
+    }
+    printf("  %-10s %11s %11s %9s %10s %11s %11s\n", "a step", "sent/rank", "formula", "step ms", "waiting ms",
+           "of the step", "of transfer");
+    for (int s = 0; s < STAGES; s++) {
+        const stage_figures *f = &results[s].f;
+        printf("  %-10s %11s %11s %9.1f %10.1f %10.1f%%", stages[s], text_bytes(f->bytes_sent).text,
+               text_bytes(formula_bytes(v, (shard_stage)s, (double)results[s].parameters, world->ranks)).text,
+               results[s].median_s * 1e3, f->waited_s * 1e3, 100 * f->waited_s / results[s].median_s);
+        if (f->busy_s > 0) printf(" %10.1f%%", 100 * f->waited_s / f->busy_s);
+        printf("\n");
+    }
+    printf("  products: workspaces of matrix products; measured: what the process grew by; staging of communication, "
+           "taken\n"
+           "  before: %s\n",
+           text_bytes(results[0].f.staging).text);
+}
+
+static status fill_row(cJSON *row, const stage_result *r, const bench_values *v, int stage, int ranks) {
+    TRY(json_add_string(row, "shard", stages[stage]));
+    for (int i = 0; i < MEM_CATEGORIES; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "%s_bytes", memory_name((mem_category)i));
+        TRY(json_add_double(row, key, r->f.memory[i]));
+    }
+    TRY(json_add_double(row, "memory_bytes", total(&r->f)));
+    TRY(json_add_double(row, "products_bytes", r->f.products));
+    TRY(json_add_double(row, "staging_bytes", r->f.staging));
+    TRY(json_add_number_or_null(row, "resident_bytes", r->f.resident > 0 ? r->f.resident : NAN));
+    TRY(json_add_double(row, "bytes_sent", r->f.bytes_sent));
+    TRY(json_add_double(row, "bytes_sent_formula", formula_bytes(v, (shard_stage)stage, (double)r->parameters, ranks)));
+    TRY(json_add_double(row, "step_ms", r->median_s * 1e3));
+    TRY(json_add_double(row, "exposed_ms", r->f.waited_s * 1e3));
+    TRY(json_add_double(row, "communication_ms", r->f.busy_s * 1e3));
+    return json_add_number_or_null(row, "loss", r->f.loss);
+}
+
+static status print_json(const stage_result results[STAGES], const model_config *c, const bench_values *v,
+                         const comm *world) {
+    char *text = NULL;
+    status_code st = STATUS_OK;
+    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "stages");
+    if (!o || !list) FAIL_DONE(MEM, "result");
+    TRY_DONE(json_add_string(o, "model", c->name));
+    TRY_DONE(json_add_i64(o, "parameters", results[0].parameters));
+    TRY_DONE(json_add_i64(o, "ranks", world->ranks));
+    TRY_DONE(json_add_i64(o, "replicas", v->replicas));
+    TRY_DONE(json_add_i64(o, "batch", v->batch));
+    TRY_DONE(json_add_i64(o, "seq_len", v->seq_len));
+    TRY_DONE(json_add_i64(o, "accumulate", v->accumulate));
+    TRY_DONE(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
+    for (int s = 0; s < STAGES; s++) {
+        cJSON *row = cJSON_CreateObject();
+        if (!row) FAIL_DONE(MEM, "result");
+        cJSON_AddItemToArray(list, row);
+        TRY_DONE(fill_row(row, &results[s], v, s, world->ranks));
+    }
+    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
+    puts(text);
+done:
+    free(text);
+    cJSON_Delete(o);
+    return st;
+}
+
+status bench_shard(const bench_values *v) {
+    model_config c;
+    comm *world = NULL;
+    stage_result results[STAGES] = {0};
+    status_code st = STATUS_OK;
+    TRY_DONE(comm_open(&world, v->comm_timeout));
+    TRY_DONE(model_config_load(&c, v->model));
+    for (int s = 0; s < STAGES; s++) {
+        results[s].step_s = malloc((size_t)(v->rounds * v->steps) * sizeof(double));
+        if (!results[s].step_s) FAIL_DONE(MEM, "%ld times", v->rounds * v->steps);
+    }
+    TRY_DONE(measure(results, &c, v, world));
+    if (world->rank > 0) goto done;
+    if (v->json) TRY_DONE(print_json(results, &c, v, world));
+    else print_table(results, &c, v, world);
+done:
+    for (int s = 0; s < STAGES; s++) free(results[s].step_s);
+    if (st) comm_abort(world, status_exit_code(st));
+    comm_close(world);
+    return st;
+}
