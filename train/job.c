@@ -113,7 +113,8 @@ void job_close(job *j) {
 
 /* Within what mpirun leaves a job of which a process has died: a second. */
 static long delay_ms(const job *j, status_code st) {
-    long turn = 300 * (j->spoken ? j->host : j->world->rank);
+    long turn =
+        300 * (j->spoken ? j->host : j->world->rank) + (j->world->rank ? 100 : 0); /* what all see, rank 0 says */
     if (status_exit_code(st) == 2) return j->world->rank ? 3000 + turn : 0;
     return st == STATUS_COMM ? 200 + turn : turn;
 }

@@ -23,7 +23,7 @@ static status save(trainer *t) {
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
     t->p.energy_j = t->bill.energy_j;
     TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
-    TRY(checkpoint_prune(t->o->out, t->p.step, t->o->keep));
+    TRY(checkpoint_prune(t->world, t->o->out, t->p.step, t->o->keep));
     go_on(t, before);
     t->mine.save_s = (double)(clock_ns() - since) * 1e-9;
     TRY(trainer_gather(t));
@@ -95,6 +95,7 @@ static status compute_step(trainer *t, const step_args *a, step_result *r) {
     comm_at(t->world, t->p.step + 1);
     comm_totals before = comm_spent(t->world), now;
     TRY(train_step(&t->m, t->loader, a, r));
+    TRY(comm_barrier(t->world)); /* what the optimizer has queued is this step's, too */
     now = comm_spent(t->world);
     t->mine.step_s = (double)(clock_ns() - since) * 1e-9;
     t->mine.waited_s = (double)(now.waited_ns - before.waited_ns) * 1e-9;

@@ -178,7 +178,7 @@ static status start_or_resume(trainer *t) {
     int found;
     path_text folder;
     progress then;
-    TRY(checkpoint_newest(o->out, &found, &folder));
+    TRY(checkpoint_newest(t->world, o->out, &found, &folder));
     if (found && !o->resume)
         FAIL(ARG, "--out %s: already holds a run; --resume continues it, or name another folder", o->out);
     fill_fixed(t);
