@@ -106,12 +106,19 @@ static status one_step(model *m, const step_args *a, const int32_t *tokens, step
     return update_weights(m, a, nats, r);
 }
 
-static comm_totals spent(const comm *world) { return world ? comm_spent(world) : (comm_totals){0}; }
+/* behind all that is still under way */
+static status spent(comm_totals *t, comm *world) {
+    *t = (comm_totals){0};
+    if (!world) return STATUS_OK;
+    TRY(comm_barrier(world));
+    *t = comm_spent(world);
+    return STATUS_OK;
+}
 
 static status run_steps(bench_run *r, model *m, const bench_values *v, const int32_t *tokens) {
     comm *world = m->state.o.shard.world;
     device *dev = m->dev;
-    comm_totals before = {0};
+    comm_totals before = {0}, after;
     step_args a = {.lr = 1e-4,
                    .beta1 = 0.9,
                    .beta2 = 0.95,
@@ -122,7 +129,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
     for (i64 i = 0; i < v->warmup + v->steps; i++) {
         step_result result;
         flop_counter flops = dev->flops;
-        if (i == v->warmup) before = spent(world);
+        if (i == v->warmup) TRY(spent(&before, world));
         uint64_t since = clock_ns();
         TRY(one_step(m, &a, tokens, &result));
         if (i >= v->warmup) r->step_s[i - v->warmup] = (double)(clock_ns() - since) * 1e-9;
@@ -130,7 +137,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
         for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
         r->loss = result.loss;
     }
-    comm_totals after = spent(world);
+    TRY(spent(&after, world));
     uint64_t steps = (uint64_t)v->steps;
     r->comm = (comm_totals){.bytes_sent = (after.bytes_sent - before.bytes_sent) / steps,
                             .busy_ns = (after.busy_ns - before.busy_ns) / steps,
