@@ -151,7 +151,7 @@ done
 
 run=$scratch/stopped
 start "$run" --comm-timeout 5; stopped=$(pid_of 1 "$run"); kill -STOP $stopped; ended "$run"; status=$?
-[ $status -ne 0 ] && [ $status -ne 99 ] && one_line "rank 1 .*5 s"
+[ $status -ne 0 ] && [ $status -ne 99 ] && one_line "ranks? ([0-9, ]*, )?1[ ,].*5 s"
 ok "rank 1 is stopped: all end after --comm-timeout, and one line names it"
 kill -9 $stopped 2>/dev/null
 resumes "$run" "rank 1 is stopped"

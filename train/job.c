@@ -111,12 +111,14 @@ void job_close(job *j) {
     j->world = NULL;
 }
 
-/* Within what mpirun leaves a job of which a process has died: a second. */
+/* Within what mpirun leaves a job of which a process has died: a second. Whoever has waited longest for a peer knows best
+ * which it is, so that there ranks are not put in an order; what all see alike rank 0 says. */
 static long delay_ms(const job *j, status_code st) {
-    long turn =
-        300 * (j->spoken ? j->host : j->world->rank) + (j->world->rank ? 100 : 0); /* what all see, rank 0 says */
-    if (status_exit_code(st) == 2) return j->world->rank ? 3000 + turn : 0;
-    return st == STATUS_COMM ? 200 + turn : turn;
+    int rank = j->world->rank;
+    long turn = 300 * (j->spoken ? j->host : rank);
+    if (st == STATUS_COMM) return 200 + turn;
+    if (rank == 0) return 0;
+    return turn + (status_exit_code(st) == 2 ? 3000 : 100);
 }
 
 void job_fail(job *j, status_code st) {
