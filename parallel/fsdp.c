@@ -127,6 +127,7 @@ static status prefetch(fsdp *f, int u) {
 
 static status wait_for_weights(fsdp *f, int u, const void **w) {
     if (!f->weight_slots) {
+        assert(!f->stale);
         *w = at(f->weights, f->t, f->units[u].offset);
         return f->shards ? comm_wait(f->shards, &f->gathered[u]) : STATUS_OK;
     }
@@ -195,9 +196,20 @@ status fsdp_finish_gradients(fsdp *f) {
 
 /* --- the way through the units --- */
 
+/* Resident weights are gathered only here, not when they change: what the ranks tell each other at a step's end would
+ * stand behind it, and the computation wait for all of it. */
+static status gather_stale(fsdp *f, dtype wire) {
+    if (!f->stale) return STATUS_OK;
+    f->stale = false;
+    TRY(comm_mark(f->shards, &f->written));
+    for (int u = 0; u < f->unit_count; u++) TRY(gather(f, u, wire));
+    return STATUS_OK;
+}
+
 status fsdp_begin(fsdp *f, bool first, bool last) {
     f->first = first;
     f->last = last;
+    TRY(gather_stale(f, f->wire));
     TRY(prefetch(f, 0));
     for (int u = 1; u <= 2 && is_block(f, u); u++) TRY(prefetch(f, u)); /* the embedding is soon done */
     return STATUS_OK;
@@ -220,27 +232,21 @@ status fsdp_leave(fsdp *f, int u) {
 
 /* --- new weights --- */
 
-static status forget_gathered(fsdp *f, dtype wire) {
+void fsdp_weights_changed(fsdp *f) {
     gemm_weights_changed(f->dev);
-    if (f->pieces == 1) return STATUS_OK;
     for (int i = 0; i < FSDP_SLOTS; i++) f->slots[i].unit = -1;
-    if (f->weight_slots || !f->shards) return STATUS_OK;
-    TRY(comm_mark(f->shards, &f->written));
-    for (int u = 0; u < f->unit_count; u++) TRY(gather(f, u, wire));
-    return STATUS_OK;
+    f->stale = f->pieces > 1 && !f->weight_slots;
 }
 
-status fsdp_weights_changed(fsdp *f) { return forget_gathered(f, f->wire); }
-
 status fsdp_whole(fsdp *f, int u, const void **w) {
-    if (f->wire != f->t && !f->exact) TRY(forget_gathered(f, f->t));
+    if (f->wire != f->t && !f->exact) fsdp_weights_changed(f);
     f->exact = true;
+    TRY(gather_stale(f, f->t));
     if (f->weight_slots && f->slots[slot_index(f, u)].unit != u) TRY(gather(f, u, f->t));
     return wait_for_weights(f, u, w);
 }
 
-status fsdp_whole_end(fsdp *f) {
-    if (f->wire != f->t && f->exact) TRY(forget_gathered(f, f->wire));
+void fsdp_whole_end(fsdp *f) {
+    if (f->wire != f->t && f->exact) fsdp_weights_changed(f);
     f->exact = false;
-    return STATUS_OK;
 }

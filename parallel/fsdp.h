@@ -75,6 +75,7 @@ typedef struct {
     int pending;          /* unit whose gradients are complete, its reduction not yet queued; -1 */
     bool first, last;     /* the micro-batch is that of its step */
     bool pending_first, pending_last; /* the pending unit's was */
+    bool stale;                       /* resident weights are to be gathered */
     bool exact;                       /* what is gathered is unrounded: fsdp_whole */
 } fsdp;
 
@@ -105,10 +106,10 @@ status fsdp_gradients(fsdp *f, int u, float **dw, bool *accumulate);
 status fsdp_reduce(fsdp *f, int u);    /* they are complete */
 status fsdp_finish_gradients(fsdp *f); /* this rank's pieces are the sums over all ranks */
 
-/* The pieces' weights have changed: what was gathered of them is old. */
-status fsdp_weights_changed(fsdp *f);
+/* The pieces' weights have changed: what was gathered of them is old, and gathered anew when the next micro-batch begins. */
+void fsdp_weights_changed(fsdp *f);
 /* The whole unit as the pieces have it, unrounded, until the next call; all ranks together. fsdp_whole_end when done. */
 status fsdp_whole(fsdp *f, int u, const void **w);
-status fsdp_whole_end(fsdp *f);
+void fsdp_whole_end(fsdp *f);
 
 #endif

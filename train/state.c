@@ -64,7 +64,7 @@ owned_part state_saved(const state *s, const param *p) {
     return mine;
 }
 
-status state_weights_changed(state *s) { return fsdp_weights_changed(&s->f); }
+void state_weights_changed(state *s) { fsdp_weights_changed(&s->f); }
 
 /* --- initial values --- */
 
@@ -90,7 +90,7 @@ status state_randomize(state *s, uint64_t seed) {
     if (!values || !rounded) FAIL_DONE(MEM, "initial values: %d elements", CHUNK);
     for (int i = 0; i < s->p.count; i++)
         TRY_DONE(fill(s, &s->p.list[i], state_owned(s, &s->p.list[i]), values, rounded, seed));
-    st = state_weights_changed(s);
+    state_weights_changed(s);
 done:
     free(values);
     free(rounded);
@@ -140,4 +140,4 @@ status state_whole(state *s, int u, unit_views *v) {
     return STATUS_OK;
 }
 
-status state_whole_end(state *s) { return fsdp_whole_end(&s->f); }
+void state_whole_end(state *s) { fsdp_whole_end(&s->f); }

@@ -62,12 +62,12 @@ owned_part state_owned(const state *s, const param *p);
 /* The part of it that this rank saves, of as many as own the same: every element is saved by one rank. */
 owned_part state_saved(const state *s, const param *p);
 
-/* Weights of owned parts have changed (loaded, updated): all ranks together. */
-status state_weights_changed(state *s);
+/* Weights of owned parts have changed (loaded, updated), on all ranks: the next micro-batch begins with gathering them. */
+void state_weights_changed(state *s);
 
 /* Saving: the whole unit as the pieces hold it, in dtype t, on every rank. All ranks together, any unit, one at a time;
  * state_whole_end when done. */
 status state_whole(state *s, int u, unit_views *v);
-status state_whole_end(state *s);
+void state_whole_end(state *s);
 
 #endif

