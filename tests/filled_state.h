@@ -1,4 +1,4 @@
-/* A state whose every element is told by its name and place, so that what is loaded needs nothing to be compared with. */
+/* A state whose every element is told by its name and place: what is loaded needs nothing to be compared with. */
 #ifndef TALLY_FILLED_STATE_H
 #define TALLY_FILLED_STATE_H
 
@@ -6,7 +6,7 @@
 
 #include "tests/tiny_model.h"
 
-/* element i of a buffer ("weights", "master", "m", "v") of a parameter: any of 2^24 floats, or the bf16 nearest to it */
+/* element i of a buffer ("weights", "master", "m", "v") of a parameter: one of 2^24 floats; in bf16 the nearest */
 static inline float filled_value(const char *buffer, const param *p, i64 i) {
     param_name name = params_name(p);
     uint64_t x = crc32(crc32(0, (const void *)name.text, (unsigned)strlen(name.text)), (const void *)buffer,

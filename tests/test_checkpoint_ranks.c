@@ -1,10 +1,10 @@
-/* Checkpoints between numbers of ranks and ways of sharding. Without arguments: what ranks do together, on as many as it is
- * started with. test_reshard.sh calls it with them:
+/* Checkpoints between numbers of ranks and ways of sharding. Without arguments: what ranks do together, on as many as
+ * it is started with. test_reshard.sh calls it with them:
  *   save RUN          a checkpoint of every case that so many ranks can have
  *   load RUN          loads each of them in every way that so many ranks can have
  *   one RUN STEP      saves one; FULL_DISK_ON_RANK=R: that rank cannot write
  *   newest RUN        loads the newest and prints its step
- *   again FOLDER RUN  loads the fp32 checkpoint in the folder and saves it anew, as of step 1 */
+ *   again FOLDER RUN  loads the fp32 checkpoint in the folder and saves it anew */
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -124,7 +124,6 @@ static void save_again(const char *from, const char *to) {
     OK(checkpoint_progress(from, &p));
     tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
     OK(checkpoint_load(from, &m.state, &c));
-    p.step = 1;
     OK(checkpoint_save(to, &m.state, &c, &p));
     model_free(&m);
 }

@@ -1,4 +1,5 @@
-/* The optimizer's state from pieces: however they are cut and in whichever files they lie; gaps and overlaps are refused. */
+/* The optimizer's state from pieces: however they are cut and in whichever files they lie; gaps and overlaps are
+ * refused. */
 #include <unistd.h>
 
 #include "tests/filled_state.h"

@@ -25,6 +25,23 @@ done
 "$tally" inspect "$scratch/4" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
 ok "inspect tells that what 4 ranks saved is whole"
 
+# the program on what several ranks have saved: what it does on what it has saved alone
+for i in $(seq 300); do echo "line $i: a text to learn, with the number $((i * 7919 % 1000))"; done >"$scratch/text.txt"
+sed 's/"max_position_embeddings": [0-9]*/"max_position_embeddings": 256/' tests/reference/llama-tiny-tied.json >"$scratch/llama.json"
+train() { # RUN STEPS
+    "$tally" train --model "$scratch/llama.json" --data "$scratch/text.txt" --out "$1" --steps "$2" --batch 2 --seq-len 64 --lr 1e-2 \
+        --schedule constant --threads 1 --precision fp32 --peak-seconds 0 --resume >"$scratch/out" 2>"$scratch/err"
+}
+evaluate() { "$tally" eval "$1" --data "$scratch/text.txt" --seq-len 64 --precision fp32 --json 2>"$scratch/err" | sed 's/.*"loss":\([^,]*\).*/\1/'; }
+train "$scratch/alone" 4 && ranks 3 again "$scratch/alone/checkpoints/step-4" "$scratch/split" &&
+    [ ! -e "$scratch/split/checkpoints/step-4/model.safetensors" ]
+ok "3 ranks save a run's checkpoint anew"
+loss=$(evaluate "$scratch/alone"); [ -n "$loss" ] && [ "$(evaluate "$scratch/split")" = "$loss" ]; ok "eval finds the same loss: $loss"
+train "$scratch/alone" 7 && train "$scratch/split" 7 &&
+    cmp "$scratch"/{alone,split}/checkpoints/step-7/model.safetensors 2>"$scratch/err" &&
+    cmp "$scratch"/{alone,split}/checkpoints/step-7/optimizer.safetensors 2>"$scratch/err"
+ok "resumed from it, one rank ends with the same bits"
+
 # newest STEP: on one rank, and on two
 newest() {
     "$program" newest "$scratch/run" >"$scratch/out" 2>"$scratch/err" && [ "$(tail -1 "$scratch/out")" = "$1" ] &&

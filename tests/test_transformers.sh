@@ -40,7 +40,7 @@ for family in gpt2 llama; do
     # what MPI itself leaves allocated is not ours
     ASAN_OPTIONS=detect_leaks=0 timeout 300 "$MPIEXEC" -np 3 "$TESTS/test_checkpoint_ranks" again "$scratch/$family/checkpoints/step-20" "$scratch/$family-3" \
         >"$scratch/out" 2>"$scratch/err" &&
-        [ -f "$scratch/$family-3/checkpoints/step-1/model-00003-of-00003.safetensors" ] && same_loss "$scratch/$family-3/checkpoints/step-1"
+        [ -f "$scratch/$family-3/checkpoints/step-20/model-00003-of-00003.safetensors" ] && same_loss "$scratch/$family-3/checkpoints/step-20"
     ok "$shards: $family"
 done
 "$python" tests/reference/make_reference.py --check >"$scratch/out" 2>"$scratch/err"; ok "$remake"

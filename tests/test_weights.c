@@ -1,4 +1,5 @@
-/* Weights from Hugging Face's sharded sets: a file, an index, a folder give the same; what does not fit together is refused. */
+/* Weights from Hugging Face's sharded sets: a file, an index, a folder give the same; what does not fit together is
+ * refused. */
 #include <unistd.h>
 
 #include "tests/filled_state.h"

@@ -150,6 +150,7 @@ static status add_checkpoint(cJSON *o, const char *folder) {
     TRY(json_add_u64(o, "step", p.step));
     TRY(json_add_u64(o, "tokens", p.tokens));
     TRY(json_add_u64(o, "skipped_steps", p.skipped));
+    TRY(json_add_u64(o, "ranks", p.ranks));
     TRY(json_add_string(o, "precision", p.precision));
     TRY(json_add_i64(o, "parameters", model_parameters(&c)));
     return add_shape(o, &c);

@@ -6,14 +6,14 @@
  *   progress.json          step, position in the data, ledger                               (progress.h)
  *   MANIFEST               name, size and crc32 of every 4 MiB block of the files above     (manifest.h)
  *
- * Several ranks write their parts of the weights and of the optimizer's state each into files of their own, and Hugging
- * Face's index beside them. Any number of ranks, sharded in any way, loads what any other number has written.
+ * Several ranks write their parts of the weights and of the optimizer's state each into files of their own, and
+ * Hugging Face's index beside them. Any number of ranks, sharded in any way, loads what any other number has written.
  *
  * It is written as .step-N.tmp, every file fsynced, then renamed: a folder named step-N is whole, unless the medium
  * failed, which the crc32 tell.
  *
- * Of several ranks all call these together (checkpoint_verify and checkpoint_progress alone), and all get the same status:
- * what fails on one fails on all. The folder is on a file system that all see. */
+ * Of several ranks all call these together (checkpoint_verify and checkpoint_progress alone), and all get the same
+ * status: what fails on one fails on all. The folder is on a file system that all see. */
 #ifndef TALLY_CHECKPOINT_H
 #define TALLY_CHECKPOINT_H
 
@@ -28,8 +28,8 @@ status checkpoint_save(const char *run, state *s, const model_config *c, const p
  * broken, go, and so do leftovers of interrupted saves. world: NULL alone. */
 status checkpoint_prune(comm *world, const char *run, uint64_t step, int64_t keep);
 
-/* The newest whole checkpoint of the run, the same on all ranks, which share the reading. Each broken one that is passed
- * over is told to `log_line` by rank 0. found: 0 none at all, else 1. All broken: fails. world: NULL alone. */
+/* The newest whole checkpoint of the run, the same on all ranks, which share the reading. Each broken one that is
+ * passed over is told to `log_line` by rank 0. found: 0 none at all, else 1. All broken: fails. world: NULL alone. */
 status checkpoint_newest(comm *world, const char *run, int *found, path_text *folder);
 
 status checkpoint_verify(const char *folder); /* every byte against the manifest */

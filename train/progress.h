@@ -1,4 +1,5 @@
-/* Where a run stands: progress.json of a checkpoint. What of the run must stay the same when it is resumed is here too. */
+/* Where a run stands: progress.json of a checkpoint. What of the run must stay the same when it is resumed is here
+ * too. */
 #ifndef TALLY_PROGRESS_H
 #define TALLY_PROGRESS_H
 

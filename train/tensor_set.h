@@ -1,5 +1,5 @@
-/* The tensors of one or of several safetensors files, found by name. Files are mapped: of the data only what is looked at
- * is read. */
+/* The tensors of one or of several safetensors files, found by name. Files are mapped: of the data only what is looked
+ * at is read. */
 #ifndef TALLY_TENSOR_SET_H
 #define TALLY_TENSOR_SET_H
 
@@ -23,9 +23,9 @@ typedef struct {
 
 /* path: what messages about all of them name. A tensor in two files: DATA. */
 status tensor_set_open(tensor_set *s, path_text path, const path_text *files, int count);
-/* A model as Hugging Face stores it: a .safetensors file, a ...index.json that names several ("weight_map": tensor to file;
- * none outside its folder), or a folder with model.safetensors or model.safetensors.index.json, the former where both are
- * there. What the index promises is checked; that every tensor of a file is in the index is not. */
+/* A model as Hugging Face stores it: a .safetensors file, a ...index.json that names several ("weight_map": tensor to
+ * file; none outside its folder), or a folder with model.safetensors or model.safetensors.index.json, the former where
+ * both are there. What the index promises is checked; that every tensor of a file is in the index is not. */
 status tensor_set_open_model(tensor_set *s, const char *path);
 bool tensor_set_model_in(const char *folder); /* whether either of the two is there */
 void tensor_set_close(tensor_set *s);
