@@ -145,7 +145,8 @@ status comm_open_simulated(comm **c, virtual_clock *clock, const network *net, i
     *c = NULL;
     if (ranks > g && ranks % g) FAIL(ARG, "--devices %d: expected whole nodes, --gpus-per-node %d", ranks, g);
     if (pieces % g && g % pieces && ranks > g)
-        FAIL(ARG, "%d ranks share a model: expected a divisor or a multiple of --gpus-per-node %d", pieces, g);
+        FAIL(ARG, "--replicas: %d ranks share a model, expected a divisor or a multiple of --gpus-per-node %d", pieces,
+             g);
     simulated *s = calloc(1, sizeof *s);
     if (!s) FAIL(MEM, "simulated communicator");
     *s = (simulated){.c = {.ops = &simulated_ops, .root = &s->c, .name = "simulated", .ranks = ranks},
