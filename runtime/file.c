@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,4 +52,10 @@ status read_file(const char *path, char **data, size_t *bytes) {
 done:
     close(fd);
     return st;
+}
+
+path_text path_join(const char *folder, const char *name) {
+    path_text p;
+    if (snprintf(p.text, sizeof p.text, "%s/%s", folder, name) >= (int)sizeof p.text) p.text[0] = 0;
+    return p;
 }

@@ -1,4 +1,4 @@
-/* A whole small file in memory: configurations, manifests. */
+/* A whole small file in memory: configurations, manifests. And paths. */
 #ifndef TALLY_FILE_H
 #define TALLY_FILE_H
 
@@ -9,5 +9,10 @@
 /* malloc'ed, with a NUL behind; at most 1 GiB. Pipes work too. A path that cannot be opened because it is absent, a
  * folder or not allowed is DATA (bad input); else IO. */
 status read_file(const char *path, char **data, size_t *bytes);
+
+typedef struct {
+    char text[4096];
+} path_text;
+path_text path_join(const char *folder, const char *name); /* empty, which no call opens, where it is too long */
 
 #endif

@@ -7,7 +7,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+static int own_rank, all_ranks = 1;
 static int progress_rows; /* on the screen now */
+
+void log_set_rank(int rank, int ranks) {
+    own_rank = rank;
+    all_ranks = ranks;
+}
 
 bool log_is_terminal(void) {
     static int known = -1;
@@ -27,6 +33,7 @@ static void erase_progress(void) {
 }
 
 void log_line(const char *format, ...) {
+    if (own_rank) return;
     erase_progress();
     va_list args;
     va_start(args, format);
@@ -45,6 +52,7 @@ static void draw_bar(double done, int columns) {
 
 void log_progress(const char *line, double done) {
     static const char separator[] = " | ";
+    if (own_rank) return;
     if (!log_is_terminal()) {
         fprintf(stderr, "%s\n", line);
         return;
@@ -69,6 +77,15 @@ void log_progress(const char *line, double done) {
 void log_progress_end(void) {
     if (progress_rows) fputc('\n', stderr);
     progress_rows = 0;
+}
+
+void log_failure(status_code st) {
+    erase_progress();
+    fputs("tally: ", stderr);
+    if (all_ranks > 1) fprintf(stderr, "rank %d: ", own_rank);
+    fprintf(stderr, "%s\n", status_message());
+    if (status_exit_code(st) != 2) fprintf(stderr, "  (%s at %s)\n", status_text(st), status_backtrace());
+    fflush(stderr);
 }
 
 static short_text scaled(double x, double base, const char *const *units, int count) {

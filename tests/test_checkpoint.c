@@ -45,6 +45,7 @@ static progress progress_of(uint64_t step) {
                   .seq_len = TINY_T,
                   .global_batch = TINY_N,
                   .threads = 2,
+                  .ranks = 3,
                   .energy_j = 0.1,
                   .precision = "bf16",
                   .moments = "fp32",
@@ -57,6 +58,21 @@ static path_text file_of(uint64_t step, const char *name) {
     path_text p;
     snprintf(p.text, sizeof p.text, "%s/%s", checkpoint_path(run, step).text, name);
     return p;
+}
+
+static void a_file_older_than_ranks_is_of_one(void **unused) {
+    (void)unused;
+    progress written = progress_of(5), read;
+    char *text, *ranks;
+    path_text path = path_join(run, "progress.json");
+    OK(progress_text(&text, &written));
+    assert_non_null(ranks = strstr(text, "\"ranks\": 3,"));
+    memset(ranks, ' ', strlen("\"ranks\": 3,"));
+    OK(write_file_atomic(path.text, text, strlen(text)));
+    OK(progress_read(&read, path.text));
+    written.ranks = 1;
+    assert_memory_equal(&written, &read, sizeof read);
+    free(text);
 }
 
 static int start_clean(void **unused) {
@@ -131,7 +147,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
             path_text folder;
             damage(path.text, whole, size, at, j % 3 == 2);
             FAILS(DATA, file_names[i], checkpoint_verify(checkpoint_path(run, 8).text));
-            OK(checkpoint_newest(run, &found, &folder));
+            OK(checkpoint_newest(NULL, run, &found, &folder));
             assert_true(found);
             assert_string_equal(folder.text, checkpoint_path(run, 5).text);
         }
@@ -148,7 +164,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
     assert_int_equal(unlink(file_of(8, "MANIFEST").text), 0);
     int found;
     path_text folder;
-    FAILS(DATA, "none of them whole", checkpoint_newest(run, &found, &folder));
+    FAILS(DATA, "none of them whole", checkpoint_newest(NULL, run, &found, &folder));
 }
 
 static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
@@ -170,10 +186,10 @@ static void broken_later_ones_take_no_place(void **unused) {
     (void)unused;
     for (uint64_t step = 5; step <= 9; step += 2) save_at(step);
     assert_int_equal(unlink(file_of(9, "MANIFEST").text), 0);
-    OK(checkpoint_prune(run, 7, 1));
+    OK(checkpoint_prune(NULL, run, 7, 1));
     int found;
     path_text folder;
-    OK(checkpoint_newest(run, &found, &folder));
+    OK(checkpoint_newest(NULL, run, &found, &folder));
     assert_true(found);
     assert_string_equal(folder.text, checkpoint_path(run, 7).text);
     struct stat info;
@@ -209,7 +225,7 @@ static void the_newest_are_kept_and_leftovers_go(void **unused) {
     char leftover[128];
     snprintf(leftover, sizeof leftover, "%s/checkpoints/.step-13.tmp", run);
     assert_int_equal(mkdir(leftover, 0755), 0);
-    OK(checkpoint_prune(run, 12, 2));
+    OK(checkpoint_prune(NULL, run, 12, 2));
     struct stat info;
     assert_int_not_equal(stat(checkpoint_path(run, 1).text, &info), 0);
     assert_int_equal(stat(checkpoint_path(run, 9).text, &info), 0);
@@ -222,6 +238,7 @@ int main(void) {
     assert_non_null(mkdtemp(run));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_saved_comes_back, start_clean),
+        cmocka_unit_test_setup(a_file_older_than_ranks_is_of_one, start_clean),
         cmocka_unit_test_setup(every_damage_is_refused_and_the_one_before_is_used, start_clean),
         cmocka_unit_test_setup(a_broken_one_of_the_same_step_is_replaced, start_clean),
         cmocka_unit_test_setup(broken_later_ones_take_no_place, start_clean),

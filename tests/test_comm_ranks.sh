@@ -1,22 +1,12 @@
 # The communicator as several ranks on this host: its tests, and what the others say when one dies in the middle.
-cd "$(dirname "$0")/.." && . tests/tap.sh
+cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 program=$TESTS/test_comm
 
 OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 timeout 60 "$program" open >"$scratch/out" 2>"$scratch/err"
 status=$?
-name="several ranks and no MPI in the build: refused"
-if [ -z "${MPIEXEC:-}" ]; then
-    [ $status -eq 2 ] && grep -q "one of 2 ranks.*built without MPI" "$scratch/err"; ok "$name"
-    skip "the communicator as several ranks" "the build has no MPI"; finish
-fi
-[ $status -ne 0 ]; ok "several ranks and no launcher: refused"
-command -v "$MPIEXEC" >/dev/null || { skip "the communicator as several ranks" "no $MPIEXEC"; finish; }
-
-# Open MPI: as root, more ranks than cores, none bound to one
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-# What MPI itself leaves allocated is not ours; some of it is in plugins that are unloaded by then
-export ASAN_OPTIONS=detect_leaks=0
+if [ -z "${MPIEXEC:-}" ]; then [ $status -eq 2 ] && grep -q "one of 2 ranks.*built without MPI" "$scratch/err"; else [ $status -ne 0 ]; fi
+ok "several ranks without a launcher, or without MPI in the build: refused"
+need_ranks "the communicator as several ranks"
 
 for ranks in 1 2 3 4; do
     timeout 500 "$MPIEXEC" -np $ranks "$program" >"$scratch/out" 2>"$scratch/err"

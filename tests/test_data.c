@@ -403,7 +403,7 @@ static void test_training_never_sees_what_is_held_out(void **state) {
     for (i64 i = 0; corpus_val_batch(&c, i, 4, 16, tokens, targets); i++)
         for (int j = 0; j < 64; j++) assert_true(tokens[j] == 'b' || tokens[j] == TOKEN_END_OF_TEXT);
     loader *l;
-    OK(loader_open(&l, &c, 4, 16, 1, 0));
+    OK(loader_open(&l, &c, 4, 16, 1, 0, 0, 1));
     for (int i = 0; i < 200; i++) {
         const int32_t *x, *y;
         OK(loader_next(l, &x, &y));

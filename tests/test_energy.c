@@ -69,7 +69,7 @@ static void test_packages_are_summed_and_wrap(void **state) {
     zone(p, "intel-rapl-mmio:0", "package-0", "262143328850", "1"); /* the same package once more */
     zone(p, "intel-rapl:2", "psys", "262143328850", "1");           /* the board */
     energy_meter *e;
-    OK(energy_open_at(&e, p->root, &cpu, 100));
+    OK(energy_open_at(&e, p->root, &cpu, 100, true));
     assert_string_equal(energy_source(e), "rapl");
     assert_joules(e, 0); /* since it was opened */
     put(p, "intel-rapl:1", "energy_uj", "7500000");
@@ -89,12 +89,23 @@ static void test_packages_are_summed_and_wrap(void **state) {
     energy_close(e);
 }
 
+static void test_one_rank_of_a_host_reads_its_counters(void **state) {
+    const powercap *p = *state;
+    zone(p, "intel-rapl:0", "package-0", "262143328850", "5");
+    energy_meter *e;
+    OK(energy_open_at(&e, p->root, &cpu, 100, false));
+    put(p, "intel-rapl:0", "energy_uj", "900000000");
+    assert_string_equal(energy_source(e), "rapl");
+    assert_true(energy_joules(e) == 0);
+    energy_close(e);
+}
+
 static void test_one_unreadable_package_makes_it_an_estimate(void **state) {
     const powercap *p = *state;
     zone(p, "intel-rapl:0", "package-0", "262143328850", "5");
     zone(p, "intel-rapl:1", "package-1", "262143328850", "");
     energy_meter *e;
-    OK(energy_open_at(&e, p->root, &cpu, 0));
+    OK(energy_open_at(&e, p->root, &cpu, 0, true));
     assert_string_equal(energy_source(e), "tdp-estimated");
     energy_close(e);
 }
@@ -102,13 +113,13 @@ static void test_one_unreadable_package_makes_it_an_estimate(void **state) {
 static void test_without_counters_it_is_power_times_time(void **state) {
     const powercap *p = *state;
     energy_meter *e;
-    OK(energy_open_at(&e, p->root, &cpu, 0)); /* an empty folder */
+    OK(energy_open_at(&e, p->root, &cpu, 0, true)); /* an empty folder */
     assert_string_equal(energy_source(e), "tdp-estimated");
     assert_true(energy_joules(e) == 0);
     energy_close(e);
 
     uint64_t before = clock_ns();
-    OK(energy_open_at(&e, "/nowhere/powercap", &cpu, 250));
+    OK(energy_open_at(&e, "/nowhere/powercap", &cpu, 250, true));
     double first = energy_joules(e), second = energy_joules(e);
     double most = 250 * 1e-9 * (double)(clock_ns() - before);
     assert_true(first >= 0 && second >= first && second <= most);
@@ -121,10 +132,10 @@ static void test_the_cpus_counters_are_not_a_gpus(void **state) {
     zone(p, "intel-rapl:0", "package-0", "262143328850", "5");
     const device gpu = {.kind = DEVICE_CUDA};
     energy_meter *e;
-    OK(energy_open_at(&e, p->root, &gpu, 700));
+    OK(energy_open_at(&e, p->root, &gpu, 700, true));
     assert_string_equal(energy_source(e), "tdp-estimated");
     energy_close(e);
-    OK(energy_open(&e, &cpu, 1)); /* this machine's own */
+    OK(energy_open(&e, &cpu, 1, true)); /* this machine's own */
     assert_true(energy_joules(e) >= 0);
     energy_close(e);
 }
@@ -132,6 +143,7 @@ static void test_the_cpus_counters_are_not_a_gpus(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_packages_are_summed_and_wrap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_rank_of_a_host_reads_its_counters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_unreadable_package_makes_it_an_estimate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_counters_it_is_power_times_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_cpus_counters_are_not_a_gpus, setup, teardown),

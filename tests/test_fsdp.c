@@ -133,15 +133,18 @@ static void compare(const char *what, const curve *got, const curve *expected, d
  * learning rate in the weight: the tolerance of a step's loss is that of its sum, once for every step that went before. */
 static double tolerance_of(dtype t) { return STEPS * (t == F32 ? 0x1p-24 * 8 : 0x1p-9 / 2); }
 
+/* every policy with the four stages; with their variations and with several micro-batches, none */
+static int policies_for(int stage, int micro) { return stage <= 3 && micro == 1 ? 4 : 1; }
+
 static void curves_equal_one_rank(const model_config *c, dtype t) {
     curve alone, first = {0}, got;
     char what[128];
+    int more = world->ranks == 4 ? 3 : 2;
     train(&alone, c, options_of(t, (shard_options){0}), policies[0], 1, 1);
     assert_true(alone.loss[STEPS - 1] < 0.9 * alone.loss[0]);
-    for (int micro = 1; micro <= (world->ranks == 4 ? 3 : 2); micro += world->ranks == 4 ? 2 : 1)
-        for (int s = 0; s < STAGES; s++) {
-            if (!possible(&stages[s])) continue;
-            for (int r = 0; r < 4; r++) {
+    for (int micro = 1; micro <= more; micro += more - 1)
+        for (int s = 0; s < STAGES; s++)
+            for (int r = 0; possible(&stages[s]) && r < policies_for(s, micro); r++) {
                 snprintf(what, sizeof what, "%s %s %s, recompute %d, %d micro-batches", c->name, dtype_name(t),
                          stages[s].name, r, micro);
                 train(&got, c, options_of(t, sharding(&stages[s])), policies[r], micro, 1);
@@ -149,7 +152,6 @@ static void curves_equal_one_rank(const model_config *c, dtype t) {
                 if (r == 0) first = got;
                 if (got.crc != first.crc) fail_msg("%s: other bits than without recompute", what);
             }
-        }
 }
 
 static void fp32_curves_equal_one_rank(void **unused) {

@@ -14,7 +14,7 @@ static corpus counting(i64 count, i64 train_count) {
 /* windows in the order in which they come, `n` of them (a multiple of B), each checked token by token */
 static void collect(i64 *windows, i64 n, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position) {
     loader *l;
-    OK(loader_open(&l, c, B, T, seed, position));
+    OK(loader_open(&l, c, B, T, seed, position, 0, 1));
     assert_int_equal(loader_position(l), position);
     for (i64 i = 0; i < n; i += B) {
         const int32_t *tokens, *targets;
@@ -45,7 +45,7 @@ static void test_each_window_once_an_epoch(void **state) {
         i64 B = cases[k].B, n = (epochs * W + B - 1) / B * B; /* batches straddle epochs unless B divides W */
         i64 *windows = malloc((size_t)n * sizeof *windows);
         loader *l;
-        OK(loader_open(&l, &c, B, cases[k].T, 5, 0));
+        OK(loader_open(&l, &c, B, cases[k].T, 5, 0, 0, 1));
         assert_int_equal(loader_windows_per_epoch(l), W);
         loader_close(l);
         collect(windows, n, &c, B, cases[k].T, 5, 0);
@@ -86,11 +86,33 @@ static void test_resume_from_any_position(void **state) {
     corpus_free(&c);
 }
 
+static void test_ranks_share_the_windows_of_one(void **state) {
+    (void)state;
+    enum { W = 11, T = 4, N = 3 * W + 8, B = 2, POSITION = 5 };
+    corpus c = counting(W * T + 1, W * T + 1);
+    i64 whole[POSITION + N];
+    collect(whole, POSITION + N, &c, 1, T, 9, 0);
+    for (int ranks = 1; ranks <= 4; ranks++)
+        for (int rank = 0; rank < ranks; rank++) {
+            loader *l;
+            OK(loader_open(&l, &c, B, T, 9, POSITION, rank, ranks));
+            for (i64 i = 0; (i + 1) * ranks * B <= N; i++) {
+                const int32_t *tokens, *targets;
+                OK(loader_next(l, &tokens, &targets));
+                assert_int_equal(loader_position(l), POSITION + (i + 1) * ranks * B);
+                for (i64 row = 0; row < B; row++)
+                    assert_int_equal(tokens[row * T] / T, whole[POSITION + (i * ranks + rank) * B + row]);
+            }
+            loader_close(l);
+        }
+    corpus_free(&c);
+}
+
 static void test_batch_stays_valid_until_the_next_call(void **state) {
     (void)state;
     corpus c = counting(5000, 5000);
     loader *l;
-    OK(loader_open(&l, &c, 3, 7, 1, 0));
+    OK(loader_open(&l, &c, 3, 7, 1, 0, 0, 1));
     for (int i = 0; i < 50; i++) {
         const int32_t *tokens, *targets;
         int32_t copy[21];
@@ -109,7 +131,7 @@ static void test_close_at_any_moment(void **state) {
     corpus c = counting(3000, 3000);
     for (int i = 0; i < 200; i++) {
         loader *l;
-        OK(loader_open(&l, &c, 2, 16, 1, i));
+        OK(loader_open(&l, &c, 2, 16, 1, i, 0, 1));
         const int32_t *tokens, *targets;
         for (int k = 0; k < i % 7; k++) OK(loader_next(l, &tokens, &targets));
         if (i % 3 == 0) usleep(300); /* long enough, as a rule, for the ring to be full */
@@ -123,12 +145,12 @@ static void test_loader_refuses(void **state) {
     (void)state;
     corpus c = counting(20, 16);
     loader *l;
-    FAILS(DATA, "found 16 tokens, expected at least 17 for one sequence of 16", loader_open(&l, &c, 1, 16, 1, 0));
+    FAILS(DATA, "found 16 tokens, expected at least 17 for one sequence of 16", loader_open(&l, &c, 1, 16, 1, 0, 0, 1));
     assert_null(l);
-    FAILS(ARG, "found batch 0", loader_open(&l, &c, 0, 4, 1, 0));
-    FAILS(ARG, "sequence 0", loader_open(&l, &c, 1, 0, 1, 0));
-    FAILS(ARG, "position -1", loader_open(&l, &c, 1, 4, 1, -1));
-    OK(loader_open(&l, &c, 1, 15, 1, 0));
+    FAILS(ARG, "found batch 0", loader_open(&l, &c, 0, 4, 1, 0, 0, 1));
+    FAILS(ARG, "sequence 0", loader_open(&l, &c, 1, 0, 1, 0, 0, 1));
+    FAILS(ARG, "position -1", loader_open(&l, &c, 1, 4, 1, -1, 0, 1));
+    OK(loader_open(&l, &c, 1, 15, 1, 0, 0, 1));
     loader_close(l);
     corpus_free(&c);
 }
@@ -167,6 +189,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_window_once_an_epoch),
         cmocka_unit_test(test_resume_from_any_position),
+        cmocka_unit_test(test_ranks_share_the_windows_of_one),
         cmocka_unit_test(test_batch_stays_valid_until_the_next_call),
         cmocka_unit_test(test_close_at_any_moment),
         cmocka_unit_test(test_loader_refuses),

@@ -123,14 +123,14 @@ static void accumulating_twice_doubles(void **unused) {
         i64 n = m.state.p.size;
         float *once = malloc((size_t)n * 4);
         double *twice = malloc((size_t)n * 8);
-        OK(model_forward_backward(&m, &loss, tokens, targets, 1, false, true));
+        OK(model_forward_backward(&m, &loss, tokens, targets, 1, true, true));
         memcpy(once, m.state.grads, (size_t)n * 4);
         for (i64 i = 0; i < n; i++) twice[i] = 2.0 * once[i];
         OK(model_forward_backward(&m, &loss, tokens, targets, 1, false, true));
         /* the same sums started from another value: as many f32 roundings as there are rows and vocabulary, in norm
          * their square root; 32 rows and 2 chunks, so 16 roundings are ample */
         check_close("accumulated", m.state.grads, twice, n, 16 * F32_ROUNDOFF);
-        OK(model_forward_backward(&m, &loss, tokens, targets, 1, false, true));
+        OK(model_forward_backward(&m, &loss, tokens, targets, 1, true, true));
         assert_memory_equal(once, m.state.grads, (size_t)n * 4); /* and = forgets what was there */
         free(once);
         free(twice);

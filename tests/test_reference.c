@@ -234,7 +234,7 @@ static void generation_logits(void **unused) {
         i64 V = r.c.V;
         float *logits = malloc((size_t)(N * V) * 4);
         fetch(logits, &r, "logits", N * V);
-        OK(weights_write(&m.state, &r.c, folder, "model.safetensors", &sums));
+        OK(weights_write(&m.state, &r.c, folder, &sums));
         free(sums.crc);
         for (int prompt = 1; prompt <= T; prompt += 5) {
             sampler *s;

@@ -4,29 +4,44 @@ cd "$(dirname "$0")/.." && . tests/tap.sh
 
 python=${TALLY_PYTHON:-python3}
 load="a checkpoint loads in transformers with the same loss"
+shards="one that 3 ranks have saved does too"
 remake="the committed references are what transformers computes"
 if ! "$python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
-    for name in "$load: gpt2" "$load: llama" "$remake"; do skip "$name" "$python has no torch, transformers and safetensors"; done
+    for name in "$load: gpt2" "$shards: gpt2" "$load: llama" "$shards: llama" "$remake"; do skip "$name" "$python has no torch, transformers and safetensors"; done
     finish
 fi
 
 for i in $(seq 300); do echo "line $i: a text to learn, with the number $((i * 7919 % 1000))"; done >"$scratch/text.txt"
 head -c 200 "$scratch/text.txt" >"$scratch/eval.txt"
-for family in gpt2 llama; do
-    case $family in gpt2) reference=gpt2-tiny ;; *) reference=llama-tiny-tied ;; esac
-    sed 's/"n_positions": [0-9]*/"n_positions": 256/; s/"max_position_embeddings": [0-9]*/"max_position_embeddings": 256/' "tests/reference/$reference.json" >"$scratch/$family.json"
-    "$tally" train --model "$scratch/$family.json" --data "$scratch/text.txt" --out "$scratch/$family" --steps 20 --batch 2 --seq-len 64 \
-        --warmup 2 --lr 1e-2 --threads 1 --precision fp32 --peak-seconds 0 >"$scratch/out" 2>"$scratch/err" &&
-        "$tally" eval "$scratch/$family" --data "$scratch/eval.txt" --batch 1 --seq-len 200 --precision fp32 --json >"$scratch/ours" 2>"$scratch/err" &&
-        { od -An -v -tu1 -w1 "$scratch/eval.txt"; echo 256; } | tr '\n' ' ' |
-        "$python" tests/reference/load_checkpoint.py "$scratch/$family/checkpoints/step-20" >"$scratch/theirs" 2>"$scratch/err" &&
+# same_loss FOLDER: of the text in eval.txt as that in the file ours
+same_loss() {
+    { od -An -v -tu1 -w1 "$scratch/eval.txt"; echo 256; } | tr '\n' ' ' |
+        "$python" tests/reference/load_checkpoint.py "$1" >"$scratch/theirs" 2>"$scratch/err" &&
         python3 - "$scratch/ours" "$scratch/theirs" <<'P'
 import json, sys
 ours, theirs = (json.load(open(p)) for p in sys.argv[1:])
 assert ours["tokens"] == theirs["predictions"] == 200, (ours, theirs)
 assert abs(ours["loss"] - theirs["loss"]) <= 1e-5 * theirs["loss"], (ours, theirs)
 P
+}
+# Open MPI: as root, more ranks than cores, none bound to one
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+
+for family in gpt2 llama; do
+    case $family in gpt2) reference=gpt2-tiny ;; *) reference=llama-tiny-tied ;; esac
+    sed 's/"n_positions": [0-9]*/"n_positions": 256/; s/"max_position_embeddings": [0-9]*/"max_position_embeddings": 256/' "tests/reference/$reference.json" >"$scratch/$family.json"
+    "$tally" train --model "$scratch/$family.json" --data "$scratch/text.txt" --out "$scratch/$family" --steps 20 --batch 2 --seq-len 64 \
+        --warmup 2 --lr 1e-2 --threads 1 --precision fp32 --peak-seconds 0 >"$scratch/out" 2>"$scratch/err" &&
+        "$tally" eval "$scratch/$family" --data "$scratch/eval.txt" --batch 1 --seq-len 200 --precision fp32 --json >"$scratch/ours" 2>"$scratch/err" &&
+        same_loss "$scratch/$family/checkpoints/step-20"
     ok "$load: $family"
+    if [ -z "${MPIEXEC:-}" ] || ! command -v "$MPIEXEC" >/dev/null; then skip "$shards: $family" "no MPI"; continue; fi
+    # what MPI itself leaves allocated is not ours
+    ASAN_OPTIONS=detect_leaks=0 timeout 300 "$MPIEXEC" -np 3 "$TESTS/test_checkpoint_ranks" again "$scratch/$family/checkpoints/step-20" "$scratch/$family-3" \
+        >"$scratch/out" 2>"$scratch/err" &&
+        [ -f "$scratch/$family-3/checkpoints/step-1/model-00003-of-00003.safetensors" ] && same_loss "$scratch/$family-3/checkpoints/step-1"
+    ok "$shards: $family"
 done
 "$python" tests/reference/make_reference.py --check >"$scratch/out" 2>"$scratch/err"; ok "$remake"
 finish

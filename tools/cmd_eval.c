@@ -80,7 +80,7 @@ static status eval(const options *o, const values *v) {
     data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};
     TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
-    TRY_DONE(weights_read(&m.state, &f.config, f.weights.text));
+    TRY_DONE(weights_read(&m.state, &f.config, f.folder.text));
     TRY_DONE(evaluate(&m, &data, v->batches, &nats));
     if (isnan(nats)) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
     double most = v->batches ? (double)v->batches * (double)(v->batch * v->seq_len) : (double)data.count;

@@ -81,7 +81,7 @@ static status generate(const options *o, const values *v) {
     }
     TRY_DONE(device_open(&dev, v->device, (int)v->threads));
     TRY_DONE(
-        sampler_open(&s, dev, &f.config, f.weights.text, v->precision ? F32 : BF16, v->context ? v->context : most));
+        sampler_open(&s, dev, &f.config, f.folder.text, v->precision ? F32 : BF16, v->context ? v->context : most));
     TRY_DONE(stream(s, v, &how));
 done:
     sampler_close(s);

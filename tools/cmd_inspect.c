@@ -160,7 +160,7 @@ static status add_run(cJSON *o, const char *run) {
     path_text newest, ledger_file;
     struct stat info;
     TRY(json_add_string(o, "run", run));
-    TRY(checkpoint_newest(run, &found, &newest));
+    TRY(checkpoint_newest(NULL, run, &found, &newest));
     if (found) {
         cJSON *c = cJSON_AddObjectToObject(o, "newest_checkpoint");
         if (!c) FAIL(MEM, "%s", run);

@@ -6,22 +6,26 @@
 #include "train/trainer.h"
 
 enum { PRECISION_BF16, PRECISION_FP32 };
+enum { GATHER_AUTO, GATHER_FP32, GATHER_BF16 };
+enum { REDUCE_FP32, REDUCE_BF16 };
 
 typedef struct {
     char *config, *model, *out, *recompute, *device;
     string_list data;
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
         checkpoint_every, keep;
-    int schedule, precision, moments, master;
+    i64 replicas;
+    int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
-        peak_seconds;
-    bool resume, help;
+        peak_seconds, comm_timeout;
+    bool resume, help, reduce_every_microbatch;
 } values;
 
 #define AT(field) offsetof(values, field)
 #define MODEL "Model and data"
 #define OPTIMIZER "Optimizer"
 #define MEMORY "Precision and memory"
+#define RANKS "Ranks"
 #define RUN "The run"
 #define BILL "The bill"
 
@@ -31,8 +35,8 @@ static const option table[] = {
     {"data", OPT_LIST, AT(data), NULL, "PATH", "text to train on: files, folders, .gz, .jsonl with a \"text\" field", NULL, 0, 0, MODEL, false},
     {"val-fraction", OPT_F64, AT(val_fraction), "0.1", "X", "share of the tokens held out for evaluation", NULL, 0, 0.9, MODEL, false},
     {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, MODEL, false},
-    {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a micro-batch", NULL, 1, 1 << 20, MODEL, false},
-    {"global-batch", OPT_I64, AT(global_batch), "0", "N", "tokens a step; gradients of micro-batches add up to it; 0: one micro-batch", NULL, 0, 1e12, MODEL, false},
+    {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a micro-batch, on each rank", NULL, 1, 1 << 20, MODEL, false},
+    {"global-batch", OPT_I64, AT(global_batch), "0", "N", "tokens a step; gradients of micro-batches add up to it; 0: one micro-batch a rank, or what the resumed run has", NULL, 0, 1e12, MODEL, false},
     {"steps", OPT_I64, AT(steps), "1000", "N", "optimizer steps of the whole run", NULL, 0, 1e12, OPTIMIZER, false},
     {"lr", OPT_F64, AT(lr), "1e-3", "X", "highest learning rate", NULL, 0, 100, OPTIMIZER, false},
     {"min-lr", OPT_F64, AT(min_lr), "1e-4", "X", "where the schedule ends", NULL, 0, 100, OPTIMIZER, false},
@@ -49,6 +53,12 @@ static const option table[] = {
     {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments; bf16 is rounded stochastically", "fp32|bf16", 0, 0, MEMORY, false},
     {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights; none: bf16 weights are rounded stochastically", "fp32|none", 0, 0, MEMORY, false},
     {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "activations made again in backward: none, selective (norms, activation products), block (all but each block's input), block:K (of the first K blocks)", NULL, 0, 0, MEMORY, false},
+    {"shard", OPT_CHOICE, AT(shard), "full", "STAGE", "what is cut up among the ranks: optimizer (its state), gradients (these too), full (weights too), none (all on every rank)", "none|optimizer|gradients|full", 0, 0, RANKS, false},
+    {"replicas", OPT_I64, AT(replicas), "1", "R", "shard inside a group of ranks/R, all-reduce across groups", NULL, 1, 1e6, RANKS, false},
+    {"gather-dtype", OPT_CHOICE, AT(gather_dtype), "auto", "KIND", "in which weights travel; auto: their own; bf16 rounds fp32 ones", "auto|fp32|bf16", 0, 0, RANKS, false},
+    {"reduce-dtype", OPT_CHOICE, AT(reduce_dtype), "fp32", "KIND", "in which gradients travel; sums are fp32 in both", "fp32|bf16", 0, 0, RANKS, false},
+    {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every_microbatch), "on", NULL, "gradients and full: send gradients after every micro-batch; off: keep all of them on each rank and send once a step", NULL, 0, 0, RANKS, false},
+    {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "how long a rank waits for another before the run ends with an error", NULL, 1, 1e6, RANKS, false},
     {"out", OPT_STRING, AT(out), NULL, "RUN", "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html", NULL, 0, 0, RUN, false},
     {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest whole checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
     {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
@@ -60,7 +70,7 @@ static const option table[] = {
     {"keep", OPT_I64, AT(keep), "3", "K", "checkpoints kept", NULL, 1, 1e9, RUN, false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_'); an option overrides it", NULL, 0, 0, RUN, true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, RUN, true},
-    {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},
+    {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour, a device a rank; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},
     {"budget", OPT_F64, AT(budget), NULL, "USD", "end cleanly, with a checkpoint, before the run costs more", NULL, 0, 1e12, BILL, false},
     {"peak-seconds", OPT_F64, AT(peak_seconds), "0.3", "S", "how long to measure this device's peak with large products at start; 0: not, and no figures relative to it", NULL, 0, 60, BILL, false},
     {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of the whole device where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
@@ -71,7 +81,8 @@ static const command_help help = {
     .usage = "tally train --data PATH... --out RUN [options]",
     .about = "Trains a transformer from scratch on text and shows what every step costs.\n"
              "  tally train --data book.txt --out runs/book --steps 2000\n"
-             "  tally train --out runs/book --resume\n",
+             "  tally train --out runs/book --resume\n"
+             "  mpirun -np 4 tally train --data book.txt --out runs/book --shard full\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -100,7 +111,13 @@ static train_options to_train_options(const values *v, const options *given) {
         .precision = {.t = v->precision == PRECISION_FP32 ? F32 : BF16,
                       .master = v->master == 0,
                       .moments = v->moments == 0 ? F32 : BF16,
-                      .training = true},
+                      .training = true,
+                      .shard = {.stage = (shard_stage)v->shard,
+                                .replicas = (int)v->replicas,
+                                .gather_bf16 = v->gather_dtype == GATHER_BF16,
+                                .reduce_bf16 = v->reduce_dtype == REDUCE_BF16,
+                                .accumulate_locally = !v->reduce_every_microbatch}},
+        .comm_timeout = v->comm_timeout,
         .recompute = v->recompute,
         .device = v->device,
         .threads = (int)v->threads,
@@ -159,6 +176,8 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     if (!v->out) FAIL(ARG, "--out: missing; expected a folder for the run");
     if (options_given(o, "min-lr") && v->schedule != SCHEDULE_CONSTANT && v->min_lr > v->lr)
         FAIL(ARG, "--min-lr %g: above --lr %g", v->min_lr, v->lr);
+    if (v->gather_dtype == GATHER_FP32 && v->precision == PRECISION_BF16)
+        FAIL(ARG, "--gather-dtype fp32: the weights are bf16, by --precision; expected auto or bf16");
     train_options t = to_train_options(v, o);
     train_outcome outcome;
     char *config;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "parallel/comm.h"
 #include "runtime/log.h"
 #include "runtime/nearest.h"
 #include "tools/commands.h"
@@ -78,11 +79,12 @@ status command_words(const options *o, int least, int most, const char *what) {
 
 int main(int argc, char **argv) {
     int exit_code = 0;
+    log_set_rank(launch_rank(), launch_ranks());
     spin_briefly(argv);
     status_code st = run(argc, argv, &exit_code);
     if (st == STATUS_OK && fflush(stdout) != 0) st = ERROR(IO, "standard output: cannot be written");
     if (st == STATUS_OK) return exit_code;
-    log_line("tally: %s", status_message());
-    if (status_exit_code(st) != 2) log_line("  (%s at %s)", status_text(st), status_backtrace());
+    if (launch_rank() > 0 && status_exit_code(st) == 2) sleep(3); /* rank 0 sees it too, says it, and the job ends */
+    log_failure(st);
     return status_exit_code(st);
 }

@@ -5,7 +5,7 @@
 #include "train/checkpoint.h"
 
 typedef struct {
-    path_text folder, weights; /* weights: folder/model.safetensors */
+    path_text folder;
     model_config config;
     bool checkpoint; /* ours: MANIFEST beside it, and it was verified */
 } model_folder;

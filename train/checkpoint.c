@@ -5,75 +5,84 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
-#include "runtime/file.h"
-#include "runtime/gemm.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
+#include "train/manifest.h"
+#include "train/optimizer_file.h"
 #include "train/weights.h"
-
-enum { FILES = 4 };
-static const char *const file_names[FILES] = {"config.json", "model.safetensors", "optimizer.safetensors",
-                                              "progress.json"};
-
-static path_text join(const char *folder, const char *name) {
-    path_text p;
-    if (snprintf(p.text, sizeof p.text, "%s/%s", folder, name) >= (int)sizeof p.text) p.text[0] = 0;
-    return p;
-}
 
 path_text checkpoint_path(const char *run, uint64_t step) {
     char name[64];
     snprintf(name, sizeof name, "checkpoints/step-%lu", step);
-    return join(run, name);
+    return path_join(run, name);
 }
 
-/* --- progress.json --- */
+/* the folder of the same step that is not, or is no longer, a checkpoint */
+static path_text hidden_path(const char *run, uint64_t step, const char *suffix) {
+    char name[64];
+    snprintf(name, sizeof name, "checkpoints/.step-%lu.%s", step, suffix);
+    return path_join(run, name);
+}
 
-typedef struct {
-    const char *key;
-    size_t offset;
-} field;
+/* --- ranks --- */
 
-static const field u64_fields[] = {
-    {"step", offsetof(progress, step)},
-    {"updates", offsetof(progress, updates)},
-    {"skipped", offsetof(progress, skipped)},
-    {"tokens", offsetof(progress, tokens)},
-    {"windows", offsetof(progress, windows)},
-    {"seed", offsetof(progress, seed)},
-    {"data_crc32", offsetof(progress, data_crc32)},
-    {"train_tokens", offsetof(progress, train_tokens)},
-    {"seq_len", offsetof(progress, seq_len)},
-    {"global_batch", offsetof(progress, global_batch)},
-    {"threads", offsetof(progress, threads)},
-};
-static const field text_fields[] = {
-    {"precision", offsetof(progress, precision)},
-    {"moments", offsetof(progress, moments)},
-    {"master", offsetof(progress, master)},
-};
-enum { U64_FIELDS = sizeof u64_fields / sizeof *u64_fields, TEXT_FIELDS = sizeof text_fields / sizeof *text_fields };
+static int rank_of(const comm *world) { return world ? world->rank : 0; }
+static int ranks_of(const comm *world) { return world ? world->ranks : 1; }
+static status agree(comm *world, status_code st) { return world ? comm_agree(world, st) : st; }
 
-static status progress_text(char **text, const progress *p) {
+/* x of rank 0 on all */
+static status tell(comm *world, void *x, size_t bytes) {
+    comm_event done = {0};
+    if (ranks_of(world) == 1) return STATUS_OK;
+    TRY(comm_broadcast(world, x, bytes, 0, NULL, &done));
+    return comm_wait(world, &done);
+}
+
+/* --- reading --- */
+
+/* the files of the manifest that this rank is to check */
+static status verify_share(const char *folder, int rank, int ranks) {
+    manifest m;
+    TRY(manifest_read(&m, folder));
     status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject(), *booked = cJSON_AddObjectToObject(o, "booked_ns");
-    if (!o || !booked) FAIL_DONE(MEM, "progress.json");
-    for (int i = 0; i < U64_FIELDS; i++) {
-        uint64_t v;
-        memcpy(&v, (const char *)p + u64_fields[i].offset, sizeof v);
-        TRY_DONE(json_add_u64(o, u64_fields[i].key, v));
-    }
-    for (int i = 0; i < TEXT_FIELDS; i++)
-        TRY_DONE(json_add_string(o, text_fields[i].key, (const char *)p + text_fields[i].offset));
-    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_add_u64(booked, booking_key((booking)b), p->booked_ns[b]));
-    TRY_DONE(json_add_double(o, "energy_j", p->energy_j));
-    st = json_print(text, o, JSON_INDENTED);
-done:
-    cJSON_Delete(o);
+    for (int i = rank; !st && i < m.count; i += ranks) st = blockfile_check(folder, &m.files[i]);
+    manifest_free(&m);
     return st;
 }
+
+static status verify(comm *world, const char *folder) {
+    return agree(world, verify_share(folder, rank_of(world), ranks_of(world)));
+}
+
+status checkpoint_verify(const char *folder) { return verify_share(folder, 0, 1); }
+
+status checkpoint_progress(const char *folder, progress *p) {
+    return progress_read(p, path_join(folder, "progress.json").text);
+}
+
+static status load_optimizer(const char *folder, state *s) {
+    manifest m;
+    int count = 0;
+    TRY(manifest_read(&m, folder));
+    status_code st = STATUS_OK;
+    path_text *files = malloc((size_t)m.count * sizeof *files);
+    if (!files) FAIL_DONE(MEM, "%s: %d files", folder, m.count);
+    for (int i = 0; i < m.count; i++)
+        if (strncmp(m.files[i].name, "optimizer", 9) == 0) files[count++] = path_join(folder, m.files[i].name);
+    st = optimizer_read(s, folder, files, count);
+done:
+    free(files);
+    manifest_free(&m);
+    return st;
+}
+
+status checkpoint_load(const char *folder, state *s, const model_config *c) {
+    TRY(weights_read(s, c, folder));
+    return agree(s->o.shard.world, load_optimizer(folder, s));
+}
+
+/* --- writing --- */
 
 static status config_text(char **text, const model_config *c) {
     cJSON *config = model_config_to_json(c);
@@ -83,236 +92,146 @@ static status config_text(char **text, const model_config *c) {
     return st;
 }
 
-status checkpoint_progress(const char *folder, progress *p) {
-    path_text path = join(folder, "progress.json");
-    cJSON *o;
-    *p = (progress){0};
-    TRY(json_read_file(&o, path.text));
-    status_code st = STATUS_OK;
-    for (int i = 0; i < U64_FIELDS; i++) {
-        uint64_t v;
-        TRY_DONE(json_get_u64(o, path.text, u64_fields[i].key, &v));
-        memcpy((char *)p + u64_fields[i].offset, &v, sizeof v);
-    }
-    for (int i = 0; i < TEXT_FIELDS; i++)
-        TRY_DONE(json_get_string(o, path.text, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
-    const cJSON *booked;
-    TRY_DONE(json_get_object(o, path.text, "booked_ns", &booked));
-    for (int b = 0; b < BOOKINGS; b++)
-        TRY_DONE(json_get_u64(booked, path.text, booking_key((booking)b), &p->booked_ns[b]));
-    TRY_DONE(json_get_double(o, path.text, "energy_j", &p->energy_j));
-done:
-    cJSON_Delete(o);
-    return st;
-}
-
-/* --- the optimizer's state --- */
-
-typedef struct {
-    const char *prefix;
-    void *data;
-    dtype t;
-} buffer;
-
-static int state_buffers(const state *s, buffer b[3]) {
-    int n = 0;
-    if (s->master) b[n++] = (buffer){"master", s->master, F32};
-    b[n++] = (buffer){"m", s->m, s->o.moments};
-    b[n++] = (buffer){"v", s->v, s->o.moments};
-    return n;
-}
-
-static safetensor describe(const buffer *b, const param *p) {
-    safetensor t = {.type = b->t, .dims = p->rows == 1 ? 1 : 2, .shape = {p->rows, p->cols}};
-    if (t.dims == 1) t.shape[0] = p->cols, t.shape[1] = 0;
-    snprintf(t.name, sizeof t.name, "%s.%s", b->prefix, params_name(p).text);
-    return t;
-}
-
-static status optimizer_write(const state *s, const char *folder, blockfile_sums *sums) {
-    buffer buffers[3];
-    int n = state_buffers(s, buffers), count = 0;
-    size_t header_bytes, largest = 0;
-    char *header = NULL;
-    void *host = NULL;
-    blockfile *out = NULL;
-    status_code st = STATUS_OK;
-    safetensor *list = malloc((size_t)(n * s->p.count) * sizeof *list);
-    if (!list) FAIL_DONE(MEM, "%s: %d tensors", folder, n * s->p.count);
-    for (int b = 0; b < n; b++)
-        for (int i = 0; i < s->p.count; i++) list[count++] = describe(&buffers[b], &s->p.list[i]);
-    TRY_DONE(safetensors_layout(list, count, NULL, &header, &header_bytes));
-    for (int i = 0; i < count; i++)
-        if ((size_t)list[i].bytes > largest) largest = (size_t)list[i].bytes;
-    host = malloc(largest);
-    if (!host) FAIL_DONE(MEM, "%s: %zu bytes", folder, largest);
-    TRY_DONE(blockfile_create(&out, folder, "optimizer.safetensors"));
-    TRY_DONE(blockfile_write(out, header, header_bytes));
-    for (int i = 0; i < count; i++) {
-        const buffer *b = &buffers[i / s->p.count];
-        const param *p = &s->p.list[i % s->p.count];
-        TRY_DONE(s->dev->ops->copy(s->dev, host, at(b->data, b->t, p->offset), (size_t)list[i].bytes));
-        TRY_DONE(blockfile_write(out, host, (size_t)list[i].bytes));
-    }
-    st = blockfile_close(out, sums);
-    out = NULL;
-done:
-    blockfile_abandon(out);
-    free(list);
-    free(header);
-    free(host);
-    return st;
-}
-
-static status optimizer_read(state *s, const char *path) {
-    buffer buffers[3];
-    int n = state_buffers(s, buffers);
-    safetensors f;
-    TRY(safetensors_open(&f, path));
-    status_code st = STATUS_OK;
-    for (int b = 0; b < n; b++)
-        for (int i = 0; i < s->p.count; i++) {
-            safetensor e = describe(&buffers[b], &s->p.list[i]);
-            const safetensor *t = safetensors_find(&f, e.name);
-            if (!t) FAIL_DONE(DATA, "%s: no tensor \"%s\"", path, e.name);
-            if (t->type != e.type || t->dims != e.dims || memcmp(t->shape, e.shape, (size_t)e.dims * sizeof *e.shape))
-                FAIL_DONE(DATA, "%s: \"%s\" differs in dtype or shape from this run's", path, e.name);
-            void *to = at(buffers[b].data, e.type, s->p.list[i].offset);
-            TRY_DONE(s->dev->ops->copy(s->dev, to, safetensors_data(&f, t), (size_t)t->bytes));
-        }
-    if (f.count != n * s->p.count) FAIL_DONE(DATA, "%s: holds %d tensors, expected %d", path, f.count, n * s->p.count);
-done:
-    safetensors_close(&f);
-    return st;
-}
-
-/* --- the manifest --- */
-
-static status manifest_write(const char *folder, const blockfile_sums sums[FILES]) {
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    if (!f) FAIL(MEM, "%s/MANIFEST", folder);
-    fprintf(f, "tally-checkpoint 1 block %d\n", BLOCKFILE_BLOCK);
-    for (int i = 0; i < FILES; i++) {
-        fprintf(f, "file %s %ld", sums[i].name, sums[i].bytes);
-        for (int b = 0; b < sums[i].blocks; b++) fprintf(f, " %08x", sums[i].crc[b]);
-        fputc('\n', f);
-    }
-    fflush(f);
-    uint32_t crc = (uint32_t)crc32(0, (const unsigned char *)text, (unsigned)size);
-    fprintf(f, "crc32 %08x\n", crc);
-    fclose(f);
-    status_code st = write_file_atomic(join(folder, "MANIFEST").text, text, size);
-    free(text);
-    return st;
-}
-
-static status manifest_line(const char *path, char *line, const char *name, blockfile_sums *sums) {
-    int used = 0;
-    char found[64];
-    i64 bytes;
-    if (sscanf(line, "file %63s %ld%n", found, &bytes, &used) != 2 || strcmp(found, name) != 0 || bytes < 0)
-        FAIL(DATA, "%s: found \"%.60s\", expected the sums of %s", path, line, name);
-    *sums = (blockfile_sums){.bytes = bytes, .blocks = (int)((bytes + BLOCKFILE_BLOCK - 1) / BLOCKFILE_BLOCK)};
-    snprintf(sums->name, sizeof sums->name, "%s", name);
-    sums->crc = calloc((size_t)sums->blocks + 1, sizeof *sums->crc);
-    if (!sums->crc) FAIL(MEM, "%s: %d blocks", path, sums->blocks);
-    char *p = line + used;
-    for (int b = 0; b < sums->blocks; b++) {
-        int n = 0;
-        if (sscanf(p, " %8x%n", &sums->crc[b], &n) != 1) FAIL(DATA, "%s: %s lacks the sum of block %d", path, name, b);
-        p += n;
-    }
-    return STATUS_OK;
-}
-
-static void free_sums(blockfile_sums sums[FILES]) {
-    for (int i = 0; i < FILES; i++) free(sums[i].crc);
-}
-
-status checkpoint_verify(const char *folder) {
-    path_text path = join(folder, "MANIFEST");
-    char *text = NULL;
-    size_t size;
-    blockfile_sums sums[FILES] = {0};
-    TRY(read_file(path.text, &text, &size));
-    status_code st = STATUS_OK;
-    enum { TAIL = sizeof "crc32 xxxxxxxx\n" - 1 };
-    char tail[TAIL + 1] = "";
-    size_t body = size < TAIL ? 0 : size - TAIL;
-    uint32_t crc = (uint32_t)crc32(0, (const unsigned char *)text, (unsigned)body);
-    snprintf(tail, sizeof tail, "crc32 %08x\n", crc);
-    if (strcmp(text + body, tail) != 0)
-        FAIL_DONE(DATA, "%s: damaged: it ends in \"%.14s\", expected \"crc32 %08x\"", path.text, text + body, crc);
-    char *rest = NULL, *line = strtok_r(text, "\n", &rest);
-    int block;
-    if (!line || sscanf(line, "tally-checkpoint 1 block %d", &block) != 1 || block != BLOCKFILE_BLOCK)
-        FAIL_DONE(DATA, "%s: found \"%.60s\", expected a checkpoint of format 1", path.text, line ? line : "");
-    for (int i = 0; i < FILES; i++) {
-        line = strtok_r(NULL, "\n", &rest);
-        TRY_DONE(manifest_line(path.text, line ? line : (char[]){""}, file_names[i], &sums[i]));
-        TRY_DONE(blockfile_check(folder, &sums[i]));
-    }
-done:
-    free_sums(sums);
-    free(text);
-    return st;
-}
-
-/* --- folders --- */
-
-static status write_text(const char *folder, const char *name, const char *text, blockfile_sums *sums) {
+/* Writes the text and frees it; adds its line to the manifest's. */
+static status write_text(FILE *lines, const char *folder, const char *name, char *text) {
     blockfile *f = NULL;
+    blockfile_sums sums = {0};
     status_code st = STATUS_OK;
     TRY_DONE(blockfile_create(&f, folder, name));
     TRY_DONE(blockfile_write(f, text, strlen(text)));
-    st = blockfile_close(f, sums);
+    st = blockfile_close(f, &sums);
     f = NULL;
+    if (!st) manifest_line(lines, &sums);
 done:
     blockfile_abandon(f);
+    free(sums.crc);
+    free(text);
     return st;
 }
 
-static status write_all(const char *folder, const state *s, const model_config *c, const progress *p) {
-    blockfile_sums sums[FILES] = {0};
-    status_code st = STATUS_OK;
-    char *config = NULL, *position = NULL;
-    TRY_DONE(config_text(&config, c));
-    TRY_DONE(progress_text(&position, p));
-    TRY_DONE(write_text(folder, file_names[0], config, &sums[0]));
-    TRY_DONE(weights_write(s, c, folder, file_names[1], &sums[1]));
-    TRY_DONE(optimizer_write(s, folder, &sums[2]));
-    TRY_DONE(write_text(folder, file_names[3], position, &sums[3]));
-    st = manifest_write(folder, sums);
+/* This rank's files, and their lines of the manifest. */
+static status write_share(char **text, const char *folder, state *s, const model_config *c) {
+    blockfile_sums weights = {0}, optimizer = {0};
+    size_t size;
+    FILE *lines = NULL;
+    *text = NULL;
+    status_code st = weights_write(s, c, folder, &weights); /* all ranks together: nothing may come before it */
+    if (!st) st = optimizer_write(s, folder, &optimizer);
+    if (st) goto done;
+    if (!(lines = open_memstream(text, &size))) FAIL_DONE(MEM, "%s: no memory for its manifest", folder);
+    manifest_line(lines, &weights);
+    manifest_line(lines, &optimizer);
+    if (fclose(lines)) FAIL_DONE(MEM, "%s: no memory for its manifest", folder);
 done:
-    free_sums(sums);
-    free(config);
-    free(position);
+    free(weights.crc);
+    free(optimizer.crc);
     return st;
 }
 
-status checkpoint_save(const char *run, const state *s, const model_config *c, const progress *p) {
-    path_text final = checkpoint_path(run, p->step), temporary;
-    snprintf(temporary.text, sizeof temporary.text, "%.3900s/checkpoints/.step-%lu.tmp", run, p->step);
+/* All ranks' texts in a row, on every rank; frees this rank's. */
+static status join_texts(comm *world, char **text) {
+    int ranks = ranks_of(world);
+    if (ranks == 1) return STATUS_OK;
+    status_code st = STATUS_OK;
+    uint64_t length = strlen(*text), longest = 0, *lengths = calloc((size_t)ranks, sizeof *lengths);
+    char *all = NULL, *padded = NULL, *joined;
+    TRY_DONE(agree(world, lengths ? STATUS_OK : ERROR(MEM, "no memory for %d lengths", ranks)));
+    TRY_DONE(comm_exchange(world, lengths, &length, sizeof length));
+    for (int r = 0; r < ranks; r++)
+        if (lengths[r] > longest) longest = lengths[r];
+    size_t row = longest + 1;
+    all = malloc(row * (size_t)ranks);
+    padded = calloc(row, 1);
+    TRY_DONE(agree(world, all && padded ? STATUS_OK : ERROR(MEM, "no memory for %d manifests", ranks)));
+    memcpy(padded, *text, length);
+    TRY_DONE(comm_exchange(world, all, padded, row));
+    joined = all;
+    for (int r = 0; r < ranks; r++) {
+        memmove(joined, all + row * (size_t)r, lengths[r]);
+        joined += lengths[r];
+    }
+    *joined = 0;
+    free(*text);
+    *text = all;
+    all = NULL;
+done:
+    free(all);
+    free(padded);
+    free(lengths);
+    return st;
+}
+
+/* What one rank writes for all, when the files of all are there. */
+static status write_common(const char *folder, const state *s, const model_config *c, const progress *p,
+                           const char *shares) {
+    bool several = ranks_of(s->o.shard.world) > 1;
+    char *text, *all = NULL;
+    size_t size;
+    FILE *lines = open_memstream(&all, &size);
+    if (!lines) FAIL(MEM, "%s: no memory for its manifest", folder);
+    status_code st = STATUS_OK;
+    TRY_DONE(config_text(&text, c));
+    TRY_DONE(write_text(lines, folder, "config.json", text));
+    fputs(shares, lines);
+    if (several) {
+        TRY_DONE(weights_index(&text, s, c));
+        TRY_DONE(write_text(lines, folder, "model.safetensors.index.json", text));
+    }
+    TRY_DONE(progress_text(&text, p));
+    TRY_DONE(write_text(lines, folder, "progress.json", text));
+    if (fflush(lines)) FAIL_DONE(MEM, "%s: no memory for its manifest", folder);
+    TRY_DONE(manifest_write(folder, several ? MANIFEST_RANKS : MANIFEST_ALONE, all));
+    st = fsync_folder(folder);
+done:
+    fclose(lines);
+    free(all);
+    return st;
+}
+
+typedef struct {
+    path_text final, temporary;
+    bool exists; /* a broken one of the same step */
+} target;
+
+static status save_into(const target *to, state *s, const model_config *c, const progress *p) {
+    comm *world = s->o.shard.world;
+    bool first = rank_of(world) == 0;
+    char *shares = NULL;
+    status_code st = STATUS_OK;
+    if (first) st = remove_folder(to->temporary.text);
+    if (first && !st) st = make_folders(to->temporary.text);
+    TRY_DONE(agree(world, st));
+    TRY_DONE(agree(world, write_share(&shares, to->temporary.text, s, c)));
+    TRY_DONE(join_texts(world, &shares));
+    if (first) st = write_common(to->temporary.text, s, c, p, shares);
+    if (first && !st && to->exists) st = remove_folder(to->final.text);
+    if (first && !st) st = rename_folder(to->temporary.text, to->final.text);
+    st = agree(world, st);
+done:
+    free(shares);
+    return st;
+}
+
+status checkpoint_save(const char *run, state *s, const model_config *c, const progress *p) {
+    comm *world = s->o.shard.world;
+    target to = {.final = checkpoint_path(run, p->step), .temporary = hidden_path(run, p->step, "tmp")};
     struct stat info;
-    bool exists = stat(final.text, &info) == 0;
-    if (exists) {
-        status_code whole = checkpoint_verify(final.text);
+    to.exists = stat(to.final.text, &info) == 0;
+    TRY(tell(world, &to.exists, sizeof to.exists));
+    if (to.exists) {
+        status_code whole = verify(world, to.final.text);
         if (whole != STATUS_DATA) return whole;
     }
-    TRY(remove_folder(temporary.text));
-    TRY(make_folders(temporary.text));
-    status_code st = write_all(temporary.text, s, c, p);
-    if (!st) st = fsync_folder(temporary.text);
-    if (!st && exists) st = remove_folder(final.text); /* a broken one of the same step */
-    if (!st) st = rename_folder(temporary.text, final.text);
+    status_code st = save_into(&to, s, c, p);
     if (!st) return STATUS_OK;
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
-    (void)!remove_folder(temporary.text); /* best effort: room again after a full disk */
-    FAIL(IO, "%s", message);
+    /* best effort: room again after a full disk */
+    if (rank_of(world) == 0) (void)!remove_folder(to.temporary.text);
+    return status_fail(st == STATUS_COMM ? st : STATUS_IO, __FILE__, __LINE__, "%s", message);
 }
+
+/* --- the checkpoints of a run --- */
 
 static int newest_first(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -321,7 +240,7 @@ static int newest_first(const void *a, const void *b) {
 
 /* steps of the folders named step-N, newest first; *leftovers: whether interrupted saves lie beside them */
 static status list_steps(const char *run, uint64_t **steps, int *count, bool *leftovers) {
-    path_text folder = join(run, "checkpoints");
+    path_text folder = path_join(run, "checkpoints");
     *steps = NULL;
     *count = 0;
     *leftovers = false;
@@ -348,17 +267,17 @@ static status list_steps(const char *run, uint64_t **steps, int *count, bool *le
 }
 
 static status remove_leftovers(const char *run) {
-    path_text folder = join(run, "checkpoints");
+    path_text folder = path_join(run, "checkpoints");
     DIR *d = opendir(folder.text);
     if (!d) FAIL(IO, "%s: %s", folder.text, strerror(errno));
     status_code st = STATUS_OK;
     for (struct dirent *e; !st && (e = readdir(d));)
-        if (strncmp(e->d_name, ".step-", 6) == 0) st = remove_folder(join(folder.text, e->d_name).text);
+        if (strncmp(e->d_name, ".step-", 6) == 0) st = remove_folder(path_join(folder.text, e->d_name).text);
     closedir(d);
     return st;
 }
 
-status checkpoint_prune(const char *run, uint64_t step, int64_t keep) {
+static status prune(const char *run, uint64_t step, int64_t keep) {
     uint64_t *steps;
     int count;
     bool leftovers;
@@ -367,9 +286,7 @@ status checkpoint_prune(const char *run, uint64_t step, int64_t keep) {
     for (int i = 0; i < count; i++) {
         if (steps[i] <= step && keep-- > 0) continue;
         /* out of sight first: a folder half removed must not look like a checkpoint */
-        path_text old = checkpoint_path(run, steps[i]), hidden;
-        snprintf(hidden.text, sizeof hidden.text, "%.3900s/checkpoints/.step-%lu.old", run, steps[i]);
-        TRY_DONE(rename_folder(old.text, hidden.text));
+        TRY_DONE(rename_folder(checkpoint_path(run, steps[i]).text, hidden_path(run, steps[i], "old").text));
         leftovers = true;
     }
     if (leftovers) TRY_DONE(remove_leftovers(run));
@@ -378,29 +295,42 @@ done:
     return st;
 }
 
-status checkpoint_newest(const char *run, int *found, path_text *folder) {
+status checkpoint_prune(comm *world, const char *run, uint64_t step, int64_t keep) {
+    return agree(world, rank_of(world) == 0 ? prune(run, step, keep) : STATUS_OK);
+}
+
+/* rank 0's list on all */
+static status tell_steps(comm *world, const char *run, uint64_t **steps, int *count) {
+    bool leftovers, first = rank_of(world) == 0;
+    status_code st = STATUS_OK;
+    *steps = NULL;
+    *count = 0;
+    TRY(agree(world, first ? list_steps(run, steps, count, &leftovers) : STATUS_OK));
+    TRY_DONE(tell(world, count, sizeof *count));
+    if (!first && !(*steps = calloc((size_t)*count + 1, sizeof **steps)))
+        st = ERROR(MEM, "%s: %d checkpoints", run, *count);
+    TRY_DONE(agree(world, st));
+    if (*count) TRY_DONE(tell(world, *steps, (size_t)*count * sizeof **steps));
+done:
+    if (st) free(*steps);
+    return st;
+}
+
+status checkpoint_newest(comm *world, const char *run, int *found, path_text *folder) {
     uint64_t *steps;
     int count;
-    bool leftovers;
     *found = 0;
-    TRY(list_steps(run, &steps, &count, &leftovers));
+    TRY(tell_steps(world, run, &steps, &count));
     status_code st = STATUS_OK;
     for (int i = 0; i < count && !*found; i++) {
         *folder = checkpoint_path(run, steps[i]);
-        status_code whole = checkpoint_verify(folder->text);
+        status_code whole = verify(world, folder->text);
         if (whole == STATUS_OK) *found = 1;
-        else if (whole == STATUS_DATA) log_line("passed over a broken checkpoint: %s", status_message());
-        else TRY_DONE(whole); /* that it cannot be read now does not make it broken */
+        else if (whole != STATUS_DATA) TRY_DONE(whole); /* that it cannot be read now does not make it broken */
+        else if (rank_of(world) == 0) log_line("passed over a broken checkpoint: %s", status_message());
     }
     if (count && !*found) FAIL_DONE(DATA, "%s/checkpoints: %d found, none of them whole", run, count);
 done:
     free(steps);
     return st;
-}
-
-status checkpoint_load(const char *folder, state *s, const model_config *c) {
-    TRY(weights_read(s, c, join(folder, "model.safetensors").text));
-    TRY(optimizer_read(s, join(folder, "optimizer.safetensors").text));
-    gemm_weights_changed(s->dev);
-    return STATUS_OK;
 }

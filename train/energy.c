@@ -14,6 +14,7 @@ typedef struct {
 struct energy_meter {
     rapl_package packages[PACKAGES];
     int count;     /* 0: estimate */
+    bool reads;    /* else another rank does */
     double joules; /* of RAPL, up to the last reading */
     double watts;
     uint64_t opened_ns;
@@ -64,22 +65,24 @@ static void open_rapl(energy_meter *e, const char *root) {
     if (!readable) e->count = 0;
 }
 
-status energy_open_at(energy_meter **out, const char *root, const device *dev, double tdp_watts) {
+status energy_open_at(energy_meter **out, const char *root, const device *dev, double tdp_watts, bool first_of_host) {
     energy_meter *e = calloc(1, sizeof *e);
     if (!e) FAIL(MEM, "energy meter");
     e->watts = tdp_watts;
+    e->reads = first_of_host;
     e->opened_ns = clock_ns();
     if (dev->kind == DEVICE_CPU) open_rapl(e, root);
     *out = e;
     return STATUS_OK;
 }
 
-status energy_open(energy_meter **e, const device *dev, double tdp_watts) {
-    return energy_open_at(e, "/sys/class/powercap", dev, tdp_watts);
+status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool first_of_host) {
+    return energy_open_at(e, "/sys/class/powercap", dev, tdp_watts, first_of_host);
 }
 
 double energy_joules(energy_meter *e) {
     if (!e->count) return e->watts * 1e-9 * (double)(clock_ns() - e->opened_ns);
+    if (!e->reads) return 0;
     for (int i = 0; i < e->count; i++) {
         rapl_package *p = &e->packages[i];
         uint64_t now;

@@ -9,9 +9,8 @@
 #include "train/blockfile.h"
 #include "train/hardware.h"
 
-status ledger_open(ledger *l, const device *dev, double price, double watts) {
-    *l = (ledger){.usd_per_hour = price};
-    meter_start(&l->time, BOOK_STARTUP);
+status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts) {
+    *l = (ledger){.time = l->time, .usd_per_hour = price, .world = world};
     const hardware *h = hardware_find(dev);
     int devices = dev->kind == DEVICE_CPU ? dev->threads : 1; /* the table has CPUs by hardware thread */
     if (!isnan(price)) {
@@ -27,7 +26,12 @@ status ledger_open(ledger *l, const device *dev, double price, double watts) {
         l->watts = h->tdp_watts * devices;
         snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);
     }
-    return energy_open(&l->energy, dev, l->watts);
+    TRY(energy_open(&l->energy, dev, l->watts, world->local_rank == 0));
+    double of_all[] = {l->usd_per_hour, l->watts};
+    TRY(comm_sum_f64(world, of_all, 2));
+    l->usd_per_hour = of_all[0];
+    l->watts = of_all[1];
+    return STATUS_OK;
 }
 
 void ledger_close(ledger *l) {
@@ -35,9 +39,33 @@ void ledger_close(ledger *l) {
     l->energy = NULL;
 }
 
-double ledger_wall_s(const ledger *l) { return (double)meter_total_ns(&l->time) * 1e-9; }
+ledger_part ledger_mine(ledger *l) {
+    meter_settle(&l->time);
+    ledger_part mine = l->before;
+    memcpy(mine.booked_ns, l->time.booked_ns, sizeof mine.booked_ns);
+    mine.energy_j = ledger_energy_now_j(l);
+    return mine;
+}
+
+void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
+    uint64_t booked[BOOKINGS] = {0}, before[BOOKINGS] = {0};
+    l->energy_j = 0;
+    for (int r = 0; r < l->world->ranks; r++) {
+        const ledger_part *p = (const ledger_part *)((const char *)parts + (size_t)r * stride);
+        for (int b = 0; b < BOOKINGS; b++) booked[b] += p->booked_ns[b], before[b] += p->before_ns[b];
+        l->energy_j += p->energy_j + p->energy_before_j;
+    }
+    for (int b = 0; b < BOOKINGS; b++) l->booked_ns[b] = before[b] + booked[b] / (uint64_t)l->world->ranks;
+}
+
+double ledger_wall_s(const ledger *l) {
+    uint64_t all = 0;
+    for (int b = 0; b < BOOKINGS; b++) all += l->booked_ns[b];
+    return (double)all * 1e-9;
+}
+
 double ledger_usd(const ledger *l) { return l->usd_per_hour * ledger_wall_s(l) / 3600; }
-double ledger_energy_j(ledger *l) { return l->energy_before_j + energy_joules(l->energy); }
+double ledger_energy_now_j(ledger *l) { return energy_joules(l->energy); }
 
 static path_text ledger_path(const char *run) {
     path_text p;
@@ -51,15 +79,15 @@ static status bookings_json(cJSON *o, const ledger *l) {
     if (!seconds || !exact || !money) FAIL(MEM, "ledger.json");
     for (int b = 0; b < BOOKINGS; b++) {
         const char *key = booking_key((booking)b);
-        double s = (double)l->time.booked_ns[b] * 1e-9;
+        double s = (double)l->booked_ns[b] * 1e-9;
         TRY(json_add_number_or_null(seconds, key, s));
-        TRY(json_add_u64(exact, key, l->time.booked_ns[b]));
+        TRY(json_add_u64(exact, key, l->booked_ns[b]));
         TRY(json_add_number_or_null(money, key, l->usd_per_hour * s / 3600));
     }
     return STATUS_OK;
 }
 
-status ledger_write(ledger *l, const char *run, const progress *p) {
+status ledger_write(const ledger *l, const char *run, const progress *p) {
     double usd = ledger_usd(l);
     status_code st = STATUS_OK;
     char *text = NULL;
@@ -67,8 +95,9 @@ status ledger_write(ledger *l, const char *run, const progress *p) {
     if (!o) FAIL(MEM, "%s/ledger.json", run);
     TRY_DONE(json_add_u64(o, "step", p->step));
     TRY_DONE(json_add_u64(o, "tokens", p->tokens));
+    TRY_DONE(json_add_u64(o, "ranks", (uint64_t)l->world->ranks));
     TRY_DONE(json_add_number_or_null(o, "wall_s", ledger_wall_s(l)));
-    TRY_DONE(json_add_number_or_null(o, "energy_j", ledger_energy_j(l)));
+    TRY_DONE(json_add_number_or_null(o, "energy_j", l->energy_j));
     TRY_DONE(json_add_string(o, "energy_source", energy_source(l->energy)));
     TRY_DONE(json_add_number_or_null(o, "usd", usd));
     TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", p->tokens ? usd / (double)p->tokens * 1e6 : NAN));
@@ -115,10 +144,10 @@ status ledger_resume(ledger *l, const char *run, const progress *p, double last_
     }
     double before_s = 0;
     for (int b = 0; b < BOOKINGS; b++) {
-        l->time.booked_ns[b] += booked[b];
+        l->before.before_ns[b] = booked[b];
         before_s += (double)booked[b] * 1e-9;
     }
-    if (last_wall_s > before_s) l->time.booked_ns[BOOK_LOST] += (uint64_t)((last_wall_s - before_s) * 1e9);
-    l->energy_before_j = last_energy_j > energy_j ? last_energy_j : energy_j;
+    if (last_wall_s > before_s) l->before.before_ns[BOOK_LOST] += (uint64_t)((last_wall_s - before_s) * 1e9);
+    l->before.energy_before_j = last_energy_j > energy_j ? last_energy_j : energy_j;
     return STATUS_OK;
 }

@@ -1,7 +1,9 @@
 /* The bill: every second of the run booked once (runtime/meter.h), joules, and money. It survives resume.
  *
- *   usd = usd_per_hour * wall seconds / 3600         usd_per_hour of the device as a whole
- * RUN/ledger.json: step, tokens, wall_s, energy_j, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
+ *   usd = usd_per_hour * wall seconds / 3600         usd_per_hour of the devices of all ranks
+ * Of several ranks each books its own time: a booking of the run is the mean over ranks, so that all of them add up to the
+ * wall time, and times the price to the bill. Joules are summed.
+ * RUN/ledger.json: step, tokens, ranks, wall_s, energy_j, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
  * price_usd_per_hour, price_source; bookings {useful_s, recompute_s, ...} in seconds, which add up to wall_s, booked_ns the
  * same in exact nanoseconds, usd_by_booking the same in money. Unknown is null. */
 #ifndef TALLY_LEDGER_H
@@ -10,28 +12,45 @@
 #include "train/checkpoint.h"
 #include "train/energy.h"
 
+/* a rank's: what it has spent in this attempt, and what earlier ones had, where it knows it (else 0) */
 typedef struct {
-    meter time;
-    double usd_per_hour; /* NaN: not known */
+    uint64_t booked_ns[BOOKINGS], before_ns[BOOKINGS];
+    double energy_j, energy_before_j;
+} ledger_part;
+
+typedef struct {
+    meter time; /* this rank's, of this attempt */
+    comm *world;
+    double usd_per_hour; /* of all ranks; NaN: not known */
     char price_source[256];
-    double watts; /* of the whole device, where energy is estimated from it */
+    double watts; /* of all ranks' devices, where energy is estimated from it */
     char watts_source[256];
     energy_meter *energy;
-    double energy_before_j; /* of earlier attempts */
+    ledger_part before;           /* before_ns, energy_before_j */
+    uint64_t booked_ns[BOOKINGS]; /* of the run, as of the last ledger_sum */
+    double energy_j;
 } ledger;
 
-/* Starts booking start-up. price: usd per device-hour, NaN for the dated table; watts: of the whole device, 0 for the table. */
-status ledger_open(ledger *l, const device *dev, double price, double watts);
+/* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of the whole device, 0 for the table.
+ * All ranks together. */
+status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts);
 void ledger_close(ledger *l);
 
-double ledger_wall_s(const ledger *l); /* as of the last booking */
-double ledger_usd(const ledger *l);    /* NaN without a price */
-double ledger_energy_j(ledger *l);
+/* What this rank has to say, up to now; and what all of them have said, `stride` bytes apart, in the order of ranks. */
+ledger_part ledger_mine(ledger *l);
+void ledger_sum(ledger *l, const ledger_part *parts, size_t stride);
 
-status ledger_write(ledger *l, const char *run, const progress *p);
+/* of the run, as of the last ledger_sum */
+double ledger_wall_s(const ledger *l);
+double ledger_usd(const ledger *l); /* NaN without a price */
+
+double ledger_energy_now_j(ledger *l); /* this rank's, of this attempt */
+
+status ledger_write(const ledger *l, const char *run, const progress *p);
 
 /* Takes over from an earlier attempt that had reached checkpoint p: its bookings as of then (from ledger.json where that
- * was written after the checkpoint), and what it spent later, up to last_wall_s and last_energy_j, as lost work. */
+ * was written after the checkpoint), and what it spent later, up to last_wall_s and last_energy_j, as lost work. On one
+ * rank; the others learn it by ledger_sum. */
 status ledger_resume(ledger *l, const char *run, const progress *p, double last_wall_s, double last_energy_j);
 
 #endif

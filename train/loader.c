@@ -11,6 +11,7 @@ enum { RING = 4 };
 struct loader {
     const corpus *c;
     i64 B, T, windows;
+    int rank, ranks;
     uint64_t seed;
     i64 first;       /* position at loader_open */
     uint32_t *order; /* windows of the epoch being made; the thread's own */
@@ -45,7 +46,7 @@ static void fill(loader *l, i64 batch) {
     i64 T = l->T;
     int32_t *tokens = l->slots + batch % RING * 2 * l->B * T, *targets = tokens + l->B * T;
     for (i64 row = 0; row < l->B; row++, tokens += T, targets += T) {
-        i64 position = l->first + batch * l->B + row;
+        i64 position = l->first + (batch * l->ranks + l->rank) * l->B + row;
         if (position / l->windows != l->order_epoch) permute(l, position / l->windows);
         const uint16_t *from = l->c->tokens + (i64)l->order[position % l->windows] * T;
         for (i64 t = 0; t < T; t++) tokens[t] = from[t], targets[t] = from[t + 1];
@@ -71,7 +72,7 @@ static void *make_batches(void *argument) {
     return NULL;
 }
 
-status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position) {
+status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position, int rank, int ranks) {
     *out = NULL;
     if (B < 1 || T < 1 || position < 0)
         FAIL(ARG, "loader: found batch %lld, sequence %lld, position %lld, expected at least 1, 1, 0", (long long)B,
@@ -86,7 +87,15 @@ status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i
              (long long)T, (long long)UINT32_MAX);
     loader *l = calloc(1, sizeof *l);
     if (!l) FAIL(MEM, "loader");
-    *l = (loader){.c = c, .B = B, .T = T, .windows = windows, .seed = seed, .first = position, .order_epoch = -1};
+    *l = (loader){.c = c,
+                  .B = B,
+                  .T = T,
+                  .windows = windows,
+                  .rank = rank,
+                  .ranks = ranks,
+                  .seed = seed,
+                  .first = position,
+                  .order_epoch = -1};
     l->order = malloc((size_t)windows * sizeof *l->order);
     l->slots = malloc((size_t)(RING * 2 * B * T) * sizeof *l->slots);
     pthread_mutex_init(&l->lock, NULL);
@@ -119,7 +128,7 @@ status loader_next(loader *l, const int32_t **tokens, const int32_t **targets) {
     return STATUS_OK;
 }
 
-i64 loader_position(const loader *l) { return l->first + l->taken * l->B; }
+i64 loader_position(const loader *l) { return l->first + l->taken * l->ranks * l->B; }
 i64 loader_windows_per_epoch(const loader *l) { return l->windows; }
 
 void loader_close(loader *l) {

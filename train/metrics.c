@@ -32,6 +32,8 @@ static status record_json(cJSON *o, const step_record *r) {
         {"mfu_of_measured_peak", ratio(model, r->step_s, r->peak_measured)},
         {"hfu_of_measured_peak", ratio(executed, r->step_s, r->peak_measured)},
         {"peak_measured_flops", r->peak_measured > 0 ? r->peak_measured : NAN},
+        {"exposed_ms", r->exposed_s * 1e3},
+        {"skew", r->skew},
         {"energy_j", r->energy_j},
         {"energy_total_j", r->energy_total_j},
         {"usd_step", r->usd_step},
@@ -44,6 +46,9 @@ static status record_json(cJSON *o, const step_record *r) {
     TRY(json_add_u64(o, "flops_model", r->flops_model));
     TRY(json_add_u64(o, "flops_executed", r->flops_executed));
     TRY(json_add_u64(o, "memory_bytes", r->memory_bytes));
+    TRY(json_add_u64(o, "ranks", (uint64_t)r->ranks));
+    TRY(json_add_u64(o, "bytes_sent", r->bytes_sent));
+    TRY(json_add_u64(o, "slowest_rank", (uint64_t)r->slowest_rank));
     TRY(json_add_bool(o, "skipped", r->skipped));
     TRY(json_add_string(o, "energy_source", r->energy_source));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -76,6 +81,9 @@ void metrics_progress_line(char *line, size_t size, const step_record *r) {
     double executed = 100 * ratio((double)r->flops_executed, r->step_s, peak);
     if (r->peak_datasheet > 0) fprintf(f, " | MFU %.1f%% HFU %.1f%%", model, executed);
     else if (peak > 0) fprintf(f, " | model %.1f%% hardware %.1f%% of measured peak", model, executed);
+    if (r->ranks > 1)
+        fprintf(f, " | %d ranks, %.1f%% waiting, slowest %d +%.0f%%", r->ranks, 100 * r->exposed_s / r->step_s,
+                r->slowest_rank, 100 * r->skew);
     double kwh = r->energy_total_j / 3.6e6;
     bool estimated = strstr(r->energy_source, "estimated") != NULL;
     fprintf(f, " | %s | %.*f kWh%s", text_bytes((double)r->memory_bytes).text, kwh < 0.1 ? 5 : 2, kwh,

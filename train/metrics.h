@@ -10,7 +10,10 @@
  *   mfu_of_measured_peak, hfu_of_measured_peak     of the peak that a large product reached (peak_measured_flops: at start, or later where a step outran it)
  *   memory_bytes    weights, state, activations, scratch and packed copies
  *   energy_j        of this step; energy_source "rapl", "nvml" or "tdp-estimated"
- *   usd_step, usd_per_mtok          of this step at the price of the device
+ *   usd_step, usd_per_mtok          of this step at the price of the devices of all ranks
+ *   ranks           of the run. Over ranks tokens, FLOPs, joules and bytes are summed, times are means, memory is the largest
+ *   exposed_ms      of step_ms the ranks waited for communication      bytes_sent   by all ranks to others
+ *   slowest_rank, skew              the rank that computed longest (step_ms - waiting), by how much of the mean longer
  * A resumed run drops the lines after its checkpoint and adds {"event": "resume", "step", "wall_s", "energy_total_j"}. */
 #ifndef TALLY_METRICS_H
 #define TALLY_METRICS_H
@@ -22,6 +25,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* of the whole run, not of a rank */
 typedef struct {
     uint64_t step, steps, tokens;
     double loss, val_loss; /* NaN: not evaluated */
@@ -33,6 +37,9 @@ typedef struct {
     double peak_datasheet; /* FLOP/s; 0: not known */
     double peak_measured;
     uint64_t memory_bytes;
+    int ranks, slowest_rank;
+    double exposed_s, skew;
+    uint64_t bytes_sent;
     double energy_j, energy_total_j;
     const char *energy_source;
     double usd_step, usd, usd_per_mtok; /* NaN: no price */

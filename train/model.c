@@ -93,8 +93,8 @@ done:
 }
 
 void model_free(model *m) {
+    state_free(&m->state); /* before the memory goes that its collectives under way still use */
     arena_free(&m->memory);
-    state_free(&m->state);
     free(m->kept);
     free(m->host_losses);
     *m = (model){0};

@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct sampler sampler;
 
-/* weights: a safetensors file of the model's Hugging Face names. context: tokens of cache, at most the model's. */
+/* weights: what weights_read takes: a folder, or a file of it. context: tokens of cache, at most the model's. */
 status sampler_open(sampler **s, device *dev, const model_config *c, const char *weights, dtype t, i64 context);
 /* Adds count >= 1 tokens (a prompt, or the last one drawn) and draws the next. */
 status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count, const sampling *how);

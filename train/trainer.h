@@ -1,4 +1,5 @@
-/* The training run: from options to a trained model in RUN/, with the bill live. What a step does is train_step. */
+/* The training run: from options to a trained model in RUN/, with the bill live. What a step does is train_step.
+ * All ranks of a job run it together; rank 0 alone writes RUN/'s own files, and speaks. */
 #ifndef TALLY_TRAINER_H
 #define TALLY_TRAINER_H
 
@@ -16,11 +17,12 @@ typedef struct {
     const char *out;
     const char *config_json; /* kept as RUN/config.json, once the run is sure to begin */
     i64 steps, batch, seq_len;
-    i64 global_batch; /* tokens a step; 0: batch * seq_len */
+    i64 global_batch; /* tokens a step, of all ranks; 0: one micro-batch a rank, or what the resumed run has */
     schedule lr;
     uint64_t seed;
-    state_options precision;
-    const char *recompute; /* none | selective | block | block:K */
+    state_options precision; /* its shard.world is the trainer's to set */
+    double comm_timeout;     /* seconds that a collective may take */
+    const char *recompute;   /* none | selective | block | block:K */
     const char *device;
     int threads;
     double beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
@@ -31,7 +33,7 @@ typedef struct {
     i64 checkpoint_every; /* steps; 0: at the end only */
     i64 keep;
     bool resume;
-    double price;  /* usd per device-hour, NaN: the table's */
+    double price;  /* usd per device-hour, of which each rank has one; NaN: the table's */
     double budget; /* usd, NaN: none */
     double tdp_watts;
     double peak_seconds; /* of measuring the peak; 0: not */
@@ -39,8 +41,9 @@ typedef struct {
 
 typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
 
-/* stop: set by a signal handler; the step in flight is finished and a checkpoint saved. */
-status train_run(const train_options *o, const volatile sig_atomic_t *stop, train_outcome *outcome);
+/* stop: the signal's number, set by its handler on any rank, and then by the trainer on all; the step in flight is finished and
+ * a checkpoint saved. Where there are several ranks, an error ends the process, and the job: see job_fail. */
+status train_run(const train_options *o, volatile sig_atomic_t *stop, train_outcome *outcome);
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L);
 

@@ -1,15 +1,12 @@
 #include "train/weights.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "runtime/gemm.h"
+#include "runtime/json.h"
 #include "train/hf.h"
 
-/* copies a [rows,cols] matrix of elements of `size` bytes into its transpose */
-static void transpose(char *to, const char *from, i64 rows, i64 cols, size_t size) {
-    for (i64 r = 0; r < rows; r++)
-        for (i64 c = 0; c < cols; c++) memcpy(to + (c * rows + r) * (i64)size, from + (r * cols + c) * (i64)size, size);
-}
+enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
 
 /* first element and count of a piece within its parameter */
 static void piece_range(const param *p, const hf_piece *piece, i64 *first, i64 *count) {
@@ -26,52 +23,147 @@ static safetensor describe(const param *p, const hf_piece *piece, dtype t) {
     return tensor;
 }
 
-status weights_write(const state *s, const model_config *c, const char *folder, const char *file,
-                     blockfile_sums *sums) {
+/* --- writing --- */
+
+typedef struct {
+    state *s;
+    const model_config *c;
+    int file, files;
+    blockfile *out;
+    char *host, *turned; /* CHUNK elements, or a whole matrix where one is to be transposed */
+} writer;
+
+static int file_count(const state *s) {
+    int ranks = s->o.shard.world ? s->o.shard.world->ranks : 1;
+    return ranks < s->p.unit_count ? ranks : s->p.unit_count;
+}
+
+typedef struct {
+    char text[64];
+} file_name;
+
+static file_name name_of(int file, int files) {
+    file_name n = {"model.safetensors"};
+    if (files > 1) snprintf(n.text, sizeof n.text, "model-%05d-of-%05d.safetensors", file + 1, files);
+    return n;
+}
+
+/* copies a [rows,cols] matrix of elements of `size` bytes into its transpose */
+static void transpose(char *to, const char *from, i64 rows, i64 cols, size_t size) {
+    for (i64 r = 0; r < rows; r++)
+        for (i64 c = 0; c < cols; c++) memcpy(to + (c * rows + r) * (i64)size, from + (r * cols + c) * (i64)size, size);
+}
+
+static status write_piece(writer *w, const param *p, const hf_piece *piece, const void *weights) {
+    device *dev = w->s->dev;
+    dtype t = w->s->o.t;
+    i64 first, count;
+    piece_range(p, piece, &first, &count);
+    i64 step = piece->transposed ? count : CHUNK;
+    for (i64 from = 0; from < count; from += step) {
+        size_t bytes = (size_t)(count - from < step ? count - from : step) * dtype_bytes(t);
+        TRY(dev->ops->copy(dev, w->host, at(weights, t, first + from), bytes));
+        if (piece->transposed) transpose(w->turned, w->host, piece->rows, p->cols, dtype_bytes(t));
+        TRY(blockfile_write(w->out, piece->transposed ? w->turned : w->host, bytes));
+    }
+    return STATUS_OK;
+}
+
+static status write_unit(writer *w, int u, const unit_views *v) {
+    for (int i = 0; i < w->s->p.count; i++) {
+        const param *p = &w->s->p.list[i];
+        hf_piece pieces[3];
+        if (p->unit != u) continue;
+        int n = hf_pieces(pieces, w->c, p);
+        for (int j = 0; j < n; j++) TRY(write_piece(w, p, &pieces[j], v->w[p->kind]));
+    }
+    return STATUS_OK;
+}
+
+static status write_header(writer *w, safetensor *list) {
     static const char *const metadata[] = {"format", "pt", NULL};
-    size_t size = dtype_bytes(s->o.t), header_bytes, largest = 0;
-    char *header = NULL, *host = NULL, *turned = NULL;
-    blockfile *out = NULL;
-    status_code st = STATUS_OK;
+    const params *all = &w->s->p;
+    char *header = NULL;
+    size_t bytes, largest = CHUNK;
     int count = 0;
-    safetensor *list = malloc((size_t)s->p.count * 3 * sizeof *list);
-    if (!list) FAIL_DONE(MEM, "%s/%s: %d tensors", folder, file, s->p.count * 3);
-    for (int i = 0; i < s->p.count; i++) {
-        const param *p = &s->p.list[i];
+    for (int i = 0; i < all->count; i++) {
+        const param *p = &all->list[i];
         hf_piece pieces[3];
-        int n = hf_pieces(pieces, c, p);
-        for (int j = 0; j < n; j++) list[count++] = describe(p, &pieces[j], s->o.t);
-        if ((size_t)(p->rows * p->cols) > largest) largest = (size_t)(p->rows * p->cols);
+        if (p->unit % w->files != w->file) continue;
+        int n = hf_pieces(pieces, w->c, p);
+        for (int j = 0; j < n; j++) list[count++] = describe(p, &pieces[j], w->s->o.t);
+        size_t elements = (size_t)(p->rows * p->cols);
+        if (pieces[0].transposed && elements > largest) largest = elements;
     }
-    TRY_DONE(safetensors_layout(list, count, metadata, &header, &header_bytes));
-    host = malloc(largest * size);
-    turned = malloc(largest * size);
-    if (!host || !turned) FAIL_DONE(MEM, "%s/%s: %zu elements", folder, file, largest);
-    TRY_DONE(blockfile_create(&out, folder, file));
-    TRY_DONE(blockfile_write(out, header, header_bytes));
-    for (int i = 0; i < s->p.count; i++) {
-        const param *p = &s->p.list[i];
-        hf_piece pieces[3];
-        int n = hf_pieces(pieces, c, p);
-        for (int j = 0; j < n; j++) {
-            i64 first, elements;
-            piece_range(p, &pieces[j], &first, &elements);
-            const void *from = at(s->weights, s->o.t, p->offset + first);
-            TRY_DONE(s->dev->ops->copy(s->dev, host, from, (size_t)elements * size));
-            if (pieces[j].transposed) transpose(turned, host, pieces[j].rows, p->cols, size);
-            TRY_DONE(blockfile_write(out, pieces[j].transposed ? turned : host, (size_t)elements * size));
-        }
-    }
-    st = blockfile_close(out, sums);
-    out = NULL;
-done:
-    blockfile_abandon(out);
-    free(list);
+    w->host = malloc(largest * 4);
+    w->turned = malloc(largest * 4);
+    if (!w->host || !w->turned) FAIL(MEM, "weights: %zu elements", largest);
+    TRY(safetensors_layout(list, count, metadata, &header, &bytes));
+    status_code st = blockfile_write(w->out, header, bytes);
     free(header);
-    free(host);
-    free(turned);
     return st;
 }
+
+static status open_writer(writer *w, const char *folder) {
+    safetensor *list = malloc((size_t)w->s->p.count * 3 * sizeof *list);
+    status_code st = STATUS_OK;
+    if (!list) FAIL_DONE(MEM, "%s: %d tensors", folder, w->s->p.count * 3);
+    TRY_DONE(blockfile_create(&w->out, folder, name_of(w->file, w->files).text));
+    st = write_header(w, list);
+done:
+    free(list);
+    return st;
+}
+
+status weights_write(state *s, const model_config *c, const char *folder, blockfile_sums *sums) {
+    const comm *world = s->o.shard.world;
+    writer w = {.s = s, .c = c, .file = world ? world->rank : 0, .files = file_count(s)};
+    bool writes = w.file < w.files;
+    *sums = (blockfile_sums){0};
+    /* that this rank cannot write must not keep the others waiting for it */
+    status_code written = writes ? open_writer(&w, folder) : STATUS_OK, st = STATUS_OK;
+    for (int u = 0; u < s->p.unit_count; u++) {
+        unit_views v;
+        TRY_DONE(state_whole(s, u, &v));
+        if (!written && u % w.files == w.file) written = write_unit(&w, u, &v);
+    }
+    if (!written && writes) {
+        written = blockfile_close(w.out, sums);
+        w.out = NULL;
+    }
+    TRY_DONE(state_whole_end(s));
+    TRY_DONE(written);
+done:
+    blockfile_abandon(w.out);
+    free(w.host);
+    free(w.turned);
+    return st;
+}
+
+static status fill_index(cJSON *o, const state *s, const model_config *c) {
+    int files = file_count(s);
+    cJSON *metadata = cJSON_AddObjectToObject(o, "metadata"), *map = cJSON_AddObjectToObject(o, "weight_map");
+    if (!metadata || !map) FAIL(MEM, "index of weights");
+    TRY(json_add_i64(metadata, "total_size", s->p.parameters * (i64)dtype_bytes(s->o.t)));
+    for (int i = 0; i < s->p.count; i++) {
+        const param *p = &s->p.list[i];
+        hf_piece pieces[3];
+        int n = hf_pieces(pieces, c, p);
+        for (int j = 0; j < n; j++) TRY(json_add_string(map, pieces[j].name, name_of(p->unit % files, files).text));
+    }
+    return STATUS_OK;
+}
+
+status weights_index(char **text, const state *s, const model_config *c) {
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "index of weights");
+    status_code st = fill_index(o, s, c);
+    if (!st) st = json_print(text, o, JSON_INDENTED);
+    cJSON_Delete(o);
+    return st;
+}
+
+/* --- reading --- */
 
 typedef struct {
     char text[96];
@@ -87,43 +179,66 @@ static shape_string shape_text(const safetensor *t) {
     return s;
 }
 
-/* GPT-2's files on the hub have no "transformer." before the names */
-static const safetensor *find(const safetensors *f, const char *name) {
-    const safetensor *t = safetensors_find(f, name);
-    static const char prefix[] = "transformer.";
-    if (!t && strncmp(name, prefix, sizeof prefix - 1) == 0) t = safetensors_find(f, name + sizeof prefix - 1);
-    return t;
+static float element(const void *data, dtype t, i64 i) {
+    float f;
+    bf16 b;
+    if (t == BF16) {
+        memcpy(&b, at(data, t, i), sizeof b);
+        return bf16_to_f32(b);
+    }
+    memcpy(&f, at(data, t, i), sizeof f);
+    return f;
 }
 
-static status read_piece(state *s, const safetensors *f, const param *p, const hf_piece *piece, float *values,
-                         float *turned, bf16 *rounded) {
-    const safetensor *t = find(f, piece->name);
-    safetensor expected = describe(p, piece, s->o.t);
-    if (!t) FAIL(DATA, "%s: no tensor \"%s\"", f->path, piece->name);
-    if (t->dims != expected.dims || memcmp(t->shape, expected.shape, (size_t)t->dims * sizeof *t->shape) != 0)
-        FAIL(DATA, "%s: \"%s\" has shape %s, expected %s", f->path, piece->name, shape_text(t).text,
-             shape_text(&expected).text);
-    i64 first, n;
-    piece_range(p, piece, &first, &n);
-    const void *data = safetensors_data(f, t);
-    for (i64 i = 0; i < n; i++) {
-        if (t->type == F32) memcpy(&values[i], (const char *)data + 4 * i, 4);
-        else {
-            bf16 b;
-            memcpy(&b, (const char *)data + 2 * i, 2);
-            values[i] = bf16_to_f32(b);
+/* values: elements [from, from + n) of our [rows,cols], all of them within the piece */
+static void load_values(float *values, const tensor_ref *r, const param *p, const hf_piece *piece, i64 from, i64 n) {
+    const void *data = tensor_data(r);
+    dtype t = r->tensor->type;
+    i64 first, count;
+    piece_range(p, piece, &first, &count);
+    if (!piece->transposed) {
+        for (i64 i = 0; i < n; i++) values[i] = element(data, t, from - first + i);
+        return;
+    }
+    /* along their rows, as they lie in the file */
+    i64 first_row = from / p->cols, last_row = (from + n - 1) / p->cols;
+    for (i64 col = 0; col < p->cols; col++)
+        for (i64 row = first_row; row <= last_row; row++) {
+            i64 i = row * p->cols + col - from;
+            if (i >= 0 && i < n) values[i] = element(data, t, col * piece->rows + row - piece->first_row);
         }
+}
+
+/* GPT-2's files on the hub have no "transformer." before the names */
+static const tensor_ref *find(const tensor_set *f, const char *name) {
+    const tensor_ref *r = tensor_set_find(f, name);
+    static const char prefix[] = "transformer.";
+    if (!r && strncmp(name, prefix, sizeof prefix - 1) == 0) r = tensor_set_find(f, name + sizeof prefix - 1);
+    return r;
+}
+
+static status read_piece(state *s, const tensor_set *f, const param *p, const hf_piece *piece, float *values,
+                         bf16 *rounded) {
+    const tensor_ref *r = find(f, piece->name);
+    safetensor expected = describe(p, piece, s->o.t);
+    if (!r) FAIL(DATA, "%s: no tensor \"%s\"", f->path.text, piece->name);
+    const safetensor *t = r->tensor;
+    if (t->dims != expected.dims || memcmp(t->shape, expected.shape, (size_t)t->dims * sizeof *t->shape) != 0)
+        FAIL(DATA, "%s: \"%s\" has shape %s, expected %s", r->file->path, piece->name, shape_text(t).text,
+             shape_text(&expected).text);
+    owned_part part = state_owned(s, p);
+    i64 first, count;
+    piece_range(p, piece, &first, &count);
+    i64 from = first > part.first ? first : part.first, end = part.first + part.count;
+    if (end > first + count) end = first + count;
+    for (; from < end; from += CHUNK) {
+        i64 n = end - from < CHUNK ? end - from : CHUNK, skip = from - part.first;
+        load_values(values, r, p, piece, from, n);
+        for (i64 i = 0; i < n; i++) rounded[i] = bf16_from_f32(values[i]);
+        const void *w = s->o.t == F32 ? (const void *)values : rounded;
+        TRY(s->dev->ops->copy(s->dev, at(part.weights, s->o.t, skip), w, (size_t)n * dtype_bytes(s->o.t)));
+        if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + part.at + skip, values, (size_t)n * 4));
     }
-    float *source = values;
-    if (piece->transposed) {
-        transpose((char *)turned, (const char *)values, p->cols, piece->rows, 4);
-        source = turned;
-    }
-    for (i64 i = 0; i < n; i++) rounded[i] = bf16_from_f32(source[i]);
-    const void *w = s->o.t == F32 ? (const void *)source : rounded;
-    i64 offset = p->offset + first;
-    TRY(s->dev->ops->copy(s->dev, at(s->weights, s->o.t, offset), w, (size_t)n * dtype_bytes(s->o.t)));
-    if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + offset, source, (size_t)n * 4));
     return STATUS_OK;
 }
 
@@ -133,40 +248,44 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 /* GPT-2's files on the hub also hold the causal mask of every layer, which is no weight */
-static int mask_buffers(const safetensors *f) {
+static int mask_buffers(const tensor_set *f) {
     int count = 0;
-    for (int i = 0; i < f->count; i++)
-        count += ends_with(f->list[i].name, ".attn.bias") || ends_with(f->list[i].name, ".attn.masked_bias");
+    for (int i = 0; i < f->count; i++) {
+        const char *name = f->list[i].tensor->name;
+        count += ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
+    }
     return count;
 }
 
-status weights_read(state *s, const model_config *c, const char *path) {
-    safetensors f;
-    TRY(safetensors_open(&f, path));
+static status read_owned(state *s, const model_config *c, const char *path) {
+    tensor_set f;
+    TRY(tensor_set_open_model(&f, path));
     status_code st = STATUS_OK;
-    size_t largest = 0;
     int used = 0;
-    for (int i = 0; i < s->p.count; i++) {
-        size_t n = (size_t)(s->p.list[i].rows * s->p.list[i].cols);
-        if (n > largest) largest = n;
-    }
-    float *values = malloc(largest * 4), *turned = malloc(largest * 4);
-    bf16 *rounded = malloc(largest * 2);
-    if (!values || !turned || !rounded) FAIL_DONE(MEM, "%s: %zu elements", path, largest);
+    float *values = malloc(CHUNK * sizeof *values);
+    bf16 *rounded = malloc(CHUNK * sizeof *rounded);
+    if (!values || !rounded) FAIL_DONE(MEM, "%s: %d elements", f.path.text, CHUNK);
     for (int i = 0; i < s->p.count; i++) {
         hf_piece pieces[3];
         int n = hf_pieces(pieces, c, &s->p.list[i]);
         used += n;
-        for (int j = 0; j < n; j++) TRY_DONE(read_piece(s, &f, &s->p.list[i], &pieces[j], values, turned, rounded));
+        for (int j = 0; j < n; j++) TRY_DONE(read_piece(s, &f, &s->p.list[i], &pieces[j], values, rounded));
     }
-    if (c->tied && safetensors_find(&f, "lm_head.weight")) used++;
+    if (c->tied && tensor_set_find(&f, "lm_head.weight")) used++;
     if (c->arch == ARCH_GPT2) used += mask_buffers(&f);
-    if (f.count != used) FAIL_DONE(DATA, "%s: holds %d tensors, expected %d for %s", path, f.count, used, c->name);
-    gemm_weights_changed(s->dev);
+    if (f.count != used)
+        FAIL_DONE(DATA, "%s: holds %d tensors, expected %d for %s", f.path.text, f.count, used, c->name);
 done:
     free(values);
-    free(turned);
     free(rounded);
-    safetensors_close(&f);
+    tensor_set_close(&f);
     return st;
+}
+
+status weights_read(state *s, const model_config *c, const char *path) {
+    comm *world = s->o.shard.world;
+    status_code st = read_owned(s, c, path);
+    if (world) st = comm_agree(world, st);
+    TRY(st);
+    return state_weights_changed(s);
 }

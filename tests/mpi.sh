@@ -1,0 +1,11 @@
+# What the tests on several ranks share, behind tap.sh. Open MPI: as root, more ranks than cores, none bound to one.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+# What MPI itself leaves allocated is not ours; some of it is in plugins that are unloaded by then.
+export ASAN_OPTIONS=detect_leaks=0
+
+# need_ranks NAME: the rest of the script is skipped where there is no MPI
+need_ranks() {
+    if [ -z "${MPIEXEC:-}" ]; then skip "$1" "the build has no MPI"; finish; fi
+    if ! command -v "$MPIEXEC" >/dev/null; then skip "$1" "no $MPIEXEC"; finish; fi
+}

@@ -1,0 +1,154 @@
+/* Weights from Hugging Face's sharded sets: a file, an index, a folder give the same; what does not fit together is refused. */
+#include <unistd.h>
+
+#include "tests/filled_state.h"
+#include "tests/tensor_file.h"
+#include "train/weights.h"
+
+static device *dev;
+static char folder[] = "/tmp/tally-weights-XXXXXX";
+static model_config c;
+static tensor_set whole; /* what was saved as one file */
+static const char index_name[] = "model.safetensors.index.json";
+
+static path_text in_folder(const char *name) { return path_join(folder, name); }
+
+/* tensors in turns to three files; skip: one that goes to none */
+static void write_shards(const char *skip) {
+    for (int file = 0; file < 3; file++) {
+        safetensor *list = malloc((size_t)whole.count * sizeof *list);
+        const void **data = malloc((size_t)whole.count * sizeof *data);
+        char name[32];
+        int n = 0;
+        for (int i = file; i < whole.count; i += 3) {
+            if (skip && strcmp(skip, whole.list[i].tensor->name) == 0) continue;
+            data[n] = tensor_data(&whole.list[i]);
+            list[n++] = *whole.list[i].tensor;
+        }
+        snprintf(name, sizeof name, "part-%d.safetensors", file);
+        write_tensors(in_folder(name).text, list, data, n);
+        free(list);
+        free(data);
+    }
+}
+
+/* change: a tensor that the index has in `file` instead, or lacks where file is NULL */
+static void write_index(const char *change, const char *file) {
+    FILE *f = fopen(in_folder(index_name).text, "w");
+    assert_non_null(f);
+    const char *comma = "";
+    fprintf(f, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {");
+    for (int i = 0; i < whole.count; i++) {
+        const char *name = whole.list[i].tensor->name;
+        bool changed = change && strcmp(change, name) == 0;
+        if (changed && !file) continue;
+        if (changed) fprintf(f, "%s\"%s\": \"%s\"", comma, name, file);
+        else fprintf(f, "%s\"%s\": \"part-%d.safetensors\"", comma, name, i % 3);
+        comma = ", ";
+    }
+    fprintf(f, "}}");
+    assert_int_equal(fclose(f), 0);
+}
+
+static void open_empty(model *m) { tiny_open(m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16)); }
+
+static void all_names_of_a_model_give_the_same(void **unused) {
+    (void)unused;
+    const char *names[] = {"", index_name, "saved/model.safetensors", "saved"};
+    write_shards(NULL);
+    write_index(NULL, NULL);
+    for (int i = 0; i < 4; i++) {
+        model m;
+        open_empty(&m);
+        OK(weights_read(&m.state, &c, in_folder(names[i]).text));
+        filled_check_whole(&m.state);
+        model_free(&m);
+    }
+    assert_int_equal(chdir(folder), 0); /* no folder before the name */
+    tensor_set s;
+    OK(tensor_set_open_model(&s, index_name));
+    assert_int_equal(s.count, whole.count);
+    tensor_set_close(&s);
+}
+
+static void what_does_not_fit_is_refused(void **unused) {
+    (void)unused;
+    const char *norm = "model.norm.weight";
+    const struct {
+        const char *skip, *change, *file, *message;
+    } cases[] = {
+        {norm, NULL, NULL, "\"weight_map\": found no \"model.norm.weight\" in part-"},
+        {norm, norm, NULL, "no tensor \"model.norm.weight\""},
+        {NULL, norm, "part-9.safetensors", "part-9.safetensors: No such file"},
+        {NULL, norm, "../part-0.safetensors", "expected a file in the same folder"},
+        {NULL, norm, "/etc/passwd", "expected a file in the same folder"},
+        {NULL, norm, "", "expected a file in the same folder"},
+        {NULL, "lm_head.weight", "part-2.safetensors", "found no \"lm_head.weight\" in part-2"},
+    };
+    model m;
+    open_empty(&m);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_shards(cases[i].skip);
+        write_index(cases[i].change, cases[i].file);
+        FAILS(DATA, cases[i].message, weights_read(&m.state, &c, folder));
+        FAILS(DATA, folder, weights_read(&m.state, &c, folder));
+        if (strchr(status_message(), '\n')) fail_msg("more than a line: %s", status_message());
+    }
+    write_shards(NULL);
+    write_index(NULL, NULL);
+    /* a tensor in two files */
+    safetensor again = *whole.list[0].tensor;
+    const void *data = tensor_data(&whole.list[0]);
+    write_tensors(in_folder("part-1.safetensors").text, &again, &data, 1);
+    FAILS(DATA, "is in ", weights_read(&m.state, &c, folder));
+    /* none at all */
+    assert_int_equal(unlink(in_folder(index_name).text), 0);
+    FAILS(DATA, "found neither model.safetensors nor", weights_read(&m.state, &c, folder));
+    FILE *f = fopen(in_folder(index_name).text, "w");
+    fputs("{\"weight_map\": {}}", f);
+    fclose(f);
+    FAILS(DATA, "\"weight_map\" is empty", weights_read(&m.state, &c, folder));
+    model_free(&m);
+}
+
+static void a_tensor_too_many_is_refused(void **unused) {
+    (void)unused;
+    model other;
+    write_shards(NULL);
+    write_index(NULL, NULL);
+    model_config tied = c;
+    tied.tied = true; /* then lm_head.weight may be there all the same */
+    tiny_open(&other, dev, &tied, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
+    OK(weights_read(&other.state, &tied, folder));
+    model_free(&other);
+    model_config shallow = c;
+    shallow.L = 2;
+    tiny_open(&other, dev, &shallow, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
+    FAILS(DATA, "tensors, expected", weights_read(&other.state, &shallow, folder));
+    model_free(&other);
+}
+
+int main(void) {
+    model m;
+    blockfile_sums sums;
+    OK(device_open(&dev, "cpu", 1));
+    assert_non_null(mkdtemp(folder));
+    c = tiny_llama();
+    open_empty(&m);
+    filled_each(&m.state, filled_set);
+    OK(make_folders(in_folder("saved").text));
+    OK(weights_write(&m.state, &c, in_folder("saved").text, &sums));
+    free(sums.crc);
+    model_free(&m);
+    OK(tensor_set_open_model(&whole, in_folder("saved").text));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_names_of_a_model_give_the_same),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_tensor_too_many_is_refused),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    tensor_set_close(&whole);
+    (void)!remove_folder(folder);
+    device_close(dev);
+    return failed;
+}

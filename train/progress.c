@@ -1,0 +1,70 @@
+#include "train/progress.h"
+
+#include "runtime/json.h"
+
+typedef struct {
+    const char *key;
+    size_t offset;
+} field;
+
+static const field u64_fields[] = {
+    {"step", offsetof(progress, step)},
+    {"updates", offsetof(progress, updates)},
+    {"skipped", offsetof(progress, skipped)},
+    {"tokens", offsetof(progress, tokens)},
+    {"windows", offsetof(progress, windows)},
+    {"seed", offsetof(progress, seed)},
+    {"data_crc32", offsetof(progress, data_crc32)},
+    {"train_tokens", offsetof(progress, train_tokens)},
+    {"seq_len", offsetof(progress, seq_len)},
+    {"global_batch", offsetof(progress, global_batch)},
+    {"threads", offsetof(progress, threads)},
+};
+static const field text_fields[] = {
+    {"precision", offsetof(progress, precision)},
+    {"moments", offsetof(progress, moments)},
+    {"master", offsetof(progress, master)},
+};
+enum { U64_FIELDS = sizeof u64_fields / sizeof *u64_fields, TEXT_FIELDS = sizeof text_fields / sizeof *text_fields };
+
+status progress_text(char **text, const progress *p) {
+    status_code st = STATUS_OK;
+    cJSON *o = cJSON_CreateObject(), *booked = cJSON_AddObjectToObject(o, "booked_ns");
+    if (!o || !booked) FAIL_DONE(MEM, "progress.json");
+    for (int i = 0; i < U64_FIELDS; i++) {
+        uint64_t v;
+        memcpy(&v, (const char *)p + u64_fields[i].offset, sizeof v);
+        TRY_DONE(json_add_u64(o, u64_fields[i].key, v));
+    }
+    TRY_DONE(json_add_u64(o, "ranks", p->ranks));
+    for (int i = 0; i < TEXT_FIELDS; i++)
+        TRY_DONE(json_add_string(o, text_fields[i].key, (const char *)p + text_fields[i].offset));
+    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_add_u64(booked, booking_key((booking)b), p->booked_ns[b]));
+    TRY_DONE(json_add_double(o, "energy_j", p->energy_j));
+    st = json_print(text, o, JSON_INDENTED);
+done:
+    cJSON_Delete(o);
+    return st;
+}
+
+status progress_read(progress *p, const char *path) {
+    cJSON *o;
+    *p = (progress){.ranks = 1};
+    TRY(json_read_file(&o, path));
+    status_code st = STATUS_OK;
+    for (int i = 0; i < U64_FIELDS; i++) {
+        uint64_t v;
+        TRY_DONE(json_get_u64(o, path, u64_fields[i].key, &v));
+        memcpy((char *)p + u64_fields[i].offset, &v, sizeof v);
+    }
+    if (json_find(o, "ranks")) TRY_DONE(json_get_u64(o, path, "ranks", &p->ranks));
+    for (int i = 0; i < TEXT_FIELDS; i++)
+        TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
+    const cJSON *booked;
+    TRY_DONE(json_get_object(o, path, "booked_ns", &booked));
+    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &p->booked_ns[b]));
+    TRY_DONE(json_get_double(o, path, "energy_j", &p->energy_j));
+done:
+    cJSON_Delete(o);
+    return st;
+}

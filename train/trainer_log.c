@@ -1,0 +1,127 @@
+#include "train/trainer_parts.h"
+
+#include <math.h>
+
+#include "runtime/log.h"
+
+static const char *shard_name(shard_stage s) {
+    static const char *const names[] = {"none", "optimizer", "gradients", "full"};
+    return names[s];
+}
+
+static void log_ranks(const trainer *t) {
+    const shard_options *s = &t->m.state.o.shard;
+    if (t->world->ranks == 1) return;
+    log_line("ranks: %d on %d host%s; shard %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
+             shard_name(s->stage));
+    if (s->replicas > 1 && s->stage != SHARD_NONE)
+        log_line("replicas: %d, of %d ranks each", s->replicas, t->m.state.f.pieces);
+}
+
+static void log_price_and_energy(const trainer *t) {
+    char of_ranks[48] = "";
+    if (t->world->ranks > 1) snprintf(of_ranks, sizeof of_ranks, " for %d ranks", t->world->ranks);
+    if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; --price USD gives one");
+    else log_line("price: %s an hour%s (%s)", text_usd(t->bill.usd_per_hour).text, of_ranks, t->bill.price_source);
+    const char *source = energy_source(t->bill.energy);
+    if (!strstr(source, "estimated")) log_line("energy: %s", source);
+    else
+        log_line("energy: no counter to read; estimated as %.3g W%s times time (%s)", t->bill.watts, of_ranks,
+                 t->bill.watts_source);
+}
+
+void trainer_log_start(const trainer *t) {
+    const train_options *o = t->o;
+    const size_t *bytes = t->m.memory.bytes;
+    log_line("device: %s, %d threads, %s%s", t->dev->name, t->dev->threads, t->dev->isa,
+             o->precision.t == BF16 && !t->dev->bf16_products
+                 ? "; no bf16 products: they run in f32 on widened operands"
+                 : "");
+    log_ranks(t);
+    log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.state.p.parameters,
+             dtype_name(o->precision.t), o->recompute);
+    log_line("data: %s of text, %ld documents, %ld tokens to train on, %ld held out",
+             text_bytes((double)t->data.bytes).text, t->data.documents, t->data.train_count,
+             t->data.count - t->data.train_count);
+    log_line("memory: %s%s", text_bytes((double)t->m.memory.capacity).text, t->world->ranks > 1 ? " a rank" : "");
+    for (int i = 0; i < MEM_CATEGORIES; i++)
+        if (bytes[i]) log_line("  %-12s %s", memory_name((mem_category)i), text_bytes((double)bytes[i]).text);
+    log_line("step: %ld tokens, %.4g model GFLOP, %.4g executed", t->global_batch,
+             (double)flops_model(&t->step_flops) * 1e-9, (double)flops_executed(&t->step_flops) * 1e-9);
+    if (t->peak_datasheet > 0) log_line("peak: %.4g TFLOP/s by datasheet", t->peak_datasheet * 1e-12);
+    else log_line("peak: no datasheet figure for this device, so no MFU");
+    if (t->peak_measured > 0)
+        log_line("peak: %.4g GFLOP/s measured with large products at start%s", t->peak_measured * 1e-9,
+                 t->world->ranks > 1 ? ", by all ranks at once" : "");
+    log_price_and_energy(t);
+}
+
+/* the fields that come from what each rank has told of the step */
+static void add_ranks(step_record *s, const rank_report *all, int ranks) {
+    double computed = 0, longest = -1;
+    s->ranks = ranks;
+    for (int r = 0; r < ranks; r++) {
+        double own = all[r].step_s - all[r].waited_s;
+        if (own > longest) longest = own, s->slowest_rank = r;
+        computed += own / ranks;
+        s->step_s += all[r].step_s / ranks;
+        s->exposed_s += all[r].waited_s / ranks;
+        s->flops_executed += all[r].flops_executed;
+        s->bytes_sent += all[r].bytes_sent;
+        s->energy_j += all[r].energy_j;
+        if (all[r].memory_bytes > s->memory_bytes) s->memory_bytes = all[r].memory_bytes;
+    }
+    s->skew = computed > 0 ? longest / computed - 1 : NAN;
+}
+
+step_record trainer_log_record(const trainer *t, const step_args *a, const step_result *r) {
+    double tokens = (double)t->global_batch, wall_s = ledger_wall_s(&t->bill);
+    double done = (double)(t->p.step - t->first_step);
+    double left_s = (wall_s - t->first_wall_s) / done * ((double)t->o->steps - (double)t->p.step);
+    step_record s = {
+        .step = t->p.step,
+        .steps = (uint64_t)t->o->steps,
+        .tokens = t->p.tokens,
+        .loss = r->loss,
+        .val_loss = NAN,
+        .lr = a->lr,
+        .grad_norm = r->grad_norm,
+        .skipped = r->skipped,
+        .flops_model = flops_model(&t->step_flops),
+        .flops_palm = cost_flops_per_token_palm(&t->c, t->o->seq_len) * tokens,
+        .peak_datasheet = t->peak_datasheet,
+        .peak_measured = t->peak_measured,
+        .energy_total_j = t->bill.energy_j,
+        .energy_source = energy_source(t->bill.energy),
+        .usd = ledger_usd(&t->bill),
+        .wall_s = wall_s,
+        .left_s = left_s,
+        .left_usd = t->bill.usd_per_hour * left_s / 3600,
+    };
+    add_ranks(&s, t->all, t->world->ranks);
+    s.tokens_per_s = tokens / s.step_s;
+    s.usd_step = t->bill.usd_per_hour * s.step_s / 3600;
+    s.usd_per_mtok = s.usd_step / tokens * 1e6;
+    return s;
+}
+
+void trainer_log_end(const trainer *t, train_outcome outcome) {
+    double wall_s = ledger_wall_s(&t->bill), usd = ledger_usd(&t->bill);
+    uint64_t steps = t->p.step - t->first_step;
+    if (outcome == TRAIN_STOPPED) log_line("stopped after step %lu; --resume goes on from there", t->p.step);
+    if (outcome == TRAIN_OUT_OF_BUDGET)
+        log_line("stopped after step %lu: one more would exceed --budget %s", t->p.step, text_usd(t->o->budget).text);
+    log_line("%-24s %10s %7s %10s", "where the time went", "seconds", "share", "usd");
+    for (int b = 0; b < BOOKINGS; b++) {
+        double seconds = (double)t->bill.booked_ns[b] * 1e-9;
+        if (seconds > 0)
+            log_line("  %-22s %10.2f %6.1f%% %10.6f", booking_label((booking)b), seconds, 100 * seconds / wall_s,
+                     t->bill.usd_per_hour * seconds / 3600);
+    }
+    log_line("  %-22s %10.2f %6.1f%% %10.6f", "total", wall_s, 100.0, usd);
+    if (t->world->ranks > 1 && steps)
+        log_line("sent: %s a step and rank", text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
+    if (t->p.skipped) log_line("steps skipped because not finite: %lu", t->p.skipped);
+    log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, energy_source(t->bill.energy));
+    log_line("the run is in %s: checkpoints, metrics.jsonl, ledger.json, report.html", t->o->out);
+}

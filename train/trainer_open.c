@@ -1,0 +1,263 @@
+#include "train/trainer_parts.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "runtime/gemm.h"
+#include "runtime/json.h"
+#include "runtime/log.h"
+#include "train/blockfile.h"
+#include "train/hardware.h"
+
+status recompute_parse(recompute_policy *r, const char *text, i64 L) {
+    long blocks;
+    char rest;
+    if (strcmp(text, "none") == 0) *r = (recompute_policy){RECOMPUTE_NONE, 0};
+    else if (strcmp(text, "selective") == 0) *r = (recompute_policy){RECOMPUTE_SELECTIVE, L};
+    else if (strcmp(text, "block") == 0) *r = (recompute_policy){RECOMPUTE_BLOCK, L};
+    else if (sscanf(text, "block:%ld%c", &blocks, &rest) == 1 && blocks >= 0 && blocks <= L)
+        *r = (recompute_policy){RECOMPUTE_BLOCK, blocks};
+    else FAIL(ARG, "--recompute %s: expected none, selective, block or block:K with K from 0 to %ld", text, L);
+    return STATUS_OK;
+}
+
+/* --- what all ranks know of each other --- */
+
+status trainer_gather(trainer *t) {
+    t->mine.bill = ledger_mine(&t->bill);
+    t->mine.memory_bytes = t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->world->memory_bytes;
+    t->mine.threads = (uint64_t)t->dev->threads;
+    t->mine.stop = (uint64_t)*t->stop;
+    TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
+    ledger_sum(&t->bill, &t->all->bill, sizeof *t->all);
+    return STATUS_OK;
+}
+
+status trainer_measure_peak(trainer *t, double *flops_per_s) {
+    TRY(comm_barrier(t->world)); /* together: ranks of a host share its memory, and perhaps its cores */
+    TRY(gemm_measure_peak(t->dev, t->o->precision.t, t->o->peak_seconds, flops_per_s));
+    return comm_sum_f64(t->world, flops_per_s, 1);
+}
+
+static status find_datasheet_peak(trainer *t) {
+    const hardware *h = hardware_find(t->dev);
+    double peak = !h ? 0 : t->o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
+    double sums[] = {peak, peak > 0};
+    TRY(comm_sum_f64(t->world, sums, 2));
+    t->peak_datasheet = sums[1] == t->world->ranks ? sums[0] : 0;
+    return STATUS_OK;
+}
+
+/* --- the global batch --- */
+
+/* the largest --batch up to the one given that makes the step whole; 0: none does on so many ranks */
+static i64 fitting_batch(const trainer *t) {
+    i64 row = t->o->seq_len * t->world->ranks, batch = t->o->batch;
+    if (t->global_batch % row) return 0;
+    while (t->global_batch / row % batch) batch--;
+    return batch;
+}
+
+/* folder: the checkpoint whose global batch it is, or NULL */
+static status check_global_batch(const trainer *t, const char *folder) {
+    const train_options *o = t->o;
+    int n = t->world->ranks;
+    i64 micro = o->batch * o->seq_len * n, fits = fitting_batch(t);
+    if (t->global_batch % micro == 0) return STATUS_OK;
+    char of[80] = "", advice[160];
+    if (n > 1) snprintf(of, sizeof of, " times %d ranks", n);
+    if (fits) snprintf(advice, sizeof advice, "--batch %ld fits", fits);
+    else if (folder && n > 1)
+        snprintf(advice, sizeof advice, "its %ld sequences a step do not divide among %d ranks",
+                 t->global_batch / o->seq_len, n);
+    else snprintf(advice, sizeof advice, "--global-batch %ld fits", (t->global_batch / micro + 1) * micro);
+    FAIL(ARG, "--global-batch %ld%s%s: expected a multiple of --batch %ld times --seq-len %ld%s = %ld tokens; %s",
+         t->global_batch, folder ? " of " : "", folder ? folder : "", o->batch, o->seq_len, of, micro, advice);
+}
+
+static status choose_global_batch(trainer *t, const progress *then, const char *folder) {
+    i64 asked = t->o->global_batch, kept = then ? (i64)then->global_batch : 0;
+    t->global_batch = kept ? kept : asked ? asked : t->o->batch * t->o->seq_len * t->world->ranks;
+    if (kept && asked && asked != kept)
+        FAIL(DATA, "%s: --global-batch was %ld, is now %ld; a resumed run keeps it: expected --global-batch %ld, or 0",
+             folder, kept, asked, kept);
+    return check_global_batch(t, kept ? folder : NULL);
+}
+
+/* --- what a resumed run keeps --- */
+
+static void fill_fixed(trainer *t) {
+    const state_options *s = &t->o->precision;
+    t->p.seed = t->o->seed;
+    t->p.data_crc32 = t->data.crc32;
+    t->p.train_tokens = (uint64_t)t->data.train_count;
+    t->p.seq_len = (uint64_t)t->o->seq_len;
+    t->p.threads = (uint64_t)t->dev->threads;
+    t->p.ranks = (uint64_t)t->world->ranks;
+    strcpy(t->p.precision, dtype_name(s->t));
+    strcpy(t->p.moments, dtype_name(s->moments));
+    strcpy(t->p.master, s->t == F32 ? "weights" : s->master ? "fp32" : "none");
+}
+
+static status check_same(const char *folder, const char *what, uint64_t then, uint64_t now) {
+    if (then != now) FAIL(DATA, "%s: %s was %lu, is now %lu; a resumed run keeps it", folder, what, then, now);
+    return STATUS_OK;
+}
+
+static status check_same_text(const char *folder, const char *what, const char *then, const char *now) {
+    if (strcmp(then, now) != 0) FAIL(DATA, "%s: %s was %s, is now %s; a resumed run keeps it", folder, what, then, now);
+    return STATUS_OK;
+}
+
+static status check_fixed(const trainer *t, const char *folder, const progress *then) {
+    const progress *now = &t->p;
+    TRY(check_same(folder, "--seed", then->seed, now->seed));
+    TRY(check_same(folder, "--seq-len", then->seq_len, now->seq_len));
+    TRY(check_same(folder, "the crc32 of the data", then->data_crc32, now->data_crc32));
+    TRY(check_same(folder, "--val-fraction: the number of tokens to train on", then->train_tokens, now->train_tokens));
+    TRY(check_same_text(folder, "--precision", then->precision, now->precision));
+    TRY(check_same_text(folder, "--moments", then->moments, now->moments));
+    return check_same_text(folder, "--master", then->master, now->master);
+}
+
+/* everything that Hugging Face's keys tell of a model, not only what shows in the shapes of tensors */
+static status check_same_model(const trainer *t, const char *folder) {
+    model_config then;
+    TRY(model_config_load(&then, folder));
+    cJSON *a = model_config_to_json(&then), *b = model_config_to_json(&t->c);
+    bool same = a && b && cJSON_Compare(a, b, true);
+    cJSON_Delete(a);
+    cJSON_Delete(b);
+    if (!same) FAIL(DATA, "%s/config.json: another model than --model %s; a resumed run keeps it", folder, t->o->model);
+    return STATUS_OK;
+}
+
+static void log_other_order(const progress *then, const progress *now) {
+    if (then->ranks != now->ranks)
+        log_line("ranks: %lu before, %lu now: the run goes on, equal up to rounding, not bitwise as it would have",
+                 then->ranks, now->ranks);
+    else if (then->threads != now->threads)
+        log_line("threads: %lu before, %lu now: the run goes on, but not bitwise as it would have", then->threads,
+                 now->threads);
+}
+
+static status resume(trainer *t, const char *folder, progress then) {
+    TRY(check_same_model(t, folder));
+    log_other_order(&then, &t->p);
+    TRY(checkpoint_load(folder, &t->m.state, &t->c));
+    then.threads = t->p.threads;
+    then.ranks = t->p.ranks;
+    t->p = then;
+    t->m.state.step = then.updates;
+    log_line("resumed from %s", folder);
+    return STATUS_OK;
+}
+
+/* --- opening --- */
+
+static status open_model(trainer *t) {
+    const train_options *o = t->o;
+    TRY(model_config_load(&t->c, o->model));
+    if (t->c.V != BYTE_VOCABULARY)
+        log_line("vocabulary: %d, bytes and end-of-text, from the data (%s has %ld)", BYTE_VOCABULARY, t->c.name,
+                 t->c.V);
+    t->c.V = BYTE_VOCABULARY;
+    model_shape s = {.B = o->batch, .T = o->seq_len};
+    TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
+    state_options precision = o->precision;
+    precision.shard.world = t->world->ranks > 1 ? t->world : NULL;
+    TRY(model_init(&t->m, t->dev, &t->c, s, precision));
+    t->step_flops = cost_training_flops(&t->c, s.recompute, t->global_batch / o->seq_len, o->seq_len);
+    return STATUS_OK;
+}
+
+/* the model, from the newest checkpoint or from scratch; writes nothing */
+static status start_or_resume(trainer *t) {
+    const train_options *o = t->o;
+    int found;
+    path_text folder;
+    progress then;
+    TRY(checkpoint_newest(t->world, o->out, &found, &folder));
+    if (found && !o->resume)
+        FAIL(ARG, "--out %s: already holds a run; --resume continues it, or name another folder", o->out);
+    fill_fixed(t);
+    if (found) {
+        TRY(checkpoint_progress(folder.text, &then));
+        TRY(check_fixed(t, folder.text, &then));
+    }
+    TRY(choose_global_batch(t, found ? &then : NULL, folder.text));
+    t->p.global_batch = (uint64_t)t->global_batch;
+    TRY(open_model(t));
+    if (found) return resume(t, folder.text, then);
+    if (o->resume) log_line("no checkpoint in %s yet: starting from the beginning", o->out);
+    return state_randomize(&t->m.state, o->seed);
+}
+
+/* rank 0's files of the run, once nothing is left that could refuse it */
+static status open_files(trainer *t) {
+    const train_options *o = t->o;
+    path_text config;
+    snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
+    snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
+    TRY(make_folders(o->out));
+    if (o->resume) {
+        double last_wall_s, last_energy_j;
+        TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last_wall_s, &last_energy_j));
+        TRY(ledger_resume(&t->bill, o->out, &t->p, last_wall_s, last_energy_j));
+    }
+    t->metrics = fopen(t->metrics_path.text, o->resume ? "a" : "w");
+    if (!t->metrics) FAIL(IO, "%s: %s", t->metrics_path.text, strerror(errno));
+    return write_file_atomic(config.text, o->config_json, strlen(o->config_json));
+}
+
+/* A checkpoint at 200 MB/s; an evaluation as forward passes at half of the measured peak. */
+static void estimate_pauses(trainer *t) {
+    const size_t *bytes = t->m.memory.bytes;
+    t->mine.save_s = (double)(bytes[MEM_WEIGHTS] + bytes[MEM_MASTER] + bytes[MEM_MOMENTS]) / 200e6;
+    double tokens = (double)(t->data.count - t->data.train_count);
+    double most = (double)(t->o->eval_batches * t->o->batch) * (double)t->o->seq_len;
+    if (t->o->eval_batches && tokens > most) tokens = most;
+    if (t->peak_measured > 0)
+        t->mine.eval_s = tokens * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_measured / 2);
+}
+
+status trainer_open(trainer *t) {
+    const train_options *o = t->o;
+    meter_start(&t->bill.time, BOOK_STARTUP);
+    TRY(job_open(&t->job, o->comm_timeout));
+    t->world = t->job.world;
+    t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
+    if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
+    TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads));
+    TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
+    if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
+        FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
+    TRY(corpus_load(&t->data, o->data, o->data_count, o->val_fraction, o->seed));
+    TRY(start_or_resume(t));
+    TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,
+                    t->world->ranks));
+    if (trainer_speaks(t)) TRY(open_files(t));
+    if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
+    TRY(find_datasheet_peak(t));
+    estimate_pauses(t);
+    t->dev->clock = t->world->clock = &t->bill.time;
+    t->first_step = t->p.step;
+    t->val_loss = NAN;
+    TRY(trainer_gather(t));
+    trainer_log_start(t);
+    t->first_wall_s = ledger_wall_s(&t->bill);
+    return STATUS_OK;
+}
+
+void trainer_close(trainer *t) {
+    loader_close(t->loader);
+    model_free(&t->m);
+    corpus_free(&t->data);
+    if (t->world) t->world->clock = NULL;
+    ledger_close(&t->bill);
+    if (t->metrics) fclose(t->metrics);
+    device_close(t->dev);
+    free(t->all);
+    job_close(&t->job);
+}

@@ -1,0 +1,63 @@
+/* What the files of the trainer share: trainer_open.c (from options to a run that is ready), trainer.c (its steps),
+ * trainer_log.c (what it tells). Every rank runs all of it; what leads to a collective (an evaluation, a checkpoint, the
+ * end) is decided from options, the count of steps, and what trainer_gather has given to all ranks alike. */
+#ifndef TALLY_TRAINER_PARTS_H
+#define TALLY_TRAINER_PARTS_H
+
+#include <stdio.h>
+
+#include "train/metrics.h"
+#include "train/job.h"
+#include "train/step.h"
+#include "train/trainer.h"
+
+/* what a rank tells the others: all of it in one exchange a step */
+typedef struct {
+    ledger_part bill;
+    uint64_t memory_bytes, threads;
+    double save_s, eval_s;             /* what the last checkpoint and evaluation took; before the first, an estimate */
+    double step_s, waited_s, energy_j; /* of the last step */
+    uint64_t flops_executed, bytes_sent; /* the same */
+    uint64_t stop;                       /* the signal that has come, or 0 */
+} rank_report;
+
+typedef struct {
+    const train_options *o;
+    volatile sig_atomic_t *stop;
+    job job;
+    comm *world;
+    device *dev;
+    model_config c;
+    corpus data;
+    loader *loader;
+    model m;
+    ledger bill;
+    progress p;
+    i64 global_batch; /* tokens */
+    FILE *metrics;    /* rank 0's */
+    path_text metrics_path;
+    double peak_datasheet, peak_measured; /* of all ranks' devices */
+    flop_counter step_flops;              /* closed form, of all ranks */
+    double val_loss;                      /* the last one measured; NaN */
+    uint64_t first_step;                  /* of this attempt */
+    double first_wall_s;
+    i64 skipped_in_row;
+    rank_report mine, *all; /* all: [ranks], as of the last trainer_gather */
+    uint64_t bytes_sent;    /* in all steps of this attempt, by all ranks */
+} trainer;
+
+status trainer_open(trainer *t); /* t->o and t->stop are set, the rest is zero */
+void trainer_close(trainer *t);
+
+status trainer_gather(trainer *t);                            /* all ranks together */
+status trainer_measure_peak(trainer *t, double *flops_per_s); /* all ranks at the same time; their sum */
+
+void trainer_log_start(const trainer *t);
+/* of the step that trainer_gather was told of last */
+step_record trainer_log_record(const trainer *t, const step_args *a, const step_result *r);
+void trainer_log_end(const trainer *t, train_outcome outcome);
+
+static inline bool trainer_speaks(const trainer *t) { return t->world->rank == 0; }
+static inline bool trainer_due(i64 every, uint64_t step) { return every > 0 && step % (uint64_t)every == 0; }
+
+#endif
