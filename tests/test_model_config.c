@@ -20,7 +20,8 @@ static const struct {
     {"qwen2.5-1.5b", 1543714304}, {"qwen2.5-3b", 3085938688},   {"qwen2.5-7b", 7615616512},
     {"qwen3-0.6b", 596049920},    {"qwen3-1.7b", 1720574976},   {"tinyllama-1.1b", 1100048384},
     {"llama3.2-1b", 1235814400},  {"llama3.2-3b", 3212749824},  {"llama2-7b", 6738415616},
-    {"llama3.1-8b", 8030261248},
+    {"llama3.1-8b", 8030261248},  {"llama2-13b", 13015864320},  {"llama2-70b", 68976648192},
+    {"codellama-34b", 33743970304},
 };
 enum { PUBLISHED = sizeof published / sizeof *published };
 

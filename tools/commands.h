@@ -11,6 +11,7 @@ status eval_command(int argc, char **argv, int *exit_code);
 status inspect_command(int argc, char **argv, int *exit_code);
 status report_command(int argc, char **argv, int *exit_code);
 status bench_command(int argc, char **argv, int *exit_code);
+status predict_command(int argc, char **argv, int *exit_code);
 
 /* What every subcommand starts with: parses, and prints help (usage, what it does, the options) where asked for or where no
  * word was given; then *done is true. */

@@ -19,6 +19,7 @@ static const command commands[] = {
     {"inspect", "show and verify a run, a checkpoint, a data file or a model's shape and cost", inspect_command},
     {"report", "write a run's report.html again", report_command},
     {"bench", "measure training steps and recompute policies on this machine", bench_command},
+    {"predict", "what a sharded training step would take on machines that are not here", predict_command},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

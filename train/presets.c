@@ -40,6 +40,9 @@ static const preset presets[] = {
     {"llama3.2-1b",     ARCH_LLAMA, 16, 2048, 32, 8,  64,  8192,  128256, 131072, 1e-5f, 5e5,   32,    true,  0.02},
     {"llama3.2-3b",     ARCH_LLAMA, 28, 3072, 24, 8,  128, 8192,  128256, 131072, 1e-5f, 5e5,   32,    true,  0.02},
     {"llama2-7b",       ARCH_LLAMA, 32, 4096, 32, 32, 128, 11008, 32000,  4096,   1e-5f, 1e4,   0,     false, 0.02},
+    {"llama2-13b",      ARCH_LLAMA, 40, 5120, 40, 40, 128, 13824, 32000,  4096,   1e-5f, 1e4,   0,     false, 0.02},
+    {"llama2-70b",      ARCH_LLAMA, 80, 8192, 64, 8,  128, 28672, 32000,  4096,   1e-5f, 1e4,   0,     false, 0.02},
+    {"codellama-34b",   ARCH_LLAMA, 48, 8192, 64, 8,  128, 22016, 32000,  16384,  1e-5f, 1e6,   0,     false, 0.02},
     {"llama3.1-8b",     ARCH_LLAMA, 32, 4096, 32, 8,  128, 14336, 128256, 131072, 1e-5f, 5e5,   8,     false, 0.02},
 };
 /* clang-format on */

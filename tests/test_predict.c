@@ -1,0 +1,383 @@
+/* The simulation against the model that really trains, and limits that hold exactly. */
+#include "tests/tiny_model.h"
+#include "tools/predict.h"
+#include "train/step.h"
+
+static device *dev;
+
+/* --- what the engine asks of a communicator, written down --- */
+
+typedef struct {
+    char kind; /* 'g'ather, reduce-'s'catter, all-'r'educe, e'x'change, 'm'ark, 'w'ait */
+    int ranks;
+    i64 count;
+    dtype wire;
+    bool accumulate;
+} call;
+
+enum { MOST_CALLS = 4096 };
+typedef struct {
+    call list[MOST_CALLS];
+    int count;
+} recording;
+
+static recording *tape;
+static const comm_ops *simulated;
+
+static void note(call k) {
+    assert_true(tape->count < MOST_CALLS);
+    tape->list[tape->count++] = k;
+}
+
+static status record_gather(comm *c, void *to, const void *from, i64 count, dtype t, dtype wire,
+                            const comm_event *after, comm_event *done) {
+    note((call){'g', c->ranks, count, wire, false});
+    return simulated->all_gather(c, to, from, count, t, wire, after, done);
+}
+
+static status record_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+                             const comm_event *after, comm_event *done) {
+    note((call){'s', c->ranks, count, wire, accumulate});
+    return simulated->reduce_scatter(c, to, from, count, wire, accumulate, after, done);
+}
+
+static status record_reduce(comm *c, float *x, i64 count, dtype wire, const comm_event *after, comm_event *done) {
+    note((call){'r', c->ranks, count, wire, false});
+    return simulated->all_reduce(c, x, count, wire, after, done);
+}
+
+static status record_exchange(comm *c, void *all, const void *mine, size_t bytes) {
+    note((call){'x', c->ranks, (i64)bytes, F32, false});
+    return simulated->exchange(c, all, mine, bytes);
+}
+
+static status record_mark(comm *c, comm_event *e) {
+    note((call){.kind = 'm', .ranks = c->ranks});
+    return simulated->mark(c, e);
+}
+
+static status record_wait(comm *c, const comm_event *e) {
+    note((call){.kind = 'w', .ranks = c->ranks});
+    return simulated->wait(c, e);
+}
+
+static comm_ops recording_ops;
+
+static status record_split(comm *c, comm **part, int color) {
+    TRY(simulated->split(c, part, color));
+    (*part)->ops = &recording_ops;
+    return STATUS_OK;
+}
+
+static const machine some_machine = {
+    .flops = 1e9, .memory = 1e9, .net = {.per_node = 2, .inside = {1e9, 1e-6}, .between = {1e8, 1e-5}}};
+
+static void open_recorder(comm **world, virtual_clock *k, shard_options o) {
+    int pieces;
+    OK(fsdp_pieces(&pieces, &o));
+    OK(comm_open_simulated(world, k, &some_machine.net, o.ranks, pieces));
+    simulated = (*world)->ops;
+    recording_ops = *simulated;
+    recording_ops.all_gather = record_gather;
+    recording_ops.reduce_scatter = record_scatter;
+    recording_ops.all_reduce = record_reduce;
+    recording_ops.exchange = record_exchange;
+    recording_ops.mark = record_mark;
+    recording_ops.wait = record_wait;
+    recording_ops.split = record_split;
+    (*world)->ops = &recording_ops;
+}
+
+enum { RECORDED_STEPS = 3 };
+
+static step_plan tiny_plan(const model_config *c, dtype t, i64 micro_batches, shard_options o) {
+    step_plan p = {.c = *c,
+                   .s = {TINY_B, TINY_T, {RECOMPUTE_NONE, 0}},
+                   .o = {.t = t, .master = true, .moments = F32, .training = true, .shard = o},
+                   .micro_batches = micro_batches};
+    return p;
+}
+
+/* The model itself, forward, backward and update, on a real device; what it gathers is not there, so it computes with
+ * zeros, but what it asks for does not depend on values. */
+static void record_model(recording *r, const step_plan *plan) {
+    virtual_clock k = {0};
+    comm *world;
+    model m;
+    state_options o = plan->o;
+    int32_t tokens[TINY_N], targets[TINY_N];
+    step_args a = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .micro_batches = plan->micro_batches};
+    open_recorder(&world, &k, o.shard);
+    o.shard.world = world;
+    tape = r;
+    OK(model_init(&m, dev, &plan->c, plan->s, o));
+    OK(state_randomize(&m.state, 1));
+    tiny_batch(tokens, targets, 1);
+    for (int step = 0; step < RECORDED_STEPS; step++) {
+        double loss, nats = 0;
+        step_result result;
+        for (i64 i = 0; i < a.micro_batches; i++, nats += loss)
+            OK(model_forward_backward(&m, &loss, tokens, targets, 1, i == 0, i + 1 == a.micro_batches));
+        OK(update_weights(&m, &a, nats, &result));
+        assert_false(result.skipped);
+    }
+    model_free(&m);
+    comm_close(world);
+}
+
+static void record_simulation(recording *r, const step_plan *plan) {
+    virtual_clock k = {0};
+    comm *world;
+    device *nowhere;
+    state s;
+    arena memory = {0};
+    state_options o = plan->o;
+    open_recorder(&world, &k, o.shard);
+    o.shard.world = world;
+    tape = r;
+    OK(virtual_device_open(&nowhere, &k, 1e9));
+    OK(state_init(&s, nowhere, &plan->c, o));
+    state_layout(&s, &memory);
+    OK(arena_commit(&memory, nowhere));
+    state_layout(&s, &memory);
+    OK(state_weights_changed(&s));
+    for (int step = 0; step < RECORDED_STEPS; step++) OK(simulate_step(&s, plan, &some_machine, &k));
+    arena_free(&memory);
+    state_free(&s);
+    comm_close(world);
+    device_close(nowhere);
+}
+
+static void compare_recordings(const step_plan *plan) {
+    static recording model_calls, simulated_calls;
+    model_calls.count = simulated_calls.count = 0;
+    record_model(&model_calls, plan);
+    record_simulation(&simulated_calls, plan);
+    const shard_options *o = &plan->o.shard;
+    for (int i = 0; i < model_calls.count || i < simulated_calls.count; i++) {
+        call none = {.kind = '-'}, x = i < model_calls.count ? model_calls.list[i] : none;
+        call y = i < simulated_calls.count ? simulated_calls.list[i] : none;
+        if (x.kind != y.kind || x.ranks != y.ranks || x.count != y.count || x.wire != y.wire ||
+            x.accumulate != y.accumulate)
+            fail_msg("%s, stage %d, %d replicas, %ld micro-batches, call %d: the model does %c of %ld over %d, the "
+                     "simulation %c of %ld over %d",
+                     plan->c.name, (int)o->stage, o->replicas, plan->micro_batches, i, x.kind, x.count, x.ranks, y.kind,
+                     y.count, y.ranks);
+    }
+    assert_true(model_calls.count > 0);
+}
+
+static void simulation_asks_what_the_model_asks(void **unused) {
+    (void)unused;
+    model_config configs[] = {tiny_gpt2(), tiny_llama()};
+    for (int i = 0; i < 2; i++)
+        for (shard_stage stage = SHARD_NONE; stage <= SHARD_FULL; stage++)
+            for (int replicas = 1; replicas <= 2; replicas++)
+                for (int locally = 0; locally < 2; locally++)
+                    for (int micro = 1; micro <= 3; micro++) {
+                        shard_options o = {
+                            .ranks = 4, .stage = stage, .replicas = replicas, .accumulate_locally = locally};
+                        o.gather_bf16 = o.reduce_bf16 = micro == 3;
+                        step_plan plan = tiny_plan(&configs[i], micro == 2 ? BF16 : F32, micro, o);
+                        if (micro == 3) plan.s.recompute = (recompute_policy){RECOMPUTE_BLOCK, 2};
+                        compare_recordings(&plan);
+                    }
+}
+
+/* --- time --- */
+
+static prediction predicted(const step_plan *plan, const machine *m) {
+    prediction p;
+    OK(predict_step(&p, plan, m));
+    if (p.step_ns != p.compute_ns + p.exposed_ns)
+        fail_msg("%lu ns are not %lu + %lu", p.step_ns, p.compute_ns, p.exposed_ns);
+    return p;
+}
+
+static step_plan large_plan(const char *name, int ranks, shard_stage stage, int replicas, i64 micro_batches) {
+    step_plan p = {.s = {1, 256, {RECOMPUTE_NONE, 0}},
+                   .o = {.t = BF16,
+                         .master = true,
+                         .training = true,
+                         .shard = {.ranks = ranks, .stage = stage, .replicas = replicas}},
+                   .micro_batches = micro_batches};
+    OK(model_config_load(&p.c, name));
+    return p;
+}
+
+static const machine usual = {
+    .flops = 1e14, .memory = 1e12, .net = {.per_node = 8, .inside = {2e11, 3e-6}, .between = {2e10, 1e-5}}};
+
+static void for_all_plans(void (*check)(const step_plan *plan)) {
+    static const char *const names[] = {"gpt2-124m", "llama2-7b"};
+    for (int i = 0; i < 2; i++)
+        for (shard_stage stage = SHARD_NONE; stage <= SHARD_FULL; stage++)
+            for (int replicas = 1; replicas <= 2; replicas++)
+                for (int micro = 1; micro <= 2; micro++) {
+                    step_plan plan = large_plan(names[i], 16, stage, replicas, micro);
+                    check(&plan);
+                }
+}
+
+static void free_links(const step_plan *plan) {
+    machine m = usual;
+    m.net.inside = m.net.between = (network_link){INFINITY, 0};
+    prediction p = predicted(plan, &m), alone;
+    assert_int_equal(p.exposed_ns, 0);
+    assert_int_equal(p.communication_ns, 0);
+    assert_int_equal(p.step_ns, p.compute_ns);
+    step_plan one = *plan; /* but for the optimizer, which here works on a piece, what a device computes alone */
+    one.o.shard = (shard_options){.ranks = 1};
+    alone = predicted(&one, &m);
+    m.memory = INFINITY;
+    assert_int_equal(predicted(plan, &m).step_ns, predicted(&one, &m).step_ns);
+    assert_true(p.compute_ns <= alone.compute_ns * 101 / 100); /* a little more: slots are zeroed */
+}
+
+static void free_computation(const step_plan *plan) {
+    machine m = usual;
+    m.flops = m.memory = INFINITY;
+    prediction p = predicted(plan, &m);
+    assert_int_equal(p.compute_ns, 0);
+    assert_int_equal(p.step_ns, p.communication_ns);
+    m.blocking = true;
+    assert_int_equal(predicted(plan, &m).step_ns, p.step_ns);
+}
+
+/* overlapped: never less than the longer, never more than both; blocking: both */
+static void between_the_bounds(const step_plan *plan) {
+    machine m = usual;
+    prediction p = predicted(plan, &m);
+    assert_true(p.step_ns >= p.compute_ns && p.step_ns >= p.communication_ns);
+    assert_true(p.step_ns <= p.compute_ns + p.communication_ns);
+    m.blocking = true;
+    prediction b = predicted(plan, &m);
+    assert_int_equal(b.step_ns, p.compute_ns + p.communication_ns);
+    assert_int_equal(b.bytes_sent, p.bytes_sent);
+}
+
+static void slower_on_slower_links(const step_plan *plan) {
+    machine m = usual;
+    uint64_t before = 0;
+    for (double slower = 1; slower <= 64; slower *= 2) {
+        m.net.inside.bandwidth = usual.net.inside.bandwidth / slower;
+        m.net.between.bandwidth = usual.net.between.bandwidth / slower;
+        uint64_t step = predicted(plan, &m).step_ns;
+        if (step < before) fail_msg("%s: %lu ns, on faster links %lu", plan->c.name, step, before);
+        before = step;
+    }
+}
+
+static void free_links_leave_the_computation(void **unused) { (void)unused, for_all_plans(free_links); }
+static void free_computation_leaves_the_links(void **unused) { (void)unused, for_all_plans(free_computation); }
+static void overlap_is_between_the_bounds(void **unused) { (void)unused, for_all_plans(between_the_bounds); }
+static void slower_links_are_no_gain(void **unused) { (void)unused, for_all_plans(slower_on_slower_links); }
+
+static void one_device_sends_nothing(void **unused) {
+    (void)unused;
+    for (shard_stage stage = SHARD_NONE; stage <= SHARD_FULL; stage++) {
+        step_plan plan = large_plan("llama2-7b", 1, stage, 1, 2);
+        prediction p = predicted(&plan, &usual);
+        assert_int_equal(p.bytes_sent, 0);
+        assert_int_equal(p.communication_ns, 0);
+        assert_int_equal(p.step_ns, p.compute_ns);
+    }
+}
+
+/* The table of fsdp.h, of padded units, less what still lies in slots: of a model that is not tied and one micro-batch
+ * the last two blocks when backward begins, and the head. */
+static void bytes_sent_are_the_formula(void **unused) {
+    (void)unused;
+    for (shard_stage stage = SHARD_NONE; stage <= SHARD_FULL; stage++)
+        for (int replicas = 1; replicas <= 4; replicas *= 2) {
+            step_plan plan = large_plan("llama2-7b", 16, stage, replicas, 1);
+            int W = 16, R = stage == SHARD_NONE ? W : replicas, S = W / R, L = (int)plan.c.L;
+            params p;
+            OK(params_init(&p, &plan.c, S));
+            i64 gathered = p.size;
+            for (int u = 1; stage == SHARD_FULL && u <= L - 2; u++) gathered += p.units[u].size;
+            uint64_t sums = (uint64_t)(W - 1) * 16; /* of loss and norm */
+            uint64_t expected = (uint64_t)(p.size * 4 + gathered * 2) / (uint64_t)S * (uint64_t)(S - 1) + sums;
+            if (S == 1) expected = sums;
+            expected += (uint64_t)(p.size / S * 4 * 2) / (uint64_t)R * (uint64_t)(R - 1);
+            params_free(&p);
+            uint64_t got = predicted(&plan, &usual).bytes_sent;
+            if (got != expected)
+                fail_msg("stage %d, %d replicas: %lu bytes, the formula says %lu", (int)stage, R, got, expected);
+        }
+}
+
+/* ring: 8 ranks, 4 on each of 2 nodes: 6 hops inside, 1 between; between nodes there are as many adapters as ranks of the
+ * group on a node, so that here the links inside are the narrowest, and of the replicas the adapters */
+static void durations_are_the_formula(void **unused) {
+    (void)unused;
+    network net = {.per_node = 4, .inside = {25e9, 1e-6}, .between = {10e9, 2e-6}};
+    virtual_clock k = {0};
+    comm *c, *part;
+    comm_event done = {0};
+    char x[8];
+    OK(comm_open_simulated(&c, &k, &net, 8, 2));
+    i64 piece = 1 << 28;
+    OK(comm_all_gather(c, x, x, piece, F32, F32, NULL, &done));
+    OK(comm_wait(c, &done));
+    assert_int_equal(k.now_ns, llround(1e9 * (6e-6 + 2e-6 + 7.0 * 4 * (double)piece / 25e9)));
+    assert_int_equal(comm_spent(c).bytes_sent, 7 * 4 * piece);
+    /* few bytes: staged, 1 hop between nodes and 2 inside */
+    uint64_t since = k.now_ns;
+    OK(comm_exchange(c, (char[8]){0}, x, 1));
+    assert_int_equal(k.now_ns - since, llround(1e9 * (2e-6 + 2e-6 + 8 * 0.5 / 40e9 + 8 * 0.75 / 25e9)));
+    /* 2 neighbours, then every second rank: 2 on each node */
+    OK(comm_split(c, &part, 0));
+    assert_int_equal(part->ranks, 2);
+    since = k.now_ns;
+    OK(comm_reduce_scatter(part, (float *)x, (float *)x, piece, BF16, false, NULL, &done));
+    assert_int_equal(k.now_ns, since);
+    assert_int_equal(done.ticket - since, llround(1e9 * (1e-6 + 2.0 * (double)piece / 25e9)));
+    comm_close(part);
+    OK(comm_split(c, &part, 0));
+    assert_int_equal(part->ranks, 4);
+    since = k.queue_ns; /* it stands behind the other */
+    OK(comm_all_reduce(part, (float *)x, piece, F32, NULL, &done));
+    assert_int_equal(done.ticket - since, llround(1e9 * 2 * (2e-6 + 2e-6 + 3.0 * (double)piece / 20e9)));
+    FAILS(ARG, "split 3 times", comm_split(c, &(comm *){0}, 0));
+    comm_close(part);
+    comm_close(c);
+    FAILS(ARG, "--devices 9", comm_open_simulated(&c, &k, &net, 9, 9));
+    FAILS(ARG, "3 ranks share", comm_open_simulated(&c, &k, &net, 12, 3));
+}
+
+static void a_collective_waits_for_its_event(void **unused) {
+    (void)unused;
+    network net = {.per_node = 8, .inside = {1e9, 0}, .between = {1e9, 0}};
+    virtual_clock k = {0};
+    comm *c;
+    comm_event passed = {0}, done = {0};
+    char x[1];
+    OK(comm_open_simulated(&c, &k, &net, 2, 2));
+    virtual_work(&k, 1);
+    OK(comm_mark(c, &passed));
+    OK(comm_all_gather(c, x, x, 500000000, BF16, BF16, &passed, &done));
+    virtual_work(&k, 0.25);
+    OK(comm_wait(c, &done));
+    assert_int_equal(k.now_ns, 2000000000);
+    assert_int_equal(comm_spent(c).waited_ns, 750000000);
+    comm_close(c);
+}
+
+int main(void) {
+    OK(device_open(&dev, "cpu", 1));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(simulation_asks_what_the_model_asks),
+        cmocka_unit_test(free_links_leave_the_computation),
+        cmocka_unit_test(free_computation_leaves_the_links),
+        cmocka_unit_test(overlap_is_between_the_bounds),
+        cmocka_unit_test(slower_links_are_no_gain),
+        cmocka_unit_test(one_device_sends_nothing),
+        cmocka_unit_test(bytes_sent_are_the_formula),
+        cmocka_unit_test(durations_are_the_formula),
+        cmocka_unit_test(a_collective_waits_for_its_event),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    device_close(dev);
+    return failed;
+}

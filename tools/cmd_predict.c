@@ -1,0 +1,394 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/log.h"
+#include "runtime/nearest.h"
+#include "tools/commands.h"
+#include "tools/predict.h"
+#include "train/hardware.h"
+#include "train/trainer.h"
+
+typedef struct {
+    char *config, *model, *recompute, *devices, *shard;
+    i64 batch, seq_len, accumulate, replicas, per_node;
+    int precision, moments, master, gather, reduce, gpu, node_link, network;
+    double peak_tflops, efficiency, memory_bandwidth, node_bandwidth, node_latency, network_bandwidth, network_latency,
+        price;
+    bool reduce_every, overlap, json, help;
+} values;
+
+/* --- what is known of machines --- */
+
+typedef struct {
+    const char *device; /* as it names itself: train/hardware.h */
+    double bytes, bandwidth;
+    const char *source;
+    int node_link, network;
+} gpu_preset;
+
+enum { NVLINK_A100, NVLINK_H100 };
+enum { IB_HDR200, IB_NDR400 };
+
+#define GPUS "a100|h100|h200"
+static const gpu_preset gpus[] = {
+    {"NVIDIA A100-SXM4-80GB", 80e9, 2039e9, "NVIDIA A100 datasheet, 2021", NVLINK_A100, IB_HDR200},
+    {"NVIDIA H100 80GB HBM3", 80e9, 3350e9, "NVIDIA H100 datasheet, 2023", NVLINK_H100, IB_NDR400},
+    {"NVIDIA H200", 141e9, 4800e9, "NVIDIA H200 datasheet, 2024", NVLINK_H100, IB_NDR400},
+};
+
+/* of one GPU each way: line rate, and the share of it that NCCL reaches with large messages */
+typedef struct {
+    const char *name;
+    double line_rate, reached, latency;
+    const char *source, *reached_source;
+} link_preset;
+
+#define NVLINK_REACHED "NCCL's maintainers, github.com/NVIDIA/nccl-tests/issues/212: 370 of 450 GB/s"
+#define NODE_LINKS "auto|nvlink-a100|nvlink-h100"
+static const link_preset node_links[] = {
+    {"nvlink-a100", 300e9, 370.0 / 450, 3.4e-6, "NVIDIA A100 datasheet, 2021: 600 GB/s both ways", NVLINK_REACHED},
+    {"nvlink-h100", 450e9, 370.0 / 450, 3.4e-6, "NVIDIA H100 datasheet, 2023: 900 GB/s both ways", NVLINK_REACHED},
+};
+#define NETWORKS "auto|ib-hdr200|ib-ndr400"
+static const link_preset networks[] = {
+    {"ib-hdr200", 25e9, 24.0 / 25, 14e-6, "HDR InfiniBand, 200 Gb/s, an adapter a GPU",
+     "NCCL's maintainers, github.com/NVIDIA/nccl/issues/412: 24 of 25 GB/s"},
+    {"ib-ndr400", 50e9, 47.0 / 50, 14e-6, "NDR InfiniBand, 400 Gb/s, an adapter a GPU",
+     "NCCL's maintainers, github.com/NVIDIA/nccl-tests/issues/290: 46 to 48 of 50 GB/s"},
+};
+#define LATENCY_SOURCE "NCCL's own model of a ring, src/graph/tuning.cc"
+
+#define AT(field) offsetof(values, field)
+#define STEP "Step"
+#define RANKS "Ranks"
+#define MACHINE "Machine"
+#define OUTPUT "Output"
+/* clang-format off */
+static const option table[] = {
+    {"model", OPT_STRING, AT(model), "llama3.1-8b", "NAME|PATH", "a preset or a Hugging Face config.json", NULL, 0, 0, STEP, false},
+    {"batch", OPT_I64, AT(batch), "1", "B", "sequences of a micro-batch of one device", NULL, 1, 1 << 20, STEP, false},
+    {"seq-len", OPT_I64, AT(seq_len), "2048", "T", "tokens of a sequence", NULL, 1, 1 << 20, STEP, false},
+    {"accumulate", OPT_I64, AT(accumulate), "1", "N", "micro-batches a step", NULL, 1, 1 << 16, STEP, false},
+    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, STEP, false},
+    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, STEP, false},
+    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, STEP, false},
+    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "none, selective, block or block:K", NULL, 0, 0, STEP, false},
+    {"devices", OPT_STRING, AT(devices), "8", "N,...", "how many; a row for each of a list", NULL, 0, 0, RANKS, false},
+    {"gpus-per-node", OPT_I64, AT(per_node), "8", "N", "devices of a node", NULL, 1, 1 << 10, RANKS, false},
+    {"shard", OPT_STRING, AT(shard), "full", "STAGE,...", "none, optimizer, gradients or full; a row for each of a list", NULL, 0, 0, RANKS, false},
+    {"replicas", OPT_I64, AT(replicas), "1", "R", "groups that each hold the whole model", NULL, 1, 1 << 20, RANKS, false},
+    {"gather-dtype", OPT_CHOICE, AT(gather), "auto", "KIND", "in which weights travel; auto: their own", "auto|bf16", 0, 0, RANKS, false},
+    {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "in which gradients travel", "fp32|bf16", 0, 0, RANKS, false},
+    {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, RANKS, false},
+    {"overlap", OPT_FLAG, AT(overlap), "on", NULL, "communication beside computation; off, for comparison: every collective is waited for at once", NULL, 0, 0, RANKS, false},
+    {"gpu", OPT_CHOICE, AT(gpu), "h100", "NAME", "peak, memory, links and price where no option below says otherwise", GPUS, 0, 0, MACHINE, false},
+    {"peak-tflops", OPT_F64, AT(peak_tflops), NULL, "X", "of a device", NULL, 1e-6, 1e6, MACHINE, false},
+    {"efficiency", OPT_F64, AT(efficiency), "0.55", "X", "share of the peak that the computation reaches: an assumption", NULL, 0.001, 1, MACHINE, false},
+    {"memory-bandwidth", OPT_F64, AT(memory_bandwidth), NULL, "GB/s", "of a device", NULL, 1e-3, 1e6, MACHINE, false},
+    {"node-link", OPT_CHOICE, AT(node_link), "auto", "NAME", "between the devices of a node; auto: the device's", NODE_LINKS, 0, 0, MACHINE, false},
+    {"node-bandwidth", OPT_F64, AT(node_bandwidth), NULL, "GB/s", "each way a device, as a collective reaches it", NULL, 1e-3, 1e6, MACHINE, false},
+    {"node-latency", OPT_F64, AT(node_latency), NULL, "US", "of a hop", NULL, 0, 1e6, MACHINE, false},
+    {"network", OPT_CHOICE, AT(network), "auto", "NAME", "between nodes; auto: what is usual for the device", NETWORKS, 0, 0, MACHINE, false},
+    {"network-bandwidth", OPT_F64, AT(network_bandwidth), NULL, "GB/s", "each way a device, as a collective reaches it", NULL, 1e-3, 1e6, MACHINE, false},
+    {"network-latency", OPT_F64, AT(network_latency), NULL, "US", "of a hop", NULL, 0, 1e6, MACHINE, false},
+    {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour; without it the dated table's", NULL, 0, 1e9, MACHINE, false},
+    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, OUTPUT, false},
+    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, OUTPUT, true},
+    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, OUTPUT, true},
+};
+/* clang-format on */
+
+static const command_help help = {
+    .usage = "tally predict [options]",
+    .about =
+        "What a training step would take on machines that are not here: the sharding that trains is run on simulated\n"
+        "links under a virtual clock. Prints time, exposed communication, memory and cost; nothing is trained.\n"
+        "  tally predict --model llama3.1-8b --devices 8,64,256 --gpu h100 --seq-len 8192 --recompute selective\n"
+        "  tally predict --model llama3.2-1b --devices 8 --shard none,optimizer,gradients,full\n",
+    .table = table,
+    .count = sizeof table / sizeof *table,
+};
+
+enum { STAGES = SHARD_FULL + 1, MOST_ROWS = 64 };
+static const char *const stages[STAGES] = {"none", "optimizer", "gradients", "full"};
+
+typedef struct {
+    int devices;
+    shard_stage stage;
+    step_plan plan;
+    prediction p;
+    double tokens_per_s, mfu, usd_per_mtok, memory; /* mfu, usd_per_mtok: NAN where not known */
+} row;
+
+typedef struct {
+    machine m;
+    const gpu_preset *gpu;
+    const hardware *hw;
+    const link_preset *node_link, *network;
+    double peak, price; /* FLOP/s; USD a device-hour, NAN where not known */
+    bool own_peak, own_memory, own_node_bandwidth, own_node_latency, own_network_bandwidth, own_network_latency,
+        own_price;
+} setting;
+
+/* --- from the options --- */
+
+static double reached(const link_preset *l) { return l->line_rate * l->reached; }
+
+static status read_machine(setting *s, const values *v, const options *o) {
+    const gpu_preset *g = &gpus[v->gpu];
+    device named = {.kind = DEVICE_CUDA};
+    snprintf(named.name, sizeof named.name, "%s", g->device);
+    *s = (setting){.gpu = g,
+                   .hw = hardware_find(&named),
+                   .node_link = &node_links[v->node_link ? v->node_link - 1 : g->node_link],
+                   .network = &networks[v->network ? v->network - 1 : g->network],
+                   .own_peak = options_given(o, "peak-tflops"),
+                   .own_memory = options_given(o, "memory-bandwidth"),
+                   .own_node_bandwidth = options_given(o, "node-bandwidth"),
+                   .own_node_latency = options_given(o, "node-latency"),
+                   .own_network_bandwidth = options_given(o, "network-bandwidth"),
+                   .own_network_latency = options_given(o, "network-latency"),
+                   .own_price = options_given(o, "price")};
+    if (!s->hw) FAIL(ARG, "--gpu: %s is not in the table of devices", g->device);
+    s->peak = s->own_peak ? v->peak_tflops * 1e12 : v->precision ? s->hw->peak_fp32 : s->hw->peak_bf16;
+    s->price = s->own_price ? v->price : s->hw->usd_per_hour > 0 ? s->hw->usd_per_hour : NAN;
+    s->m = (machine){.flops = s->peak * v->efficiency,
+                     .memory = s->own_memory ? v->memory_bandwidth * 1e9 : g->bandwidth,
+                     .net = {.per_node = (int)v->per_node,
+                             .inside = {s->own_node_bandwidth ? v->node_bandwidth * 1e9 : reached(s->node_link),
+                                        s->own_node_latency ? v->node_latency * 1e-6 : s->node_link->latency},
+                             .between = {s->own_network_bandwidth ? v->network_bandwidth * 1e9 : reached(s->network),
+                                         s->own_network_latency ? v->network_latency * 1e-6 : s->network->latency}},
+                     .blocking = !v->overlap};
+    return STATUS_OK;
+}
+
+/* the next of a list with commas; false behind the last */
+static bool next_item(const char **list, char *item, size_t size) {
+    if (!**list) return false;
+    size_t n = strcspn(*list, ",");
+    snprintf(item, size, "%.*s", (int)n, *list);
+    *list += n + ((*list)[n] == ',');
+    return true;
+}
+
+static status read_devices(int *devices, const char *text) {
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end || n < 1 || n > 1 << 20)
+        FAIL(ARG, "--devices \"%s\": expected whole numbers from 1 to 1048576, with commas between them", text);
+    *devices = (int)n;
+    return STATUS_OK;
+}
+
+static status read_stage(shard_stage *stage, const char *text) {
+    for (int i = 0; i < STAGES; i++)
+        if (strcmp(text, stages[i]) == 0) {
+            *stage = (shard_stage)i;
+            return STATUS_OK;
+        }
+    FAIL(ARG, "--shard \"%s\": expected none, optimizer, gradients or full; the nearest is %s", text,
+         nearest_name(text, stages, STAGES));
+}
+
+static status read_plan(step_plan *plan, const values *v) {
+    *plan = (step_plan){.s = {.B = v->batch, .T = v->seq_len},
+                        .o = {.t = v->precision ? F32 : BF16,
+                              .master = v->master == 0,
+                              .moments = v->moments ? BF16 : F32,
+                              .training = true,
+                              .shard = {.replicas = (int)v->replicas,
+                                        .gather_bf16 = v->gather == 1,
+                                        .reduce_bf16 = v->reduce == 1,
+                                        .accumulate_locally = !v->reduce_every}},
+                        .micro_batches = v->accumulate};
+    TRY(model_config_load(&plan->c, v->model));
+    return recompute_parse(&plan->s.recompute, v->recompute, plan->c.L);
+}
+
+static status predict_row(row *r, const setting *s) {
+    r->plan.o.shard.ranks = r->devices;
+    r->plan.o.shard.stage = r->stage;
+    TRY(predict_step(&r->p, &r->plan, &s->m));
+    const model_shape *shape = &r->plan.s;
+    i64 sequences = shape->B * r->plan.micro_batches;
+    flop_counter f = cost_training_flops(&r->plan.c, shape->recompute, sequences, shape->T);
+    double seconds = (double)r->p.step_ns * 1e-9;
+    r->tokens_per_s = (double)(sequences * shape->T) * r->devices / seconds;
+    r->mfu = s->peak > 0 ? (double)flops_model(&f) / seconds / s->peak : NAN;
+    r->usd_per_mtok = s->price * r->devices / 3600 / r->tokens_per_s * 1e6;
+    r->memory = 0;
+    for (int i = 0; i < MEM_CATEGORIES; i++) r->memory += (double)r->p.memory[i];
+    return STATUS_OK;
+}
+
+/* rows: every number of devices with every stage */
+static status predict_rows(row *rows, int *count, const values *v, const setting *s) {
+    char item[32];
+    step_plan plan;
+    TRY(read_plan(&plan, v));
+    *count = 0;
+    for (const char *devices = v->devices; next_item(&devices, item, sizeof item);) {
+        int n = 0;
+        TRY(read_devices(&n, item));
+        for (const char *list = v->shard; next_item(&list, item, sizeof item);) {
+            row r = {.devices = n, .plan = plan};
+            TRY(read_stage(&r.stage, item));
+            if (*count == MOST_ROWS) FAIL(ARG, "--devices, --shard: expected at most %d rows", MOST_ROWS);
+            TRY(predict_row(&r, s));
+            rows[(*count)++] = r;
+        }
+    }
+    if (!*count) FAIL(ARG, "--devices \"%s\", --shard \"%s\": expected at least one each", v->devices, v->shard);
+    return STATUS_OK;
+}
+
+/* --- for people --- */
+
+static void print_link(const char *what, const link_preset *l, network_link in_use, bool own_bandwidth,
+                       bool own_latency) {
+    printf("  %-14s %.1f GB/s a device each way", what, in_use.bandwidth * 1e-9);
+    if (own_bandwidth) printf(" (as given)");
+    else
+        printf(": %s, %.0f GB/s (%s) x %.2f (%s)", l->name, l->line_rate * 1e-9, l->source, l->reached,
+               l->reached_source);
+    printf("; %.1f us a hop (%s)\n", in_use.latency * 1e6, own_latency ? "as given" : LATENCY_SOURCE);
+}
+
+static void print_assumptions(const setting *s, const values *v) {
+    printf("assumed\n  %-14s %.1f TFLOP/s (%s) x %.3g, an assumption: what the computation reaches of the peak\n",
+           "products", s->peak * 1e-12, s->own_peak ? "as given" : s->hw->peak_source, v->efficiency);
+    printf("  %-14s %.0f GB/s (%s)\n", "memory", s->m.memory * 1e-9, s->own_memory ? "as given" : s->gpu->source);
+    print_link("in a node", s->node_link, s->m.net.inside, s->own_node_bandwidth, s->own_node_latency);
+    print_link("between nodes", s->network, s->m.net.between, s->own_network_bandwidth, s->own_network_latency);
+    if (!isnan(s->price))
+        printf("  %-14s $%.4g a device-hour (%s)\n", "price", s->price,
+               s->own_price ? "as given" : s->hw->price_source);
+}
+
+static void print_rows(const row *rows, int count, const setting *s) {
+    printf("%7s %-9s %9s %9s %19s %10s %10s %6s %9s\n", "devices", "shard", "step ms", "compute", "exposed", "sent/dev",
+           "tokens/s", "MFU", "USD/Mtok");
+    for (int i = 0; i < count; i++) {
+        const row *r = &rows[i];
+        printf("%7d %-9s %9.1f %9.1f %10.1f (%5.1f%%) %10s %10s", r->devices, stages[r->stage],
+               (double)r->p.step_ns * 1e-6, (double)r->p.compute_ns * 1e-6, (double)r->p.exposed_ns * 1e-6,
+               100 * (double)r->p.exposed_ns / (double)r->p.step_ns, text_bytes((double)r->p.bytes_sent).text,
+               text_count(r->tokens_per_s).text);
+        if (isnan(r->mfu)) printf(" %6s", "-");
+        else printf(" %5.1f%%", 100 * r->mfu);
+        if (isnan(r->usd_per_mtok)) printf(" %9s\n", "-");
+        else printf(" %9.4f\n", r->usd_per_mtok);
+    }
+    printf("\n%7s %-9s", "devices", "bytes/dev");
+    for (int i = 0; i < MEM_CATEGORIES; i++) printf(" %11s", memory_name((mem_category)i));
+    printf(" %11s\n", "total");
+    bool too_large = false;
+    for (int i = 0; i < count; i++) {
+        const row *r = &rows[i];
+        bool large = r->memory > s->gpu->bytes;
+        printf("%7d %-9s", r->devices, stages[r->stage]);
+        for (int k = 0; k < MEM_CATEGORIES; k++) printf(" %11s", text_bytes((double)r->p.memory[k]).text);
+        printf(" %11s%s\n", text_bytes(r->memory).text, large ? " *" : "");
+        too_large |= large;
+    }
+    if (too_large) printf("* more than the device has: %s\n", text_bytes(s->gpu->bytes).text);
+}
+
+static void print_text(const row *rows, int count, const setting *s, const values *v) {
+    const model_config *c = &rows[0].plan.c;
+    printf("predicted, not run: %s, %s parameters, %s, B=%ld T=%ld", c->name,
+           text_count((double)model_parameters(c)).text, v->precision ? "fp32" : "bf16", v->batch, v->seq_len);
+    if (v->accumulate > 1) printf(" x %ld", v->accumulate);
+    printf(" a device, recompute %s, %ld to a node", v->recompute, v->per_node);
+    if (v->replicas > 1) printf(", %ld replicas", v->replicas);
+    printf("%s\n", v->overlap ? "" : ", no overlap");
+    print_rows(rows, count, s);
+    print_assumptions(s, v);
+}
+
+/* --- for programs --- */
+
+static status fill_row(cJSON *o, const row *r) {
+    TRY(json_add_i64(o, "devices", r->devices));
+    TRY(json_add_string(o, "shard", stages[r->stage]));
+    TRY(json_add_double(o, "step_ms", (double)r->p.step_ns * 1e-6));
+    TRY(json_add_double(o, "compute_ms", (double)r->p.compute_ns * 1e-6));
+    TRY(json_add_double(o, "exposed_ms", (double)r->p.exposed_ns * 1e-6));
+    TRY(json_add_double(o, "communication_ms", (double)r->p.communication_ns * 1e-6));
+    TRY(json_add_u64(o, "bytes_sent", r->p.bytes_sent));
+    TRY(json_add_double(o, "tokens_per_s", r->tokens_per_s));
+    TRY(json_add_number_or_null(o, "mfu", r->mfu));
+    TRY(json_add_number_or_null(o, "usd_per_mtok", r->usd_per_mtok));
+    for (int i = 0; i < MEM_CATEGORIES; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "%s_bytes", memory_name((mem_category)i));
+        TRY(json_add_u64(o, key, r->p.memory[i]));
+    }
+    return json_add_double(o, "memory_bytes", r->memory);
+}
+
+static status fill_machine(cJSON *o, const setting *s, const values *v) {
+    TRY(json_add_string(o, "model", v->model));
+    TRY(json_add_i64(o, "batch", v->batch));
+    TRY(json_add_i64(o, "seq_len", v->seq_len));
+    TRY(json_add_i64(o, "accumulate", v->accumulate));
+    TRY(json_add_i64(o, "replicas", v->replicas));
+    TRY(json_add_string(o, "recompute", v->recompute));
+    TRY(json_add_bool(o, "overlap", v->overlap));
+    TRY(json_add_i64(o, "gpus_per_node", v->per_node));
+    TRY(json_add_double(o, "peak_flops_per_s", s->peak));
+    TRY(json_add_double(o, "assumed_efficiency", v->efficiency));
+    TRY(json_add_double(o, "memory_bytes_per_s", s->m.memory));
+    TRY(json_add_double(o, "node_bytes_per_s", s->m.net.inside.bandwidth));
+    TRY(json_add_double(o, "node_latency_s", s->m.net.inside.latency));
+    TRY(json_add_double(o, "network_bytes_per_s", s->m.net.between.bandwidth));
+    TRY(json_add_double(o, "network_latency_s", s->m.net.between.latency));
+    return json_add_number_or_null(o, "usd_per_device_hour", s->price);
+}
+
+static status print_json(const row *rows, int count, const setting *s, const values *v) {
+    char *text = NULL;
+    status_code st = STATUS_OK;
+    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "predictions");
+    if (!o || !list) FAIL_DONE(MEM, "result");
+    TRY_DONE(fill_machine(o, s, v));
+    for (int i = 0; i < count; i++) {
+        cJSON *item = cJSON_CreateObject();
+        if (!item) FAIL_DONE(MEM, "result");
+        cJSON_AddItemToArray(list, item);
+        TRY_DONE(fill_row(item, &rows[i]));
+    }
+    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
+    puts(text);
+done:
+    free(text);
+    cJSON_Delete(o);
+    return st;
+}
+
+static status predict(const options *o, const values *v) {
+    setting s;
+    int count;
+    TRY(command_words(o, 0, 0, "an option"));
+    TRY(read_machine(&s, v, o));
+    row *rows = calloc(MOST_ROWS, sizeof *rows);
+    if (!rows) FAIL(MEM, "rows");
+    status_code st = predict_rows(rows, &count, v, &s);
+    if (!st && v->json) st = print_json(rows, count, &s, v);
+    else if (!st) print_text(rows, count, &s, v);
+    free(rows);
+    return st;
+}
+
+status predict_command(int argc, char **argv, int *exit_code) {
+    options o = {0};
+    values v = {0};
+    bool done;
+    (void)exit_code;
+    status_code st = command_parse(&o, &v, &help, argc, argv, &done);
+    if (!st && !done) st = predict(&o, &v);
+    options_free(&o);
+    return st;
+}

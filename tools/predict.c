@@ -1,0 +1,210 @@
+#include "tools/predict.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "runtime/gemm.h"
+
+/* --- a device of addresses --- */
+
+typedef struct {
+    device d;
+    virtual_clock *clock;
+    double memory;
+} virtual_device;
+
+static status virtual_alloc(device *dev, void **memory, size_t bytes) {
+    (void)dev;
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) FAIL(MEM, "no %zu bytes of addresses", bytes);
+    *memory = p;
+    return STATUS_OK;
+}
+
+static void virtual_free(device *dev, void *memory, size_t bytes) {
+    (void)dev;
+    if (memory) munmap(memory, bytes ? bytes : 1);
+}
+
+static status virtual_zero(device *dev, void *memory, size_t bytes) {
+    virtual_device *v = (virtual_device *)dev;
+    (void)memory;
+    virtual_work(v->clock, (double)bytes / v->memory);
+    return STATUS_OK;
+}
+
+static status virtual_copy(device *dev, void *to, const void *from, size_t bytes) {
+    (void)to, (void)from;
+    return virtual_zero(dev, NULL, 2 * bytes);
+}
+
+static status virtual_synchronize(device *dev) {
+    (void)dev;
+    return STATUS_OK;
+}
+
+static void virtual_close(device *dev) { gemm_close(dev); }
+
+static const device_ops virtual_ops = {.alloc = virtual_alloc,
+                                       .free = virtual_free,
+                                       .zero = virtual_zero,
+                                       .copy = virtual_copy,
+                                       .synchronize = virtual_synchronize,
+                                       .close = virtual_close};
+
+status virtual_device_open(device **dev, virtual_clock *k, double memory) {
+    virtual_device *v = calloc(1, sizeof *v);
+    if (!v) FAIL(MEM, "device");
+    *v = (virtual_device){
+        .d = {.kind = DEVICE_CUDA, .ops = &virtual_ops, .name = "virtual", .threads = 1}, .clock = k, .memory = memory};
+    status_code st = gemm_open(&v->d); /* the engine tells it that weights have changed */
+    if (st) {
+        free(v);
+        return status_trace(st, __FILE__, __LINE__);
+    }
+    *dev = &v->d;
+    return STATUS_OK;
+}
+
+/* --- how long the computation takes --- */
+
+static flop_counter flops_of(const step_plan *plan, i64 layers, bool recomputed) {
+    model_config c = plan->c;
+    recompute_policy r = plan->s.recompute;
+    c.L = layers;
+    r.blocks = recomputed ? layers : 0;
+    return cost_training_flops(&c, r, plan->s.B, plan->s.T);
+}
+
+static double block_flops(const step_plan *plan, i64 layer, pass p) {
+    recompute_policy r = plan->s.recompute;
+    bool recomputed = r.kind == RECOMPUTE_BLOCK && layer < r.blocks;
+    flop_counter with = flops_of(plan, 1, recomputed), without = flops_of(plan, 0, false);
+    uint64_t forward = with.work[WORK_FORWARD] - without.work[WORK_FORWARD];
+    if (p == PASS_FORWARD) return (double)forward;
+    return (double)(flops_executed(&with) - flops_executed(&without) - forward);
+}
+
+static double head_flops(const step_plan *plan) {
+    flop_counter f = flops_of(plan, 0, false);
+    return (double)flops_executed(&f);
+}
+
+/* a row is read and one written; backward reads the gradient and adds to a row in f32 */
+static double embedding_bytes(const step_plan *plan, pass p) {
+    double elements = (double)(plan->s.B * plan->s.T * plan->c.C), t = (double)dtype_bytes(plan->o.t);
+    return elements * (p == PASS_FORWARD ? 2 * t : t + 8);
+}
+
+static double update_bytes(const state *s) {
+    double t = (double)dtype_bytes(s->o.t), moments = (double)dtype_bytes(s->o.moments);
+    double weights = s->o.master ? 8 + t : 2 * t;
+    return (double)(s->p.size / s->f.pieces) * (2 * 4 + 2 * 2 * moments + weights);
+}
+
+/* --- the sequence of train/model.c and train/step.c --- */
+
+static status forward(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+    unit_views w;
+    TRY(state_enter(s, &w, 0, PASS_FORWARD));
+    virtual_work(k, embedding_bytes(plan, PASS_FORWARD) / m->memory);
+    TRY(state_leave(s, 0));
+    for (i64 l = 0; l < plan->c.L; l++) {
+        int u = (int)l + 1;
+        TRY(state_enter(s, &w, u, PASS_FORWARD));
+        virtual_work(k, block_flops(plan, l, PASS_FORWARD) / m->flops);
+        TRY(state_leave(s, u));
+    }
+    return STATUS_OK;
+}
+
+static status head(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+    int u = (int)plan->c.L + 1;
+    bool tied = plan->c.tied, on_top;
+    unit_views w, embedding;
+    TRY(state_enter(s, &w, u, PASS_BACKWARD));
+    if (tied) TRY(state_enter(s, &embedding, 0, PASS_STAY));
+    TRY(state_gradients(s, &w, u, &on_top));
+    if (tied) TRY(state_gradients(s, &embedding, 0, &on_top));
+    virtual_work(k, head_flops(plan) / m->flops);
+    TRY(state_leave(s, u));
+    if (tied) TRY(state_leave(s, 0));
+    return fsdp_reduce(&s->f, u);
+}
+
+static status backward(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+    unit_views w;
+    bool on_top;
+    for (i64 l = plan->c.L - 1; l >= 0; l--) {
+        int u = (int)l + 1;
+        TRY(state_enter(s, &w, u, PASS_BACKWARD));
+        TRY(state_gradients(s, &w, u, &on_top));
+        virtual_work(k, block_flops(plan, l, PASS_BACKWARD) / m->flops);
+        TRY(state_leave(s, u));
+        TRY(fsdp_reduce(&s->f, u));
+    }
+    if (!plan->c.tied) TRY(state_gradients(s, &w, 0, &on_top));
+    virtual_work(k, embedding_bytes(plan, PASS_BACKWARD) / m->memory);
+    return fsdp_reduce(&s->f, 0);
+}
+
+status simulate_step(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+    double sums[2] = {0};
+    for (i64 i = 0; i < plan->micro_batches; i++) {
+        TRY(fsdp_begin(&s->f, i == 0, i + 1 == plan->micro_batches));
+        TRY(forward(s, plan, m, k));
+        TRY(head(s, plan, m, k));
+        TRY(backward(s, plan, m, k));
+    }
+    TRY(fsdp_finish_gradients(&s->f));
+    if (s->o.shard.world->ranks > 1) TRY(comm_sum_f64(s->o.shard.world, sums, 2));
+    virtual_work(k, update_bytes(s) / m->memory);
+    return state_weights_changed(s);
+}
+
+/* --- one step --- */
+
+enum { STEPS_BEFORE = 2 };
+
+static status simulate(prediction *p, state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+    TRY(state_weights_changed(s));
+    for (int i = 0; i < STEPS_BEFORE; i++) TRY(simulate_step(s, plan, m, k));
+    virtual_clock since = *k;
+    comm_totals before = comm_spent(s->o.shard.world);
+    TRY(simulate_step(s, plan, m, k));
+    comm_totals after = comm_spent(s->o.shard.world);
+    p->step_ns = k->now_ns - since.now_ns;
+    p->compute_ns = k->compute_ns - since.compute_ns;
+    p->exposed_ns = after.waited_ns - before.waited_ns;
+    p->communication_ns = after.busy_ns - before.busy_ns;
+    p->bytes_sent = after.bytes_sent - before.bytes_sent;
+    return STATUS_OK;
+}
+
+status predict_step(prediction *p, const step_plan *plan, const machine *m) {
+    status_code st = STATUS_OK;
+    virtual_clock k = {.blocking = m->blocking};
+    device *dev = NULL;
+    comm *world = NULL;
+    state s = {0};
+    arena memory = {0};
+    state_options o = plan->o;
+    int pieces;
+    TRY_DONE(virtual_device_open(&dev, &k, m->memory));
+    TRY_DONE(model_plan(p->memory, dev, &plan->c, plan->s, o));
+    TRY_DONE(fsdp_pieces(&pieces, &o.shard));
+    TRY_DONE(comm_open_simulated(&world, &k, &m->net, o.shard.ranks, pieces));
+    o.shard.world = world;
+    TRY_DONE(state_init(&s, dev, &plan->c, o));
+    state_layout(&s, &memory);
+    TRY_DONE(arena_commit(&memory, dev));
+    state_layout(&s, &memory);
+    TRY_DONE(simulate(p, &s, plan, m, &k));
+done:
+    arena_free(&memory);
+    state_free(&s);
+    comm_close(world);
+    device_close(dev);
+    return st;
+}
