@@ -1,4 +1,5 @@
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -88,12 +89,34 @@ static const command_help help = {
 };
 
 static volatile sig_atomic_t stop_signal;
-static void on_signal(int number) { stop_signal = number; }
 
-static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* a second one kills */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+static void *wait_for_signals(void *set) {
+    int number;
+    while (sigwait(set, &number) == 0) {
+        if (stop_signal) { /* a second one kills */
+            signal(number, SIG_DFL);
+            pthread_sigmask(SIG_UNBLOCK, set, NULL);
+            raise(number);
+        }
+        stop_signal = number;
+    }
+    return NULL;
+}
+
+/* A thread waits for them, and they are blocked in all others: a handler that interrupted a thread inside oneDNN's generated
+ * code left the heap corrupted, in one of twenty runs or so that were stopped on a loaded machine. Before any thread is made,
+ * for they inherit what is blocked. */
+static status catch_signals(void) {
+    static sigset_t set;
+    pthread_t thread;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    int code = pthread_create(&thread, NULL, wait_for_signals, &set);
+    if (code) FAIL(MEM, "thread for signals: %s", strerror(code));
+    pthread_detach(thread);
+    return STATUS_OK;
 }
 
 static train_options to_train_options(const values *v, const options *given) {
@@ -181,9 +204,9 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     train_options t = to_train_options(v, o);
     train_outcome outcome;
     char *config;
+    TRY(catch_signals());
     TRY(config_text(&config, o));
     t.config_json = config;
-    catch_signals();
     status_code st = train_run(&t, &stop_signal, &outcome);
     free(config);
     if (!st && outcome == TRAIN_STOPPED) *exit_code = 128 + (int)stop_signal;
