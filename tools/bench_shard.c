@@ -4,6 +4,7 @@
 
 #include "runtime/log.h"
 #include "tools/bench.h"
+#include "train/job.h"
 
 enum { STAGES = SHARD_FULL + 1 };
 static const char *const stages[STAGES] = {"none", "optimizer", "gradients", "full"};
@@ -65,12 +66,13 @@ static uint64_t planned(const bench_run *r) {
 }
 
 /* on a device opened anew, so that no stage finds another's workspaces */
-static status measure_one(stage_result *to, i64 round, const model_config *c, const bench_values *v, comm *world,
+static status measure_one(stage_result *to, i64 round, const model_config *c, const bench_values *v, const job *j,
                           shard_stage stage) {
+    comm *world = j->world;
     device *dev = NULL;
     bench_run r = {0};
     status_code st = STATUS_OK;
-    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
+    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads));
     TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(world, v, stage)));
     memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
     to->parameters = r.parameters;
@@ -90,12 +92,12 @@ done:
     return st;
 }
 
-static status measure(stage_result results[STAGES], const model_config *c, const bench_values *v, comm *world) {
+static status measure(stage_result results[STAGES], const model_config *c, const bench_values *v, const job *j) {
     for (i64 round = 0; round < v->rounds; round++)
-        for (int s = 0; s < STAGES; s++) TRY(measure_one(&results[s], round, c, v, world, (shard_stage)s));
+        for (int s = 0; s < STAGES; s++) TRY(measure_one(&results[s], round, c, v, j, (shard_stage)s));
     for (int s = 0; s < STAGES; s++) {
         results[s].median_s = median(results[s].step_s, v->rounds * v->steps);
-        TRY(combine(&results[s].f, world));
+        TRY(combine(&results[s].f, j->world));
     }
     return STATUS_OK;
 }
@@ -192,22 +194,22 @@ done:
 
 status bench_shard(const bench_values *v) {
     model_config c;
-    comm *world = NULL;
+    job j = {0};
     stage_result results[STAGES] = {0};
     status_code st = STATUS_OK;
-    TRY_DONE(comm_open(&world, v->comm_timeout));
+    TRY_DONE(job_open(&j, v->comm_timeout));
     TRY_DONE(model_config_load(&c, v->model));
     for (int s = 0; s < STAGES; s++) {
         results[s].step_s = malloc((size_t)(v->rounds * v->steps) * sizeof(double));
         if (!results[s].step_s) FAIL_DONE(MEM, "%ld times", v->rounds * v->steps);
     }
-    TRY_DONE(measure(results, &c, v, world));
-    if (world->rank > 0) goto done;
-    if (v->json) TRY_DONE(print_json(results, &c, v, world));
-    else print_table(results, &c, v, world);
+    TRY_DONE(measure(results, &c, v, &j));
+    if (j.world->rank > 0) goto done;
+    if (v->json) TRY_DONE(print_json(results, &c, v, j.world));
+    else print_table(results, &c, v, j.world);
 done:
     for (int s = 0; s < STAGES; s++) free(results[s].step_s);
-    if (st) comm_abort(world, status_exit_code(st));
-    comm_close(world);
+    if (st) job_fail(&j, st);
+    job_close(&j);
     return st;
 }
