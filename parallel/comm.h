@@ -3,7 +3,8 @@
  *
  * Collectives are asynchronous. They run in the order in which they were queued, one behind the other, beside the
  * computation: on the CPU a thread that alone calls MPI moves them on. All ranks of a group must queue the same
- * collectives of that group in the same order. Two kinds of event order them with the computation, on a CPU and on
+ * collectives of that group in the same order, and ranks that share several groups those of all of them in one order, for
+ * the groups of a job share one queue. Two kinds of event order them with the computation, on a CPU and on
  * streams alike:
  *   after  (may be NULL) the collective starts only when the computation has passed comm_mark(after)
  *   done   (may be NULL) comm_wait(done): the computation goes on only when the collective is complete

@@ -18,9 +18,12 @@ static i64 piece_count(const fsdp *f, int u) { return f->units[u].size / f->piec
 
 status fsdp_pieces(int *pieces, const shard_options *o) {
     int ranks = o->world ? o->world->ranks : o->ranks ? o->ranks : 1;
-    int replicas = o->stage == SHARD_NONE ? ranks : o->replicas ? o->replicas : 1;
+    int replicas = o->replicas ? o->replicas : 1;
+    if (o->stage == SHARD_NONE && replicas > 1)
+        FAIL(ARG, "--replicas %d: with --shard none every rank is a replica; expected 1", replicas);
     if (replicas < 1 || ranks % replicas)
         FAIL(ARG, "--replicas %d: %d ranks do not divide into that many groups", replicas, ranks);
+    if (o->stage == SHARD_NONE) replicas = ranks;
     *pieces = ranks / replicas;
     return STATUS_OK;
 }

@@ -9,8 +9,3 @@ int64_t unit_place(int64_t *used, int64_t count) {
 }
 
 int64_t unit_padded_size(int64_t used, int ranks) { return round_up(used, (int64_t)ranks * UNIT_ALIGN); }
-
-void unit_piece(const unit *u, int ranks, int rank, int64_t *offset, int64_t *count) {
-    *count = u->size / ranks;
-    *offset = u->offset + rank * *count;
-}

@@ -17,6 +17,5 @@ typedef struct {
 
 int64_t unit_place(int64_t *used, int64_t count);  /* offset of the next parameter of `count` elements */
 int64_t unit_padded_size(int64_t used, int ranks); /* smallest multiple of ranks * UNIT_ALIGN that holds `used` */
-void unit_piece(const unit *u, int ranks, int rank, int64_t *offset, int64_t *count); /* the rank's piece */
 
 #endif

@@ -27,17 +27,18 @@ typedef struct {
 static shard_options sharding(comm *world, const bench_values *v, shard_stage stage) {
     return (shard_options){.world = world,
                            .stage = stage,
-                           .replicas = (int)v->replicas,
+                           .replicas = stage == SHARD_NONE ? 1 : (int)v->replicas,
                            .gather_bf16 = v->gather == 1,
                            .reduce_bf16 = v->reduce == 1,
                            .accumulate_locally = !v->reduce_every};
 }
 
-/* Bytes that a rank sends a step by the table in fsdp.h, for one micro-batch: nothing that lies in a slot is counted off. */
+/* Bytes that a rank sends a step by the table in fsdp.h: nothing is counted off that lies in a slot still. */
 static double formula_bytes(const bench_values *v, shard_stage stage, double P, int ranks) {
-    double R = stage == SHARD_NONE ? ranks : (double)v->replicas, S = ranks / R;
+    double R = stage == SHARD_NONE ? ranks : (double)v->replicas, S = ranks / R, M = (double)v->accumulate;
     double sums = v->reduce ? 2 : 4, weights = v->precision && !v->gather ? 4 : 2;
-    double between = (sums + weights * (stage == SHARD_FULL ? 2 : 1)) * (S - 1) / S;
+    double reductions = stage >= SHARD_GRADIENTS && v->reduce_every ? M : 1, gathers = stage == SHARD_FULL ? 2 * M : 1;
+    double between = (sums * reductions + weights * gathers) * (S - 1) / S;
     return P * (between + 2 * sums / S * (R - 1) / R);
 }
 
@@ -93,6 +94,11 @@ done:
 }
 
 static status measure(stage_result results[STAGES], const model_config *c, const bench_values *v, const job *j) {
+    int pieces;
+    for (int s = 0; s < STAGES; s++) { /* before any is measured */
+        shard_options o = sharding(j->world, v, (shard_stage)s);
+        TRY(fsdp_pieces(&pieces, &o));
+    }
     for (i64 round = 0; round < v->rounds; round++)
         for (int s = 0; s < STAGES; s++) TRY(measure_one(&results[s], round, c, v, j, (shard_stage)s));
     for (int s = 0; s < STAGES; s++) {
@@ -130,14 +136,12 @@ static void print_table(const stage_result results[STAGES], const model_config *
                text_bytes(f->products).text, text_bytes(f->resident).text);
     }
     printf("  %-10s %11s %11s %9s %10s %11s %11s\n", "a step", "sent/rank", "formula", "step ms", "waiting ms",
-           "of the step", "of transfer");
+           "of the step", "transfer ms");
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
-        printf("  %-10s %11s %11s %9.1f %10.1f %10.1f%%", stages[s], text_bytes(f->bytes_sent).text,
+        printf("  %-10s %11s %11s %9.1f %10.1f %10.1f%% %11.1f\n", stages[s], text_bytes(f->bytes_sent).text,
                text_bytes(formula_bytes(v, (shard_stage)s, (double)results[s].parameters, world->ranks)).text,
-               results[s].median_s * 1e3, f->waited_s * 1e3, 100 * f->waited_s / results[s].median_s);
-        if (f->busy_s > 0) printf(" %10.1f%%", 100 * f->waited_s / f->busy_s);
-        printf("\n");
+               results[s].median_s * 1e3, f->waited_s * 1e3, 100 * f->waited_s / results[s].median_s, f->busy_s * 1e3);
     }
     printf("  products: workspaces of matrix products; measured: what the process grew by; staging of communication, "
            "taken\n"

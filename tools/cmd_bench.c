@@ -25,7 +25,7 @@ static const option table[] = {
     {"gather-dtype", OPT_CHOICE, AT(gather), "auto", "KIND", "shard: in which weights travel; auto: their own", "auto|bf16", 0, 0, "Ranks", false},
     {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "shard: in which gradients travel", "fp32|bf16", 0, 0, "Ranks", false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "shard: gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, "Ranks", false},
-    {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "shard: how long a collective may take", NULL, 0.1, 1e6, "Ranks", false},
+    {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "shard: how long a collective may wait without that anything comes", NULL, 0.1, 1e6, "Ranks", false},
     {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
     {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
     {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard: times that the policies or stages take turns", NULL, 1, 1e6, "Measurement", false},
@@ -137,6 +137,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
         step_result result;
         flop_counter flops = dev->flops;
         if (i == v->warmup) TRY(spent(&before, world));
+        if (world) comm_at(world, (uint64_t)i + 1);
         uint64_t since = clock_ns();
         TRY(one_step(m, &a, tokens, &result));
         if (i >= v->warmup) r->step_s[i - v->warmup] = (double)(clock_ns() - since) * 1e-9;
