@@ -4,6 +4,9 @@ export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=no
 # What MPI itself leaves allocated is not ours; some of it is in plugins that are unloaded by then.
 export ASAN_OPTIONS=detect_leaks=0
 
+# Under the sanitizers all is several times slower, and fewer numbers of ranks show what is wrong with memory.
+if [ "${SANITIZED:-OFF}" = ON ]; then numbers_of_ranks="1 3"; else numbers_of_ranks="1 2 3 4"; fi
+
 # need_ranks NAME: the rest of the script is skipped where there is no MPI
 need_ranks() {
     if [ -z "${MPIEXEC:-}" ]; then skip "$1" "the build has no MPI"; finish; fi
