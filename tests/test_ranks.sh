@@ -166,6 +166,15 @@ ranks 4 "$run" --resume --steps $((last + 2)) && [ "$(of_steps "$run" | wc -l)" 
 run=$scratch/term-one
 start "$run"; kill -TERM $(pid_of 3 "$run"); ended "$run"; [ $? -eq 143 ]; ok "SIGTERM to one rank stops all, with its exit code"
 resumes "$run" "SIGTERM to one rank"
+run=$scratch/term-two
+start "$run" --steps 100000 --checkpoint-every 0
+first=$(pid_of 3 "$run") second=$(pid_of 1 "$run")
+kill -TERM "$first"
+for i in $(seq 3000); do compgen -G "$run/checkpoints/.step-*" >/dev/null && break; sleep 0.01; done
+kill -TERM "$second" 2>/dev/null; ended "$run"; [ $? -eq 143 ]; ok "and to another while they save: it is that rank's first, and does not kill"
+"$tally" inspect "$run" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"; ok "the checkpoint is whole"
+last=$(of_steps "$run" | tail -1 | cut -d' ' -f1)
+ranks 4 "$run" --resume --steps $((last + 1)); ok "and --resume goes on from it"
 
 # the rank dies before the N-th write, fsync or rename of its own: rank 0's are of the run's files too
 for at in 0:12 0:25 1:2 1:6 3:9; do

@@ -90,10 +90,11 @@ static const command_help help = {
 
 static volatile sig_atomic_t stop_signal;
 
+/* What has come is counted here: stop_signal the trainer sets too, where another rank was told to stop. */
 static void *wait_for_signals(void *set) {
     int number;
-    while (sigwait(set, &number) == 0) {
-        if (stop_signal) { /* a second one kills */
+    for (bool second = false; sigwait(set, &number) == 0; second = true) {
+        if (second) { /* kills */
             signal(number, SIG_DFL);
             pthread_sigmask(SIG_UNBLOCK, set, NULL);
             raise(number);
