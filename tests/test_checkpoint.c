@@ -50,7 +50,10 @@ static progress progress_of(uint64_t step) {
                   .precision = "bf16",
                   .moments = "fp32",
                   .master = "fp32"};
-    for (int b = 0; b < BOOKINGS; b++) p.booked_ns[b] = 1234567890123u + (uint64_t)b;
+    for (int b = 0; b < BOOKINGS; b++) {
+        p.booked_ns[b] = 1234567890123u + (uint64_t)b;
+        p.usd[b] = 0.1 * b;
+    }
     return p;
 }
 

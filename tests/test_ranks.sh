@@ -92,6 +92,14 @@ for n in 1 2 3 4; do
     cp -r "$scratch/fp32" "$scratch/on-$n"; rm -r "$scratch/on-$n"/checkpoints/step-{8,12}
     ranks $n "$scratch/on-$n" --precision fp32 --batch 1 --resume
     ok "saved on 4 ranks, resumed on $n"
+    python3 - "$scratch/fp32" "$scratch/on-$n" $n <<'P'; ok "each attempt is billed at the price of its own ranks"
+import json, sys
+l = json.load(open(sys.argv[2] + "/ledger.json"))
+last = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl")][-1] # ledger.json is of a later step than the checkpoint
+usd = last["usd"] + int(sys.argv[3]) * (l["wall_s"] - last["wall_s"]) / 3600
+assert abs(l["usd"] - usd) < 1e-9, (l, usd)
+assert abs(sum(l["usd_by_booking"].values()) - l["usd"]) < 1e-9, l
+P
     if [ $n = 4 ]; then
         [ "$(weights "$scratch/on-$n")" = "$(weights "$scratch/fp32")" ]; ok "and the weights are bitwise those of the run that never stopped"
         continue

@@ -116,7 +116,7 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
         double seconds = (double)t->bill.booked_ns[b] * 1e-9;
         if (seconds > 0)
             log_line("  %-22s %10.2f %6.1f%% %10.6f", booking_label((booking)b), seconds, 100 * seconds / wall_s,
-                     t->bill.usd_per_hour * seconds / 3600);
+                     t->bill.usd[b]);
     }
     log_line("  %-22s %10.2f %6.1f%% %10.6f", "total", wall_s, 100.0, usd);
     if (t->world->ranks > 1 && steps)

@@ -202,9 +202,9 @@ static status open_files(trainer *t) {
     snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
     TRY(make_folders(o->out));
     if (o->resume) {
-        double last_wall_s, last_energy_j;
-        TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last_wall_s, &last_energy_j));
-        TRY(ledger_resume(&t->bill, o->out, &t->p, last_wall_s, last_energy_j));
+        metrics_last last;
+        TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
+        TRY(ledger_resume(&t->bill, o->out, &t->p, &last));
     }
     t->metrics = fopen(t->metrics_path.text, o->resume ? "a" : "w");
     if (!t->metrics) FAIL(IO, "%s: %s", t->metrics_path.text, strerror(errno));
