@@ -125,6 +125,19 @@ ranks 4 "$scratch/x" --replicas 3; [ $? -eq 2 ] && one_line "--replicas 3"; ok "
 ranks 2 "$scratch/x" --gather-dtype fp32; [ $? -eq 2 ] && one_line "--gather-dtype fp32"; ok "--gather-dtype fp32 of bf16 weights"
 ranks 2 "$scratch/x" --global-batch 100; [ $? -eq 2 ] && one_line "times 2 ranks = 128 tokens; --global-batch 128 fits"; ok "a global batch that does not divide"
 [ ! -e "$scratch/x" ]; ok "nothing is written for input that is refused"
+# OPTIONS of rank 0 : OPTIONS of rank 1
+two() {
+    local first=()
+    while [ "$1" != : ]; do first+=("$1"); shift; done; shift
+    timeout -s KILL 240 "$MPIEXEC" -np 1 "$tally" train "${options[@]}" "${first[@]}" : -np 1 "$tally" train "${options[@]}" "$@" >"$scratch/out" 2>"$scratch/err"
+}
+tr a b <"$text" >"$scratch/other.txt"
+two --out "$scratch/x" : --out "$scratch/x" --data "$scratch/other.txt"; [ $? -eq 2 ] && one_line "--data: rank 1 reads .*expected the same files"
+ok "other text of the same length on one rank"
+[ ! -e "$scratch/x" ]; ok "before anything is written"
+two --out "$scratch/here" : --out "$scratch/there"; [ $? -eq 2 ] && one_line "rank 1: --out $scratch/there: .*expected a file system that all ranks see"
+ok "--out that one rank does not see"
+[ -z "$(ls -A "$scratch/here")" ]; ok "before anything is written into it"
 mkdir "$scratch/disk"; ln -s /dev/full "$scratch/disk/metrics.jsonl"
 ranks 3 "$scratch/disk"; [ $? -eq 1 ] && one_line "^tally: rank 0: .*No space left"; ok "a full disk on one rank ends all: one line, exit code 1"
 ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --weight-decay 10 --schedule constant --max-skipped 3 --steps 60
