@@ -113,6 +113,10 @@ P
         END { exit bad || NR != 24 }' >"$scratch/err"
     ok "with the losses of the 4 ranks' run"
 done
+cp -r "$scratch/four" "$scratch/other"; ranks 4 "$scratch/other" --resume --steps 13 --shard optimizer &&
+    grep -q "^sharding: full/1/fp32/bf16/every before, optimizer/1/fp32/bf16/every now: .*not bitwise" "$scratch/err"
+ok "says that another way to shard is not bitwise the same"
+ranks 4 "$scratch/other" --resume --steps 14 --batch 1 && grep -q "^batch: 2 before, 1 now: .*not bitwise" "$scratch/err"; ok "and another batch"
 ranks 3 "$scratch/four" --resume --steps 16; [ $? -eq 2 ] && one_line "8 sequences a step do not divide among 3 ranks"
 ok "ranks that the run's global batch does not divide among are refused in one line"
 ranks 2 "$scratch/four" --resume --steps 16 --batch 3; [ $? -eq 2 ] && one_line "--batch 2 fits"; ok "and a batch, naming one that fits"

@@ -40,6 +40,8 @@ status progress_text(char **text, const progress *p) {
         TRY_DONE(json_add_u64(o, u64_fields[i].key, v));
     }
     TRY_DONE(json_add_u64(o, "ranks", p->ranks));
+    TRY_DONE(json_add_u64(o, "batch", p->batch));
+    TRY_DONE(json_add_string(o, "sharding", p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_add_string(o, text_fields[i].key, (const char *)p + text_fields[i].offset));
     for (int b = 0; b < BOOKINGS; b++) {
@@ -74,6 +76,8 @@ status progress_read(progress *p, const char *path) {
         memcpy((char *)p + u64_fields[i].offset, &v, sizeof v);
     }
     if (json_find(o, "ranks")) TRY_DONE(json_get_u64(o, path, "ranks", &p->ranks));
+    if (json_find(o, "batch")) TRY_DONE(json_get_u64(o, path, "batch", &p->batch));
+    if (json_find(o, "sharding")) TRY_DONE(json_get_string(o, path, "sharding", p->sharding, sizeof p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
     const cJSON *booked;

@@ -19,10 +19,13 @@ typedef struct {
     uint64_t seq_len, global_batch;
     uint64_t threads; /* of a rank */
     uint64_t ranks;   /* 1 where the file does not tell: it is older than ranks */
+    uint64_t batch;   /* of a rank; 0 where the file does not tell */
     uint64_t booked_ns[BOOKINGS];
     double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
     double energy_j;
     char precision[16], moments[16], master[16];
+    char sharding
+        [40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" where the file does not tell */
 } progress;
 
 status progress_text(char **text, const progress *p); /* JSON, malloc'ed */

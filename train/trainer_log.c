@@ -4,7 +4,7 @@
 
 #include "runtime/log.h"
 
-static const char *shard_name(shard_stage s) {
+const char *trainer_shard_name(shard_stage s) {
     static const char *const names[] = {"none", "optimizer", "gradients", "full"};
     return names[s];
 }
@@ -13,7 +13,7 @@ static void log_ranks(const trainer *t) {
     const shard_options *s = &t->m.state.o.shard;
     if (t->world->ranks == 1) return;
     log_line("ranks: %d on %d host%s; shard %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
-             shard_name(s->stage));
+             trainer_shard_name(s->stage));
     if (s->replicas > 1 && s->stage != SHARD_NONE)
         log_line("replicas: %d, of %d ranks each", s->replicas, t->m.state.f.pieces);
 }

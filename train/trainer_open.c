@@ -138,6 +138,16 @@ static status choose_global_batch(trainer *t, const progress *then, const char *
 
 /* --- what a resumed run keeps --- */
 
+static void fill_sharding(trainer *t) {
+    const state_options *s = &t->o->precision;
+    const shard_options *h = &s->shard;
+    if (t->world->ranks == 1) strcpy(t->p.sharding, "alone");
+    else
+        snprintf(t->p.sharding, sizeof t->p.sharding, "%s/%d/%s/%s/%s", trainer_shard_name(h->stage), h->replicas,
+                 dtype_name(h->reduce_bf16 ? BF16 : F32), dtype_name(h->gather_bf16 ? BF16 : s->t),
+                 h->accumulate_locally ? "once" : "every");
+}
+
 static void fill_fixed(trainer *t) {
     const state_options *s = &t->o->precision;
     t->p.seed = t->o->seed;
@@ -146,6 +156,8 @@ static void fill_fixed(trainer *t) {
     t->p.seq_len = (uint64_t)t->o->seq_len;
     t->p.threads = (uint64_t)t->dev->threads;
     t->p.ranks = (uint64_t)t->world->ranks;
+    t->p.batch = (uint64_t)t->o->batch;
+    fill_sharding(t);
     strcpy(t->p.precision, dtype_name(s->t));
     strcpy(t->p.moments, dtype_name(s->moments));
     strcpy(t->p.master, s->t == F32 ? "weights" : s->master ? "fp32" : "none");
@@ -191,6 +203,12 @@ static void log_other_order(const progress *then, const progress *now) {
     else if (then->threads != now->threads)
         log_line("threads: %lu before, %lu now: the run goes on, but not bitwise as it would have", then->threads,
                  now->threads);
+    else if (then->batch && then->batch != now->batch)
+        log_line("batch: %lu before, %lu now: the run goes on, but not bitwise as it would have", then->batch,
+                 now->batch);
+    else if (then->sharding[0] && strcmp(then->sharding, now->sharding) != 0)
+        log_line("sharding: %s before, %s now: the run goes on, but not bitwise as it would have", then->sharding,
+                 now->sharding);
 }
 
 static status resume(trainer *t, const char *folder, progress then) {
@@ -199,6 +217,8 @@ static status resume(trainer *t, const char *folder, progress then) {
     TRY(checkpoint_load(folder, &t->m.state, &t->c));
     then.threads = t->p.threads;
     then.ranks = t->p.ranks;
+    then.batch = t->p.batch;
+    memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
     t->p = then;
     t->m.state.step = then.updates;
     log_line("resumed from %s", folder);
