@@ -149,6 +149,8 @@ ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --wei
 ok "what is not finite skips the step on all ranks, and ends the run after --max-skipped"
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
 ok "with a checkpoint of the last good weights"
+two --out "$scratch/x" --comm-timeout 2 : --out "$scratch/x" --comm-timeout 2 --data "$scratch/none"; [ $? -eq 2 ] && one_line "rank 1: .*$scratch/none"
+ok "what only one rank is given wrongly is told by it, not as its silence, with a short --comm-timeout too"
 
 # --- deaths: a step of 50 ms or so, to die in the middle of one ---
 options+=(--global-batch 16384)

@@ -91,7 +91,7 @@ static status meet(job *j, card *all) {
 }
 
 status job_open(job *j, double timeout_s) {
-    *j = (job){.hosts = 1};
+    *j = (job){.hosts = 1, .timeout_s = timeout_s};
     TRY(comm_open(&j->world, timeout_s));
     log_set_rank(j->world->rank, j->world->ranks);
     if (j->world->ranks == 1) return STATUS_OK;
@@ -115,10 +115,11 @@ void job_close(job *j) {
  * which it is, so that there ranks are not put in an order; what all see alike rank 0 says. */
 static long delay_ms(const job *j, status_code st) {
     int rank = j->world->rank;
-    long turn = 300 * (j->spoken ? j->host : rank);
+    long turn = 300 * (j->spoken ? j->host : rank), soon = (long)(j->timeout_s * 1000 / 3);
     if (st == STATUS_COMM) return 200 + turn;
     if (rank == 0) return 0;
-    return turn + (status_exit_code(st) == 2 ? 3000 : 100);
+    long delay = turn + (status_exit_code(st) == 2 ? 3000 : 100);
+    return delay < soon ? delay : soon; /* before the others take this for silence */
 }
 
 void job_fail(job *j, status_code st) {
