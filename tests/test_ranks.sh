@@ -84,6 +84,13 @@ done
 ranks 4 "$scratch/cores" --threads 0 --steps 1
 cores=$(nproc); threads=$((cores / 4 > 0 ? cores / 4 : 1))
 grep -qE "^device: .*, $threads threads," "$scratch/err"; ok "--threads 0: the ranks of a host share its cores"
+! grep -q "ranks may use" "$scratch/err"; ok "and nothing is said where they may use all"
+if [ "$cores" -gt 1 ]; then
+    cpu=$(taskset -pc $$ | sed 's/.*: //; s/[-,].*//')
+    timeout -s KILL 240 "$MPIEXEC" -np 2 taskset -c "$cpu" "$tally" train "${options[@]}" --out "$scratch/bound" --steps 1 >"$scratch/out" 2>"$scratch/err" &&
+        grep -q "^2 ranks may use 1 of this host's $cores CPUs; mpirun --bind-to none" "$scratch/err"
+    ok "ranks that are bound to fewer CPUs than there are say so"
+fi
 
 # --- resume on another number of ranks ---
 common=(--precision fp32 --batch 1 --global-batch 384)
@@ -142,6 +149,8 @@ ok "other text of the same length on one rank"
 two --out "$scratch/here" : --out "$scratch/there"; [ $? -eq 2 ] && one_line "rank 1: --out $scratch/there: .*expected a file system that all ranks see"
 ok "--out that one rank does not see"
 [ -z "$(ls -A "$scratch/here")" ]; ok "before anything is written into it"
+two --out "$scratch/x" --comm-timeout 2 : --out "$scratch/x" --comm-timeout 2 --data "$scratch/none"; [ $? -eq 2 ] && one_line "rank 1: .*$scratch/none"
+ok "what only one rank is given wrongly is told by it, not as its silence, with a short --comm-timeout too"
 mkdir "$scratch/disk"; ln -s /dev/full "$scratch/disk/metrics.jsonl"
 ranks 3 "$scratch/disk"; [ $? -eq 1 ] && one_line "^tally: rank 0: .*No space left"; ok "a full disk on one rank ends all: one line, exit code 1"
 ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --weight-decay 10 --schedule constant --max-skipped 3 --steps 60
@@ -149,8 +158,6 @@ ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --wei
 ok "what is not finite skips the step on all ranks, and ends the run after --max-skipped"
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
 ok "with a checkpoint of the last good weights"
-two --out "$scratch/x" --comm-timeout 2 : --out "$scratch/x" --comm-timeout 2 --data "$scratch/none"; [ $? -eq 2 ] && one_line "rank 1: .*$scratch/none"
-ok "what only one rank is given wrongly is told by it, not as its silence, with a short --comm-timeout too"
 
 # --- deaths: a step of 50 ms or so, to die in the middle of one ---
 options+=(--global-batch 16384)

@@ -16,6 +16,7 @@ typedef struct {
     char host[64];
     char flag[64]; /* name of the host's shared flag, where this rank is its first; "" where it could not make one */
     cpu_set_t cpus;
+    int could_use; /* CPUs of this host that it would have if nobody had bound it to some of them */
 } card;
 
 static void wait_ms(long ms) {
@@ -23,11 +24,25 @@ static void wait_ms(long ms) {
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue; /* a signal that ends the job must not hurry us */
 }
 
+/* What a container or a job's limits leave, whatever the launcher has bound this process to: the kernel cuts the mask that is
+ * asked for down to it. The mask is put back. */
+static int unbound_cpus(const cpu_set_t *bound) {
+    cpu_set_t all, unbound = *bound;
+    CPU_ZERO(&all);
+    for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &all);
+    if (sched_setaffinity(0, sizeof all, &all) == 0) {
+        sched_getaffinity(0, sizeof unbound, &unbound);
+        sched_setaffinity(0, sizeof *bound, bound);
+    }
+    return CPU_COUNT(&unbound);
+}
+
 static card own_card(const comm *world) {
     card c = {0};
     gethostname(c.host, sizeof c.host - 1);
     if (sched_getaffinity(0, sizeof c.cpus, &c.cpus) != 0) /* more CPUs than a cpu_set_t holds: nothing is known */
         for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &c.cpus);
+    else c.could_use = unbound_cpus(&c.cpus);
     if (world->local_rank == 0)
         snprintf(c.flag, sizeof c.flag, "/tally-%ld-%lu", (long)getpid(), (unsigned long)clock_ns());
     return c;
@@ -65,6 +80,22 @@ static void find_place(job *j, const card *all) {
     if (j->threads < 1) j->threads = 1;
 }
 
+/* of this rank's host */
+static void log_idle_cpus(const job *j, const card *all) {
+    const card *mine = &all[j->world->rank];
+    cpu_set_t used;
+    int ranks = 0;
+    CPU_ZERO(&used);
+    for (int i = 0; i < j->world->ranks; i++) {
+        if (!same_host(&all[i], mine)) continue;
+        CPU_OR(&used, &used, &all[i].cpus);
+        ranks++;
+    }
+    if (CPU_COUNT(&used) < mine->could_use)
+        log_line("%d ranks may use %d of this host's %d CPUs; mpirun --bind-to none gives them all", ranks,
+                 CPU_COUNT(&used), mine->could_use);
+}
+
 static atomic_int *open_flag(const char *name, bool create) {
     if (!name[0]) return NULL;
     int f = shm_open(name, O_RDWR | (create ? O_CREAT | O_EXCL : 0), 0600);
@@ -100,6 +131,7 @@ status job_open(job *j, double timeout_s) {
     j->hosts = 0;
     status_code st = meet(j, all);
     if (!st) find_place(j, all);
+    if (!st) log_idle_cpus(j, all);
     free(all);
     return st;
 }
