@@ -27,10 +27,12 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
         snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);
     }
     TRY(energy_open(&l->energy, dev, l->watts, world->local_rank == 0));
-    double of_all[] = {l->usd_per_hour, l->watts};
-    TRY(comm_sum_f64(world, of_all, 2));
+    bool estimates = strstr(energy_source(l->energy), "estimated");
+    double of_all[] = {l->usd_per_hour, estimates ? l->watts : 0, estimates};
+    TRY(comm_sum_f64(world, of_all, 3));
     l->usd_per_hour = of_all[0];
     l->watts = of_all[1];
+    l->estimating = (int)of_all[2];
     return STATUS_OK;
 }
 
@@ -81,6 +83,8 @@ double ledger_usd(const ledger *l) {
     return all;
 }
 
+const char *ledger_energy_source(const ledger *l) { return l->estimating ? "tdp-estimated" : energy_source(l->energy); }
+
 double ledger_energy_now_j(ledger *l) { return energy_joules(l->energy); }
 
 static path_text ledger_path(const char *run) {
@@ -113,7 +117,7 @@ status ledger_write(const ledger *l, const char *run, const progress *p) {
     TRY_DONE(json_add_u64(o, "ranks", (uint64_t)l->world->ranks));
     TRY_DONE(json_add_number_or_null(o, "wall_s", ledger_wall_s(l)));
     TRY_DONE(json_add_number_or_null(o, "energy_j", l->energy_j));
-    TRY_DONE(json_add_string(o, "energy_source", energy_source(l->energy)));
+    TRY_DONE(json_add_string(o, "energy_source", ledger_energy_source(l)));
     TRY_DONE(json_add_number_or_null(o, "usd", usd));
     TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", p->tokens ? usd / (double)p->tokens * 1e6 : NAN));
     TRY_DONE(json_add_number_or_null(o, "price_usd_per_hour", l->usd_per_hour));

@@ -27,7 +27,8 @@ typedef struct {
     comm *world;
     double usd_per_hour; /* of all ranks; NaN: not known */
     char price_source[256];
-    double watts; /* of all ranks' devices, where energy is estimated from it */
+    int estimating; /* ranks whose energy is estimated, for want of a counter */
+    double watts;   /* of their devices, all together */
     char watts_source[256];
     energy_meter *energy;
     ledger_part before;           /* before_ns, before_usd, energy_before_j */
@@ -36,7 +37,8 @@ typedef struct {
     double energy_j;
 } ledger;
 
-/* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of the whole device, 0 for the table.
+/* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of this
+ * rank's device, 0 for the table's.
  * All ranks together. */
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts);
 void ledger_close(ledger *l);
@@ -49,6 +51,8 @@ void ledger_sum(ledger *l, const ledger_part *parts, size_t stride);
 double ledger_wall_s(const ledger *l);
 double ledger_usd(const ledger *l); /* NaN without a price */
 
+/* "rapl", or "tdp-estimated" where it is of any rank: of the sum */
+const char *ledger_energy_source(const ledger *l);
 double ledger_energy_now_j(ledger *l); /* this rank's, of this attempt */
 
 status ledger_write(const ledger *l, const char *run, const progress *p);

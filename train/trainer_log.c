@@ -23,8 +23,10 @@ static void log_price_and_energy(const trainer *t) {
     if (t->world->ranks > 1) snprintf(of_ranks, sizeof of_ranks, " for %d ranks", t->world->ranks);
     if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; --price USD gives one");
     else log_line("price: %s an hour%s (%s)", text_usd(t->bill.usd_per_hour).text, of_ranks, t->bill.price_source);
-    const char *source = energy_source(t->bill.energy);
-    if (!strstr(source, "estimated")) log_line("energy: %s", source);
+    if (!t->bill.estimating) log_line("energy: %s", ledger_energy_source(&t->bill));
+    else if (t->bill.estimating < t->world->ranks)
+        log_line("energy: no counter to read on %d of %d ranks; of these estimated as %.3g W times time",
+                 t->bill.estimating, t->world->ranks, t->bill.watts);
     else
         log_line("energy: no counter to read; estimated as %.3g W%s times time (%s)", t->bill.watts, of_ranks,
                  t->bill.watts_source);
@@ -92,7 +94,7 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .peak_datasheet = t->peak_datasheet,
         .peak_measured = t->peak_measured,
         .energy_total_j = t->bill.energy_j,
-        .energy_source = energy_source(t->bill.energy),
+        .energy_source = ledger_energy_source(&t->bill),
         .usd = ledger_usd(&t->bill),
         .wall_s = wall_s,
         .left_s = left_s,
@@ -122,6 +124,6 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     if (t->world->ranks > 1 && steps)
         log_line("sent: %s a step and rank", text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
     if (t->p.skipped) log_line("steps skipped because not finite: %lu", t->p.skipped);
-    log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, energy_source(t->bill.energy));
+    log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, ledger_energy_source(&t->bill));
     log_line("the run is in %s: checkpoints, metrics.jsonl, ledger.json, report.html", t->o->out);
 }
