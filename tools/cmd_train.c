@@ -74,7 +74,7 @@ static const option table[] = {
     {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour, a device a rank; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},
     {"budget", OPT_F64, AT(budget), NULL, "USD", "end cleanly, with a checkpoint, before the run costs more", NULL, 0, 1e12, BILL, false},
     {"peak-seconds", OPT_F64, AT(peak_seconds), "0.3", "S", "how long to measure this device's peak with large products at start; 0: not, and no figures relative to it", NULL, 0, 60, BILL, false},
-    {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of the whole device where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
+    {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of a device, a device a rank, where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
 };
 /* clang-format on */
 
