@@ -13,6 +13,8 @@
  *   usd_step, usd_per_mtok          of this step at the price of the devices of all ranks
  *   ranks           of the run. Over ranks tokens, FLOPs, joules and bytes are summed, times are means, memory is the largest
  *   exposed_ms      of step_ms the ranks waited for communication      bytes_sent   by all ranks to others
+ *                   --shard optimizer and gradients gather the weights when they are first used after an update: in the next step,
+ *                   or in an evaluation or a save between the two, and then in no step
  *   slowest_rank, skew              the rank that computed longest (step_ms - waiting), by how much of the mean longer
  * A resumed run drops the lines after its checkpoint and adds {"event": "resume", "step", "wall_s", "usd",
  * "energy_total_j"}. */
