@@ -133,6 +133,7 @@ ranks 4 "$scratch/four" --resume --steps 16 --global-batch 512; [ $? -eq 2 ] && 
 ranks 3 "$scratch/x" --stesp 3; [ $? -eq 2 ] && one_line "nearest is --steps"; ok "an unknown option: one line, exit code 2"
 ranks 3 "$scratch/x" --data "$scratch/none"; [ $? -eq 2 ] && one_line "$scratch/none"; ok "data that is missing: one line, exit code 2"
 ranks 4 "$scratch/x" --replicas 3; [ $? -eq 2 ] && one_line "--replicas 3"; ok "--replicas that do not divide the ranks"
+ranks 4 "$scratch/x" --shard none --replicas 2; [ $? -eq 2 ] && one_line "--replicas 2: with --shard none"; ok "--replicas where nothing is sharded"
 ranks 2 "$scratch/x" --gather-dtype fp32; [ $? -eq 2 ] && one_line "--gather-dtype fp32"; ok "--gather-dtype fp32 of bf16 weights"
 ranks 2 "$scratch/x" --global-batch 100; [ $? -eq 2 ] && one_line "times 2 ranks = 128 tokens; --global-batch 128 fits"; ok "a global batch that does not divide"
 [ ! -e "$scratch/x" ]; ok "nothing is written for input that is refused"
