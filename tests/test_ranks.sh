@@ -1,13 +1,6 @@
 # The training run over ranks: one log, the bill, resuming on other numbers of ranks, and every way in which a rank can fail.
-cd "$(dirname "$0")/.." && . tests/tap.sh
-if [ -z "${MPIEXEC:-}" ]; then skip "training over ranks" "the build has no MPI"; finish; fi
-command -v "$MPIEXEC" >/dev/null || { skip "training over ranks" "no $MPIEXEC"; finish; }
-
-# Open MPI: as root, more ranks than cores, none bound to one
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-# What MPI itself leaves allocated is not ours
-export ASAN_OPTIONS=detect_leaks=0
+cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
+need_ranks "training over ranks"
 
 text=$scratch/text.txt
 for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"

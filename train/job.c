@@ -9,11 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "parallel/peer.h"
 #include "runtime/log.h"
 
 /* what each rank tells the others of itself */
 typedef struct {
-    char host[64];
+    peer process;
     char flag[64]; /* name of the host's shared flag, where this rank is its first; "" where it could not make one */
     cpu_set_t cpus;
     int could_use; /* CPUs of this host that it would have if nobody had bound it to some of them */
@@ -38,8 +39,7 @@ static int unbound_cpus(const cpu_set_t *bound) {
 }
 
 static card own_card(const comm *world) {
-    card c = {0};
-    gethostname(c.host, sizeof c.host - 1);
+    card c = {.process = peer_self()};
     if (sched_getaffinity(0, sizeof c.cpus, &c.cpus) != 0) /* more CPUs than a cpu_set_t holds: nothing is known */
         for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &c.cpus);
     else c.could_use = unbound_cpus(&c.cpus);
@@ -53,7 +53,7 @@ static int usable_cpus(const card *c) {
     return own < all ? own : all;
 }
 
-static bool same_host(const card *a, const card *b) { return strcmp(a->host, b->host) == 0; }
+static bool same_host(const card *a, const card *b) { return peer_same_host(&a->process, &b->process); }
 
 static bool share_cpus(const card *a, const card *b) {
     cpu_set_t both;
