@@ -176,9 +176,9 @@ void blockfile_abandon(blockfile *f) {
 
 /* ---- checking ---- */
 
-static status read_block(int fd, const char *path, unsigned char *block, size_t bytes) {
+static status read_block(int fd, const char *path, i64 from, unsigned char *block, size_t bytes) {
     for (size_t used = 0; used < bytes;) {
-        ssize_t got = read(fd, block + used, bytes - used);
+        ssize_t got = pread(fd, block + used, bytes - used, from + (i64)used);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) FAIL(IO, "%s: read: %s", path, strerror(errno));
         if (got == 0) FAIL(DATA, "%s: became shorter while it was read", path);
@@ -202,7 +202,7 @@ static status check_blocks(int fd, const char *path, const blockfile_sums *sums,
     for (int i = first; i < sums->blocks; i += stride) {
         i64 from = (i64)i * BLOCKFILE_BLOCK, left = sums->bytes - from;
         size_t bytes = left < BLOCKFILE_BLOCK ? (size_t)left : BLOCKFILE_BLOCK;
-        TRY_DONE(read_block(fd, path, block, bytes));
+        TRY_DONE(read_block(fd, path, from, block, bytes));
         uint32_t crc = (uint32_t)crc32(0, block, (uInt)bytes);
         if (crc != sums->crc[i])
             FAIL_DONE(DATA, "%s: block %d (bytes %lld to %lld) has crc32 %08x, expected %08x", path, i, (long long)from,
