@@ -148,6 +148,7 @@ void job_close(job *j) {
 static long delay_ms(const job *j, status_code st) {
     int rank = j->world->rank;
     long turn = 300 * (j->spoken ? j->host : rank), soon = (long)(j->timeout_s * 1000 / 3);
+    if (turn > soon) turn = soon;
     if (st == STATUS_COMM) return 200 + turn;
     if (rank == 0) return 0;
     long delay = turn + (status_exit_code(st) == 2 ? 3000 : 100);
