@@ -59,3 +59,8 @@ path_text path_join(const char *folder, const char *name) {
     if (snprintf(p.text, sizeof p.text, "%s/%s", folder, name) >= (int)sizeof p.text) p.text[0] = 0;
     return p;
 }
+
+bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}

@@ -2,6 +2,7 @@
 #ifndef TALLY_FILE_H
 #define TALLY_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "runtime/status.h"
@@ -14,5 +15,6 @@ typedef struct {
     char text[4096];
 } path_text;
 path_text path_join(const char *folder, const char *name); /* empty, which no call opens, where it is too long */
+bool ends_with(const char *text, const char *end);
 
 #endif

@@ -67,6 +67,8 @@ static void finds_damage(void **state) {
     unsigned char bad = pattern[BLOCKFILE_BLOCK + 500] ^ 1;
     assert_int_equal(pwrite(fd, &bad, 1, BLOCKFILE_BLOCK + 500), 1);
     FAILS(DATA, "damaged: block 1 (bytes 4194304 to 4195303) has crc32", blockfile_check(folder, &sums));
+    OK(blockfile_check_some(folder, &sums, 0, 2));
+    FAILS(DATA, "damaged: block 1", blockfile_check_some(folder, &sums, 1, 2));
     assert_int_equal(ftruncate(fd, BLOCKFILE_BLOCK + 999), 0);
     FAILS(DATA, "damaged: is 4195303 bytes long, expected 4195304", blockfile_check(folder, &sums));
     close(fd);

@@ -1,13 +1,6 @@
 # The training run over ranks: one log, the bill, resuming on other numbers of ranks, and every way in which a rank can fail.
-cd "$(dirname "$0")/.." && . tests/tap.sh
-if [ -z "${MPIEXEC:-}" ]; then skip "training over ranks" "the build has no MPI"; finish; fi
-command -v "$MPIEXEC" >/dev/null || { skip "training over ranks" "no $MPIEXEC"; finish; }
-
-# Open MPI: as root, more ranks than cores, none bound to one
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-# What MPI itself leaves allocated is not ours
-export ASAN_OPTIONS=detect_leaks=0
+cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
+need_ranks "training over ranks"
 
 text=$scratch/text.txt
 for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
@@ -84,6 +77,13 @@ done
 ranks 4 "$scratch/cores" --threads 0 --steps 1
 cores=$(nproc); threads=$((cores / 4 > 0 ? cores / 4 : 1))
 grep -qE "^device: .*, $threads threads," "$scratch/err"; ok "--threads 0: the ranks of a host share its cores"
+! grep -q "ranks may use" "$scratch/err"; ok "and nothing is said where they may use all"
+if [ "$cores" -gt 1 ]; then
+    cpu=$(taskset -pc $$ | sed 's/.*: //; s/[-,].*//')
+    timeout -s KILL 240 "$MPIEXEC" -np 2 taskset -c "$cpu" "$tally" train "${options[@]}" --out "$scratch/bound" --steps 1 >"$scratch/out" 2>"$scratch/err" &&
+        grep -q "^2 ranks may use 1 of this host's $cores CPUs; mpirun --bind-to none" "$scratch/err"
+    ok "ranks that are bound to fewer CPUs than there are say so"
+fi
 
 # --- resume on another number of ranks ---
 common=(--precision fp32 --batch 1 --global-batch 384)
@@ -92,6 +92,14 @@ for n in 1 2 3 4; do
     cp -r "$scratch/fp32" "$scratch/on-$n"; rm -r "$scratch/on-$n"/checkpoints/step-{8,12}
     ranks $n "$scratch/on-$n" --precision fp32 --batch 1 --resume
     ok "saved on 4 ranks, resumed on $n"
+    python3 - "$scratch/fp32" "$scratch/on-$n" $n <<'P'; ok "each attempt is billed at the price of its own ranks"
+import json, sys
+l = json.load(open(sys.argv[2] + "/ledger.json"))
+last = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl")][-1] # ledger.json is of a later step than the checkpoint
+usd = last["usd"] + int(sys.argv[3]) * (l["wall_s"] - last["wall_s"]) / 3600
+assert abs(l["usd"] - usd) < 1e-9, (l, usd)
+assert abs(sum(l["usd_by_booking"].values()) - l["usd"]) < 1e-9, l
+P
     if [ $n = 4 ]; then
         [ "$(weights "$scratch/on-$n")" = "$(weights "$scratch/fp32")" ]; ok "and the weights are bitwise those of the run that never stopped"
         continue
@@ -105,6 +113,10 @@ for n in 1 2 3 4; do
         END { exit bad || NR != 24 }' >"$scratch/err"
     ok "with the losses of the 4 ranks' run"
 done
+cp -r "$scratch/four" "$scratch/other"; ranks 4 "$scratch/other" --resume --steps 13 --shard optimizer &&
+    grep -q "^sharding: full/1/fp32/bf16/every before, optimizer/1/fp32/bf16/every now: .*not bitwise" "$scratch/err"
+ok "says that another way to shard is not bitwise the same"
+ranks 4 "$scratch/other" --resume --steps 14 --batch 1 && grep -q "^batch: 2 before, 1 now: .*not bitwise" "$scratch/err"; ok "and another batch"
 ranks 3 "$scratch/four" --resume --steps 16; [ $? -eq 2 ] && one_line "8 sequences a step do not divide among 3 ranks"
 ok "ranks that the run's global batch does not divide among are refused in one line"
 ranks 2 "$scratch/four" --resume --steps 16 --batch 3; [ $? -eq 2 ] && one_line "--batch 2 fits"; ok "and a batch, naming one that fits"
@@ -114,9 +126,25 @@ ranks 4 "$scratch/four" --resume --steps 16 --global-batch 512; [ $? -eq 2 ] && 
 ranks 3 "$scratch/x" --stesp 3; [ $? -eq 2 ] && one_line "nearest is --steps"; ok "an unknown option: one line, exit code 2"
 ranks 3 "$scratch/x" --data "$scratch/none"; [ $? -eq 2 ] && one_line "$scratch/none"; ok "data that is missing: one line, exit code 2"
 ranks 4 "$scratch/x" --replicas 3; [ $? -eq 2 ] && one_line "--replicas 3"; ok "--replicas that do not divide the ranks"
+ranks 4 "$scratch/x" --shard none --replicas 2; [ $? -eq 2 ] && one_line "--replicas 2: with --shard none"; ok "--replicas where nothing is sharded"
 ranks 2 "$scratch/x" --gather-dtype fp32; [ $? -eq 2 ] && one_line "--gather-dtype fp32"; ok "--gather-dtype fp32 of bf16 weights"
 ranks 2 "$scratch/x" --global-batch 100; [ $? -eq 2 ] && one_line "times 2 ranks = 128 tokens; --global-batch 128 fits"; ok "a global batch that does not divide"
 [ ! -e "$scratch/x" ]; ok "nothing is written for input that is refused"
+# OPTIONS of rank 0 : OPTIONS of rank 1
+two() {
+    local first=()
+    while [ "$1" != : ]; do first+=("$1"); shift; done; shift
+    timeout -s KILL 240 "$MPIEXEC" -np 1 "$tally" train "${options[@]}" "${first[@]}" : -np 1 "$tally" train "${options[@]}" "$@" >"$scratch/out" 2>"$scratch/err"
+}
+tr a b <"$text" >"$scratch/other.txt"
+two --out "$scratch/x" : --out "$scratch/x" --data "$scratch/other.txt"; [ $? -eq 2 ] && one_line "--data: rank 1 reads .*expected the same files"
+ok "other text of the same length on one rank"
+[ ! -e "$scratch/x" ]; ok "before anything is written"
+two --out "$scratch/here" : --out "$scratch/there"; [ $? -eq 2 ] && one_line "rank 1: --out $scratch/there: .*expected a file system that all ranks see"
+ok "--out that one rank does not see"
+[ -z "$(ls -A "$scratch/here")" ]; ok "before anything is written into it"
+two --out "$scratch/x" --comm-timeout 2 : --out "$scratch/x" --comm-timeout 2 --data "$scratch/none"; [ $? -eq 2 ] && one_line "rank 1: .*$scratch/none"
+ok "what only one rank is given wrongly is told by it, not as its silence, with a short --comm-timeout too"
 mkdir "$scratch/disk"; ln -s /dev/full "$scratch/disk/metrics.jsonl"
 ranks 3 "$scratch/disk"; [ $? -eq 1 ] && one_line "^tally: rank 0: .*No space left"; ok "a full disk on one rank ends all: one line, exit code 1"
 ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --weight-decay 10 --schedule constant --max-skipped 3 --steps 60
@@ -166,6 +194,15 @@ ranks 4 "$run" --resume --steps $((last + 2)) && [ "$(of_steps "$run" | wc -l)" 
 run=$scratch/term-one
 start "$run"; kill -TERM $(pid_of 3 "$run"); ended "$run"; [ $? -eq 143 ]; ok "SIGTERM to one rank stops all, with its exit code"
 resumes "$run" "SIGTERM to one rank"
+run=$scratch/term-two
+start "$run" --steps 100000 --checkpoint-every 0
+first=$(pid_of 3 "$run") second=$(pid_of 1 "$run")
+kill -TERM "$first"
+for i in $(seq 3000); do compgen -G "$run/checkpoints/.step-*" >/dev/null && break; sleep 0.01; done
+kill -TERM "$second" 2>/dev/null; ended "$run"; [ $? -eq 143 ]; ok "and to another while they save: it is that rank's first, and does not kill"
+"$tally" inspect "$run" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"; ok "the checkpoint is whole"
+last=$(of_steps "$run" | tail -1 | cut -d' ' -f1)
+ranks 4 "$run" --resume --steps $((last + 1)); ok "and --resume goes on from it"
 
 # the rank dies before the N-th write, fsync or rename of its own: rank 0's are of the run's files too
 for at in 0:12 0:25 1:2 1:6 3:9; do

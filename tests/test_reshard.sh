@@ -1,12 +1,7 @@
 # Checkpoints of several ranks: what any number of ranks saves, any other loads bit by bit; full disks and kills in between.
-cd "$(dirname "$0")/.." && . tests/tap.sh
+cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 program=$TESTS/test_checkpoint_ranks
-[ -n "${MPIEXEC:-}" ] && command -v "$MPIEXEC" >/dev/null || { skip "checkpoints of several ranks" "no MPI"; finish; }
-
-# Open MPI: as root, more ranks than cores, none bound to one
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-export ASAN_OPTIONS=detect_leaks=0 # what MPI itself leaves allocated is not ours
+need_ranks "checkpoints of several ranks"
 
 ranks() { # N ARGUMENTS...
     local n=$1; shift

@@ -70,8 +70,22 @@ l = json.load(open(sys.argv[1] + "/ledger.json"))
 events = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl") if '"event"' in x]
 assert events[-1]["step"] == 3 and abs(events[-1]["wall_s"] - float(sys.argv[2])) < 1e-6, events
 assert l["bookings"]["lost_s"] > 0 and l["wall_s"] > float(sys.argv[2]), l
+assert abs(l["usd"] - l["wall_s"] / 3600) < 1e-9 and l["usd_by_booking"]["lost_s"] > 0, l
 assert abs(sum(l["bookings"].values()) - l["wall_s"]) < 1e-6, l
 P
+
+train "$scratch/lost" --resume "${short[@]}" --price 3 --steps 7 && python3 - "$scratch/lost" <<'P'
+import json, sys
+p = sys.argv[1] + "/ledger.json"
+l = json.load(open(p))
+assert l["wall_s"] / 3600 < l["usd"] < 3 * l["wall_s"] / 3600, l
+del l["usd_by_booking"]
+json.dump(l, open(p, "w"))
+P
+ok "what is billed stays so at another price"
+train "$scratch/lost" --resume "${short[@]}" --steps 7 --price 2 && python3 -c 'import json, sys
+l = json.load(open(sys.argv[1] + "/ledger.json")); assert abs(l["usd"] - 2 * l["wall_s"] / 3600) < 1e-9, l' "$scratch/lost"
+ok "a bill without money by booking, as older ones are, is priced as now"
 
 python3 - "$scratch/killed" <<'P'; ok "a killed run's ledger still adds up, and its lost work is booked"
 import json, sys

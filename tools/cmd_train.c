@@ -56,7 +56,7 @@ static const option table[] = {
     {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "activations made again in backward: none, selective (norms, activation products), block (all but each block's input), block:K (of the first K blocks)", NULL, 0, 0, MEMORY, false},
     {"shard", OPT_CHOICE, AT(shard), "full", "STAGE", "what is cut up among the ranks: optimizer (its state), gradients (these too), full (weights too), none (all on every rank)", "none|optimizer|gradients|full", 0, 0, RANKS, false},
     {"replicas", OPT_I64, AT(replicas), "1", "R", "shard inside a group of ranks/R, all-reduce across groups", NULL, 1, 1e6, RANKS, false},
-    {"gather-dtype", OPT_CHOICE, AT(gather_dtype), "auto", "KIND", "in which weights travel; auto: their own; bf16 rounds fp32 ones", "auto|fp32|bf16", 0, 0, RANKS, false},
+    {"gather-dtype", OPT_CHOICE, AT(gather_dtype), "auto", "KIND", "in which weights travel (with --shard none they do not); auto: their own; bf16 rounds fp32 ones", "auto|fp32|bf16", 0, 0, RANKS, false},
     {"reduce-dtype", OPT_CHOICE, AT(reduce_dtype), "fp32", "KIND", "in which gradients travel; sums are fp32 in both", "fp32|bf16", 0, 0, RANKS, false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every_microbatch), "on", NULL, "gradients and full: send gradients after every micro-batch; off: keep all of them on each rank and send once a step", NULL, 0, 0, RANKS, false},
     {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "how long a rank waits for another before the run ends with an error", NULL, 1, 1e6, RANKS, false},
@@ -74,7 +74,7 @@ static const option table[] = {
     {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour, a device a rank; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},
     {"budget", OPT_F64, AT(budget), NULL, "USD", "end cleanly, with a checkpoint, before the run costs more", NULL, 0, 1e12, BILL, false},
     {"peak-seconds", OPT_F64, AT(peak_seconds), "0.3", "S", "how long to measure this device's peak with large products at start; 0: not, and no figures relative to it", NULL, 0, 60, BILL, false},
-    {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of the whole device where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
+    {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of a device, a device a rank, where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
 };
 /* clang-format on */
 
@@ -90,10 +90,11 @@ static const command_help help = {
 
 static volatile sig_atomic_t stop_signal;
 
+/* What has come is counted here: stop_signal the trainer sets too, where another rank was told to stop. */
 static void *wait_for_signals(void *set) {
     int number;
-    while (sigwait(set, &number) == 0) {
-        if (stop_signal) { /* a second one kills */
+    for (bool second = false; sigwait(set, &number) == 0; second = true) {
+        if (second) { /* kills */
             signal(number, SIG_DFL);
             pthread_sigmask(SIG_UNBLOCK, set, NULL);
             raise(number);
@@ -201,6 +202,8 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
         FAIL(ARG, "--min-lr %g: above --lr %g", v->min_lr, v->lr);
     if (v->gather_dtype == GATHER_FP32 && v->precision == PRECISION_BF16)
         FAIL(ARG, "--gather-dtype fp32: the weights are bf16, by --precision; expected auto or bf16");
+    if (v->shard == SHARD_NONE && v->replicas > 1)
+        FAIL(ARG, "--replicas %ld: with --shard none every rank is one; expected 1", v->replicas);
     train_options t = to_train_options(v, o);
     train_outcome outcome;
     char *config;

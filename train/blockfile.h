@@ -32,6 +32,8 @@ void blockfile_abandon(blockfile *f);         /* closes and removes the file; f 
 
 /* Size and every block, naming the first bad one. An absent file is DATA, as a damaged one is. */
 status blockfile_check(const char *folder, const blockfile_sums *sums);
+/* the same of the blocks first, first + stride, ... only */
+status blockfile_check_some(const char *folder, const blockfile_sums *sums, int first, int stride);
 
 status write_file_atomic(const char *path, const void *data, size_t bytes); /* PATH.tmp, fsync, rename, fsync folder */
 status rename_folder(const char *from, const char *to); /* rename, fsync of the folder that holds `to` */

@@ -9,13 +9,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "parallel/peer.h"
 #include "runtime/log.h"
 
 /* what each rank tells the others of itself */
 typedef struct {
-    char host[64];
+    peer process;
     char flag[64]; /* name of the host's shared flag, where this rank is its first; "" where it could not make one */
     cpu_set_t cpus;
+    int could_use; /* CPUs of this host that it would have if nobody had bound it to some of them */
 } card;
 
 static void wait_ms(long ms) {
@@ -23,11 +25,24 @@ static void wait_ms(long ms) {
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue; /* a signal that ends the job must not hurry us */
 }
 
+/* What a container or a job's limits leave, whatever the launcher has bound this process to: the kernel cuts the mask that is
+ * asked for down to it. The mask is put back. */
+static int unbound_cpus(const cpu_set_t *bound) {
+    cpu_set_t all, unbound = *bound;
+    CPU_ZERO(&all);
+    for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &all);
+    if (sched_setaffinity(0, sizeof all, &all) == 0) {
+        sched_getaffinity(0, sizeof unbound, &unbound);
+        sched_setaffinity(0, sizeof *bound, bound);
+    }
+    return CPU_COUNT(&unbound);
+}
+
 static card own_card(const comm *world) {
-    card c = {0};
-    gethostname(c.host, sizeof c.host - 1);
+    card c = {.process = peer_self()};
     if (sched_getaffinity(0, sizeof c.cpus, &c.cpus) != 0) /* more CPUs than a cpu_set_t holds: nothing is known */
         for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &c.cpus);
+    else c.could_use = unbound_cpus(&c.cpus);
     if (world->local_rank == 0)
         snprintf(c.flag, sizeof c.flag, "/tally-%ld-%lu", (long)getpid(), (unsigned long)clock_ns());
     return c;
@@ -38,7 +53,7 @@ static int usable_cpus(const card *c) {
     return own < all ? own : all;
 }
 
-static bool same_host(const card *a, const card *b) { return strcmp(a->host, b->host) == 0; }
+static bool same_host(const card *a, const card *b) { return peer_same_host(&a->process, &b->process); }
 
 static bool share_cpus(const card *a, const card *b) {
     cpu_set_t both;
@@ -63,6 +78,22 @@ static void find_place(job *j, const card *all) {
     }
     j->threads = usable_cpus(mine) / sharing;
     if (j->threads < 1) j->threads = 1;
+}
+
+/* of this rank's host */
+static void log_idle_cpus(const job *j, const card *all) {
+    const card *mine = &all[j->world->rank];
+    cpu_set_t used;
+    int ranks = 0;
+    CPU_ZERO(&used);
+    for (int i = 0; i < j->world->ranks; i++) {
+        if (!same_host(&all[i], mine)) continue;
+        CPU_OR(&used, &used, &all[i].cpus);
+        ranks++;
+    }
+    if (CPU_COUNT(&used) < mine->could_use)
+        log_line("%d ranks may use %d of this host's %d CPUs; mpirun --bind-to none gives them all", ranks,
+                 CPU_COUNT(&used), mine->could_use);
 }
 
 static atomic_int *open_flag(const char *name, bool create) {
@@ -91,7 +122,7 @@ static status meet(job *j, card *all) {
 }
 
 status job_open(job *j, double timeout_s) {
-    *j = (job){.hosts = 1};
+    *j = (job){.hosts = 1, .timeout_s = timeout_s};
     TRY(comm_open(&j->world, timeout_s));
     log_set_rank(j->world->rank, j->world->ranks);
     if (j->world->ranks == 1) return STATUS_OK;
@@ -100,6 +131,7 @@ status job_open(job *j, double timeout_s) {
     j->hosts = 0;
     status_code st = meet(j, all);
     if (!st) find_place(j, all);
+    if (!st) log_idle_cpus(j, all);
     free(all);
     return st;
 }
@@ -115,10 +147,12 @@ void job_close(job *j) {
  * which it is, so that there ranks are not put in an order; what all see alike rank 0 says. */
 static long delay_ms(const job *j, status_code st) {
     int rank = j->world->rank;
-    long turn = 300 * (j->spoken ? j->host : rank);
+    long turn = 300 * (j->spoken ? j->host : rank), soon = (long)(j->timeout_s * 1000 / 3);
+    if (turn > soon) turn = soon;
     if (st == STATUS_COMM) return 200 + turn;
     if (rank == 0) return 0;
-    return turn + (status_exit_code(st) == 2 ? 3000 : 100);
+    long delay = turn + (status_exit_code(st) == 2 ? 3000 : 100);
+    return delay < soon ? delay : soon; /* before the others take this for silence */
 }
 
 void job_fail(job *j, status_code st) {

@@ -27,10 +27,12 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
         snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);
     }
     TRY(energy_open(&l->energy, dev, l->watts, world->local_rank == 0));
-    double of_all[] = {l->usd_per_hour, l->watts};
-    TRY(comm_sum_f64(world, of_all, 2));
+    bool estimates = strstr(energy_source(l->energy), "estimated");
+    double of_all[] = {l->usd_per_hour, estimates ? l->watts : 0, estimates};
+    TRY(comm_sum_f64(world, of_all, 3));
     l->usd_per_hour = of_all[0];
     l->watts = of_all[1];
+    l->estimating = (int)of_all[2];
     return STATUS_OK;
 }
 
@@ -47,15 +49,26 @@ ledger_part ledger_mine(ledger *l) {
     return mine;
 }
 
+static double usd_of(const ledger *l, uint64_t ns) { return l->usd_per_hour * (double)ns * 1e-9 / 3600; }
+
 void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
     uint64_t booked[BOOKINGS] = {0}, before[BOOKINGS] = {0};
+    double before_usd[BOOKINGS] = {0};
     l->energy_j = 0;
     for (int r = 0; r < l->world->ranks; r++) {
         const ledger_part *p = (const ledger_part *)((const char *)parts + (size_t)r * stride);
-        for (int b = 0; b < BOOKINGS; b++) booked[b] += p->booked_ns[b], before[b] += p->before_ns[b];
+        for (int b = 0; b < BOOKINGS; b++) {
+            booked[b] += p->booked_ns[b];
+            before[b] += p->before_ns[b];
+            before_usd[b] += p->before_usd[b];
+        }
         l->energy_j += p->energy_j + p->energy_before_j;
     }
-    for (int b = 0; b < BOOKINGS; b++) l->booked_ns[b] = before[b] + booked[b] / (uint64_t)l->world->ranks;
+    for (int b = 0; b < BOOKINGS; b++) {
+        uint64_t mean = booked[b] / (uint64_t)l->world->ranks;
+        l->booked_ns[b] = before[b] + mean;
+        l->usd[b] = before_usd[b] + usd_of(l, mean);
+    }
 }
 
 double ledger_wall_s(const ledger *l) {
@@ -64,7 +77,14 @@ double ledger_wall_s(const ledger *l) {
     return (double)all * 1e-9;
 }
 
-double ledger_usd(const ledger *l) { return l->usd_per_hour * ledger_wall_s(l) / 3600; }
+double ledger_usd(const ledger *l) {
+    double all = 0;
+    for (int b = 0; b < BOOKINGS; b++) all += l->usd[b];
+    return all;
+}
+
+const char *ledger_energy_source(const ledger *l) { return l->estimating ? "tdp-estimated" : energy_source(l->energy); }
+
 double ledger_energy_now_j(ledger *l) { return energy_joules(l->energy); }
 
 static path_text ledger_path(const char *run) {
@@ -79,10 +99,9 @@ static status bookings_json(cJSON *o, const ledger *l) {
     if (!seconds || !exact || !money) FAIL(MEM, "ledger.json");
     for (int b = 0; b < BOOKINGS; b++) {
         const char *key = booking_key((booking)b);
-        double s = (double)l->booked_ns[b] * 1e-9;
-        TRY(json_add_number_or_null(seconds, key, s));
+        TRY(json_add_number_or_null(seconds, key, (double)l->booked_ns[b] * 1e-9));
         TRY(json_add_u64(exact, key, l->booked_ns[b]));
-        TRY(json_add_number_or_null(money, key, l->usd_per_hour * s / 3600));
+        TRY(json_add_number_or_null(money, key, l->usd[b]));
     }
     return STATUS_OK;
 }
@@ -98,7 +117,7 @@ status ledger_write(const ledger *l, const char *run, const progress *p) {
     TRY_DONE(json_add_u64(o, "ranks", (uint64_t)l->world->ranks));
     TRY_DONE(json_add_number_or_null(o, "wall_s", ledger_wall_s(l)));
     TRY_DONE(json_add_number_or_null(o, "energy_j", l->energy_j));
-    TRY_DONE(json_add_string(o, "energy_source", energy_source(l->energy)));
+    TRY_DONE(json_add_string(o, "energy_source", ledger_energy_source(l)));
     TRY_DONE(json_add_number_or_null(o, "usd", usd));
     TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", p->tokens ? usd / (double)p->tokens * 1e6 : NAN));
     TRY_DONE(json_add_number_or_null(o, "price_usd_per_hour", l->usd_per_hour));
@@ -112,42 +131,45 @@ done:
     return st;
 }
 
-/* ledger.json's bookings, where it is of step `step`; else *fits is false */
-static status read_written(const char *path, uint64_t step, uint64_t booked_ns[BOOKINGS], double *energy_j,
-                           bool *fits) {
-    *fits = false;
+/* what ledger.json has of p, where it is of the same step */
+static status read_written(progress *p, const char *path) {
     if (access(path, F_OK) != 0) return STATUS_OK;
     cJSON *o;
     TRY(json_read_file(&o, path));
     status_code st = STATUS_OK;
     uint64_t written_step;
     TRY_DONE(json_get_u64(o, path, "step", &written_step));
-    if (written_step != step) goto done;
+    if (written_step != p->step) goto done;
     const cJSON *booked;
     TRY_DONE(json_get_object(o, path, "booked_ns", &booked));
-    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &booked_ns[b]));
-    TRY_DONE(json_get_double(o, path, "energy_j", energy_j));
-    *fits = true;
+    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &p->booked_ns[b]));
+    TRY_DONE(usd_by_booking_read(p->usd, o, path));
+    TRY_DONE(json_get_double(o, path, "energy_j", &p->energy_j));
 done:
     cJSON_Delete(o);
     return st;
 }
 
-status ledger_resume(ledger *l, const char *run, const progress *p, double last_wall_s, double last_energy_j) {
-    uint64_t booked[BOOKINGS];
-    double energy_j = 0;
-    bool fits;
-    TRY(read_written(ledger_path(run).text, p->step, booked, &energy_j, &fits));
-    if (!fits) {
-        memcpy(booked, p->booked_ns, sizeof booked);
-        energy_j = p->energy_j;
+/* booked_ns, usd and energy_j of *then go on in l; what of it is not known in money is priced as now */
+static void take_over(ledger *l, const progress *then, const metrics_last *last) {
+    ledger_part *b = &l->before;
+    double seconds = 0, usd = 0;
+    for (int i = 0; i < BOOKINGS; i++) {
+        b->before_ns[i] = then->booked_ns[i];
+        b->before_usd[i] = isnan(then->usd[i]) ? usd_of(l, then->booked_ns[i]) : then->usd[i];
+        seconds += (double)then->booked_ns[i] * 1e-9;
+        usd += then->usd[i];
     }
-    double before_s = 0;
-    for (int b = 0; b < BOOKINGS; b++) {
-        l->before.before_ns[b] = booked[b];
-        before_s += (double)booked[b] * 1e-9;
-    }
-    if (last_wall_s > before_s) l->before.before_ns[BOOK_LOST] += (uint64_t)((last_wall_s - before_s) * 1e9);
-    l->before.energy_before_j = last_energy_j > energy_j ? last_energy_j : energy_j;
+    uint64_t lost = last->wall_s > seconds ? (uint64_t)((last->wall_s - seconds) * 1e9) : 0;
+    b->before_ns[BOOK_LOST] += lost;
+    if (isnan(usd) || isnan(last->usd)) b->before_usd[BOOK_LOST] += usd_of(l, lost);
+    else if (last->usd > usd) b->before_usd[BOOK_LOST] += last->usd - usd;
+    b->energy_before_j = fmax(last->energy_j, then->energy_j);
+}
+
+status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last) {
+    progress then = *p;
+    TRY(read_written(&then, ledger_path(run).text));
+    take_over(l, &then, last);
     return STATUS_OK;
 }

@@ -1,6 +1,8 @@
 /* The bill: every second of the run booked once (runtime/meter.h), joules, and money. It survives resume.
  *
- *   usd = usd_per_hour * wall seconds / 3600         usd_per_hour of the devices of all ranks
+ *   usd = what earlier attempts cost + usd_per_hour * wall seconds of this one / 3600
+ * usd_per_hour is of the devices of all ranks of this attempt. What earlier ones cost stays, whatever their ranks and price;
+ * where that is not known, their seconds cost what this one's do.
  * Of several ranks each books its own time: a booking of the run is the mean over ranks, so that all of them add up to the
  * wall time, and times the price to the bill. Joules are summed.
  * RUN/ledger.json: step, tokens, ranks, wall_s, energy_j, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
@@ -11,10 +13,12 @@
 
 #include "train/checkpoint.h"
 #include "train/energy.h"
+#include "train/metrics.h"
 
 /* a rank's: what it has spent in this attempt, and what earlier ones had, where it knows it (else 0) */
 typedef struct {
     uint64_t booked_ns[BOOKINGS], before_ns[BOOKINGS];
+    double before_usd[BOOKINGS];
     double energy_j, energy_before_j;
 } ledger_part;
 
@@ -23,15 +27,18 @@ typedef struct {
     comm *world;
     double usd_per_hour; /* of all ranks; NaN: not known */
     char price_source[256];
-    double watts; /* of all ranks' devices, where energy is estimated from it */
+    int estimating; /* ranks whose energy is estimated, for want of a counter */
+    double watts;   /* of their devices, all together */
     char watts_source[256];
     energy_meter *energy;
-    ledger_part before;           /* before_ns, energy_before_j */
+    ledger_part before;           /* before_ns, before_usd, energy_before_j */
     uint64_t booked_ns[BOOKINGS]; /* of the run, as of the last ledger_sum */
+    double usd[BOOKINGS];         /* the same in money; NaN without a price */
     double energy_j;
 } ledger;
 
-/* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of the whole device, 0 for the table.
+/* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of this
+ * rank's device, 0 for the table's.
  * All ranks together. */
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts);
 void ledger_close(ledger *l);
@@ -44,13 +51,15 @@ void ledger_sum(ledger *l, const ledger_part *parts, size_t stride);
 double ledger_wall_s(const ledger *l);
 double ledger_usd(const ledger *l); /* NaN without a price */
 
+/* "rapl", or "tdp-estimated" where it is of any rank: of the sum */
+const char *ledger_energy_source(const ledger *l);
 double ledger_energy_now_j(ledger *l); /* this rank's, of this attempt */
 
 status ledger_write(const ledger *l, const char *run, const progress *p);
 
 /* Takes over from an earlier attempt that had reached checkpoint p: its bookings as of then (from ledger.json where that
- * was written after the checkpoint), and what it spent later, up to last_wall_s and last_energy_j, as lost work. On one
- * rank; the others learn it by ledger_sum. */
-status ledger_resume(ledger *l, const char *run, const progress *p, double last_wall_s, double last_energy_j);
+ * was written after the checkpoint), and what it spent later, up to `last`, as lost work. On one rank; the others learn it by
+ * ledger_sum. */
+status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last);
 
 #endif

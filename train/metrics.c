@@ -101,38 +101,54 @@ static double number_of(const cJSON *o, const char *key) {
     return cJSON_IsNumber(v) ? v->valuedouble : NAN;
 }
 
-status metrics_rewind(const char *path, uint64_t step, double *last_wall_s, double *last_energy_j) {
-    *last_wall_s = *last_energy_j = 0;
+static status resume_event(char **text, uint64_t step, const metrics_last *last) {
+    status_code st = STATUS_OK;
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "metrics.jsonl");
+    TRY_DONE(json_add_string(o, "event", "resume"));
+    TRY_DONE(json_add_u64(o, "step", step));
+    TRY_DONE(json_add_double(o, "wall_s", last->wall_s));
+    TRY_DONE(json_add_number_or_null(o, "usd", last->usd));
+    TRY_DONE(json_add_double(o, "energy_total_j", last->energy_j));
+    st = json_print(text, o, JSON_ONE_LINE);
+done:
+    cJSON_Delete(o);
+    return st;
+}
+
+status metrics_rewind(const char *path, uint64_t step, metrics_last *last) {
+    *last = (metrics_last){.usd = NAN};
     if (access(path, F_OK) != 0) return STATUS_OK;
     char *text;
     size_t size;
     TRY(read_file(path, &text, &size));
     size_t kept = 0;
     status_code st = STATUS_OK;
-    char *line = text;
+    char *line = text, *event = NULL;
     for (char *end; (end = strchr(line, '\n')); line = end + 1) {
         *end = 0;
         cJSON *o = cJSON_Parse(line);
         *end = '\n';
         if (!o) FAIL_DONE(DATA, "%s: line at byte %td is not JSON: \"%.40s\"", path, line - text, line);
-        *last_wall_s = fmax(*last_wall_s, number_of(o, "wall_s"));
-        *last_energy_j = fmax(*last_energy_j, number_of(o, "energy_total_j"));
+        last->wall_s = fmax(last->wall_s, number_of(o, "wall_s"));
+        last->usd = fmax(last->usd, number_of(o, "usd"));
+        last->energy_j = fmax(last->energy_j, number_of(o, "energy_total_j"));
         bool keep = number_of(o, "step") <= (double)step;
         cJSON_Delete(o);
         if (!keep) continue;
         memmove(text + kept, line, (size_t)(end + 1 - line));
         kept += (size_t)(end + 1 - line);
     }
-    char event[256];
-    int n =
-        snprintf(event, sizeof event, "{\"event\":\"resume\",\"step\":%lu,\"wall_s\":%.17g,\"energy_total_j\":%.17g}\n",
-                 step, *last_wall_s, *last_energy_j);
-    char *grown = realloc(text, kept + (size_t)n);
-    if (!grown) FAIL_DONE(MEM, "%s: %zu bytes", path, kept + (size_t)n);
+    TRY_DONE(resume_event(&event, step, last));
+    size_t n = strlen(event);
+    char *grown = realloc(text, kept + n + 1);
+    if (!grown) FAIL_DONE(MEM, "%s: %zu bytes", path, kept + n + 1);
     text = grown;
-    memcpy(text + kept, event, (size_t)n);
-    st = write_file_atomic(path, text, kept + (size_t)n);
+    memcpy(text + kept, event, n);
+    text[kept + n] = '\n';
+    st = write_file_atomic(path, text, kept + n + 1);
 done:
+    free(event);
     free(text);
     return st;
 }

@@ -13,8 +13,11 @@
  *   usd_step, usd_per_mtok          of this step at the price of the devices of all ranks
  *   ranks           of the run. Over ranks tokens, FLOPs, joules and bytes are summed, times are means, memory is the largest
  *   exposed_ms      of step_ms the ranks waited for communication      bytes_sent   by all ranks to others
+ *                   --shard optimizer and gradients gather the weights when they are first used after an update: in the next step,
+ *                   or in an evaluation or a save between the two, and then in no step
  *   slowest_rank, skew              the rank that computed longest (step_ms - waiting), by how much of the mean longer
- * A resumed run drops the lines after its checkpoint and adds {"event": "resume", "step", "wall_s", "energy_total_j"}. */
+ * A resumed run drops the lines after its checkpoint and adds {"event": "resume", "step", "wall_s", "usd",
+ * "energy_total_j"}. */
 #ifndef TALLY_METRICS_H
 #define TALLY_METRICS_H
 
@@ -49,7 +52,12 @@ typedef struct {
 status metrics_append(FILE *f, const char *path, const step_record *r);
 void metrics_progress_line(char *line, size_t size, const step_record *r);
 
-/* For a resume at `step`: reads how far the file got (last_*: 0 where there is none), drops later lines and a torn last one. */
-status metrics_rewind(const char *path, uint64_t step, double *last_wall_s, double *last_energy_j);
+/* how far the file got: 0 and usd NaN where it has no line that tells */
+typedef struct {
+    double wall_s, usd, energy_j;
+} metrics_last;
+
+/* For a resume at `step`: reads *last, drops later lines and a torn last one. */
+status metrics_rewind(const char *path, uint64_t step, metrics_last *last);
 
 #endif

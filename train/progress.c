@@ -1,5 +1,7 @@
 #include "train/progress.h"
 
+#include <math.h>
+
 #include "runtime/json.h"
 
 typedef struct {
@@ -29,22 +31,38 @@ enum { U64_FIELDS = sizeof u64_fields / sizeof *u64_fields, TEXT_FIELDS = sizeof
 
 status progress_text(char **text, const progress *p) {
     status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject(), *booked = cJSON_AddObjectToObject(o, "booked_ns");
-    if (!o || !booked) FAIL_DONE(MEM, "progress.json");
+    cJSON *o = cJSON_CreateObject(), *booked = cJSON_AddObjectToObject(o, "booked_ns"),
+          *money = cJSON_AddObjectToObject(o, "usd_by_booking");
+    if (!o || !booked || !money) FAIL_DONE(MEM, "progress.json");
     for (int i = 0; i < U64_FIELDS; i++) {
         uint64_t v;
         memcpy(&v, (const char *)p + u64_fields[i].offset, sizeof v);
         TRY_DONE(json_add_u64(o, u64_fields[i].key, v));
     }
     TRY_DONE(json_add_u64(o, "ranks", p->ranks));
+    TRY_DONE(json_add_u64(o, "batch", p->batch));
+    TRY_DONE(json_add_string(o, "sharding", p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_add_string(o, text_fields[i].key, (const char *)p + text_fields[i].offset));
-    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_add_u64(booked, booking_key((booking)b), p->booked_ns[b]));
+    for (int b = 0; b < BOOKINGS; b++) {
+        TRY_DONE(json_add_u64(booked, booking_key((booking)b), p->booked_ns[b]));
+        TRY_DONE(json_add_number_or_null(money, booking_key((booking)b), p->usd[b]));
+    }
     TRY_DONE(json_add_double(o, "energy_j", p->energy_j));
     st = json_print(text, o, JSON_INDENTED);
 done:
     cJSON_Delete(o);
     return st;
+}
+
+status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *path) {
+    const cJSON *money = json_find(o, "usd_by_booking");
+    for (int b = 0; b < BOOKINGS; b++) {
+        const char *key = booking_key((booking)b);
+        usd[b] = NAN;
+        if (money && json_find(money, key)) TRY(json_get_double(money, path, key, &usd[b]));
+    }
+    return STATUS_OK;
 }
 
 status progress_read(progress *p, const char *path) {
@@ -58,11 +76,14 @@ status progress_read(progress *p, const char *path) {
         memcpy((char *)p + u64_fields[i].offset, &v, sizeof v);
     }
     if (json_find(o, "ranks")) TRY_DONE(json_get_u64(o, path, "ranks", &p->ranks));
+    if (json_find(o, "batch")) TRY_DONE(json_get_u64(o, path, "batch", &p->batch));
+    if (json_find(o, "sharding")) TRY_DONE(json_get_string(o, path, "sharding", p->sharding, sizeof p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
     const cJSON *booked;
     TRY_DONE(json_get_object(o, path, "booked_ns", &booked));
     for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &p->booked_ns[b]));
+    TRY_DONE(usd_by_booking_read(p->usd, o, path));
     TRY_DONE(json_get_double(o, path, "energy_j", &p->energy_j));
 done:
     cJSON_Delete(o);

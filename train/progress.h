@@ -3,6 +3,7 @@
 #ifndef TALLY_PROGRESS_H
 #define TALLY_PROGRESS_H
 
+#include "runtime/json.h"
 #include "runtime/meter.h"
 #include "runtime/status.h"
 
@@ -18,12 +19,17 @@ typedef struct {
     uint64_t seq_len, global_batch;
     uint64_t threads; /* of a rank */
     uint64_t ranks;   /* 1 where the file does not tell: it is older than ranks */
+    uint64_t batch;   /* of a rank; 0 where the file does not tell */
     uint64_t booked_ns[BOOKINGS];
+    double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
     double energy_j;
     char precision[16], moments[16], master[16];
+    char sharding
+        [40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" where the file does not tell */
 } progress;
 
 status progress_text(char **text, const progress *p); /* JSON, malloc'ed */
 status progress_read(progress *p, const char *path);
+status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *path); /* absent or null: NaN */
 
 #endif

@@ -141,11 +141,6 @@ bool tensor_set_model_in(const char *folder) {
     return exists(path_join(folder, model_file)) || exists(path_join(folder, index_file));
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 status tensor_set_open_model(tensor_set *s, const char *path) {
     *s = (tensor_set){0};
     struct stat info;

@@ -21,6 +21,7 @@ static status save(trainer *t) {
     uint64_t since = clock_ns();
     TRY(trainer_gather(t));
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
+    memcpy(t->p.usd, t->bill.usd, sizeof t->p.usd);
     t->p.energy_j = t->bill.energy_j;
     TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
     TRY(checkpoint_prune(t->world, t->o->out, t->p.step, t->o->keep));

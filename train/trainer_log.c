@@ -4,7 +4,7 @@
 
 #include "runtime/log.h"
 
-static const char *shard_name(shard_stage s) {
+const char *trainer_shard_name(shard_stage s) {
     static const char *const names[] = {"none", "optimizer", "gradients", "full"};
     return names[s];
 }
@@ -13,7 +13,7 @@ static void log_ranks(const trainer *t) {
     const shard_options *s = &t->m.state.o.shard;
     if (t->world->ranks == 1) return;
     log_line("ranks: %d on %d host%s; shard %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
-             shard_name(s->stage));
+             trainer_shard_name(s->stage));
     if (s->replicas > 1 && s->stage != SHARD_NONE)
         log_line("replicas: %d, of %d ranks each", s->replicas, t->m.state.f.pieces);
 }
@@ -23,8 +23,10 @@ static void log_price_and_energy(const trainer *t) {
     if (t->world->ranks > 1) snprintf(of_ranks, sizeof of_ranks, " for %d ranks", t->world->ranks);
     if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; --price USD gives one");
     else log_line("price: %s an hour%s (%s)", text_usd(t->bill.usd_per_hour).text, of_ranks, t->bill.price_source);
-    const char *source = energy_source(t->bill.energy);
-    if (!strstr(source, "estimated")) log_line("energy: %s", source);
+    if (!t->bill.estimating) log_line("energy: %s", ledger_energy_source(&t->bill));
+    else if (t->bill.estimating < t->world->ranks)
+        log_line("energy: no counter to read on %d of %d ranks; of these estimated as %.3g W times time",
+                 t->bill.estimating, t->world->ranks, t->bill.watts);
     else
         log_line("energy: no counter to read; estimated as %.3g W%s times time (%s)", t->bill.watts, of_ranks,
                  t->bill.watts_source);
@@ -92,7 +94,7 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .peak_datasheet = t->peak_datasheet,
         .peak_measured = t->peak_measured,
         .energy_total_j = t->bill.energy_j,
-        .energy_source = energy_source(t->bill.energy),
+        .energy_source = ledger_energy_source(&t->bill),
         .usd = ledger_usd(&t->bill),
         .wall_s = wall_s,
         .left_s = left_s,
@@ -116,12 +118,12 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
         double seconds = (double)t->bill.booked_ns[b] * 1e-9;
         if (seconds > 0)
             log_line("  %-22s %10.2f %6.1f%% %10.6f", booking_label((booking)b), seconds, 100 * seconds / wall_s,
-                     t->bill.usd_per_hour * seconds / 3600);
+                     t->bill.usd[b]);
     }
     log_line("  %-22s %10.2f %6.1f%% %10.6f", "total", wall_s, 100.0, usd);
     if (t->world->ranks > 1 && steps)
         log_line("sent: %s a step and rank", text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
     if (t->p.skipped) log_line("steps skipped because not finite: %lu", t->p.skipped);
-    log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, energy_source(t->bill.energy));
+    log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, ledger_energy_source(&t->bill));
     log_line("the run is in %s: checkpoints, metrics.jsonl, ledger.json, report.html", t->o->out);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "runtime/gemm.h"
 #include "runtime/json.h"
@@ -49,6 +50,56 @@ static status find_datasheet_peak(trainer *t) {
     return STATUS_OK;
 }
 
+/* --- what must be the same for all ranks --- */
+
+typedef struct {
+    uint64_t crc32, count, train_count;
+} data_card;
+
+static status check_same_data(const trainer *t) {
+    const corpus *c = &t->data;
+    int ranks = t->world->ranks, r = 1;
+    data_card mine = {c->crc32, (uint64_t)c->count, (uint64_t)c->train_count},
+              *all = calloc((size_t)ranks, sizeof *all);
+    if (!all) FAIL(MEM, "%d ranks", ranks);
+    status_code st = STATUS_OK;
+    TRY_DONE(comm_exchange(t->world, all, &mine, sizeof mine));
+    while (r < ranks && memcmp(&all[r], &all[0], sizeof *all) == 0) r++;
+    if (r < ranks)
+        FAIL_DONE(
+            DATA,
+            "--data: rank %d reads %lu tokens, %lu of them to train on, with crc32 %08lx; rank 0 %lu, %lu, %08lx; "
+            "expected the same files and --val-fraction on all ranks",
+            r, all[r].count, all[r].train_count, all[r].crc32, all[0].count, all[0].train_count, all[0].crc32);
+done:
+    free(all);
+    return st;
+}
+
+/* Makes --out; a file that rank 0 puts there, of a name that none has looked for before, all must find. */
+static status open_folder(trainer *t) {
+    const char *out = t->o->out;
+    uint64_t token = clock_ns();
+    path_text path;
+    comm_event done = {0};
+    status_code st = STATUS_OK;
+    if (trainer_speaks(t)) st = make_folders(out);
+    if (t->world->ranks == 1) return st;
+    TRY(comm_broadcast(t->world, &token, sizeof token, 0, NULL, &done));
+    TRY(comm_wait(t->world, &done));
+    snprintf(path.text, sizeof path.text, "%.4000s/.seen-by-all-%016lx", out, token);
+    if (trainer_speaks(t) && !st) {
+        FILE *f = fopen(path.text, "w");
+        if (!f || fclose(f)) st = ERROR(IO, "%s: %s", path.text, strerror(errno));
+    }
+    TRY(comm_agree(t->world, st));
+    if (access(path.text, F_OK) != 0)
+        st = ERROR(ARG, "--out %s: not the folder of rank 0; expected a file system that all ranks see", out);
+    st = comm_agree(t->world, st);
+    if (trainer_speaks(t)) remove(path.text);
+    return st;
+}
+
 /* --- the global batch --- */
 
 /* the largest --batch up to the one given that makes the step whole; 0: none does on so many ranks */
@@ -87,6 +138,16 @@ static status choose_global_batch(trainer *t, const progress *then, const char *
 
 /* --- what a resumed run keeps --- */
 
+static void fill_sharding(trainer *t) {
+    const state_options *s = &t->o->precision;
+    const shard_options *h = &s->shard;
+    if (t->world->ranks == 1) strcpy(t->p.sharding, "alone");
+    else
+        snprintf(t->p.sharding, sizeof t->p.sharding, "%s/%d/%s/%s/%s", trainer_shard_name(h->stage), h->replicas,
+                 dtype_name(h->reduce_bf16 ? BF16 : F32), dtype_name(h->gather_bf16 ? BF16 : s->t),
+                 h->accumulate_locally ? "once" : "every");
+}
+
 static void fill_fixed(trainer *t) {
     const state_options *s = &t->o->precision;
     t->p.seed = t->o->seed;
@@ -95,6 +156,8 @@ static void fill_fixed(trainer *t) {
     t->p.seq_len = (uint64_t)t->o->seq_len;
     t->p.threads = (uint64_t)t->dev->threads;
     t->p.ranks = (uint64_t)t->world->ranks;
+    t->p.batch = (uint64_t)t->o->batch;
+    fill_sharding(t);
     strcpy(t->p.precision, dtype_name(s->t));
     strcpy(t->p.moments, dtype_name(s->moments));
     strcpy(t->p.master, s->t == F32 ? "weights" : s->master ? "fp32" : "none");
@@ -140,6 +203,12 @@ static void log_other_order(const progress *then, const progress *now) {
     else if (then->threads != now->threads)
         log_line("threads: %lu before, %lu now: the run goes on, but not bitwise as it would have", then->threads,
                  now->threads);
+    else if (then->batch && then->batch != now->batch)
+        log_line("batch: %lu before, %lu now: the run goes on, but not bitwise as it would have", then->batch,
+                 now->batch);
+    else if (then->sharding[0] && strcmp(then->sharding, now->sharding) != 0)
+        log_line("sharding: %s before, %s now: the run goes on, but not bitwise as it would have", then->sharding,
+                 now->sharding);
 }
 
 static status resume(trainer *t, const char *folder, progress then) {
@@ -148,6 +217,8 @@ static status resume(trainer *t, const char *folder, progress then) {
     TRY(checkpoint_load(folder, &t->m.state, &t->c));
     then.threads = t->p.threads;
     then.ranks = t->p.ranks;
+    then.batch = t->p.batch;
+    memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
     t->p = then;
     t->m.state.step = then.updates;
     log_line("resumed from %s", folder);
@@ -200,11 +271,10 @@ static status open_files(trainer *t) {
     path_text config;
     snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
     snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
-    TRY(make_folders(o->out));
     if (o->resume) {
-        double last_wall_s, last_energy_j;
-        TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last_wall_s, &last_energy_j));
-        TRY(ledger_resume(&t->bill, o->out, &t->p, last_wall_s, last_energy_j));
+        metrics_last last;
+        TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
+        TRY(ledger_resume(&t->bill, o->out, &t->p, &last));
     }
     t->metrics = fopen(t->metrics_path.text, o->resume ? "a" : "w");
     if (!t->metrics) FAIL(IO, "%s: %s", t->metrics_path.text, strerror(errno));
@@ -234,9 +304,11 @@ status trainer_open(trainer *t) {
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
     TRY(corpus_load(&t->data, o->data, o->data_count, o->val_fraction, o->seed));
+    TRY(check_same_data(t));
     TRY(start_or_resume(t));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,
                     t->world->ranks));
+    TRY(open_folder(t));
     if (trainer_speaks(t)) TRY(open_files(t));
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
     TRY(find_datasheet_peak(t));

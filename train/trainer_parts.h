@@ -52,6 +52,7 @@ void trainer_close(trainer *t);
 status trainer_gather(trainer *t);                            /* all ranks together */
 status trainer_measure_peak(trainer *t, double *flops_per_s); /* all ranks at the same time; their sum */
 
+const char *trainer_shard_name(shard_stage s);
 void trainer_log_start(const trainer *t);
 /* of the step that trainer_gather was told of last */
 step_record trainer_log_record(const trainer *t, const step_args *a, const step_result *r);

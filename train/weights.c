@@ -242,11 +242,6 @@ static status read_piece(state *s, const tensor_set *f, const param *p, const hf
     return STATUS_OK;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* GPT-2's files on the hub also hold the causal mask of every layer, which is no weight */
 static int mask_buffers(const tensor_set *f) {
     int count = 0;
