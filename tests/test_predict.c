@@ -172,7 +172,7 @@ static void simulation_asks_what_the_model_asks(void **unused) {
     model_config configs[] = {tiny_gpt2(), tiny_llama()};
     for (int i = 0; i < 2; i++)
         for (shard_stage stage = SHARD_NONE; stage <= SHARD_FULL; stage++)
-            for (int replicas = 1; replicas <= 2; replicas++)
+            for (int replicas = 1; replicas <= (stage == SHARD_NONE ? 1 : 2); replicas++)
                 for (int locally = 0; locally < 2; locally++)
                     for (int micro = 1; micro <= 3; micro++) {
                         shard_options o = {
@@ -212,7 +212,7 @@ static void for_all_plans(void (*check)(const step_plan *plan)) {
     static const char *const names[] = {"gpt2-124m", "llama2-7b"};
     for (int i = 0; i < 2; i++)
         for (shard_stage stage = SHARD_NONE; stage <= SHARD_FULL; stage++)
-            for (int replicas = 1; replicas <= 2; replicas++)
+            for (int replicas = 1; replicas <= (stage == SHARD_NONE ? 1 : 2); replicas++)
                 for (int micro = 1; micro <= 2; micro++) {
                     step_plan plan = large_plan(names[i], 16, stage, replicas, micro);
                     check(&plan);
@@ -289,7 +289,7 @@ static void one_device_sends_nothing(void **unused) {
 static void bytes_sent_are_the_formula(void **unused) {
     (void)unused;
     for (shard_stage stage = SHARD_NONE; stage <= SHARD_FULL; stage++)
-        for (int replicas = 1; replicas <= 4; replicas *= 2) {
+        for (int replicas = 1; replicas <= (stage == SHARD_NONE ? 1 : 4); replicas *= 2) {
             step_plan plan = large_plan("llama2-7b", 16, stage, replicas, 1);
             int W = 16, R = stage == SHARD_NONE ? W : replicas, S = W / R, L = (int)plan.c.L;
             params p;

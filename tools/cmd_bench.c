@@ -21,7 +21,7 @@ static const option table[] = {
     {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, "Step", false},
     {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, "Step", false},
     {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "step: none, selective, block or block:K", NULL, 0, 0, "Step", false},
-    {"replicas", OPT_I64, AT(replicas), "1", "R", "shard: groups that each hold the whole model", NULL, 1, 1 << 20, "Ranks", false},
+    {"replicas", OPT_I64, AT(replicas), "1", "R", "shard: groups that each hold the whole model (with none every rank does)", NULL, 1, 1 << 20, "Ranks", false},
     {"gather-dtype", OPT_CHOICE, AT(gather), "auto", "KIND", "shard: in which weights travel; auto: their own", "auto|bf16", 0, 0, "Ranks", false},
     {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "shard: in which gradients travel", "fp32|bf16", 0, 0, "Ranks", false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "shard: gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, "Ranks", false},

@@ -77,7 +77,7 @@ static const option table[] = {
     {"devices", OPT_STRING, AT(devices), "8", "N,...", "how many; a row for each of a list", NULL, 0, 0, RANKS, false},
     {"gpus-per-node", OPT_I64, AT(per_node), "8", "N", "devices of a node", NULL, 1, 1 << 10, RANKS, false},
     {"shard", OPT_STRING, AT(shard), "full", "STAGE,...", "none, optimizer, gradients or full; a row for each of a list", NULL, 0, 0, RANKS, false},
-    {"replicas", OPT_I64, AT(replicas), "1", "R", "groups that each hold the whole model", NULL, 1, 1 << 20, RANKS, false},
+    {"replicas", OPT_I64, AT(replicas), "1", "R", "groups that each hold the whole model (with none every device does)", NULL, 1, 1 << 20, RANKS, false},
     {"gather-dtype", OPT_CHOICE, AT(gather), "auto", "KIND", "in which weights travel; auto: their own", "auto|bf16", 0, 0, RANKS, false},
     {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "in which gradients travel", "fp32|bf16", 0, 0, RANKS, false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, RANKS, false},
@@ -210,6 +210,7 @@ static status read_plan(step_plan *plan, const values *v) {
 static status predict_row(row *r, const setting *s) {
     r->plan.o.shard.ranks = r->devices;
     r->plan.o.shard.stage = r->stage;
+    if (r->stage == SHARD_NONE) r->plan.o.shard.replicas = 1;
     TRY(predict_step(&r->p, &r->plan, &s->m));
     const model_shape *shape = &r->plan.s;
     i64 sequences = shape->B * r->plan.micro_batches;
