@@ -90,7 +90,7 @@ fi
 # --- resume on another number of ranks ---
 common=(--precision fp32 --batch 1 --global-batch 384)
 ranks 4 "$scratch/fp32" "${common[@]}" --keep 9
-for n in 1 2 3 4; do
+for n in $numbers_of_ranks; do
     cp -r "$scratch/fp32" "$scratch/on-$n"; rm -r "$scratch/on-$n"/checkpoints/step-{8,12}
     ranks $n "$scratch/on-$n" --precision fp32 --batch 1 --resume
     ok "saved on 4 ranks, resumed on $n"

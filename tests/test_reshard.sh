@@ -7,18 +7,18 @@ ranks() { # N ARGUMENTS...
     local n=$1; shift
     timeout -s KILL 300 "$MPIEXEC" -np "$n" "$program" "$@" >"$scratch/out" 2>"$scratch/err"
 }
-for n in 2 3 4; do ranks $n; ok "$n ranks: damage, pruning, what fails on one"; done
+for n in ${numbers_of_ranks#1 }; do ranks $n; ok "$n ranks: damage, pruning, what fails on one"; done
 
 # cases: 2 models, 3 precisions, and the ways of sharding that so many ranks have
-for n in 1 2 3 4; do ranks $n save "$scratch/$n"; ok "$n ranks save every case"; done
-for n in 1 2 3 4; do
-    for m in 1 2 3 4; do
+for n in $numbers_of_ranks; do ranks $n save "$scratch/$n"; ok "$n ranks save every case"; done
+for n in $numbers_of_ranks; do
+    for m in $numbers_of_ranks; do
         ranks $m load "$scratch/$n" && [ "$(cat "$scratch/out")" -ge 6 ]
         ok "what $n saved, $m load: $(cat "$scratch/out") pairs of ways to shard, every element the same"
     done
 done
-"$tally" inspect "$scratch/4" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
-ok "inspect tells that what 4 ranks saved is whole"
+"$tally" inspect "$scratch/$n" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
+ok "inspect tells that what $n ranks saved is whole"
 
 # the program on what several ranks have saved: what it does on what it has saved alone
 for i in $(seq 300); do echo "line $i: a text to learn, with the number $((i * 7919 % 1000))"; done >"$scratch/text.txt"
