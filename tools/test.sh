@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 tools/install_packages.sh || exit 1
-tools/install_packages.sh libcmocka-dev valgrind python3-minimal || exit 1
+tools/install_packages.sh libcmocka-dev valgrind python3 procps || exit 1
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
