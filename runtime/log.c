@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -34,13 +35,15 @@ static void erase_progress(void) {
 
 void log_line(const char *format, ...) {
     if (own_rank) return;
-    erase_progress();
+    char *text;
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    int length = vasprintf(&text, format, args);
     va_end(args);
-    fputc('\n', stderr);
-    fflush(stderr);
+    if (length < 0) return; /* no memory for a line */
+    erase_progress();
+    fprintf(stderr, "%s\n", text); /* written at once: what a launcher writes must not come between */
+    free(text);
 }
 
 static void draw_bar(double done, int columns) {
@@ -80,12 +83,11 @@ void log_progress_end(void) {
 }
 
 void log_failure(status_code st) {
+    char rank[32] = "";
+    if (all_ranks > 1) snprintf(rank, sizeof rank, "rank %d: ", own_rank);
     erase_progress();
-    fputs("tally: ", stderr);
-    if (all_ranks > 1) fprintf(stderr, "rank %d: ", own_rank);
-    fprintf(stderr, "%s\n", status_message());
-    if (status_exit_code(st) != 2) fprintf(stderr, "  (%s at %s)\n", status_text(st), status_backtrace());
-    fflush(stderr);
+    if (status_exit_code(st) == 2) fprintf(stderr, "tally: %s%s\n", rank, status_message());
+    else fprintf(stderr, "tally: %s%s\n  (%s at %s)\n", rank, status_message(), status_text(st), status_backtrace());
 }
 
 static short_text scaled(double x, double base, const char *const *units, int count) {
