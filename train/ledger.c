@@ -140,11 +140,7 @@ static status read_written(progress *p, const char *path) {
     uint64_t written_step;
     TRY_DONE(json_get_u64(o, path, "step", &written_step));
     if (written_step != p->step) goto done;
-    const cJSON *booked;
-    TRY_DONE(json_get_object(o, path, "booked_ns", &booked));
-    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &p->booked_ns[b]));
-    TRY_DONE(usd_by_booking_read(p->usd, o, path));
-    TRY_DONE(json_get_double(o, path, "energy_j", &p->energy_j));
+    st = spent_read(p, o, path);
 done:
     cJSON_Delete(o);
     return st;

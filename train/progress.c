@@ -55,7 +55,7 @@ done:
     return st;
 }
 
-status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *path) {
+static status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *path) {
     const cJSON *money = json_find(o, "usd_by_booking");
     for (int b = 0; b < BOOKINGS; b++) {
         const char *key = booking_key((booking)b);
@@ -63,6 +63,14 @@ status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *pat
         if (money && json_find(money, key)) TRY(json_get_double(money, path, key, &usd[b]));
     }
     return STATUS_OK;
+}
+
+status spent_read(progress *p, const cJSON *o, const char *path) {
+    const cJSON *booked;
+    TRY(json_get_object(o, path, "booked_ns", &booked));
+    for (int b = 0; b < BOOKINGS; b++) TRY(json_get_u64(booked, path, booking_key((booking)b), &p->booked_ns[b]));
+    TRY(usd_by_booking_read(p->usd, o, path));
+    return json_get_double(o, path, "energy_j", &p->energy_j);
 }
 
 status progress_read(progress *p, const char *path) {
@@ -80,11 +88,7 @@ status progress_read(progress *p, const char *path) {
     if (json_find(o, "sharding")) TRY_DONE(json_get_string(o, path, "sharding", p->sharding, sizeof p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
-    const cJSON *booked;
-    TRY_DONE(json_get_object(o, path, "booked_ns", &booked));
-    for (int b = 0; b < BOOKINGS; b++) TRY_DONE(json_get_u64(booked, path, booking_key((booking)b), &p->booked_ns[b]));
-    TRY_DONE(usd_by_booking_read(p->usd, o, path));
-    TRY_DONE(json_get_double(o, path, "energy_j", &p->energy_j));
+    st = spent_read(p, o, path);
 done:
     cJSON_Delete(o);
     return st;

@@ -24,12 +24,12 @@ typedef struct {
     double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
     double energy_j;
     char precision[16], moments[16], master[16];
-    char sharding
-        [40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" where the file does not tell */
+    char sharding[40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" where not told */
 } progress;
 
 status progress_text(char **text, const progress *p); /* JSON, malloc'ed */
 status progress_read(progress *p, const char *path);
-status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *path); /* absent or null: NaN */
+/* booked_ns, usd (absent or null: NaN) and energy_j, which progress.json and ledger.json have alike */
+status spent_read(progress *p, const cJSON *o, const char *path);
 
 #endif
