@@ -1,17 +1,50 @@
 #include "runtime/device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/device_cpu.h"
+#ifdef TALLY_CUDA
+#include "runtime/device_cuda.h"
+#endif
 
-status device_open(device **out, const char *text, int threads) {
-    bool cuda = strncmp(text, "cuda", 4) == 0 && (text[4] == 0 || text[4] == ':');
-    if (cuda) FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
-    if (strcmp(text, "cpu") != 0 && strcmp(text, "auto") != 0)
+/* index: -1 where the text names none */
+static status parse_cuda(const char *text, int *index) {
+    char rest;
+    *index = -1;
+    if (strcmp(text, "cuda") == 0) return STATUS_OK;
+    if (sscanf(text, "cuda:%d%c", index, &rest) != 1 || *index < 0)
+        FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
+    return STATUS_OK;
+}
+
+static status open_cuda(device *dev, const char *text, int local_rank) {
+    int index;
+    TRY(parse_cuda(text, &index));
+#ifdef TALLY_CUDA
+    return device_open_cuda(dev, text, index, local_rank);
+#else
+    (void)dev, (void)local_rank;
+    FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
+#endif
+}
+
+static bool auto_is_cuda(void) {
+#ifdef TALLY_CUDA
+    return device_cuda_count() > 0 && !device_cuda_emulated();
+#else
+    return false;
+#endif
+}
+
+status device_open(device **out, const char *text, int threads, int local_rank) {
+    bool automatic = strcmp(text, "auto") == 0;
+    bool cuda = strncmp(text, "cuda", 4) == 0 || (automatic && auto_is_cuda());
+    if (!cuda && !automatic && strcmp(text, "cpu") != 0)
         FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
     device *dev = calloc(1, sizeof *dev);
     if (!dev) FAIL(MEM, "device");
-    status_code st = device_open_cpu(dev, threads);
+    status_code st = cuda ? open_cuda(dev, automatic ? "cuda" : text, local_rank) : device_open_cpu(dev, threads);
     if (st) {
         free(dev);
         return status_trace(st, __FILE__, __LINE__);
@@ -26,7 +59,7 @@ void device_close(device *dev) {
     free(dev);
 }
 
-void device_recompute(device *dev, bool on) {
+status device_recompute(device *dev, bool on) {
     dev->recomputing = on;
-    if (dev->clock) meter_book(dev->clock, on ? BOOK_RECOMPUTE : BOOK_USEFUL);
+    return dev->clock ? dev->ops->span(dev, BOOK_RECOMPUTE, on) : STATUS_OK;
 }

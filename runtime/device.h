@@ -13,11 +13,24 @@ typedef enum { DEVICE_CPU, DEVICE_CUDA } device_kind;
 typedef struct device device;
 struct gemm_context;
 
+enum { DEVICE_SLOTS = 2, DEVICE_SLOT_BYTES = 256 };
+
+/* On CUDA all but alloc, copy, collect and synchronize only queue, behind what was queued before. */
 typedef struct {
     status (*alloc)(device *dev, void **memory, size_t bytes); /* zeroed, aligned to 2 MiB where that large, else 64 */
     void (*free)(device *dev, void *memory, size_t bytes);
     status (*zero)(device *dev, void *memory, size_t bytes);
     status (*copy)(device *dev, void *to, const void *from, size_t bytes); /* host or device memory on either side */
+    status (*upload)(device *dev, void *to, const void *from, size_t bytes); /* from host memory, free again on return */
+    /* rows of device memory; strides in bytes */
+    status (*copy_rows)(device *dev, void *to, size_t to_stride, const void *from, size_t from_stride, size_t row_bytes,
+                        i64 rows);
+    /* what lies at `from` when the device comes here, up to DEVICE_SLOT_BYTES, to read later: collect waits for it */
+    status (*post)(device *dev, int slot, const void *from, size_t bytes);
+    status (*collect)(device *dev, int slot, void *to, size_t bytes);
+    /* the device's time from begin to end, which do not nest, is booked as `what` in the place of useful compute: on the CPU
+     * now, on CUDA by the next collect of a slot posted behind it */
+    status (*span)(device *dev, booking what, bool begin);
     status (*synchronize)(device *dev);
     void (*close)(device *dev);
 } device_ops;
@@ -34,22 +47,30 @@ struct device {
     flop_counter flops; /* every GEMM and attention call adds here */
     bool recomputing;   /* forward work that runs now is booked as recompute: device_recompute */
     meter *clock;       /* the run's bookings of seconds, or NULL */
+    char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
+    void *native;                                /* CUDA: streams, events, staging */
 };
 
-/* text: "cpu" | "cuda" | "cuda:N" | "auto". A device that is asked for and absent is an error, never another device.
- * threads: CPU threads, 0 for all that this process may use. */
-status device_open(device **dev, const char *text, int threads);
+/* text: "cpu" | "cuda" | "cuda:N" | "auto", which is the GPU where there is one. A device that is asked for and absent is an
+ * error, never another device. threads: CPU threads, 0 for all that this process may use. Without N a process takes the GPU
+ * of its local_rank, modulo their number. */
+status device_open(device **dev, const char *text, int threads, int local_rank);
 void device_close(device *dev);
 
 /* Forward work from here on is (or is no longer) recompute, in FLOPs and, with a clock, in seconds. */
-void device_recompute(device *dev, bool on);
+status device_recompute(device *dev, bool on);
 
 static inline work_kind forward_work(const device *dev) { return dev->recomputing ? WORK_RECOMPUTE : WORK_FORWARD; }
 
-/* Inside NAME(dev, ...): `return DISPATCH(dev, NAME, ...)` calls the backend's half with the same arguments. */
+/* Inside NAME(dev, ...): `return DISPATCH(dev, NAME, ...)` calls the backend's half with the same arguments: NAME_cpu of the
+ * same file, or NAME_cuda of NAME.cu, extern "C" with the same type. */
 #ifdef TALLY_CUDA
 #define DISPATCH(dev, name, ...)                                                                                       \
-    ((dev)->kind == DEVICE_CUDA ? name##_cuda((dev), __VA_ARGS__) : name##_cpu((dev), __VA_ARGS__))
+    ((dev)->kind == DEVICE_CUDA ? ({                                                                                   \
+        extern __typeof__(name##_cpu) name##_cuda;                                                                     \
+        name##_cuda((dev), __VA_ARGS__);                                                                               \
+    })                                                                                                                 \
+                                : name##_cpu((dev), __VA_ARGS__))
 #else
 #define DISPATCH(dev, name, ...) name##_cpu((dev), __VA_ARGS__)
 #endif

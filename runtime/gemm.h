@@ -38,7 +38,4 @@ size_t gemm_memory_bytes(const device *dev); /* packed weights and workspace hel
 /* The best rate, FLOP/s, that large products of dtype t reach for about `seconds` of trying: 2048^3 and up, packed. */
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s);
 
-status gemm_open(device *dev);
-void gemm_close(device *dev);
-
 #endif

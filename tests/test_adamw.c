@@ -55,7 +55,7 @@ static void test_f32_against_reference(void **state) {
     (void)state;
     enum { STEPS = 6 };
     device *dev;
-    OK(device_open(&dev, "cpu", 3));
+    OK(device_open(&dev, "cpu", 3, 0));
     for (int decays = 0; decays < 2; decays++)
         for (i64 n = 1; n < 5000; n = n * 5 + 1) {
             optimizer o = optimizer_init(F32, F32, false, n);
@@ -85,7 +85,7 @@ static void test_master(void **state) {
     (void)state;
     enum { N = 3001 };
     device *dev;
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     optimizer o = optimizer_init(BF16, F32, true, N), plain = optimizer_init(F32, F32, false, N);
     memcpy(plain.w, o.master, N * 4);
     float g[N];
@@ -115,10 +115,10 @@ static void test_pieces_and_threads_make_no_difference(void **state) {
         optimizer whole = optimizer_init(t, moments, k & 4, N), pieces = optimizer_init(t, moments, k & 4, N);
         for (a.step = 1; a.step <= 2; a.step++) {
             device *dev;
-            OK(device_open(&dev, "cpu", 1));
+            OK(device_open(&dev, "cpu", 1, 0));
             step_piece(dev, &whole, g, 0, N, a);
             device_close(dev);
-            OK(device_open(&dev, "cpu", 3));
+            OK(device_open(&dev, "cpu", 3, 0));
             for (size_t i = 0; i + 1 < sizeof cuts / sizeof *cuts; i++)
                 step_piece(dev, &pieces, g, cuts[i], cuts[i + 1] - cuts[i], a);
             device_close(dev);
@@ -141,7 +141,7 @@ static void test_random_bits_are_as_stated(void **state) {
     (void)state;
     enum { N = 2077 };
     device *dev;
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     optimizer exact = optimizer_init(F32, F32, false, N), o = optimizer_init(BF16, BF16, false, N);
     widen(exact.w, o.w, BF16, N); /* the same start; one step from zero moments has no other rounding */
     float g[N];
@@ -166,7 +166,7 @@ static void test_rounding_is_unbiased_and_independent(void **state) {
     (void)state;
     enum { N = 200000 };
     device *dev;
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     optimizer o = optimizer_init(BF16, BF16, false, N);
     float *g = malloc(N * 4), w = 1, m = 0, v = 0, one = 1;
     for (int i = 0; i < N; i++) ((bf16 *)o.w)[i] = bf16_from_f32(1), g[i] = 1;
@@ -208,7 +208,7 @@ static void test_bf16_moments_do_not_stall(void **state) {
     (void)state;
     enum { N = 256, STEPS = 1000 };
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     optimizer o = optimizer_init(F32, BF16, false, N);
     float g[N];
     for (int i = 0; i < N; i++) ((bf16 *)o.v)[i] = bf16_from_f32(1), g[i] = 0.5f;
@@ -229,7 +229,7 @@ static void test_bf16_moments_do_not_stall(void **state) {
 static void test_not_a_number_stays(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     for (int k = 0; k < 4; k++) {
         dtype t = k & 1 ? BF16 : F32;
         optimizer o = optimizer_init(t, k & 2 ? BF16 : F32, false, 40);
@@ -247,7 +247,7 @@ static void test_not_a_number_stays(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[4] = {0};
     adamw_args a = base;
     FAILS(ARG, "0 elements", adamw_step(dev, F32, x, NULL, F32, x, x, x, 0, a));

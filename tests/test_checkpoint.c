@@ -239,7 +239,7 @@ static void the_newest_are_kept_and_leftovers_go(void **unused) {
 }
 
 int main(void) {
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     assert_non_null(mkdtemp(run));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_saved_comes_back, start_clean),

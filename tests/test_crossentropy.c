@@ -46,7 +46,7 @@ static void check_case(dtype t, i64 N, i64 V, float std) {
     for (int k = 0; k < 3; k++) {
         losses[k] = malloc((size_t)N * 4);
         device *dev;
-        OK(device_open(&dev, "cpu", k == 1 ? 3 : 1));
+        OK(device_open(&dev, "cpu", k == 1 ? 3 : 1, 0));
         OK(crossentropy_forward_backward(dev, t, k < 2 ? d[k] : NULL, losses[k], x, targets, N, V, scale));
         device_close(dev);
     }
@@ -80,7 +80,7 @@ static void check_case(dtype t, i64 N, i64 V, float std) {
     }
     if (t == F32) {
         device *dev;
-        OK(device_open(&dev, "cpu", 3));
+        OK(device_open(&dev, "cpu", 3, 0));
         OK(crossentropy_forward_backward(dev, t, x, losses[2], x, targets, N, V, scale));
         device_close(dev);
         assert_memory_equal(x, d[0], bytes);
@@ -104,7 +104,7 @@ static void test_logits_that_are_not_finite(void **state) {
     (void)state;
     enum { V = 1500 };
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     const float values[3] = {NAN, INFINITY, -INFINITY};
     const int places[3] = {0, 3, V - 1};
     for (int k = 0; k < 3; k++)
@@ -122,7 +122,7 @@ static void test_logits_that_are_not_finite(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[4] = {0}, loss[2];
     int32_t targets[2] = {0, 2};
     FAILS(DATA, "target 2 at 1, expected -1 to 1",

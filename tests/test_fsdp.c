@@ -300,7 +300,7 @@ static void replicas_must_divide(void **unused) {
 
 int main(void) {
     OK(comm_open(&world, 60));
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_curves_equal_one_rank),   cmocka_unit_test(bf16_curves_equal_one_rank),
         cmocka_unit_test(stages_give_the_same_bits),    cmocka_unit_test(narrow_wires_stay_within_bf16),

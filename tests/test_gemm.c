@@ -7,7 +7,7 @@ static device *dev;
 
 static int open_device(void **state) {
     (void)state;
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     return 0;
 }
 

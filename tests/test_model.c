@@ -214,7 +214,7 @@ static void sequences_beyond_the_context_are_refused(void **unused) {
 }
 
 int main(void) {
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_finite_differences),
         cmocka_unit_test(recompute_policies_give_the_same_bits),

@@ -365,7 +365,7 @@ static void a_collective_waits_for_its_event(void **unused) {
 }
 
 int main(void) {
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(simulation_asks_what_the_model_asks),
         cmocka_unit_test(free_links_leave_the_computation),

@@ -257,7 +257,7 @@ static void generation_logits(void **unused) {
 }
 
 int main(void) {
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_gradients),
         cmocka_unit_test(fp32_ten_steps),

@@ -73,7 +73,7 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     device *dev = NULL;
     bench_run r = {0};
     status_code st = STATUS_OK;
-    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads));
+    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->local_rank));
     TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(world, v, stage)));
     memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
     to->parameters = r.parameters;

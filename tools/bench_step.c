@@ -81,7 +81,7 @@ status bench_step(const bench_values *v) {
     status_code st = STATUS_OK;
     dtype t = v->precision ? F32 : BF16;
     TRY_DONE(model_config_load(&c, v->model));
-    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
+    TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     TRY_DONE(gemm_measure_peak(dev, t, 1.0, &before));
     TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}));
     TRY_DONE(gemm_measure_peak(dev, t, 1.0, &after));

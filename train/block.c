@@ -137,13 +137,10 @@ static status forward_positions(const block_env *e, const unit_views *w, const b
 
 static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T,
                               i64 first) {
-    i64 width = k_width(e->c), ld = qkv_width(e->c);
-    size_t row = (size_t)width * dtype_bytes(e->t);
-    for (i64 i = 0; i < T; i++) {
-        TRY(e->dev->ops->copy(e->dev, at(cache->k, e->t, (first + i) * width), at(k, e->t, i * ld), row));
-        TRY(e->dev->ops->copy(e->dev, at(cache->v, e->t, (first + i) * width), at(v, e->t, i * ld), row));
-    }
-    return STATUS_OK;
+    i64 width = k_width(e->c);
+    size_t row = (size_t)width * dtype_bytes(e->t), stride = (size_t)qkv_width(e->c) * dtype_bytes(e->t);
+    TRY(e->dev->ops->copy_rows(e->dev, at(cache->k, e->t, first * width), row, k, stride, row, T));
+    return e->dev->ops->copy_rows(e->dev, at(cache->v, e->t, first * width), row, v, stride, row, T);
 }
 
 static status forward_attention(const block_env *e, const block_activations *a, i64 B, i64 T, const block_cache *cache,
@@ -238,9 +235,9 @@ static status recompute(const block_env *e, const unit_views *w, const block_act
 status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
                       i64 B, i64 T, recompute_kind policy, bool accumulate) {
     if (policy != RECOMPUTE_NONE) {
-        device_recompute(e->dev, true);
+        TRY(device_recompute(e->dev, true));
         status_code st = recompute(e, w, a, B, T, policy);
-        device_recompute(e->dev, false);
+        TRY(device_recompute(e->dev, false));
         TRY(st);
     }
     TRY(backward_mlp(e, w, a, g, B * T, accumulate));

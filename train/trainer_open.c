@@ -299,7 +299,7 @@ status trainer_open(trainer *t) {
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
-    TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads));
+    TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
