@@ -104,13 +104,11 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
 static status one_step(model *m, const step_args *a, const int32_t *tokens, step_result *r) {
     comm *world = m->state.o.shard.world;
     i64 n = m->s.B * m->s.T * a->micro_batches * (world ? world->ranks : 1);
-    double nats = 0, loss;
-    for (i64 i = 0; i < a->micro_batches; i++) {
-        TRY(model_forward_backward(m, &loss, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
+    for (i64 i = 0; i < a->micro_batches; i++)
+        TRY(model_forward_backward(m, NULL, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
                                    i + 1 == a->micro_batches));
-        nats += loss;
-    }
-    return update_weights(m, a, nats, r);
+    TRY(update_weights(m, a));
+    return step_collect(m, r);
 }
 
 /* behind all that is still under way */
