@@ -21,7 +21,8 @@ typedef struct {
     void (*free)(device *dev, void *memory, size_t bytes);
     status (*zero)(device *dev, void *memory, size_t bytes);
     status (*copy)(device *dev, void *to, const void *from, size_t bytes); /* host or device memory on either side */
-    status (*upload)(device *dev, void *to, const void *from, size_t bytes); /* from host memory, free again on return */
+    status (*upload)(device *dev, void *to, const void *from,
+                     size_t bytes); /* from host memory, free again on return */
     /* rows of device memory; strides in bytes */
     status (*copy_rows)(device *dev, void *to, size_t to_stride, const void *from, size_t from_stride, size_t row_bytes,
                         i64 rows);

@@ -178,7 +178,8 @@ static status find_gpu(const char *text, int *index, int local_rank) {
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) FAIL(ARG, "--device %s: %s", text, cudaGetErrorString(error));
     if (count == 0) FAIL(ARG, "--device %s: no GPU here", text);
-    if (*index >= count) FAIL(ARG, "--device %s: this machine shows %d, expected cuda:0 to cuda:%d", text, count, count - 1);
+    if (*index >= count)
+        FAIL(ARG, "--device %s: this machine shows %d, expected cuda:0 to cuda:%d", text, count, count - 1);
     if (*index < 0) *index = local_rank % count;
     return STATUS_OK;
 }

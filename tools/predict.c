@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-
 /* --- a device of addresses --- */
 
 typedef struct {

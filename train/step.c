@@ -1,5 +1,6 @@
 #include "train/step.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -34,11 +35,8 @@ static status gather_sums(model *m, const step_sums **all) {
 static status adamw_on_owned(model *m, const step_args *a) {
     state *s = &m->state;
     dtype mt = s->o.moments;
-    adamw_args args = {.lr = (float)a->lr,
-                       .beta1 = (float)a->beta1,
-                       .beta2 = (float)a->beta2,
-                       .eps = (float)a->eps,
-                       .seed = a->seed};
+    adamw_args args = {
+        .lr = (float)a->lr, .beta1 = (float)a->beta1, .beta2 = (float)a->beta2, .eps = (float)a->eps, .seed = a->seed};
     for (int i = 0; i < s->p.count; i++) {
         const param *p = &s->p.list[i];
         owned_part part = state_owned(s, p);
@@ -58,6 +56,7 @@ status update_weights(model *m, const step_args *a) {
                    .clip = a->clip,
                    .beta1 = a->beta1,
                    .beta2 = a->beta2};
+    assert(m->queued - m->collected < DEVICE_SLOTS);
     TRY(fsdp_finish_gradients(&m->state.f));
     TRY(sum_squares(m));
     TRY(gather_sums(m, &all));
