@@ -78,8 +78,8 @@ static void compare_gradients(const model_config *c, dtype t) {
     model_free(&m[1]);
 }
 
-static void loss_and_gradients_are_the_cpus(void **state) {
-    (void)state;
+static void loss_and_gradients_are_the_cpus(void **unused) {
+    (void)unused;
     NEEDS_CUDA();
     for (int i = 0; i < MODELS; i++)
         for (int t = F32; t <= BF16; t++) {
@@ -89,8 +89,8 @@ static void loss_and_gradients_are_the_cpus(void **state) {
         }
 }
 
-static void ten_steps_are_the_cpus(void **state) {
-    (void)state;
+static void ten_steps_are_the_cpus(void **unused) {
+    (void)unused;
     NEEDS_CUDA();
     for (int i = 0; i < MODELS; i++)
         for (int t = F32; t <= BF16; t++) {
@@ -135,8 +135,8 @@ static void *weights_after(const model_config *c, dtype t, recompute_policy r, b
     return w;
 }
 
-static void recompute_policies_are_the_same_bits(void **state) {
-    (void)state;
+static void recompute_policies_are_the_same_bits(void **unused) {
+    (void)unused;
     NEEDS_CUDA();
     for (int i = 0; i < MODELS; i++)
         for (int t = F32; t <= BF16; t++) {
@@ -154,8 +154,8 @@ static void recompute_policies_are_the_same_bits(void **state) {
         }
 }
 
-static void a_late_look_changes_nothing(void **state) {
-    (void)state;
+static void a_late_look_changes_nothing(void **unused) {
+    (void)unused;
     NEEDS_CUDA();
     model_config c = wide_llama();
     size_t bytes;
@@ -166,8 +166,8 @@ static void a_late_look_changes_nothing(void **state) {
     free(b);
 }
 
-static void a_step_that_is_not_finite_changes_nothing(void **state) {
-    (void)state;
+static void a_step_that_is_not_finite_changes_nothing(void **unused) {
+    (void)unused;
     NEEDS_CUDA();
     model_config c = wide_gpt2();
     model m;
@@ -191,8 +191,8 @@ static void a_step_that_is_not_finite_changes_nothing(void **state) {
     model_free(&m);
 }
 
-static void tokens_out_of_range_are_refused(void **state) {
-    (void)state;
+static void tokens_out_of_range_are_refused(void **unused) {
+    (void)unused;
     NEEDS_CUDA();
     model_config c = tiny_llama();
     model m;
