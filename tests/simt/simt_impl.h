@@ -374,11 +374,11 @@ struct Device { Device() { if (opt.guard) protect(PROT_READ | PROT_WRITE); } ~De
 struct SimtOp { std::function<void()> fn; CUevent_st *wait; uint64_t seq; };
 struct CUgraph_st { std::vector<SimtOp> ops; };
 struct CUgraphExec_st { std::vector<SimtOp> ops; };
-struct CUstream_st { std::deque<SimtOp> q; CUgraph_st *capture = nullptr; bool nonblocking = false; bool step(); };
-struct CUevent_st { CUstream_st *s = nullptr; uint64_t want = 0, done = 0; double t = 0; };
+struct CUstream_st { std::deque<SimtOp> q; CUgraph_st *capture = nullptr; bool nonblocking = false; bool step(); std::thread::id owner = std::this_thread::get_id(); };
+struct CUevent_st { std::atomic<CUstream_st *> s{nullptr}; std::atomic<uint64_t> want{0}, done{0}; double t = 0; };   // any thread may query it
 namespace simt {
 static thread_local std::vector<CUstream_st *> streams;
-static void sync_event(CUevent_st *e, uint64_t seq) { while (e->done < seq && e->s && e->s->step()) {} }
+static void sync_event(CUevent_st *e, uint64_t seq) { while (e->done < seq && e->s && e->s.load()->step()) {} }
 static void sync_stream(CUstream_st *s) { while (s->step()) {} }
 static void sync_all(bool nonblocking) {
   static uint64_t r = opt.seed;
@@ -488,9 +488,12 @@ cudaError_t cudaDeviceSynchronize(void) { sync_all(true); return finish(); }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned) { *e = new CUevent_st; return cudaSuccess; }
 cudaError_t cudaEventCreate(cudaEvent_t *e) { return cudaEventCreateWithFlags(e, 0); }
 cudaError_t cudaEventDestroy(cudaEvent_t e) { delete e; return cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) { uint64_t q = ++e->want; e->s = s; submit(s, {[=] { e->done = q; e->t = now(); }, nullptr, 0}); return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) { uint64_t q = ++e->want; e->s = s; submit(s, {[=] { e->t = now(); e->done = q; }, nullptr, 0}); return cudaSuccess; }
 cudaError_t cudaEventSynchronize(cudaEvent_t e) { sync_event(e, e->want); return finish(); }
-cudaError_t cudaEventQuery(cudaEvent_t e) { if (e->done < e->want && e->s) { e->s->step(); return cudaErrorNotReady; } return finish(); }
+cudaError_t cudaEventQuery(cudaEvent_t e) {                         // a stream's work is done by the thread that made it: another only looks
+  if (e->done < e->want && e->s) { if (e->s.load()->owner == std::this_thread::get_id()) e->s.load()->step(); return cudaErrorNotReady; }
+  return finish();
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) { submit(s, {nullptr, e, e->want}); return cudaSuccess; }
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b) { *ms = (float)((b->t - a->t) * 1e3); return cudaSuccess; }
 cudaError_t cudaPeekAtLastError(void) { return sticky ? (cudaError_t)(int)sticky : last_error; }
