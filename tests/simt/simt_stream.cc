@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "simt_state.h"
@@ -31,6 +32,8 @@ struct CUstream_st {
     std::deque<Op> queue;
     bool running, nonblocking;
     int device;
+    std::thread::id owner;
+    int helpers; /* threads that run a closure for one that only looks */
 };
 
 struct CUevent_st {
@@ -87,6 +90,23 @@ static void finish(Lock &l, const RecordPtr &r) {
         if (did == BUSY) changed.wait(l);
         if (did == EMPTY) fail("an event was recorded on a stream that has lost it");
     }
+}
+
+/* Someone polls: the stream goes on by a closure. One that blocks, as a collective does whose other ranks are dead, must not
+ * hold up a thread that watches over the stream's own. */
+static void look(Lock &l, CUstream_st *s) {
+    if (s->owner == std::this_thread::get_id()) {
+        (void)step(l, s);
+        return;
+    }
+    if (s->helpers) return;
+    s->helpers++;
+    std::thread([s] {
+        Lock mine(queues);
+        (void)step(mine, s);
+        s->helpers--;
+        changed.notify_all();
+    }).detach();
 }
 
 static RecordPtr push_record(CUstream_st *s) {
@@ -190,7 +210,8 @@ extern "C" {
 /* --- streams --- */
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags) {
-    *s = new CUstream_st{{}, false, (flags & cudaStreamNonBlocking) != 0, current_device()};
+    *s = new CUstream_st{{}, false, (flags & cudaStreamNonBlocking) != 0, current_device(), std::this_thread::get_id(),
+                         0};
     Lock l(queues);
     streams.push_back(*s);
     return sticky();
@@ -204,6 +225,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) {
         auto at = std::find(streams.begin(), streams.end(), s);
         if (at == streams.end()) return failed(cudaErrorInvalidResourceHandle);
         finish(l, s);
+        while (s->helpers) changed.wait(l);
         streams.erase(std::find(streams.begin(), streams.end(), s));
     }
     delete s;
@@ -275,7 +297,7 @@ cudaError_t cudaEventQuery(cudaEvent_t e) {
     Lock l(queues);
     RecordPtr r = e->last;
     if (!r || r->done) return sticky();
-    (void)step(l, r->stream);
+    look(l, r->stream);
     return failed(cudaErrorNotReady);
 }
 
