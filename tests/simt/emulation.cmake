@@ -19,10 +19,10 @@ target_link_libraries(tally_core PUBLIC tally_kernels)
 target_link_libraries(tally_kernels PUBLIC tally_core) # each calls the other
 
 # The emulation's own tests: the runtime, and that each seeded bug of bad.cu is noticed by the modes that should.
-add_executable(simt_host EXCLUDE_FROM_ALL ${SIMT}/host.cc)
+add_executable(simt_host ${SIMT}/host.cc)
 target_compile_options(simt_host PRIVATE ${SIMT_OPTIONS} -O2 -g)
 target_link_libraries(simt_host PRIVATE simt tally_options)
-add_executable(simt_bad EXCLUDE_FROM_ALL ${SIMT}/bad.cu)
+add_executable(simt_bad ${SIMT}/bad.cu)
 target_compile_options(simt_bad PRIVATE ${SIMT_OPTIONS} -O2 -g)
 target_link_libraries(simt_bad PRIVATE simt tally_options)
 
