@@ -73,9 +73,9 @@ status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float 
 
 static status losses_sum_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
     (void)dev;
-    double s = 0;
-    for (i64 n = 0; n < N; n++) s += losses[n];
-    *sum = (accumulate ? *sum : 0) + s;
+    double total = accumulate ? *sum : 0;
+    for (i64 n = 0; n < N; n++) total += losses[n];
+    *sum = total;
     return STATUS_OK;
 }
 

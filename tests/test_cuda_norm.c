@@ -186,7 +186,7 @@ static void rows_too_long_to_keep(void **state) {
     (void)state;
     NEEDS_CUDA();
     for (int ln = 0; ln < 2; ln++) {
-        check_case(F32, plain(30, 1, ln));
+        check_case(F32, plain(30, 3, ln));
         check_case(F32, plain(3, 8200, ln));
         check_case(BF16, plain(3, 16400, ln));
         check_case(BF16, plain(2, 4097, ln));
