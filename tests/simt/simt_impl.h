@@ -50,6 +50,7 @@ thread_local Thread *self;
 thread_local Worker *wk;
 thread_local BlockIdx bx;
 long ldmatrix_conflicts;
+extern "C" long simt_ldmatrix_conflicts() { return ldmatrix_conflicts; }
 void (*note)(const void *, size_t, int);
 static int env_int(const char *n, int d) { const char *s = getenv(n); return s ? atoi(s) : d; }
 static struct Opt {
