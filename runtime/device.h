@@ -32,6 +32,7 @@ typedef struct {
     /* the device's time from begin to end, which do not nest, is booked as `what` in the place of useful compute: on the CPU
      * now, on CUDA by the next collect of a slot posted behind it */
     status (*span)(device *dev, booking what, bool begin);
+    status (*used)(device *dev, uint64_t *bytes); /* of a GPU's memory, by all on it; 0 on the CPU */
     status (*synchronize)(device *dev);
     void (*close)(device *dev);
 } device_ops;

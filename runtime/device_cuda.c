@@ -131,6 +131,14 @@ static status cuda_span_mark(device *dev, booking what, bool begin) {
     return STATUS_OK;
 }
 
+static status cuda_used(device *dev, uint64_t *bytes) {
+    size_t left, all;
+    (void)dev;
+    CUDA_TRY(cudaMemGetInfo(&left, &all));
+    *bytes = all - left;
+    return STATUS_OK;
+}
+
 static status cuda_synchronize(device *dev) {
     CUDA_TRY(cudaStreamSynchronize(cuda_stream(dev)));
     return STATUS_OK;
@@ -168,6 +176,7 @@ static const device_ops cuda_ops = {
     .post = cuda_post,
     .collect = cuda_collect,
     .span = cuda_span_mark,
+    .used = cuda_used,
     .synchronize = cuda_synchronize,
     .close = cuda_close,
 };
