@@ -102,6 +102,7 @@ static status compute_step(trainer *t, const step_args *a, step_result *r) {
     t->mine.bytes_sent = now.bytes_sent - before.bytes_sent;
     t->mine.flops_executed = flops_executed(&t->dev->flops) - executed;
     t->mine.energy_j = ledger_energy_now_j(&t->bill) - joules;
+    t->mine.gpu = energy_gpu(t->bill.energy);
     return trainer_gather(t);
 }
 
@@ -133,6 +134,7 @@ static status one_step(trainer *t) {
     t->p.tokens += (uint64_t)t->global_batch;
     t->p.windows = (uint64_t)loader_position(t->loader);
     t->p.updates = t->m.state.step;
+    throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
     step_record record = trainer_log_record(t, &a, &r);
     t->bytes_sent += record.bytes_sent;
     TRY(check_peak(t, &record));
