@@ -118,7 +118,8 @@ static void record_model(recording *r, const step_plan *plan) {
         step_result result;
         for (i64 i = 0; i < a.micro_batches; i++, nats += loss)
             OK(model_forward_backward(&m, &loss, tokens, targets, 1, i == 0, i + 1 == a.micro_batches));
-        OK(update_weights(&m, &a, nats, &result));
+        OK(update_weights(&m, &a));
+        OK(step_collect(&m, &result));
         assert_false(result.skipped);
     }
     model_free(&m);

@@ -220,7 +220,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     then.batch = t->p.batch;
     memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
     t->p = then;
-    t->m.state.step = then.updates;
+    TRY(model_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
     return STATUS_OK;
 }
