@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "runtime/kernel.cuh"
-#include "tests/simt/mma.cuh"
+#include "layers/mma.cuh"
 
 enum { N = 128, WARP = 32 };
 
