@@ -35,7 +35,7 @@ static status record_gather(comm *c, void *to, const void *from, i64 count, dtyp
     return simulated->all_gather(c, to, from, count, t, wire, after, done);
 }
 
-static status record_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+static status record_scatter(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                              const comm_event *after, comm_event *done) {
     note((call){'s', c->ranks, count, wire, accumulate});
     return simulated->reduce_scatter(c, to, from, count, wire, accumulate, after, done);

@@ -26,6 +26,7 @@ static const option table[] = {
     {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "shard: in which gradients travel", "fp32|bf16", 0, 0, "Ranks", false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "shard: gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, "Ranks", false},
     {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "shard: how long a collective may wait without that anything comes", NULL, 0.1, 1e6, "Ranks", false},
+    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "shard: how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", "auto|nccl|staged", 0, 0, "Ranks", false},
     {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
     {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
     {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard: times that the policies or stages take turns", NULL, 1, 1e6, "Measurement", false},
@@ -122,6 +123,7 @@ static status spent(comm_totals *t, comm *world) {
     *t = (comm_totals){0};
     if (!world) return STATUS_OK;
     TRY(comm_barrier(world));
+    TRY(comm_check(world));
     *t = comm_spent(world);
     return STATUS_OK;
 }

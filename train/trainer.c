@@ -7,12 +7,12 @@
 
 /* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
 static booking pause_steps(trainer *t, booking to) {
-    t->world->clock = NULL;
+    comm_book(t->peers, NULL);
     return meter_book(&t->bill.time, to);
 }
 
 static void go_on(trainer *t, booking with) {
-    t->world->clock = &t->bill.time;
+    comm_book(t->peers, &t->bill.time);
     meter_book(&t->bill.time, with);
 }
 
@@ -92,7 +92,7 @@ static status account_skip(trainer *t, const step_result *r) {
 static void count_from_here(trainer *t) {
     t->since_ns = clock_ns();
     t->since_j = ledger_energy_now_j(&t->bill);
-    t->since_comm = comm_spent(t->world);
+    t->since_comm = comm_spent(t->peers);
 }
 
 static status queue_step(trainer *t) {
@@ -100,7 +100,7 @@ static status queue_step(trainer *t) {
     queued_step *q = &t->steps[number % DEVICE_SLOTS];
     if (!t->under_way) count_from_here(t);
     q->args = arguments(t, number);
-    comm_at(t->world, number + 1);
+    comm_at(t->peers, number + 1);
     TRY(train_step(&t->m, t->loader, &q->args));
     q->windows = (uint64_t)loader_position(t->loader);
     q->flops_executed = flops_executed(&t->dev->flops) - before;
@@ -114,6 +114,7 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     double joules = t->since_j;
     comm_totals before = t->since_comm;
     TRY(step_collect(&t->m, r));
+    TRY(comm_check(t->peers));
     count_from_here(t);
     t->mine.step_s = (double)(t->since_ns - ns) * 1e-9;
     t->mine.waited_s = (double)(t->since_comm.waited_ns - before.waited_ns) * 1e-9;

@@ -32,7 +32,7 @@ typedef struct {
     const train_options *o;
     volatile sig_atomic_t *stop;
     job job;
-    comm *world;
+    comm *world, *peers; /* the same ranks, of host memory and of the device's */
     device *dev;
     model_config c;
     corpus data;
