@@ -29,6 +29,7 @@ template <class T, int W> static status gelu_forward_run(device *dev, T *y, cons
 extern "C" status gelu_forward_cuda(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
     i64 n = N * F;
     bool wide = fits_16(t, x, n) && fits_16(t, y, n);
-    WITH_TYPE(t, T, return wide ? gelu_forward_run<T, lanes<T>::all>(dev, (T *)y, (const T *)x, n)
-                                : gelu_forward_run<T, 1>(dev, (T *)y, (const T *)x, n));
+    WITH_TYPE(t, T,
+              return wide ? gelu_forward_run<T, lanes<T>::all>(dev, (T *)y, (const T *)x, n)
+                          : gelu_forward_run<T, 1>(dev, (T *)y, (const T *)x, n));
 }

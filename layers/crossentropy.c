@@ -62,3 +62,15 @@ status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float 
     if (dlogits == logits && t != F32) FAIL(ARG, "crossentropy: bf16 gradient in place of f32 logits, expected f32");
     return DISPATCH(dev, crossentropy_forward_backward, t, dlogits, losses, logits, targets, N, V, scale);
 }
+
+static status losses_sum_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
+    (void)dev;
+    double total = accumulate ? *sum : 0;
+    for (i64 n = 0; n < N; n++) total += losses[n];
+    *sum = total;
+    return STATUS_OK;
+}
+
+status losses_sum(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
+    return DISPATCH(dev, losses_sum, sum, losses, N, accumulate);
+}

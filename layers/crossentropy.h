@@ -15,4 +15,7 @@
 status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, const float *logits,
                                      const int32_t *targets, i64 N, i64 V, float scale);
 
+/* *sum (f64, in the device's memory) = or += the losses, added in f64 in a fixed order */
+status losses_sum(device *dev, double *sum, const float *losses, i64 N, bool accumulate);
+
 #endif

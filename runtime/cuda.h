@@ -19,8 +19,8 @@ typedef struct {
     size_t shared_memory;                   /* bytes that a block may take */
     char pci[32];                           /* bus id, by which NVML knows the GPU */
     cudaStream_t compute;
-    void *scratch;        /* of the operation that runs: cuda_scratch */
-    char *staging;        /* pinned: CUDA_UPLOADS pieces, then what was posted */
+    void *scratch; /* of the operation that runs: cuda_scratch */
+    char *staging; /* pinned: CUDA_UPLOADS pieces, then what was posted */
     cudaEvent_t uploaded[CUDA_UPLOADS], posted[DEVICE_SLOTS];
     unsigned next_upload;
     cuda_span spans[CUDA_SPANS]; /* a ring: [first_span, next_span) are open or not yet booked */

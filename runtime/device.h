@@ -21,7 +21,8 @@ typedef struct {
     void (*free)(device *dev, void *memory, size_t bytes);
     status (*zero)(device *dev, void *memory, size_t bytes);
     status (*copy)(device *dev, void *to, const void *from, size_t bytes); /* host or device memory on either side */
-    status (*upload)(device *dev, void *to, const void *from, size_t bytes); /* from host memory, free again on return */
+    status (*upload)(device *dev, void *to, const void *from,
+                     size_t bytes); /* from host memory, free again on return */
     /* rows of device memory; strides in bytes */
     status (*copy_rows)(device *dev, void *to, size_t to_stride, const void *from, size_t from_stride, size_t row_bytes,
                         i64 rows);
@@ -31,6 +32,7 @@ typedef struct {
     /* the device's time from begin to end, which do not nest, is booked as `what` in the place of useful compute: on the CPU
      * now, on CUDA by the next collect of a slot posted behind it */
     status (*span)(device *dev, booking what, bool begin);
+    status (*used)(device *dev, uint64_t *bytes); /* of a GPU's memory, by all on it; 0 on the CPU */
     status (*synchronize)(device *dev);
     void (*close)(device *dev);
 } device_ops;

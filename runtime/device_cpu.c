@@ -74,6 +74,12 @@ static status cpu_span(device *dev, booking what, bool begin) {
     return STATUS_OK;
 }
 
+static status cpu_used(device *dev, uint64_t *bytes) {
+    (void)dev;
+    *bytes = 0;
+    return STATUS_OK;
+}
+
 static status cpu_synchronize(device *dev) {
     (void)dev;
     return STATUS_OK;
@@ -91,6 +97,7 @@ static const device_ops cpu_ops = {
     .post = cpu_post,
     .collect = cpu_collect,
     .span = cpu_span,
+    .used = cpu_used,
     .synchronize = cpu_synchronize,
     .close = cpu_close,
 };

@@ -131,6 +131,14 @@ static status cuda_span_mark(device *dev, booking what, bool begin) {
     return STATUS_OK;
 }
 
+static status cuda_used(device *dev, uint64_t *bytes) {
+    size_t left, all;
+    (void)dev;
+    CUDA_TRY(cudaMemGetInfo(&left, &all));
+    *bytes = all - left;
+    return STATUS_OK;
+}
+
 static status cuda_synchronize(device *dev) {
     CUDA_TRY(cudaStreamSynchronize(cuda_stream(dev)));
     return STATUS_OK;
@@ -168,6 +176,7 @@ static const device_ops cuda_ops = {
     .post = cuda_post,
     .collect = cuda_collect,
     .span = cuda_span_mark,
+    .used = cuda_used,
     .synchronize = cuda_synchronize,
     .close = cuda_close,
 };
@@ -178,7 +187,8 @@ static status find_gpu(const char *text, int *index, int local_rank) {
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) FAIL(ARG, "--device %s: %s", text, cudaGetErrorString(error));
     if (count == 0) FAIL(ARG, "--device %s: no GPU here", text);
-    if (*index >= count) FAIL(ARG, "--device %s: this machine shows %d, expected cuda:0 to cuda:%d", text, count, count - 1);
+    if (*index >= count)
+        FAIL(ARG, "--device %s: this machine shows %d, expected cuda:0 to cuda:%d", text, count, count - 1);
     if (*index < 0) *index = local_rank % count;
     return STATUS_OK;
 }

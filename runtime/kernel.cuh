@@ -49,7 +49,9 @@ DEVICE_INLINE void from_f32(bf16 *y, float x) { *y = __bfloat16_as_ushort(__floa
 
 /* --- W elements at an address of W * sizeof(T) bytes' alignment; W of 16 bytes is the way, 1 where rows do not allow it --- */
 
-template <class T> struct lanes { enum { all = 16 / sizeof(T) }; };
+template <class T> struct lanes {
+    enum { all = 16 / sizeof(T) };
+};
 
 template <class T, int W> struct __align__(sizeof(T) * W) pack { T v[W]; };
 

@@ -31,7 +31,8 @@ static void open_trained(model *m, model_config *c, state_options o) {
     for (int i = 0; i < 2; i++) {
         OK(model_forward_backward(m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
         step_result r;
-        OK(update_weights(m, &a, loss, &r));
+        OK(update_weights(m, &a));
+        OK(step_collect(m, &r));
     }
 }
 

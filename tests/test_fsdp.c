@@ -106,7 +106,8 @@ static void train(curve *out, const model_config *c, state_options o, recompute_
             OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
             nats += loss;
         }
-        OK(update_weights(&m, &a, nats, &result));
+        OK(update_weights(&m, &a));
+        OK(step_collect(&m, &result));
         out->loss[step] = result.loss;
         out->norm[step] = result.grad_norm;
     }

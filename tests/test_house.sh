@@ -13,6 +13,7 @@ forbidden train 'tools|tests'; ok "train includes nothing above it"
 
 [ "$(grep -lE '#include [<"](oneapi/dnnl/)?dnnl' */*.[ch] | wc -l)" -eq 1 ]; ok "one file includes oneDNN"
 [ "$(grep -lE '#include [<"]mpi\.h' */*.[ch] | wc -l)" -eq 1 ]; ok "one file includes MPI"
+[ "$(grep -lE '#include [<"]nccl\.h' */*.[ch] */*.cu | wc -l)" -eq 1 ]; ok "one file includes NCCL"
 ! grep -lE '\bTALLY_MPI\b' */*.[ch] | grep -vx parallel/comm.c >"$scratch/err"; ok "one file chooses the communicator's backend"
 ! grep -nE '\bTALLY_CUDA\b' layers/*.c optim/*.c train/*.[ch] >"$scratch/err"; ok "no layer chooses a backend"
 ! wc -l */*.c */*.h | awk '$2 != "total" && $1 > 500' | grep . >"$scratch/err"; ok "no file of more than 500 lines"

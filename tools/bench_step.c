@@ -17,7 +17,9 @@ static void print_table(const bench_values *v, const device *dev, const model_co
     printf("%s, %ld parameters, %s, B=%ld T=%ld", c->name, r->parameters, v->precision ? "fp32" : "bf16", v->batch,
            v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
-    printf(", recompute %s, on %s, %d threads, %s\n", v->recompute, dev->name, dev->threads, dev->isa);
+    printf(", recompute %s, on %s, ", v->recompute, dev->name);
+    if (dev->kind == DEVICE_CPU) printf("%d threads, ", dev->threads);
+    printf("%s\n", dev->isa);
     if (!v->precision && !dev->bf16_products)
         printf("  this CPU has no bf16 products: they and the peak run in f32 on widened operands\n");
     printf("  step              %10.1f ms (median of %ld)\n", f->step_s * 1e3, r->count);

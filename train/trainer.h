@@ -22,6 +22,7 @@ typedef struct {
     uint64_t seed;
     state_options precision; /* its shard.world is the trainer's to set */
     double comm_timeout;     /* seconds that a collective may take */
+    const char *comm;        /* auto | nccl | staged: see comm_open_device */
     const char *recompute;   /* none | selective | block | block:K */
     const char *device;
     int threads;

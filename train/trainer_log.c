@@ -35,7 +35,9 @@ static void log_price_and_energy(const trainer *t) {
 void trainer_log_start(const trainer *t) {
     const train_options *o = t->o;
     const size_t *bytes = t->m.memory.bytes;
-    log_line("device: %s, %d threads, %s%s", t->dev->name, t->dev->threads, t->dev->isa,
+    char threads[32] = "";
+    if (t->dev->kind == DEVICE_CPU) snprintf(threads, sizeof threads, "%d threads, ", t->dev->threads);
+    log_line("device: %s, %s%s%s", t->dev->name, threads, t->dev->isa,
              o->precision.t == BF16 && !t->dev->bf16_products
                  ? "; no bf16 products: they run in f32 on widened operands"
                  : "");

@@ -27,7 +27,7 @@ status recompute_parse(recompute_policy *r, const char *text, i64 L) {
 
 status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
-    t->mine.memory_bytes = t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->world->memory_bytes;
+    t->mine.memory_bytes = t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->peers->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
     t->mine.stop = (uint64_t)*t->stop;
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
@@ -220,7 +220,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     then.batch = t->p.batch;
     memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
     t->p = then;
-    t->m.state.step = then.updates;
+    TRY(model_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
     return STATUS_OK;
 }
@@ -237,7 +237,7 @@ static status open_model(trainer *t) {
     model_shape s = {.B = o->batch, .T = o->seq_len};
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
     state_options precision = o->precision;
-    precision.shard.world = t->world->ranks > 1 ? t->world : NULL;
+    precision.shard.world = t->world->ranks > 1 ? t->peers : NULL;
     TRY(model_init(&t->m, t->dev, &t->c, s, precision));
     t->step_flops = cost_training_flops(&t->c, s.recompute, t->global_batch / o->seq_len, o->seq_len);
     return STATUS_OK;
@@ -300,6 +300,7 @@ status trainer_open(trainer *t) {
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
+    TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
@@ -313,7 +314,8 @@ status trainer_open(trainer *t) {
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
     TRY(find_datasheet_peak(t));
     estimate_pauses(t);
-    t->dev->clock = t->world->clock = &t->bill.time;
+    t->dev->clock = &t->bill.time;
+    comm_book(t->peers, &t->bill.time);
     t->first_step = t->p.step;
     t->val_loss = NAN;
     TRY(trainer_gather(t));
@@ -326,9 +328,10 @@ void trainer_close(trainer *t) {
     loader_close(t->loader);
     model_free(&t->m);
     corpus_free(&t->data);
-    if (t->world) t->world->clock = NULL;
+    if (t->peers) comm_book(t->peers, NULL);
     ledger_close(&t->bill);
     if (t->metrics) fclose(t->metrics);
+    comm_close(t->peers);
     device_close(t->dev);
     free(t->all);
     job_close(&t->job);

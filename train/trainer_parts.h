@@ -21,11 +21,18 @@ typedef struct {
     uint64_t stop;                       /* the signal that has come, or 0 */
 } rank_report;
 
+/* a step that is queued, its result not yet collected */
+typedef struct {
+    step_args args;
+    uint64_t windows; /* of the data, once it is done */
+    uint64_t flops_executed;
+} queued_step;
+
 typedef struct {
     const train_options *o;
     volatile sig_atomic_t *stop;
     job job;
-    comm *world;
+    comm *world, *peers; /* the same ranks, of host memory and of the device's */
     device *dev;
     model_config c;
     corpus data;
@@ -42,6 +49,11 @@ typedef struct {
     uint64_t first_step;                  /* of this attempt */
     double first_wall_s;
     i64 skipped_in_row;
+    queued_step steps[DEVICE_SLOTS]; /* that under way as number n is [n % DEVICE_SLOTS] */
+    uint64_t under_way;
+    uint64_t since_ns; /* from when, and from what sums, the oldest one under way counts */
+    double since_j;
+    comm_totals since_comm;
     rank_report mine, *all; /* all: [ranks], as of the last trainer_gather */
     uint64_t bytes_sent;    /* in all steps of this attempt, by all ranks */
 } trainer;
