@@ -20,8 +20,10 @@ fi
 
 for ranks in $numbers_of_ranks; do
     SIMT_DEVICES=1 run "$ranks" "$program" staged; ok "$ranks ranks through host memory"; shown
+    SIMT_DEVICES=1 run "$ranks" "$TESTS/test_cuda_fsdp" staged; ok "$ranks ranks through host memory: the sharding engine"; shown
     if ! $separate || ! SIMT_DEVICES=4 kinds "$ranks" "$([ "$ranks" = 1 ] && echo staged || echo nccl)"; then continue; fi
     SIMT_DEVICES=4 run "$ranks" "$program" nccl; ok "$ranks ranks over NCCL"; shown
+    SIMT_DEVICES=4 run "$ranks" "$TESTS/test_cuda_fsdp" nccl; ok "$ranks ranks over NCCL: the sharding engine"; shown
 done
 $separate || finish
 
