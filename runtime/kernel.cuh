@@ -47,7 +47,8 @@ DEVICE_INLINE float to_f32(bf16 x) { return __uint_as_float((unsigned)x << 16); 
 DEVICE_INLINE void from_f32(float *y, float x) { *y = x; }
 DEVICE_INLINE void from_f32(bf16 *y, float x) { *y = __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
 
-/* --- W elements at an address of W * sizeof(T) bytes' alignment; W of 16 bytes is the way, 1 where rows do not allow it --- */
+/* --- W elements at an address aligned to as many bytes, or to 16 where they are more; W of 16 bytes is the way, 1 where
+ * rows do not allow it --- */
 
 template <class T> struct lanes {
     enum { all = 16 / sizeof(T) };
@@ -56,16 +57,24 @@ template <class T> struct lanes {
 template <class T, int W> struct __align__(sizeof(T) * W) pack { T v[W]; };
 
 template <int W, class T> DEVICE_INLINE void load(float (&y)[W], const T *x) {
-    const pack<T, W> p = *(const pack<T, W> *)x;
+    enum { piece = W < lanes<T>::all ? W : lanes<T>::all };
 #pragma unroll
-    for (int i = 0; i < W; i++) y[i] = to_f32(p.v[i]);
+    for (int i = 0; i < W; i += piece) {
+        const pack<T, piece> p = *(const pack<T, piece> *)(x + i);
+#pragma unroll
+        for (int k = 0; k < piece; k++) y[i + k] = to_f32(p.v[k]);
+    }
 }
 
 template <int W, class T> DEVICE_INLINE void store(T *y, const float (&x)[W]) {
-    pack<T, W> p;
+    enum { piece = W < lanes<T>::all ? W : lanes<T>::all };
 #pragma unroll
-    for (int i = 0; i < W; i++) from_f32(&p.v[i], x[i]);
-    *(pack<T, W> *)y = p;
+    for (int i = 0; i < W; i += piece) {
+        pack<T, piece> p;
+#pragma unroll
+        for (int k = 0; k < piece; k++) from_f32(&p.v[k], x[i + k]);
+        *(pack<T, piece> *)(y + i) = p;
+    }
 }
 
 /* whether pointers and counts (in elements of t) all allow accesses of 16 bytes */
@@ -99,5 +108,10 @@ DEVICE_INLINE float block_sum(float x) {
 }
 
 static inline i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
+
+/* Threads of a block that sweeps over `items`, one a thread and sweep: whole warps, at most `most`, no sweep half empty. */
+static inline unsigned even_threads(i64 items, i64 most) {
+    return (unsigned)(ceil_div(ceil_div(items, ceil_div(items, most)), 32) * 32);
+}
 
 #endif

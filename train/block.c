@@ -123,16 +123,15 @@ static status forward_positions(const block_env *e, const unit_views *w, const b
                                 i64 first) {
     const model_config *c = e->c;
     dtype t = e->t;
-    i64 ld = qkv_width(c), N = B * T;
-    void *q = rotated_qk(c, a), *k = at(q, t, q_width(c));
+    i64 N = B * T;
+    void *q = rotated_qk(c, a), *k = at(q, t, q_width(c)); /* side by side: all heads turn together */
     if (c->qk_norm) {
         const void *raw_k = at(a->qkv, t, q_width(c));
         TRY(norm_forward(e->dev, t, q, NULL, a->rstd_q, a->qkv, w->w[P_QNORM_G], NULL, head_norm(c, N, c->H)));
         TRY(norm_forward(e->dev, t, k, NULL, a->rstd_k, raw_k, w->w[P_KNORM_G], NULL, head_norm(c, N, c->K)));
     }
     if (c->learned_positions) return STATUS_OK;
-    TRY(rope_forward(e->dev, t, q, ld, e->cos_table, e->sin_table, B, T, c->H, c->D, first));
-    return rope_forward(e->dev, t, k, ld, e->cos_table, e->sin_table, B, T, c->K, c->D, first);
+    return rope_forward(e->dev, t, q, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D, first);
 }
 
 static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T,
@@ -192,12 +191,10 @@ static status backward_positions(const block_env *e, const unit_views *w, const 
                                  i64 T, bool accumulate) {
     const model_config *c = e->c;
     dtype t = e->t;
-    i64 q = q_width(c), N = B * T, ld = qkv_width(c);
+    i64 q = q_width(c), N = B * T;
     void *dk = at(dqkv, t, q);
-    if (!c->learned_positions) {
-        TRY(rope_backward(e->dev, t, dqkv, ld, e->cos_table, e->sin_table, B, T, c->H, c->D));
-        TRY(rope_backward(e->dev, t, dk, ld, e->cos_table, e->sin_table, B, T, c->K, c->D));
-    }
+    if (!c->learned_positions)
+        TRY(rope_backward(e->dev, t, dqkv, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D));
     if (!c->qk_norm) return STATUS_OK;
     TRY(norm_backward(e->dev, t, dqkv, w->dw[P_QNORM_G], NULL, NULL, dqkv, a->qkv, w->w[P_QNORM_G], NULL, a->rstd_q,
                       head_norm(c, N, c->H), accumulate));

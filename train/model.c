@@ -33,7 +33,7 @@ static void layout(model *m, arena *a) {
     m->mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? (size_t)N * 4 : 0);
     m->rstd = arena_take(a, MEM_ACTIVATIONS, (size_t)N * 4);
     m->losses = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
-    m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(e->t, N, c->V));
+    m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(m->dev, e->t, N, c->V));
     if (!training) return;
     block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
     m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->state.p.size / m->state.f.pieces));

@@ -73,6 +73,7 @@ static void add_ranks(step_record *s, const rank_report *all, int ranks) {
         s->flops_executed += all[r].flops_executed;
         s->bytes_sent += all[r].bytes_sent;
         s->energy_j += all[r].energy_j;
+        nvml_merge(&s->gpu, &all[r].gpu);
         if (all[r].memory_bytes > s->memory_bytes) s->memory_bytes = all[r].memory_bytes;
     }
     s->skew = computed > 0 ? longest / computed - 1 : NAN;
