@@ -2,6 +2,9 @@
 # with TALLY_CUDA=EMULATED each rank emulates its own GPUs, and NCCL; else it takes as many GPUs as there are ranks.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 program=$TESTS/test_cuda_comm
+printf 'some text\n%.0s' $(seq 2000) >"$scratch/text"
+refuses "NCCL between CPUs" "^tally: --comm nccl: is between GPUs, and --device is .*; expected auto$" train --data "$scratch/text" --out "$scratch/x" \
+    --device cpu --comm nccl --seq-len 16 --batch 1
 need_ranks "communication between GPUs"
 if "$program" open 2>/dev/null | grep -q skipped; then skip "communication between GPUs" "no GPU here"; finish; fi
 export SIMT_WORKERS=1 # of each rank
