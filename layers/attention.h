@@ -8,6 +8,11 @@
  * Tk > Tq: the queries are the last Tq positions (generation with a key/value cache; forward only).
  * backward: dq, dk, dv = (training: Tq = Tk). scratch: attention_backward_scratch_bytes.
  * Scores, softmax and sums in f32. Order of sums fixed, whatever the number of threads: bitwise repeatable.
+ * On CUDA (orders of sums differ between the paths, never between two runs):
+ *   Tk > Tq, at most 8 queries   keys in pieces, in f32                              attention_few.cu
+ *   bf16, D 64, 96 or 128, rows aligned to 16 bytes (pointers, strides), scale > 0
+ *                                tensor cores; p and ds are rounded to bf16 there    attention_forward.cu, attention_backward.cu
+ *   all else                     in f32                                              attention_general.cu
  * D <= 256. NaN and inf propagate. A masked pair inside a tile weighs 0 in the sums, so that a NaN in v (in backward
  * also in q and do) can reach rows of its tile that do not depend on it.
  * FLOPs counted, lower triangle only, with S = sum_i (i+1+Tk-Tq) = pairs a head: forward 4*B*H*D*S;
@@ -16,6 +21,8 @@
 #define TALLY_ATTENTION_H
 
 #include "runtime/device.h"
+
+enum { ATTENTION_PADDING = 128 }; /* queries of a head are padded to a multiple in CUDA's scratch */
 
 typedef struct {
     i64 B, Tq, Tk, H, K, D;

@@ -14,7 +14,7 @@ enum { RING = 512, WAITS = 512, MARKS = 256 }; /* powers of two: numbers are tak
 
 #define MARK (UINT64_C(1) << 63)
 
-static const uint64_t LOOK_NS = 10000000, PEERS_NS = 250000000;
+static const uint64_t LOOK_NS = 10000000, PEERS_NS = 100000000;
 #define PAUSE_NS (100 * LOOK_NS) /* a longer time between two looks was no waiting: the job was stopped */
 
 typedef struct {

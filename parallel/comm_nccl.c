@@ -13,7 +13,7 @@
 #include "parallel/comm_kernels.h"
 #include "runtime/cuda.h"
 
-enum { ABORT_S = 1, ALIGN = 64 /* elements */ };
+enum { ABORT_MS = 100, ALIGN = 64 /* elements */ };
 
 typedef struct nccl_comm nccl_comm;
 
@@ -105,7 +105,8 @@ static void abort_all(void *library) {
     engine *e = library;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ABORT_S;
+    until.tv_nsec += ABORT_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
     bool locked = pthread_mutex_timedlock(&e->calls, &until) == 0;
     pthread_mutex_lock(&e->list);
     ncclGroupStart();

@@ -185,11 +185,10 @@ template <class T, class F> inline T update(T *p, F f) {
 }
 } // namespace simt
 
+/* a sum of floats in the order of arrival has other bits every run: the house has none */
 template <class T, class V> inline T atomicAdd(T *p, V v) {
+    static_assert(std::is_integral<T>::value, "atomicAdd of floats");
     return simt::update(p, [=](T old) { return T(old + T(v)); });
-}
-template <class T, class V> inline T atomicSub(T *p, V v) {
-    return simt::update(p, [=](T old) { return T(old - T(v)); });
 }
 template <class T, class V> inline T atomicMax(T *p, V v) {
     return simt::update(p, [=](T old) { return old > T(v) ? old : T(v); });

@@ -33,6 +33,7 @@ thread_local Thread *self;
 thread_local Worker *wk;
 thread_local BlockIndex bx;
 long ldmatrix_conflicts;
+extern "C" long simt_ldmatrix_conflicts() { return ldmatrix_conflicts; }
 void (*note)(const void *, size_t, int);
 
 static const char *text_of(const char *name) {
@@ -104,8 +105,10 @@ static void *fresh_sp(Stack *s) {
 #endif
 }
 
-/* Leaves the running context, saved in *save, for another; to is null for the worker's own stack. */
-static inline void switch_to(Worker &w, void **save, void *sp, Stack *to, bool dying = false) {
+/* Leaves the running context, saved in *save, for another; to is null for the worker's own stack. Always inlined: the frame of
+ * one who dies is never left, and what ASan has poisoned of it would meet the stack's next user. */
+__attribute__((always_inline)) static inline void switch_to(Worker &w, void **save, void *sp, Stack *to,
+                                                            bool dying = false) {
 #if SIMT_ASAN
     void *fake = nullptr;
     __sanitizer_start_switch_fiber(dying ? nullptr : &fake, to ? to->base : w.main_bottom,
