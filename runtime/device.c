@@ -59,6 +59,14 @@ void device_close(device *dev) {
     free(dev);
 }
 
+const char *device_pci(const device *dev) {
+#ifdef TALLY_CUDA
+    if (dev->kind == DEVICE_CUDA) return device_cuda_pci(dev);
+#endif
+    (void)dev;
+    return "";
+}
+
 status device_recompute(device *dev, bool on) {
     dev->recomputing = on;
     return dev->clock ? dev->ops->span(dev, BOOK_RECOMPUTE, on) : STATUS_OK;

@@ -59,6 +59,8 @@ struct device {
 status device_open(device **dev, const char *text, int threads, int local_rank);
 void device_close(device *dev);
 
+const char *device_pci(const device *dev); /* a GPU's bus id, "0000:3b:00.0"; "" of a CPU */
+
 /* Forward work from here on is (or is no longer) recompute, in FLOPs and, with a clock, in seconds. */
 status device_recompute(device *dev, bool on);
 

@@ -28,6 +28,8 @@ status cuda_scratch(device *dev, void **memory, size_t bytes) {
     return STATUS_OK;
 }
 
+const char *device_cuda_pci(const device *dev) { return cuda_of(dev)->pci; }
+
 /* --- memory --- */
 
 static status cuda_alloc(device *dev, void **memory, size_t bytes) {

@@ -8,5 +8,6 @@ int device_cuda_count(void);     /* GPUs that the driver shows; 0 also without a
 bool device_cuda_emulated(void); /* kernels run on the CPU: a build for tests */
 /* index: -1 for that of the local rank */
 status device_open_cuda(device *dev, const char *text, int index, int local_rank);
+const char *device_cuda_pci(const device *dev); /* bus id */
 
 #endif

@@ -184,13 +184,12 @@ static void generation_is_the_cpu(void **state) {
                                     {1, 5, 258, 1, 1, 80}, {1, 40, 170, 2, 1, 64}, {1, 130, 131, 1, 1, 96},
                                     {2, 33, 70, 2, 2, 24}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int t = F32; t <= BF16; t++)
-            for (i64 gap = 0; gap <= 8; gap += 8) {
-                const i64 *n = shapes[i];
-                problem p = open_problem((dtype)t, n[0], n[1], n[2], n[3], n[4], n[5], gap, 1);
-                check_forward(&p);
-                close_problem(&p);
-            }
+        for (int t = F32; t <= BF16; t++) {
+            const i64 *n = shapes[i];
+            problem p = open_problem((dtype)t, n[0], n[1], n[2], n[3], n[4], n[5], i % 2 ? 8 : 0, 1);
+            check_forward(&p);
+            close_problem(&p);
+        }
 }
 
 /* Gradients of one element each in float64 and, beside it, what roundings are relative to: `once`, the sum of the terms' absolute

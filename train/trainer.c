@@ -121,6 +121,7 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     t->mine.bytes_sent = t->since_comm.bytes_sent - before.bytes_sent;
     t->mine.flops_executed = q->flops_executed;
     t->mine.energy_j = t->since_j - joules;
+    t->mine.gpu = energy_gpu(t->bill.energy);
     t->under_way--;
     return trainer_gather(t);
 }
@@ -158,6 +159,7 @@ static status finish_step(trainer *t) {
     t->p.tokens += (uint64_t)t->global_batch;
     t->p.windows = q.windows;
     t->p.updates = t->m.state.step;
+    throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
     step_record record = trainer_log_record(t, &q.args, &r);
     t->bytes_sent += record.bytes_sent;
     TRY(check_peak(t, &record));

@@ -44,7 +44,7 @@ status trainer_measure_peak(trainer *t, double *flops_per_s) {
 static status find_datasheet_peak(trainer *t) {
     const hardware *h = hardware_find(t->dev);
     double peak = !h ? 0 : t->o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
-    double sums[] = {peak, peak > 0};
+    double sums[] = {t->bill.gpu_counted ? 0 : peak, peak > 0};
     TRY(comm_sum_f64(t->world, sums, 2));
     t->peak_datasheet = sums[1] == t->world->ranks ? sums[0] : 0;
     return STATUS_OK;

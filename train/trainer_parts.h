@@ -9,6 +9,7 @@
 #include "train/metrics.h"
 #include "train/job.h"
 #include "train/step.h"
+#include "train/throttle.h"
 #include "train/trainer.h"
 
 /* what a rank tells the others: all of it in one exchange a step */
@@ -18,6 +19,7 @@ typedef struct {
     double save_s, eval_s;             /* what the last checkpoint and evaluation took; before the first, an estimate */
     double step_s, waited_s, energy_j; /* of the last step */
     uint64_t flops_executed, bytes_sent; /* the same */
+    nvml_state gpu;                      /* at the end of the last step, of the GPU that this rank reads */
     uint64_t stop;                       /* the signal that has come, or 0 */
 } rank_report;
 
@@ -54,6 +56,7 @@ typedef struct {
     uint64_t since_ns; /* from when, and from what sums, the oldest one under way counts */
     double since_j;
     comm_totals since_comm;
+    throttle_watch throttle;
     rank_report mine, *all; /* all: [ranks], as of the last trainer_gather */
     uint64_t bytes_sent;    /* in all steps of this attempt, by all ranks */
 } trainer;

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "runtime/kernel.cuh"
-#include "tests/simt/mma.cuh"
+#include "layers/mma.cuh"
 
 enum { N = 128, WARP = 32 };
 
@@ -31,7 +31,7 @@ static __global__ void half_a_barrier_kernel(float *y) {
 static __global__ void no_wait_kernel(float *y, const float *x) {
     DYN_SHARED(memory);
     float *s = (float *)memory;
-    if (threadIdx.x < WARP) cp_async16(s + threadIdx.x * 4, x + threadIdx.x * 4);
+    if (threadIdx.x < WARP) cp_async_16(s + threadIdx.x * 4, x + threadIdx.x * 4, true);
     cp_async_commit();
     __syncthreads();
     y[threadIdx.x] = s[threadIdx.x];

@@ -33,6 +33,7 @@ thread_local Thread *self;
 thread_local Worker *wk;
 thread_local BlockIndex bx;
 long ldmatrix_conflicts;
+extern "C" long simt_ldmatrix_conflicts() { return ldmatrix_conflicts; }
 void (*note)(const void *, size_t, int);
 
 static const char *text_of(const char *name) {
