@@ -92,6 +92,16 @@ mutant all test_cuda_attention $att $att "the output is not brought to the new m
     "out[m][n][2 * i] *= shrink, out[m][n][2 * i + 1] *= shrink" "out[m][n][2 * i] *= 1, out[m][n][2 * i + 1] *= 1"
 mutant all test_cuda_attention $att $tiles "rows beyond the last are read" "from + c, row + n < valid" "from + c, true"
 mutant all test_cuda_attention $att $tiles "tiles are not swizzled" "(chunk ^ (D % 64 ? row / 2 % 4 : row % 8))" "chunk"
+mutant quick test_cuda_gemm layers/linear.cu layers/linear.cu "the rows' sums are added before all warps have them" \
+    "__syncthreads();" ""
+mutant all test_cuda_gemm layers/linear.cu layers/linear.cu "the last piece of rows has no guard" \
+    "from + rows < N ? from + rows : N" "from + rows"
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "the first lane of a group for every element of a shard cut in it" \
+    "(unsigned)(index % GROUP)" "0"
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "a shard that begins inside a group takes whole groups" \
+    " && a.first % GROUP == 0" ""
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "a skipped step is taken" " || s.skipped" ""
+mutant all test_cuda_optim optim/gradnorm.cu optim/gradnorm.cu "the last elements are left out" "last < count" "false"
 
 echo "$((tried - missed)) of $tried noticed"
 [ "$missed" -eq 0 ]
