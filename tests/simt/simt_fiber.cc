@@ -31,7 +31,7 @@ namespace simt {
 
 __thread Thread *self;
 __thread Worker *wk;
-__thread BlockIndex bx;
+__thread BlockIndex bx = {};
 long ldmatrix_conflicts;
 extern "C" long simt_ldmatrix_conflicts() { return ldmatrix_conflicts; }
 void (*note)(const void *, size_t, int);
