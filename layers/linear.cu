@@ -8,8 +8,7 @@ extern "C" {
  * at the rows. How many pieces there are depends on the shape alone, and so do the bits. */
 enum { WARPS = 8, THREADS = 32 * WARPS, LEAST_ROWS = 64, MOST_PIECES = 256 };
 
-template <class T, int W>
-static __global__ void sum_rows_kernel(float *sums, const T *dy, i64 N, i64 O, i64 rows) {
+template <class T, int W> static __global__ void sum_rows_kernel(float *sums, const T *dy, i64 N, i64 O, i64 rows) {
     SHARED(float, part, [WARPS][32 * W]);
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     i64 first = (i64)blockIdx.x * 32 * W, column = first + lane * W;

@@ -80,11 +80,12 @@ static void check_elements(const gemm_args *g, how h, const void *d) {
         for (i64 n = 0; n < g->N; n++) {
             double bound, sum = expected(&bound, g, h, m, n);
             if (!(fabs(got[m * g->ldd + n] - sum) <= bound))
-                fail_msg("M %d N %d K %d trans %d%d %s -> %s bias %d residual %d dgelu %d accumulate %d align %d offset "
-                         "%d: at %d,%d got %.9g, expected %.9g, bound %.3g",
-                         (int)g->M, (int)g->N, (int)g->K, g->trans_a, g->trans_b, dtype_name(g->ab), dtype_name(g->d),
-                         h.bias, h.residual, h.dgelu, g->accumulate, (int)h.align, (int)h.offset, (int)m, (int)n,
-                         got[m * g->ldd + n], sum, bound);
+                fail_msg(
+                    "M %d N %d K %d trans %d%d %s -> %s bias %d residual %d dgelu %d accumulate %d align %d offset "
+                    "%d: at %d,%d got %.9g, expected %.9g, bound %.3g",
+                    (int)g->M, (int)g->N, (int)g->K, g->trans_a, g->trans_b, dtype_name(g->ab), dtype_name(g->d),
+                    h.bias, h.residual, h.dgelu, g->accumulate, (int)h.align, (int)h.offset, (int)m, (int)n,
+                    got[m * g->ldd + n], sum, bound);
         }
         for (i64 n = g->N; n < g->ldd; n++) /* between rows nothing is written */
             assert_true(got[m * g->ldd + n] == (float)wide[g->d][D][m * g->ldd + n]);
@@ -109,12 +110,12 @@ static status run_product(device *dev, gemm_args g, how h) {
     if (h.dgelu) g.dgelu_of = r.x;
     status_code st = gemm(dev, &g);
     static char first[MOST * 4], again[MOST * 4];
-    from_cuda(first, d.x, bytes);
+    OK(dev->ops->copy(dev, first, d.x, bytes)); /* on its own stream */
     if (!st) {
         check_elements(&g, h, first);
         OK(dev->ops->copy(dev, d.x, host[g.d][D], bytes));
         OK(gemm(dev, &g));
-        from_cuda(again, d.x, bytes);
+        OK(dev->ops->copy(dev, again, d.x, bytes));
         assert_memory_equal(first, again, bytes);
     }
     operand_free(a), operand_free(b), operand_free(d), operand_free(r), operand_free(bias);
@@ -144,7 +145,8 @@ static void every_combination(void **state) {
     (void)state;
     NEEDS_CUDA();
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-        for (int align = 1; align <= 8; align += 7) all_kinds(both.cuda, sizes[s][0], sizes[s][1], sizes[s][2], align, 0);
+        for (int align = 1; align <= 8; align += 7)
+            all_kinds(both.cuda, sizes[s][0], sizes[s][1], sizes[s][2], align, 0);
 }
 
 /* rows that an algorithm could take 16 bytes at a time, were it not for where they begin */
@@ -275,14 +277,17 @@ static void linear_pair(linear_case c) {
     float *cdw = to_cuda(dw, (size_t)(O * I) * 4), *cdb = to_cuda(db, (size_t)O * 4);
     void *cy = cuda_unwritten((size_t)(N * O) * e), *cdx = cuda_unwritten((size_t)(N * I) * e);
 
-    OK(linear_forward(both.cpu, t, y, on_cpu[0], on_cpu[1], c.bias ? on_cpu[2] : NULL, c.residual ? on_cpu[3] : NULL, N, I, O));
-    OK(linear_forward(both.cuda, t, cy, on_cuda[0], on_cuda[1], c.bias ? on_cuda[2] : NULL, c.residual ? on_cuda[3] : NULL, N, I,
-                      O));
+    OK(linear_forward(both.cpu, t, y, on_cpu[0], on_cpu[1], c.bias ? on_cpu[2] : NULL, c.residual ? on_cpu[3] : NULL, N,
+                      I, O));
+    OK(linear_forward(both.cuda, t, cy, on_cuda[0], on_cuda[1], c.bias ? on_cuda[2] : NULL,
+                      c.residual ? on_cuda[3] : NULL, N, I, O));
     check_same("y", t, cy, y, N * O, sums_apart(I, t));
     float *b = c.bias ? db : NULL, *cb = c.bias ? cdb : NULL;
     if (c.gelu) {
-        OK(linear_backward_gelu(both.cpu, t, dx, dw, b, on_cpu[4], on_cpu[0], on_cpu[1], on_cpu[5], N, I, O, c.accumulate));
-        OK(linear_backward_gelu(both.cuda, t, cdx, cdw, cb, on_cuda[4], on_cuda[0], on_cuda[1], on_cuda[5], N, I, O, c.accumulate));
+        OK(linear_backward_gelu(both.cpu, t, dx, dw, b, on_cpu[4], on_cpu[0], on_cpu[1], on_cpu[5], N, I, O,
+                                c.accumulate));
+        OK(linear_backward_gelu(both.cuda, t, cdx, cdw, cb, on_cuda[4], on_cuda[0], on_cuda[1], on_cuda[5], N, I, O,
+                                c.accumulate));
         /* where only one half is fused, the other has rounded once more; and the GPU's fast tanh, to 2^-10.987 */
         check_same("dx", t, cdx, dx, N * I, 2 * sums_apart(O, t) + (t == BF16 ? 0x1p-8 : 16 * F32_ROUNDOFF));
     } else {
@@ -347,10 +352,14 @@ static void bias_gradient_is_exact(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_combination),  cmocka_unit_test(unaligned_pointers),
-        cmocka_unit_test(rounded_once),       cmocka_unit_test(dgelu),
-        cmocka_unit_test(asked_for_once),     cmocka_unit_test(search),
-        cmocka_unit_test(peak),               cmocka_unit_test(linear_is_the_cpus),
+        cmocka_unit_test(every_combination),
+        cmocka_unit_test(unaligned_pointers),
+        cmocka_unit_test(rounded_once),
+        cmocka_unit_test(dgelu),
+        cmocka_unit_test(asked_for_once),
+        cmocka_unit_test(search),
+        cmocka_unit_test(peak),
+        cmocka_unit_test(linear_is_the_cpus),
         cmocka_unit_test(bias_gradient_is_exact),
     };
     return cmocka_run_group_tests(tests, open_both, pair_close);

@@ -10,7 +10,7 @@ typedef struct {
     i64 batch, seq_len, steps, warmup, threads, rounds, accumulate, replicas;
     int precision, moments, master, gather, reduce, comm;
     double comm_timeout;
-    bool reduce_every, json, help;
+    bool reduce_every, gemm_search, json, help;
 } bench_values;
 
 typedef struct {

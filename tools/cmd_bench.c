@@ -32,6 +32,7 @@ static const option table[] = {
     {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard, op: times that the policies, stages or operations take turns", NULL, 1, 1e6, "Measurement", false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
+    {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use", NULL, 0, 0, "Measurement", false},
     {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Measurement", true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Measurement", true},
@@ -195,6 +196,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
                                .moments = v->moments ? BF16 : F32,
                                .training = true,
                                .shard = shard};
+    gemm_search(dev, v->gemm_search);
     uint64_t resident, peak;
     TRY_DONE(resident_bytes(&resident, dev, true));
     TRY_DONE(model_init(&m, dev, c, s, precision));

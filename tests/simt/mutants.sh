@@ -65,6 +65,16 @@ mutant quick test_cuda_layers layers/activation.cu layers/activation.cu "the las
     "if (i >= n) return;" ""
 mutant quick test_cuda_layers layers/activation.cu layers/activation.cu "a block too few" \
     "ceil_div(n, THREADS * W)" "(n / (THREADS * W))"
+mutant quick test_cuda_gemm layers/linear.cu layers/linear.cu "the rows' sums are added before all warps have them" \
+    "__syncthreads();" ""
+mutant all test_cuda_gemm layers/linear.cu layers/linear.cu "the last piece of rows has no guard" \
+    "from + rows < N ? from + rows : N" "from + rows"
+mutant quick test_cuda_optim optim/adamw.cu optim/adamw.cu "the first lane of a group for every element of a shard cut in it" \
+    "(unsigned)(index % GROUP)" "0"
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "a shard that begins inside a group takes whole groups" \
+    " && a.first % GROUP == 0" ""
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "a skipped step is taken" " || s.skipped" ""
+mutant all test_cuda_optim optim/gradnorm.cu optim/gradnorm.cu "the last elements are left out" "last < count" "false"
 
 echo "$((tried - missed)) of $tried noticed"
 [ "$missed" -eq 0 ]
