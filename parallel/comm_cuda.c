@@ -133,8 +133,11 @@ static void look(comm_stream *s) {
     if (since_last > PAUSE_NS) s->called_ns += since_last, s->begun_ns += s->begun_ns ? since_last : 0;
     drain(s);
     const char *trouble = s->broken ? NULL : s->watch->trouble(s->library);
-    if (trouble) keep_error(s, "rank %d, step %lu: %s", s->root->host->rank, s->root->step, trouble);
-    const operation *oldest = operation_of(s, s->done + 1);
+    const operation *oldest = s->called && s->done == s->queued ? s->called : operation_of(s, s->done + 1);
+    if (trouble && (s->called || s->done < s->queued))
+        keep_error(s, "rank %d: %s, in %s %lu of step %lu", s->root->host->rank, trouble, oldest->call.what,
+                   oldest->call.number, oldest->step);
+    else if (trouble) keep_error(s, "rank %d, step %lu: %s", s->root->host->rank, s->root->step, trouble);
     if (!s->broken && s->done < s->queued && !s->begun_ns && has_happened(s, oldest->begun)) s->begun_ns = now;
     if (!s->broken && s->called && now > s->called_ns) look_at(s, s->called, s->called_ns, now);
     if (!s->broken && s->begun_ns && now > s->begun_ns) look_at(s, oldest, s->begun_ns, now);

@@ -2,6 +2,9 @@
 # with TALLY_CUDA=EMULATED each rank emulates its own GPUs, and NCCL; else it takes as many GPUs as there are ranks.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 program=$TESTS/test_cuda_comm
+printf 'some text\n%.0s' $(seq 2000) >"$scratch/text"
+refuses "NCCL between CPUs" "^tally: --comm nccl: is between GPUs, and --device is .*; expected auto$" train --data "$scratch/text" --out "$scratch/x" \
+    --device cpu --comm nccl --seq-len 16 --batch 1
 need_ranks "communication between GPUs"
 if "$program" open 2>/dev/null | grep -q skipped; then skip "communication between GPUs" "no GPU here"; finish; fi
 export SIMT_WORKERS=1 # of each rank
@@ -20,8 +23,10 @@ fi
 
 for ranks in $numbers_of_ranks; do
     SIMT_DEVICES=1 run "$ranks" "$program" staged; ok "$ranks ranks through host memory"; shown
+    SIMT_DEVICES=1 run "$ranks" "$TESTS/test_cuda_fsdp" staged; ok "$ranks ranks through host memory: the sharding engine"; shown
     if ! $separate || ! SIMT_DEVICES=4 kinds "$ranks" "$([ "$ranks" = 1 ] && echo staged || echo nccl)"; then continue; fi
     SIMT_DEVICES=4 run "$ranks" "$program" nccl; ok "$ranks ranks over NCCL"; shown
+    SIMT_DEVICES=4 run "$ranks" "$TESTS/test_cuda_fsdp" nccl; ok "$ranks ranks over NCCL: the sharding engine"; shown
 done
 $separate || finish
 

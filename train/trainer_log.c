@@ -12,8 +12,8 @@ const char *trainer_shard_name(shard_stage s) {
 static void log_ranks(const trainer *t) {
     const shard_options *s = &t->m.state.o.shard;
     if (t->world->ranks == 1) return;
-    log_line("ranks: %d on %d host%s; shard %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
-             trainer_shard_name(s->stage));
+    log_line("ranks: %d on %d host%s; shard %s; over %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
+             trainer_shard_name(s->stage), t->peers->name);
     if (s->replicas > 1 && s->stage != SHARD_NONE)
         log_line("replicas: %d, of %d ranks each", s->replicas, t->m.state.f.pieces);
 }

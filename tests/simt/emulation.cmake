@@ -63,7 +63,7 @@ set(SIMT_MODES
 
 # simt_test(NAME ENVIRONMENT): a test of label cuda
 function(simt_test name environment)
-  set_tests_properties(${name} PROPERTIES LABELS cuda ENVIRONMENT "${environment};SIMT_WORKERS=2;OMP_NUM_THREADS=2")
+  set_tests_properties(${name} PROPERTIES LABELS cuda ENVIRONMENT "${environment};SIMT_WORKERS=2;OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive")
 endfunction()
 
 # simt_modes(NAME): what was registered as NAME with add_test, in all modes; scripts, which are slow, in two; test_simt, which
