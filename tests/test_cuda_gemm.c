@@ -109,11 +109,13 @@ static status run_product(device *dev, gemm_args g, how h) {
     if (h.dgelu) g.dgelu_of = r.x;
     status_code st = gemm(dev, &g);
     static char first[MOST * 4], again[MOST * 4];
+    OK(dev->ops->synchronize(dev)); /* what copies is another device's stream, where a test opened its own */
     from_cuda(first, d.x, bytes);
     if (!st) {
         check_elements(&g, h, first);
         OK(dev->ops->copy(dev, d.x, host[g.d][D], bytes));
         OK(gemm(dev, &g));
+        OK(dev->ops->synchronize(dev));
         from_cuda(again, d.x, bytes);
         assert_memory_equal(first, again, bytes);
     }
