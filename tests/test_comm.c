@@ -148,6 +148,9 @@ static void test_host_values(void **state) {
     snprintf(mine, sizeof mine, "%04d", world->rank);
     OK(comm_exchange(world, all, mine, sizeof mine));
     for (int r = 0; r < n; r++) assert_int_equal(atoi(all + 5 * r), r);
+    int told = world->rank + 40;
+    OK(comm_tell(world, &told, sizeof told));
+    assert_int_equal(told, 40);
     OK(comm_barrier(world));
     double x[2] = {1.0 / (1 + world->rank), world->rank == 0 ? 1e300 : -1e284}, want[2] = {1, 1e300};
     for (int r = 1; r < n; r++) want[0] += 1.0 / (1 + r), want[1] += -1e284;

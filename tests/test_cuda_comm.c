@@ -338,6 +338,9 @@ static void test_host_values(void **state) {
     (void)state;
     double x = 1.0 / (1 + world->rank), want = 1;
     for (int r = 1; r < world->ranks; r++) want += 1.0 / (1 + r);
+    int told = world->rank + 40;
+    OK(comm_tell(peers, &told, sizeof told));
+    assert_int_equal(told, 40);
     OK(comm_barrier(peers));
     OK(comm_sum_f64(peers, &x, 1));
     assert_true(x == want);
