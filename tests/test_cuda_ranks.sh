@@ -8,7 +8,8 @@ refuses "NCCL between CPUs" "^tally: --comm nccl: is between GPUs, and --device 
 need_ranks "communication between GPUs"
 if "$program" open 2>/dev/null | grep -q skipped; then skip "communication between GPUs" "no GPU here"; finish; fi
 export SIMT_WORKERS=1 # of each rank
-[ -z "${SIMT_GUARD:-}" ] || numbers_of_ranks="1 3" # it is slow
+models=models
+[ -z "${SIMT_GUARD:-}" ] || { numbers_of_ranks="1 3"; models=order; } # it is slow
 run() { timeout -s KILL 300 "$MPIEXEC" -np "$@" >"$scratch/out" 2>"$scratch/err"; }
 shown() { sed 's/^/# /' "$scratch/out" "$scratch/err" | grep -E '^# (not ok|.*FAILED|.*ERROR)'; }
 
@@ -23,10 +24,10 @@ fi
 
 for ranks in $numbers_of_ranks; do
     SIMT_DEVICES=1 run "$ranks" "$program" staged; ok "$ranks ranks through host memory"; shown
-    SIMT_DEVICES=1 run "$ranks" "$TESTS/test_cuda_fsdp" staged; ok "$ranks ranks through host memory: the sharding engine"; shown
+    SIMT_DEVICES=1 run "$ranks" "$TESTS/test_cuda_fsdp" staged $models; ok "$ranks ranks through host memory: the sharding engine"; shown
     if ! $separate || ! SIMT_DEVICES=4 kinds "$ranks" "$([ "$ranks" = 1 ] && echo staged || echo nccl)"; then continue; fi
     SIMT_DEVICES=4 run "$ranks" "$program" nccl; ok "$ranks ranks over NCCL"; shown
-    SIMT_DEVICES=4 run "$ranks" "$TESTS/test_cuda_fsdp" nccl; ok "$ranks ranks over NCCL: the sharding engine"; shown
+    SIMT_DEVICES=4 run "$ranks" "$TESTS/test_cuda_fsdp" nccl $models; ok "$ranks ranks over NCCL: the sharding engine"; shown
 done
 $separate || finish
 
