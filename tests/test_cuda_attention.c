@@ -3,9 +3,8 @@
 
 /* Of a product on the GPU nothing is assumed but f32 sums. Roundings between the two halves:
  *   f32: scores of D terms, exponents of that error, sums over T keys: D + T, and 16 for exp, scale, delta and the last
- * division
- *   bf16: p (or ds) where it is an operand of the next product, and the result on either side: 3, and 1 for all of f32
- * */
+ *     division
+ *   bf16: p (or ds) as an operand of the next product, and the result on either side: 3, and 1 for all of f32 */
 static double tolerance(dtype t, attention_shape s) {
     return t == BF16 ? 4 * BF16_ROUNDOFF : (double)(s.D + s.Tk + 16) * F32_ROUNDOFF;
 }
