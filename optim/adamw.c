@@ -10,11 +10,6 @@ typedef struct {
     float m_correction, v_correction; /* 1/(1 - beta^step) */
 } constants;
 
-/* Which of an element's three numbers a random bit is for: part of the counter, so that all three are independent. */
-enum { ROUND_WEIGHT, ROUND_M, ROUND_V };
-
-static uint64_t round_stream(uint64_t step, uint64_t which) { return step << 16 | which << 8 | RNG_ROUND; }
-
 /* Rounds n values to bf16, up with a probability of their distance from the lower neighbour. Elements come in groups of
  * 8 by global index: element i takes 16-bit lane i % 8 of Philox(seed, i / 8, stream), so that neither the shard nor
  * the chunk it lies in matters. */

@@ -14,7 +14,9 @@
  * with j = i + first, takes 16-bit lane j % 8 (low half of a word first) of Philox(seed, j / 8, stream), where stream =
  * updates << 16 | which << 8 | RNG_ROUND, which = 0 weight, 1 m, 2 v: the same bits on any shard, others for each of the
  * three.
- * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Each element on its own: repeatable. */
+ * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Each element on its own: repeatable. On CUDA
+ * the random numbers are the CPU's; those of an element cost less where first is a multiple of 8 and the pointers are of 16
+ * bytes, for then eight elements share them. */
 #ifndef TALLY_ADAMW_H
 #define TALLY_ADAMW_H
 

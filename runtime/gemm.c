@@ -17,9 +17,26 @@ status gemm(device *dev, const gemm_args *g) {
              g->d != F32 ? "D bf16"
              : g->bias   ? "bias"
                          : "residual");
+    if (g->bias && g->d != g->ab)
+        FAIL(ARG, "gemm: bias with operands %s and D %s, expected D of the operands' dtype", dtype_name(g->ab),
+             dtype_name(g->d));
+    if (g->dgelu_of && !gemm_fuses_dgelu(dev, g)) FAIL(ARG, "gemm: dgelu_of where gemm_fuses_dgelu says no");
     TRY(DISPATCH(dev, gemm, g));
     dev->flops.work[g->work] += 2 * (uint64_t)g->M * (uint64_t)g->N * (uint64_t)g->K;
     return STATUS_OK;
+}
+
+bool gemm_fuses_dgelu(const device *dev, const gemm_args *g) {
+    if (dev->kind != DEVICE_CUDA || g->ab != BF16 || g->d != BF16 || g->bias || g->residual) return false;
+    uintptr_t pointers = (uintptr_t)g->A | (uintptr_t)g->B | (uintptr_t)g->D | (uintptr_t)g->dgelu_of;
+    return pointers % 16 == 0 && (g->lda | g->ldb | g->ldd) % 8 == 0;
+}
+
+void gemm_search(device *dev, bool on) {
+#ifdef TALLY_CUDA
+    if (dev->kind == DEVICE_CUDA) gemm_search_cuda(dev, on);
+#endif
+    (void)dev, (void)on;
 }
 
 void gemm_weights_changed(device *dev) {
@@ -35,4 +52,15 @@ size_t gemm_memory_bytes(const device *dev) {
 
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s) {
     return DISPATCH(dev, gemm_measure_peak, t, seconds, flops_per_s);
+}
+
+/* of both signs in [1,2), all bits in use: what multipliers draw, and so their clock, depends on the data */
+void gemm_trial_values(void *x, dtype t, i64 n) {
+    uint32_t bits = 1;
+    for (i64 i = 0; i < n; i++) {
+        bits = bits * 1664525u + 1013904223u;
+        uint32_t value = (bits & 0x807fffffu) | 0x3f800000u;
+        if (t == BF16) ((bf16 *)x)[i] = (bf16)(value >> 16);
+        else memcpy((float *)x + i, &value, 4);
+    }
 }

@@ -229,17 +229,6 @@ void gemm_close_cpu(device *dev) {
 
 /* --- peak */
 
-/* values of both signs in [1,2), all bits in use: what multipliers draw, and so their clock, depends on the data */
-static void fill(void *x, dtype t, i64 n) {
-    uint32_t bits = 1;
-    for (i64 i = 0; i < n; i++) {
-        bits = bits * 1664525u + 1013904223u;
-        uint32_t value = (bits & 0x807fffffu) | 0x3f800000u;
-        if (t == BF16) ((bf16 *)x)[i] = (bf16)(value >> 16);
-        else memcpy((float *)x + i, &value, 4);
-    }
-}
-
 /* one large product over and over, for `seconds` */
 static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double seconds, double *flops_per_s) {
     status_code st = STATUS_OK;
@@ -252,8 +241,8 @@ static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double second
     TRY_DONE(dev->ops->alloc(dev, &B, b_bytes));
     TRY_DONE(dev->ops->alloc(dev, &D, d_bytes));
     g.A = A, g.B = B, g.D = D;
-    fill(A, t, M * K);
-    fill(B, t, K * N);
+    gemm_trial_values(A, t, M * K);
+    gemm_trial_values(B, t, K * N);
     uint64_t start = clock_ns(), now = start;
     do {
         uint64_t before = now;

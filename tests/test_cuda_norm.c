@@ -1,5 +1,5 @@
 #include "layers/norm.h"
-#include "tests/cuda_pair.h"
+#include "tests/twin.h"
 
 /* Rows are summed in f32 by both, in orders of their own: at most (elements a thread adds one by one) + log2(threads)
  * roundings a term on CUDA, SIMD_CHUNK / 4 lanes and f64 between chunks on the CPU, and ten more of the terms and of what
@@ -13,142 +13,90 @@ typedef struct {
 } norm_case;
 
 typedef struct {
-    size_t x_bytes, y_bytes, c_bytes, stat_bytes, offset;
-    char *x, *dy, *dres, *g, *b, *y, *dx; /* of the host, offset elements before the tensor */
-    float *mean, *rstd, *dg, *db;
-    char *cx, *cdy, *cdres, *cg, *cb, *cy, *cdx;
-    float *cmean, *crstd, *cdg, *cdb;
+    twin x, dy, dres, g, b, y, dx, mean, rstd, dg, db;
 } norm_tensors;
 
-static char *filled(dtype t, size_t bytes, size_t offset, uint64_t seed) {
-    char *p = malloc(bytes + offset);
-    memset(p, 0xff, bytes + offset);
-    random_tensor(p + offset, NULL, t, (i64)(bytes / dtype_bytes(t)), 1, seed);
-    return p;
-}
-
-static char *unwritten(size_t bytes) {
-    char *p = malloc(bytes);
-    memset(p, 0xff, bytes);
-    return p;
-}
-
-static void prepare(norm_tensors *n, dtype t, const norm_case *c) {
+static norm_tensors prepare(dtype t, const norm_case *c) {
     norm_shape s = c->s;
-    size_t e = dtype_bytes(t), rows = (size_t)(s.N * s.G);
-    *n = (norm_tensors){.x_bytes = (size_t)(s.N * s.ldx) * e,
-                        .y_bytes = (size_t)(s.N * s.ldy) * e,
-                        .c_bytes = (size_t)s.C * e,
-                        .stat_bytes = rows * 4,
-                        .offset = (size_t)c->offset * e};
-    n->x = filled(t, n->x_bytes, n->offset, 1), n->cx = to_cuda(n->x, n->x_bytes + n->offset);
-    n->dy = filled(t, n->y_bytes, n->offset, 2), n->cdy = to_cuda(n->dy, n->y_bytes + n->offset);
-    n->dres = filled(t, n->x_bytes, n->offset, 3), n->cdres = to_cuda(n->dres, n->x_bytes + n->offset);
-    n->g = filled(t, n->c_bytes, n->offset, 4), n->cg = to_cuda(n->g, n->c_bytes + n->offset);
-    n->b = filled(t, n->c_bytes, n->offset, 5), n->cb = to_cuda(n->b, n->c_bytes + n->offset);
-    n->y = unwritten(n->y_bytes + n->offset), n->cy = cuda_unwritten(n->y_bytes + n->offset);
-    n->dx = unwritten(n->x_bytes + n->offset), n->cdx = cuda_unwritten(n->x_bytes + n->offset);
-    n->mean = (float *)unwritten(n->stat_bytes), n->cmean = cuda_unwritten(n->stat_bytes);
-    n->rstd = (float *)unwritten(n->stat_bytes), n->crstd = cuda_unwritten(n->stat_bytes);
-    n->dg = (float *)filled(F32, (size_t)s.C * 4, 0, 6), n->cdg = to_cuda(n->dg, (size_t)s.C * 4);
-    n->db = (float *)filled(F32, (size_t)s.C * 4, 0, 7), n->cdb = to_cuda(n->db, (size_t)s.C * 4);
+    i64 in_x = s.N * s.ldx, in_y = s.N * s.ldy, rows = s.N * s.G, o = c->offset;
+    return (norm_tensors){.x = twin_open(t, in_x, o, 1, 1),
+                          .dy = twin_open(t, in_y, o, 1, 2),
+                          .dres = twin_open(t, in_x, o, 1, 3),
+                          .g = twin_open(t, s.C, o, 1, 4),
+                          .b = twin_open(t, s.C, o, 1, 5),
+                          .y = twin_open(t, in_y, o, 0, 0),
+                          .dx = twin_open(t, in_x, o, 0, 0),
+                          .mean = twin_open(F32, rows, 0, 0, 0),
+                          .rstd = twin_open(F32, rows, 0, 0, 0),
+                          .dg = twin_open(F32, s.C, 0, 1, 6),
+                          .db = twin_open(F32, s.C, 0, 1, 7)};
 }
 
-static void release(norm_tensors *n, i64 C) {
-    free(n->x), free(n->dy), free(n->dres), free(n->g), free(n->b), free(n->y), free(n->dx), free(n->mean);
-    free(n->rstd), free(n->dg), free(n->db);
-    cuda_release(n->cx, n->x_bytes + n->offset), cuda_release(n->cdy, n->y_bytes + n->offset);
-    cuda_release(n->cdres, n->x_bytes + n->offset), cuda_release(n->cg, n->c_bytes + n->offset);
-    cuda_release(n->cb, n->c_bytes + n->offset), cuda_release(n->cy, n->y_bytes + n->offset);
-    cuda_release(n->cdx, n->x_bytes + n->offset), cuda_release(n->cmean, n->stat_bytes);
-    cuda_release(n->crstd, n->stat_bytes), cuda_release(n->cdg, (size_t)C * 4), cuda_release(n->cdb, (size_t)C * 4);
-}
-
-/* rows of `used` elements in strides of ld: compared, and what lies between them must still be as it was (NaN bits) */
-static void check_rows(const char *what, dtype t, const void *cuda, const void *cpu, i64 rows, i64 used, i64 ld,
-                       double tolerance) {
-    size_t e = dtype_bytes(t), bytes = (size_t)(rows * ld) * e;
-    char *copy = malloc(bytes), *a = malloc((size_t)(rows * used) * e), *b = malloc((size_t)(rows * used) * e);
-    from_cuda(copy, cuda, bytes);
-    for (i64 r = 0; r < rows; r++) {
-        memcpy(a + (size_t)(r * used) * e, copy + (size_t)(r * ld) * e, (size_t)used * e);
-        memcpy(b + (size_t)(r * used) * e, (const char *)cpu + (size_t)(r * ld) * e, (size_t)used * e);
-        assert_memory_equal(copy + (size_t)(r * ld + used) * e, (const char *)cpu + (size_t)(r * ld + used) * e,
-                            (size_t)(ld - used) * e);
-    }
-    void *packed = to_cuda(a, (size_t)(rows * used) * e);
-    check_same(what, t, packed, b, rows * used, tolerance);
-    cuda_release(packed, (size_t)(rows * used) * e);
-    free(copy), free(a), free(b);
+static void release(norm_tensors *n) {
+    twin *all[] = {&n->x, &n->dy, &n->dres, &n->g, &n->b, &n->y, &n->dx, &n->mean, &n->rstd, &n->dg, &n->db};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) twin_close(all[i]);
 }
 
 static void check_forward(dtype t, const norm_case *c, norm_tensors *n) {
     norm_shape s = c->s;
-    size_t o = n->offset;
     bool ln = c->layer_norm;
-    OK(norm_forward(both.cpu, t, n->y + o, ln ? n->mean : NULL, n->rstd, n->x + o, n->g + o, ln ? n->b + o : NULL, s));
-    OK(norm_forward(both.cuda, t, n->cy + o, ln ? n->cmean : NULL, n->crstd, n->cx + o, n->cg + o,
-                    ln ? n->cb + o : NULL, s));
-    check_rows("y", t, n->cy + o, n->y + o, s.N, s.G * s.C, s.ldy, sum_tolerance(t));
-    if (ln) check_same("mean", F32, n->cmean, n->mean, s.N * s.G, 64 * F32_ROUNDOFF); /* means of both signs cancel */
-    check_same("rstd", F32, n->crstd, n->rstd, s.N * s.G, sum_tolerance(F32));
+    OK(norm_forward(both.cpu, t, n->y.host, ln ? n->mean.host : NULL, n->rstd.host, n->x.host, n->g.host,
+                    ln ? n->b.host : NULL, s));
+    OK(norm_forward(both.cuda, t, n->y.cuda, ln ? n->mean.cuda : NULL, n->rstd.cuda, n->x.cuda, n->g.cuda,
+                    ln ? n->b.cuda : NULL, s));
+    check_twin_rows("y", &n->y, s.N, s.G * s.C, s.ldy, sum_tolerance(t));
+    /* a mean of values of both signs is sqrt(C) times smaller than they are, at most 128 here */
+    if (ln) check_twin("mean", &n->mean, 128 * F32_ROUNDOFF);
+    check_twin("rstd", &n->rstd, sum_tolerance(F32));
 }
 
 typedef enum { APART, IN_DY, IN_DRES, NO_DRES } aliasing;
 
 static void check_backward(dtype t, const norm_case *c, norm_tensors *n, aliasing how, bool accumulate) {
     norm_shape s = c->s;
-    size_t o = n->offset;
-    bool ln = c->layer_norm;
-    char *dx = how == IN_DY ? n->dy : how == IN_DRES ? n->dres : n->dx;
-    char *cdx = how == IN_DY ? n->cdy : how == IN_DRES ? n->cdres : n->cdx;
-    bool dres = how == APART || how == IN_DRES;
-    OK(norm_backward(both.cpu, t, dx + o, n->dg, ln ? n->db : NULL, dres ? n->dres + o : NULL, n->dy + o, n->x + o,
-                     n->g + o, ln ? n->mean : NULL, n->rstd, s, accumulate));
-    OK(norm_backward(both.cuda, t, cdx + o, n->cdg, ln ? n->cdb : NULL, dres ? n->cdres + o : NULL, n->cdy + o,
-                     n->cx + o, n->cg + o, ln ? n->cmean : NULL, n->crstd, s, accumulate));
+    bool ln = c->layer_norm, dres = how == APART || how == IN_DRES;
+    twin *dx = how == IN_DY ? &n->dy : how == IN_DRES ? &n->dres : &n->dx;
+    OK(norm_backward(both.cpu, t, dx->host, n->dg.host, ln ? n->db.host : NULL, dres ? n->dres.host : NULL, n->dy.host,
+                     n->x.host, n->g.host, ln ? n->mean.host : NULL, n->rstd.host, s, accumulate));
+    OK(norm_backward(both.cuda, t, dx->cuda, n->dg.cuda, ln ? n->db.cuda : NULL, dres ? n->dres.cuda : NULL, n->dy.cuda,
+                     n->x.cuda, n->g.cuda, ln ? n->mean.cuda : NULL, n->rstd.cuda, s, accumulate));
     /* what is taken away from dy g can be as large as itself, so both of its roundings count twice */
-    check_rows("dx", t, cdx + o, dx + o, s.N, s.G * s.C, s.ldx, 2 * sum_tolerance(t));
+    check_twin_rows("dx", dx, s.N, s.G * s.C, s.ldx, 2 * sum_tolerance(t));
     /* sums down the rows: the CPU's run through all of them one by one */
     double down = (32 + sqrt((double)(s.N * s.G))) * F32_ROUNDOFF;
-    check_same("dg", F32, n->cdg, n->dg, s.C, down);
-    if (ln) check_same("db", F32, n->cdb, n->db, s.C, down);
+    check_twin("dg", &n->dg, down);
+    if (ln) check_twin("db", &n->db, down);
 }
 
 static void check_repeats(dtype t, const norm_case *c) {
-    norm_tensors n[2];
     norm_shape s = c->s;
     bool ln = c->layer_norm;
-    void *dx[2], *dg[2], *db[2];
+    void *out[2][3];
+    norm_tensors n[2];
     for (int k = 0; k < 2; k++) {
-        prepare(&n[k], t, c);
-        size_t o = n[k].offset;
-        OK(norm_forward(both.cuda, t, n[k].cy + o, ln ? n[k].cmean : NULL, n[k].crstd, n[k].cx + o, n[k].cg + o,
-                        ln ? n[k].cb + o : NULL, s));
-        OK(norm_backward(both.cuda, t, n[k].cdx + o, n[k].cdg, ln ? n[k].cdb : NULL, NULL, n[k].cdy + o, n[k].cx + o,
-                         n[k].cg + o, ln ? n[k].cmean : NULL, n[k].crstd, s, true));
-        dx[k] = malloc(n[k].x_bytes), dg[k] = malloc((size_t)s.C * 4), db[k] = malloc((size_t)s.C * 4);
-        from_cuda(dx[k], n[k].cdx + o, n[k].x_bytes);
-        from_cuda(dg[k], n[k].cdg, (size_t)s.C * 4);
-        from_cuda(db[k], n[k].cdb, (size_t)s.C * 4);
-        release(&n[k], s.C);
+        n[k] = prepare(t, c);
+        OK(norm_forward(both.cuda, t, n[k].y.cuda, ln ? n[k].mean.cuda : NULL, n[k].rstd.cuda, n[k].x.cuda, n[k].g.cuda,
+                        ln ? n[k].b.cuda : NULL, s));
+        OK(norm_backward(both.cuda, t, n[k].dx.cuda, n[k].dg.cuda, ln ? n[k].db.cuda : NULL, NULL, n[k].dy.cuda,
+                         n[k].x.cuda, n[k].g.cuda, ln ? n[k].mean.cuda : NULL, n[k].rstd.cuda, s, true));
+        out[k][0] = twin_download(&n[k].dx), out[k][1] = twin_download(&n[k].dg), out[k][2] = twin_download(&n[k].db);
     }
-    assert_memory_equal(dx[0], dx[1], n[0].x_bytes);
-    assert_memory_equal(dg[0], dg[1], (size_t)s.C * 4);
-    assert_memory_equal(db[0], db[1], (size_t)s.C * 4);
-    for (int k = 0; k < 2; k++) free(dx[k]), free(dg[k]), free(db[k]);
+    const size_t bytes[3] = {(size_t)n[0].dx.n * dtype_bytes(t), (size_t)s.C * 4, (size_t)s.C * 4};
+    for (int i = 0; i < 3; i++) {
+        assert_memory_equal(out[0][i], out[1][i], bytes[i]);
+        free(out[0][i]), free(out[1][i]);
+    }
+    release(&n[0]), release(&n[1]);
 }
 
 static void check_case(dtype t, norm_case c) {
     for (int how = APART; how <= NO_DRES; how++) {
         if (how == IN_DY && c.s.ldx != c.s.ldy) continue;
-        norm_tensors n;
-        prepare(&n, t, &c);
+        norm_tensors n = prepare(t, &c);
         check_forward(t, &c, &n);
         check_backward(t, &c, &n, (aliasing)how, how % 2);
-        release(&n, c.s.C);
+        release(&n);
     }
-    check_repeats(t, &c);
 }
 
 static norm_case plain(i64 N, i64 C, bool layer_norm) {
@@ -169,6 +117,7 @@ static void rows_of_a_warp_and_of_several(void **state) {
     for (dtype t = F32; t <= BF16; t++)
         for (int ln = 0; ln < 2; ln++) {
             check_case(t, plain(37, 768, ln)); /* bf16: a warp each; f32: two */
+            check_repeats(t, &(norm_case){.s = plain(37, 768, ln).s, .layer_norm = ln});
             check_case(t, plain(5, 2000, ln)); /* three warps, the last half empty: two rows a block, one thread over */
             check_case(t, plain(3, 3072, ln));
         }
@@ -178,8 +127,13 @@ static void blocks_take_several_rows(void **state) {
     (void)state;
     NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++)
-        for (int ln = 0; ln < 2; ln++) check_case(t, plain(2 * FEW * 8 + 3, 24, ln)); /* 8 rows a block and turn */
-    check_case(F32, plain(2 * 132 * 8 + 3, 4, false));
+        for (int ln = 0; ln < 2; ln++) {
+            norm_case c = plain(2 * FEW * 8 + 3, 24, ln); /* 8 rows a block and turn */
+            check_case(t, c);
+            check_repeats(t, &c);
+        }
+    norm_case of_a_real_one = plain(2 * 132 * 8 + 3, 4, false);
+    check_repeats(F32, &of_a_real_one);
 }
 
 static void rows_too_long_to_keep(void **state) {
@@ -191,7 +145,9 @@ static void rows_too_long_to_keep(void **state) {
         check_case(BF16, plain(3, 16400, ln));
         check_case(BF16, plain(2, 4097, ln));
     }
-    check_case(F32, plain(2 * FEW + 2, 4100, true)); /* more rows than blocks */
+    norm_case c = plain(2 * FEW + 2, 4100, true);
+    check_repeats(F32, &c);
+    check_case(F32, c); /* more rows than blocks */
 }
 
 static void heads_in_wide_rows(void **state) {

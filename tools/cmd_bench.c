@@ -29,9 +29,10 @@ static const option table[] = {
     {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "shard: how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", "auto|nccl|staged", 0, 0, "Ranks", false},
     {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
     {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
-    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard: times that the policies or stages take turns", NULL, 1, 1e6, "Measurement", false},
+    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard, op: times that the policies, stages or operations take turns", NULL, 1, 1e6, "Measurement", false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
+    {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use", NULL, 0, 0, "Measurement", false},
     {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Measurement", true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Measurement", true},
@@ -39,13 +40,15 @@ static const option table[] = {
 /* clang-format on */
 
 static const command_help help = {
-    .usage = "tally bench step|recompute|shard [options]",
+    .usage = "tally bench step|recompute|shard|op [options]",
     .about = "step       one training step, optimizer included: tokens/s, FLOP/s, fraction of the peak that a large\n"
              "           product reaches in the same run, memory\n"
              "recompute  the recompute policies side by side: activation memory, step time, and whether their\n"
              "           gradients are the same bits\n"
              "shard      the sharding stages side by side, on the ranks it is started with: memory of a rank, bytes\n"
              "           sent, step time, time that the computation waited for communication\n"
+             "op         the operations that move bytes, one by one at the model's shapes: bytes a second, and beside\n"
+             "           what a copy of as many bytes reaches in the same run\n"
              "  tally bench step --model gpt2-124m -B 4 -T 256\n"
              "  mpirun -np 4 tally bench shard --model gpt2-124m -B 1 -T 256\n",
     .table = table,
@@ -193,6 +196,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
                                .moments = v->moments ? BF16 : F32,
                                .training = true,
                                .shard = shard};
+    gemm_search(dev, v->gemm_search);
     uint64_t resident, peak;
     TRY_DONE(resident_bytes(&resident, dev, true));
     TRY_DONE(model_init(&m, dev, c, s, precision));
@@ -228,13 +232,14 @@ static void spell_out(int argc, char **argv) {
 }
 
 static status bench(const options *o, const bench_values *v) {
-    static const char *const names[] = {"step", "recompute", "shard"};
-    TRY(command_words(o, 1, 1, "benchmark: step, recompute or shard"));
+    static const char *const names[] = {"step", "recompute", "shard", "op"};
+    TRY(command_words(o, 1, 1, "benchmark: step, recompute, shard or op"));
     const char *name = o->words.list[0];
     if (strcmp(name, names[0]) == 0) return bench_step(v);
     if (strcmp(name, names[1]) == 0) return bench_recompute(v);
     if (strcmp(name, names[2]) == 0) return bench_shard(v);
-    FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 3));
+    if (strcmp(name, names[3]) == 0) return bench_op(v);
+    FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 4));
 }
 
 status bench_command(int argc, char **argv, int *exit_code) {

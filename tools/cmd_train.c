@@ -20,7 +20,7 @@ typedef struct {
     int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype, comm;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
         peak_seconds, comm_timeout;
-    bool resume, help, reduce_every_microbatch;
+    bool resume, help, reduce_every_microbatch, gemm_search;
 } values;
 
 #define AT(field) offsetof(values, field)
@@ -67,6 +67,7 @@ static const option table[] = {
     {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, RUN, false},
+    {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use; a run that is resumed is then equal within rounding, not bitwise", NULL, 0, 0, RUN, false},
     {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},
     {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
     {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints; 0: at the end only", NULL, 0, 1e12, RUN, false},
@@ -148,6 +149,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .recompute = v->recompute,
         .device = v->device,
         .threads = (int)v->threads,
+        .gemm_search = v->gemm_search,
         .beta1 = v->beta1,
         .beta2 = v->beta2,
         .eps = v->eps,

@@ -176,10 +176,14 @@ static status backward_mlp(const block_env *e, const unit_views *w, const block_
     device *dev = e->dev;
     dtype t = e->t;
     void *d_up = c->swiglu ? g->d_up : g->d_act;
-    TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
-                        c->C, accumulate));
-    if (c->swiglu) TRY(swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
-    else TRY(gelu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
+    if (c->swiglu) {
+        TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
+                            c->C, accumulate));
+        TRY(swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
+    } else {
+        TRY(linear_backward_gelu(dev, t, d_up, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], a->up,
+                                 N, c->F, c->C, accumulate));
+    }
     TRY(linear_backward(dev, t, g->dn, w->dw[P_UP_W], w->dw[P_UP_B], d_up, a->n2, w->w[P_UP_W], N, c->C, up_width(c),
                         accumulate));
     return norm_backward(dev, t, g->dx, w->dw[P_NORM2_G], w->dw[P_NORM2_B], g->dx, g->dn, a->x_mid, w->w[P_NORM2_G],

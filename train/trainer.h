@@ -25,6 +25,7 @@ typedef struct {
     const char *comm;        /* auto | nccl | staged: see comm_open_device */
     const char *recompute;   /* none | selective | block | block:K */
     const char *device;
+    bool gemm_search; /* gemm.h */
     int threads;
     double beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
     i64 max_skipped;

@@ -73,9 +73,7 @@ static __global__ void too_little_shared_kernel(float *y) {
 }
 
 /* 16 bytes at an address that is not a multiple of 16 */
-static __global__ void misaligned_kernel(float *y, const bf16 *x) {
-    *(uint4 *)y = *(const uint4 *)(x + 4);
-}
+static __global__ void misaligned_kernel(float *y, const bf16 *x) { *(uint4 *)y = *(const uint4 *)(x + 4); }
 
 /* shared memory of which a part is never written */
 static __global__ void unwritten_shared_kernel(float *y) {

@@ -53,7 +53,7 @@ mutant() {
         [ "$settings" = "$title" ] && settings=
         [ "$title" = race ] && program=${test}_racecheck
         # shellcheck disable=SC2086 # settings are words
-        { (cd "$root" && env $settings timeout 30 "$scratch/$program"); } >/dev/null 2>&1 && continue
+        (cd "$root" && env $settings timeout 60 "$scratch/$program") >/dev/null 2>&1 && continue
         caught+=" $title"
         [ -n "$table" ] || break
     done
@@ -61,10 +61,49 @@ mutant() {
     echo "$(basename "$file"): $name:${caught:- NOT NOTICED}"
 }
 
-mutant quick test_cuda_layers layers/activation.cu layers/activation.cu "the last thread has no guard" \
-    "if (i >= n) return;" ""
+act=layers/activation.cu norm=layers/norm.cu loss=layers/crossentropy.cu emb=layers/embedding.cu
+att=layers/attention_forward.cu tiles=layers/attention.cuh
+mutant quick test_cuda_layers $act $act "the last threads have no guard" "if (i >= n) return;" ""
+mutant all test_cuda_norm $norm $norm "row_sum: no barrier between two sums" \
+    "__syncthreads(); /* of the sum before, part may still be read */" ""
+mutant quick test_cuda_norm $norm $norm "backward: columns overwritten while they are read" "            __syncthreads();
+            store(columns" "            store(columns"
+mutant all test_cuda_norm $norm $norm "backward: a block takes one set of rows" "base < rows; base += gridDim.x * at.groups" \
+    "base < rows; base += rows"
+mutant all test_cuda_norm $norm runtime/kernel.cuh "block_sum: no barrier between two sums" \
+    "__syncthreads(); /* of the sum before, part may still be read */" ""
+mutant all test_cuda_loss $loss $loss "the target's logit is read after the barrier" "    float at_target = to_f32(x[target]); /* before the barrier: the gradient may lie over it */
+    a = block_join(a);" "    a = block_join(a);
+    float at_target = 0;
+    if (threadIdx.x == 0) at_target = to_f32(x[target]);"
+mutant all test_cuda_loss $loss $loss "losses_sum: no barrier in the tree" "        __syncthreads();
+        if (threadIdx.x < half)" "        if (threadIdx.x < half)"
+mutant all test_cuda_embedding $emb $emb "a count without an atomic" "atomicAdd(&p.lists[tokens[n]].x, 1u)" "p.lists[tokens[n]].x++"
+mutant all test_cuda_embedding $emb $emb "lists stay in the order of arrival" "p.ordered[list.y + rank] = n" "p.ordered[i] = n"
+mutant all test_cuda_embedding $emb $emb "a token beyond the vocabulary is looked up" "(known ? token : 0)" "token"
+mutant quick test_cuda_attention $att $att "values overwritten while they are used" \
+    "__syncthreads(); /* the keys are there; the values before are used up */" ""
+mutant all test_cuda_attention $att $att "keys overwritten while they are used" \
+    "__syncthreads(); /* the values are there; the keys are used up */" ""
+mutant all test_cuda_attention $att $att "keys are not waited for" "cp_async_wait<0>();
+        __syncthreads(); /* the keys" "cp_async_wait<1>();
+        __syncthreads(); /* the keys"
+mutant all test_cuda_attention $att $att "the output is not brought to the new maximum" \
+    "out[m][n][2 * i] *= shrink, out[m][n][2 * i + 1] *= shrink" "out[m][n][2 * i] *= 1, out[m][n][2 * i + 1] *= 1"
+mutant all test_cuda_attention $att $tiles "rows beyond the last are read" "from + c, row + n < valid" "from + c, true"
+mutant all test_cuda_attention $att $tiles "tiles are not swizzled" "(chunk ^ (D % 64 ? row / 2 % 4 : row % 8))" "chunk"
 mutant quick test_cuda_layers layers/activation.cu layers/activation.cu "a block too few" \
     "ceil_div(n, THREADS * W)" "(n / (THREADS * W))"
+mutant quick test_cuda_gemm layers/linear.cu layers/linear.cu "the rows' sums are added before all warps have them" \
+    "__syncthreads();" ""
+mutant all test_cuda_gemm layers/linear.cu layers/linear.cu "the last piece of rows has no guard" \
+    "from + rows < N ? from + rows : N" "from + rows"
+mutant quick test_cuda_optim optim/adamw.cu optim/adamw.cu "the first lane of a group for every element of a shard cut in it" \
+    "(unsigned)(index % GROUP)" "0"
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "a shard that begins inside a group takes whole groups" \
+    " && a.first % GROUP == 0" ""
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "a skipped step is taken" " || s.skipped" ""
+mutant all test_cuda_optim optim/gradnorm.cu optim/gradnorm.cu "the last elements are left out" "last < count" "false"
 
 echo "$((tried - missed)) of $tried noticed"
 [ "$missed" -eq 0 ]

@@ -44,7 +44,11 @@ bool is_device_ptr(const void *p, size_t n, uintptr_t *base, size_t *size) {
 
 /* --- SIMT_GUARD: behind every allocation a page that faults, and all faults while no closure runs --- */
 
+/* A change of protection costs by the page, and comes with every closure: the largest allocations stay open to the host. */
+enum { MAX_CLOSED_BYTES = 8 << 20 };
+
 static void protect(uintptr_t p, const Allocation &a, int how) {
+    if (a.bytes > MAX_CLOSED_BYTES) return;
     mprotect((void *)(p & ~(uintptr_t)(PAGE_BYTES - 1)), round_up(a.bytes, PAGE_BYTES), how);
 }
 
@@ -69,7 +73,7 @@ static char *guarded_alloc(size_t n) {
     if (p == MAP_FAILED) return nullptr;
     memset(p, 0xff, pages);
     mprotect(p + pages, PAGE_BYTES, PROT_NONE);
-    if (!device_runs) mprotect(p, pages, PROT_NONE);
+    if (!device_runs && n <= MAX_CLOSED_BYTES) mprotect(p, pages, PROT_NONE);
     return p + pages - round_up(n, 16);
 }
 
