@@ -5,7 +5,8 @@
 
 enum { THREADS = 256 };
 
-/* A group of LANES threads a query and head, heads next to each other as they lie in memory; B*H*padded groups fill whole blocks. */
+/* A group of LANES threads a query and head, heads next to each other as they lie in memory; B*H*padded groups fill
+ * whole blocks. */
 template <class T, int W>
 static __global__ void statistics_kernel(float2 *statistics, const float *lse, const T *d_o, const T *o,
                                          attention_shape s) {

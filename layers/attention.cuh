@@ -1,4 +1,5 @@
-/* What the CUDA kernels of attention share: their entry points by path, and what they do with tiles on the tensor cores. */
+/* What the CUDA kernels of attention share: their entry points by path, and what they do with tiles on the tensor
+ * cores. */
 #ifndef TALLY_ATTENTION_CUH
 #define TALLY_ATTENTION_CUH
 
@@ -8,13 +9,13 @@ extern "C" {
 #include "layers/attention.h"
 }
 
-/* Of each query, for the backward: {lse * log2(e), sum_d o do}. [B,H,padded]: rows that are no query hold {inf, 0}, by which
- * their probabilities are 0. */
+/* Of each query, for the backward: {lse * log2(e), sum_d o do}. [B,H,padded]: rows that are no query hold {inf, 0}, by
+ * which their probabilities are 0. */
 __host__ __device__ static inline i64 attention_padded(const attention_shape &s) {
     return (s.Tq + ATTENTION_PADDING - 1) / ATTENTION_PADDING * ATTENTION_PADDING;
 }
 
-/* attention_forward.cu, attention_backward.cu: bf16 on tensor cores; D is 64, 96 or 128, rows are aligned to 16 bytes */
+/* attention_forward.cu, attention_backward.cu: bf16 on tensor cores; D is 64, 96 or 128, rows aligned to 16 bytes */
 status attention_forward_mma(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
                              attention_shape s);
 status attention_backward_mma(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
@@ -38,15 +39,15 @@ status attention_forward_few(device *dev, dtype t, void *o, float *lse, const vo
 
 enum { MMA_WARPS = 4, MMA_THREADS = 32 * MMA_WARPS };
 
-/* Chunks of 16 bytes change places within their row, so that one column of chunks over eight rows, which is what ldmatrix reads,
- * covers all banks: rows of 128 and 256 bytes start in the same bank, rows of 192 bytes in two. SPAN chunks change places among
- * themselves. */
+/* Chunks of 16 bytes change places within their row, so that one column of chunks over eight rows, which is what
+ * ldmatrix reads, covers all banks: rows of 128 and 256 bytes start in the same bank, rows of 192 bytes in two. SPAN
+ * chunks change places among themselves. */
 template <int D> struct swizzle {
     enum { SPAN = D % 64 ? 4 : 8 };
     __device__ __forceinline__ static int at(int row, int chunk) { /* in elements */
         return row * D + (chunk ^ (D % 64 ? row / 2 % 4 : row % 8)) * 8;
     }
-    /* 2 k chunks to the right of `from`, a place of an even chunk or the one beside it: with k a constant, one instruction */
+    /* 2 k chunks to the right of `from`, a place of chunk 0 or 1: with k a constant, one instruction */
     __device__ __forceinline__ static int right(int from, int k) {
         return (from ^ k * 16 % (SPAN * 8)) + k * 16 / (SPAN * 8) * (SPAN * 8);
     }
@@ -132,8 +133,8 @@ template <int M, int N> DEVICE_INLINE void mask(float (&c)[M][N][4], int diagona
             }
 }
 
-/* The first `valid` of a warp's 16 M rows of c, times scale, to y: through rows of a tile that no other warp uses, so that
- * accesses of 16 bytes cover whole rows. */
+/* The first `valid` of a warp's 16 M rows of c, times scale, to y: through rows of a tile that no other warp uses, so
+ * that accesses of 16 bytes cover whole rows. */
 template <int D, int M>
 DEVICE_INLINE void store_strips(bf16 *y, i64 ld, int valid, bf16 *tile, const float (&c)[M][D / 8][4],
                                 const float (&scale)[M][2]) {

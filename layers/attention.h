@@ -9,10 +9,10 @@
  * backward: dq, dk, dv = (training: Tq = Tk). scratch: attention_backward_scratch_bytes.
  * Scores, softmax and sums in f32. Order of sums fixed, whatever the number of threads: bitwise repeatable.
  * On CUDA (orders of sums differ between the paths, never between two runs):
- *   Tk > Tq, at most 8 queries   keys in pieces, in f32                              attention_few.cu
- *   bf16, D 64, 96 or 128, rows aligned to 16 bytes (pointers, strides), scale > 0
- *                                tensor cores; p and ds are rounded to bf16 there    attention_forward.cu, attention_backward.cu
- *   all else                     in f32                                              attention_general.cu
+ *   attention_few.cu                 Tk > Tq and at most 8 queries: keys in pieces, in f32
+ *   attention_forward.cu, _backward  bf16, D 64, 96 or 128, pointers and strides multiples of 16 bytes, scale > 0:
+ *                                    tensor cores; p and ds are rounded to bf16
+ *   attention_general.cu             all else, in f32
  * D <= 256. NaN and inf propagate. A masked pair inside a tile weighs 0 in the sums, so that a NaN in v (in backward
  * also in q and do) can reach rows of its tile that do not depend on it.
  * FLOPs counted, lower triangle only, with S = sum_i (i+1+Tk-Tq) = pairs a head: forward 4*B*H*D*S;

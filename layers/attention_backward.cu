@@ -2,25 +2,29 @@
  *
  *   p = exp(scale q.k - lse)   ds = p * (do.v - delta)   dv = sum p do   dk = scale * sum ds q   dq = scale * sum ds k
  *
- * A tile of keys needs all queries and a tile of queries all keys, and one block cannot hold both sums. Summing dq across blocks
- * takes float atomics (another order, other bits every run) or blocks that wait for each other. Here dq has a kernel of its own that
- * makes p and ds again: 7 products in the place of 5, 14*B*H*D*S FLOPs as the floor; the counter books the 10 that the
- * algorithm needs. Of memory each kernel reads q, k, v and do once and again from L2 for every tile.
+ * A tile of keys needs all queries and a tile of queries all keys, and one block cannot hold both sums. Summing dq
+ * across blocks takes float atomics (another order, other bits every run) or blocks that wait for each other. Here dq
+ * has a kernel of its own that makes p and ds again: 7 products in the place of 5, 14*B*H*D*S FLOPs as the floor; the
+ * counter books the 10 that the algorithm needs. Of memory each kernel reads q, k, v and do once and again from L2 for
+ * every tile.
  *
- * In both a warp owns rows (keys, or queries) of two tiles that stay in shared memory and meets 32 rows at a time of the two
- * others, which come by cp.async into one of two stages while the stage before is computed with: one barrier a step. Scores are
- * made with the owned rows as rows, so that p and ds are operands of the next products right where they were made, in registers.
+ * In both a warp owns rows (keys, or queries) of two tiles that stay in shared memory and meets 32 rows at a time of
+ * the two others, which come by cp.async into one of two stages while the stage before is computed with: one barrier a
+ * step. Scores are made with the owned rows as rows, so that p and ds are operands of the next products right where
+ * they were made, in registers.
  *
- * - D = 64: a warp owns 32 rows, each ldmatrix feeds 4 products. D = 96, 128: dk and dv of 32 rows would take all 255 registers;
- *   it owns 16, and 64 KiB a block let two blocks share an A100's multiprocessor.
- * - The dq kernel holds its two tiles as operands in registers. The other has 2 x D sums a row there and reads them again.
- * - A block of keys goes through the query heads of its group one after the other: sums over the group in a fixed order.
+ * - D = 64: a warp owns 32 rows, each ldmatrix feeds 4 products. D = 96, 128: dk and dv of 32 rows would take all 255
+ *   registers; it owns 16, and 64 KiB a block let two blocks share an A100's multiprocessor.
+ * - The dq kernel holds its two tiles as operands in registers. The other has 2 x D sums a row there and reads them
+ *   again.
+ * - A block of keys goes through the query heads of its group one after the other: sums over the group in a fixed
+ *   order.
  * - Early keys are seen by most queries, late queries see most keys: those go first. */
 #include "layers/attention.cuh"
 
 enum { STEP = 32, BLOCKS = STEP / 8 };
 
-template <int D> struct plan {
+template <int D> struct backward_plan {
     enum {
         strips = D == 64 ? 2 : 1,
         rows = 16 * strips, /* of a warp */
@@ -35,25 +39,25 @@ template <int D> struct stage {
     bf16 *a, *b;
     float2 *statistics;
     __device__ stage(unsigned char *memory, int i) {
-        a = (bf16 *)(memory + 2 * plan<D>::tile * D * sizeof(bf16) + i % 2 * plan<D>::stage_bytes);
+        a = (bf16 *)(memory + 2 * backward_plan<D>::tile * D * sizeof(bf16) + i % 2 * backward_plan<D>::stage_bytes);
         b = a + STEP * D;
         statistics = (float2 *)(b + STEP * D);
     }
 };
 
-template <int D> using sums = float[plan<D>::strips][D / 8][4];
-template <int D> using scores = float[plan<D>::strips][BLOCKS][4];
+template <int D> using sums = float[backward_plan<D>::strips][D / 8][4];
+template <int D> using scores = float[backward_plan<D>::strips][BLOCKS][4];
 
 template <int D> DEVICE_INLINE void clear_scores(scores<D> &s, scores<D> &dp) {
 #pragma unroll
-    for (int i = 0; i < plan<D>::strips * BLOCKS * 4; i++)
+    for (int i = 0; i < backward_plan<D>::strips * BLOCKS * 4; i++)
         s[i / (BLOCKS * 4)][i / 4 % BLOCKS][i % 4] = dp[i / (BLOCKS * 4)][i / 4 % BLOCKS][i % 4] = 0;
 }
 
 template <int D> DEVICE_INLINE void store_sums(bf16 *y, i64 ld, int valid, bf16 *tile, const sums<D> &c, float scale) {
-    float scales[plan<D>::strips][2];
+    float scales[backward_plan<D>::strips][2];
 #pragma unroll
-    for (int m = 0; m < plan<D>::strips; m++) scales[m][0] = scales[m][1] = scale;
+    for (int m = 0; m < backward_plan<D>::strips; m++) scales[m][0] = scales[m][1] = scale;
     store_strips<D>(y, ld, valid, tile, c, scales);
 }
 
@@ -78,7 +82,7 @@ DEVICE_INLINE void load_queries(stage<D> to, const bf16 *q, const bf16 *d_o, con
 /* the warp's keys, rows of k and v, with a stage of queries; diagonal: its first query less the warp's first key */
 template <int D>
 DEVICE_INLINE void keys_step(sums<D> &dk, sums<D> &dv, bf16 *k, bf16 *v, stage<D> x, int diagonal, float scale) {
-    constexpr int M = plan<D>::strips;
+    constexpr int M = backward_plan<D>::strips;
     scores<D> s, dp;
     clear_scores<D>(s, dp);
 #pragma unroll 2 /* all of it leaves too few registers at D = 64 */
@@ -98,7 +102,7 @@ DEVICE_INLINE void keys_step(sums<D> &dk, sums<D> &dv, bf16 *k, bf16 *v, stage<D
             for (int i = 0; i < 4; i++)
                 gradient(s[m][n][i], dp[m][n][i], i % 2 ? make_float2(two.z, two.w) : make_float2(two.x, two.y), scale);
     }
-    if (diagonal < plan<D>::rows - 1) {
+    if (diagonal < backward_plan<D>::rows - 1) {
         mask(s, -diagonal, true, 0);
         mask(dp, -diagonal, true, 0);
     }
@@ -110,10 +114,10 @@ template <int D>
 static __global__ void __launch_bounds__(MMA_THREADS, 2)
     keys_kernel(bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k, const bf16 *v,
                 const float2 *statistics, attention_shape s) {
-    constexpr int TILE = plan<D>::tile;
+    constexpr int TILE = backward_plan<D>::tile;
     DYN_SHARED(memory);
     bf16 *sk = (bf16 *)memory, *sv = sk + TILE * D;
-    const int first = blockIdx.z * TILE, mine = threadIdx.x / 32 * plan<D>::rows, heads = (int)(s.H / s.K);
+    const int first = blockIdx.z * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows, heads = (int)(s.H / s.K);
     const i64 b = blockIdx.y, head = blockIdx.x, at = (b * s.Tk + first) * s.ldk + head * D;
     const int rows = (int)s.Tk - first, per_head = (rows + STEP - 1) / STEP, steps = per_head * heads;
     load_tile<D, TILE>(sk, k + at, s.ldk, rows);
@@ -146,9 +150,10 @@ template <int D> DEVICE_INLINE void load_keys(stage<D> to, const bf16 *k, const 
 
 /* the warp's queries, as operands, with a stage of keys; diagonal: the warp's first query less its first key */
 template <int D>
-DEVICE_INLINE void queries_step(sums<D> &dq, const unsigned (&q)[D / 16][plan<D>::strips][4],
-                                const unsigned (&d_o)[D / 16][plan<D>::strips][4],
-                                const float2 (&x)[plan<D>::strips][2], stage<D> keys, int diagonal, float scale) {
+DEVICE_INLINE void queries_step(sums<D> &dq, const unsigned (&q)[D / 16][backward_plan<D>::strips][4],
+                                const unsigned (&d_o)[D / 16][backward_plan<D>::strips][4],
+                                const float2 (&x)[backward_plan<D>::strips][2], stage<D> keys, int diagonal,
+                                float scale) {
     scores<D> s, dp;
     clear_scores<D>(s, dp);
 #pragma unroll
@@ -157,7 +162,7 @@ DEVICE_INLINE void queries_step(sums<D> &dq, const unsigned (&q)[D / 16][plan<D>
         multiply_by_rows<D>(dp, d_o[i], keys.b, i);
     }
 #pragma unroll
-    for (int m = 0; m < plan<D>::strips; m++)
+    for (int m = 0; m < backward_plan<D>::strips; m++)
 #pragma unroll
         for (int n = 0; n < BLOCKS; n++)
 #pragma unroll
@@ -170,10 +175,10 @@ template <int D>
 static __global__ void __launch_bounds__(MMA_THREADS, 2)
     queries_kernel(bf16 *dq, const bf16 *d_o, const bf16 *q, const bf16 *k, const bf16 *v, const float2 *statistics,
                    attention_shape s) {
-    constexpr int TILE = plan<D>::tile, M = plan<D>::strips;
+    constexpr int TILE = backward_plan<D>::tile, M = backward_plan<D>::strips;
     DYN_SHARED(memory);
     bf16 *sq = (bf16 *)memory, *sdo = sq + TILE * D;
-    const int first = (int)(gridDim.z - 1 - blockIdx.z) * TILE, mine = threadIdx.x / 32 * plan<D>::rows;
+    const int first = (int)(gridDim.z - 1 - blockIdx.z) * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows;
     const i64 b = blockIdx.y, h = blockIdx.x;
     const int rows = (int)s.Tq - first, keys = (int)s.Tk, steps = (min(rows, TILE) + first + STEP - 1) / STEP;
     k += b * s.Tk * s.ldk + h / (s.H / s.K) * D, v += b * s.Tk * s.ldk + h / (s.H / s.K) * D;
@@ -201,7 +206,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
             const int next = (j + 1) * STEP;
             load_keys<D>(stage<D>(memory, j + 1), k + next * s.ldk, v + next * s.ldk, s.ldk, keys - next);
         }
-        if (diagonal + plan<D>::rows > 0 && mine < rows)
+        if (diagonal + backward_plan<D>::rows > 0 && mine < rows)
             queries_step<D>(sum, held_q, held_do, x, stage<D>(memory, j), diagonal, s.scale * LOG2_E);
     }
     store_sums<D>(dq + (b * s.Tq + first + mine) * s.ldq + h * D, s.ldq, rows - mine, sq + mine * D, sum, s.scale);
@@ -210,8 +215,8 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
 template <int D>
 static status backward(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
                        const bf16 *v, const float2 *statistics, attention_shape s) {
-    const int bytes = plan<D>::bytes;
-    const unsigned tiles = (unsigned)ceil_div(s.Tq, plan<D>::tile);
+    const int bytes = backward_plan<D>::bytes;
+    const unsigned tiles = (unsigned)ceil_div(s.Tq, backward_plan<D>::tile);
     CUDA_TRY(cudaFuncSetAttribute(keys_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
     CUDA_TRY(cudaFuncSetAttribute(queries_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
     RUN(dev, (keys_kernel<D>), dim3((unsigned)s.K, (unsigned)s.B, tiles), MMA_THREADS, bytes, dk, dv, d_o, q, k, v,

@@ -1,8 +1,9 @@
 /* A few queries against many keys: generation with a key/value cache, a token at a time.
  *
- * A tile of queries would be nearly empty and its block alone with all keys. Here each query's keys are cut into pieces of 256, a
- * block each, so that one token against 8192 keys and 32 heads is 1024 blocks; a second kernel joins the pieces in order.
- * Floor: bytes of the keys and values, once a query head (a group's heads find them in L2): every product is used once. */
+ * A tile of queries would be nearly empty and its block alone with all keys. Here each query's keys are cut into pieces
+ * of 256, a block each, so that one token against 8192 keys and 32 heads is 1024 blocks; a second kernel joins the
+ * pieces in order. Floor: bytes of the keys and values, once a query head (a group's heads find them in L2): every
+ * product is used once. */
 #include "layers/attention.cuh"
 
 enum { THREADS = 128, WARPS = THREADS / 32, PIECE = 256, MOST_QUERIES = 8, MAX_D = 256, AT_ONCE = 4 };

@@ -1,21 +1,28 @@
 /* Forward on the tensor cores, after FlashAttention-2 (Dao 2023).
  *
- * A block takes 128 queries of one head against all keys they see, 64 at a time; each of its 4 warps has 32 queries, whose
- * scores, probabilities and output never leave its registers. Floor: 4*B*H*D*S FLOPs on the tensor cores (S pairs a head,
- * about T^2/2); of memory 2*B*T*D*(2H + 2K) bytes, the keys again for every 128 queries, mostly from L2: 128 FLOPs a byte.
+ * A block takes 128 queries of one head against all keys they see, 64 at a time (48 at D = 128); each of its 4 warps
+ * has 32 queries, whose scores, probabilities and output never leave its registers. Floor: 4*B*H*D*S FLOPs on the
+ * tensor cores (S pairs a head, about T^2/2); of memory 2*B*T*D*(2H + 2K) bytes, the keys again for every 128 queries,
+ * mostly from L2: 128 FLOPs a byte.
  *
- * - 32 queries a warp: an m16n8k16 product, 2048 multiply-adds, takes 2 cycles of an A100's multiprocessor, an ldmatrix.x4,
- *   512 bytes, 4 cycles of its shared memory. With 16 queries a warp each ldmatrix feeds 2 products and shared memory would be
- *   the limit, all the more on an H100; with 32 it feeds 4.
+ * - 32 queries a warp: an m16n8k16 product, 2048 multiply-adds, takes 2 cycles of an A100's multiprocessor, an
+ *   ldmatrix.x4, 512 bytes, 4 cycles of its shared memory. With 16 queries a warp each ldmatrix feeds 2 products and
+ *   shared memory would be the limit, all the more on an H100; with 32 it feeds 4.
  * - D = 64 keeps the queries in registers too; with 96 and 128 the output takes their place (up to 128 registers).
- * - Keys and values take turns: values come by cp.async while the scores are made, the next keys while the values are used. One
- *   buffer of each is then enough, 64 KiB a block at D = 128: two blocks fit an A100's multiprocessor, one computes products
- *   while the other is at its softmax.
- * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: they go first.
- * - Softmax in base 2 with scale * log2(e) in one multiply-add; a row's sum is added up over its four lanes once, at the end. */
+ * - Keys and values take turns: values come by cp.async while the scores are made, the next keys while the values are
+ *   used. One buffer of each is then enough, 56 KiB a block at D = 128: two blocks fit an A100's multiprocessor, one
+ *   computes products while the other is at its softmax.
+ * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: they
+ *   go first.
+ * - Softmax in base 2 with scale * log2(e) in one multiply-add; a row's sum is added up over its four lanes once, at
+ *   the end. */
 #include "layers/attention.cuh"
 
-enum { QUERIES = 128, KEYS = 64, STRIPS = QUERIES / MMA_WARPS / 16, BLOCKS = KEYS / 8 };
+enum { QUERIES = 128, STRIPS = QUERIES / MMA_WARPS / 16 };
+
+template <int D> struct forward_plan {
+    enum { keys = D == 128 ? 48 : 64, blocks = keys / 8 }; /* 64 would not leave enough registers at 128 */
+};
 
 /* of the rows lane / 4 + 8 i of strip m: the largest score so far, in base 2, and this lane's part of the sum */
 struct softmax {
@@ -24,21 +31,23 @@ struct softmax {
 
 /* scores become probabilities relative to the new maximum; the output so far is brought to it */
 template <int D>
-DEVICE_INLINE void soften(softmax &x, float (&s)[STRIPS][BLOCKS][4], float (&out)[STRIPS][D / 8][4], float scale) {
+DEVICE_INLINE void soften(softmax &x, float (&s)[STRIPS][forward_plan<D>::blocks][4], float (&out)[STRIPS][D / 8][4],
+                          float scale) {
 #pragma unroll
     for (int m = 0; m < STRIPS; m++)
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             float top = s[m][0][2 * i];
 #pragma unroll
-            for (int n = 0; n < BLOCKS; n++) top = fmaxf(top, fmaxf(s[m][n][2 * i], s[m][n][2 * i + 1]));
+            for (int n = 0; n < forward_plan<D>::blocks; n++)
+                top = fmaxf(top, fmaxf(s[m][n][2 * i], s[m][n][2 * i + 1]));
             top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
             top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
             top = fmaxf(top * scale, x.top[m][i]);
             float shrink = exp2_approx(x.top[m][i] - top), sum = x.sum[m][i] * shrink;
             x.top[m][i] = top;
 #pragma unroll
-            for (int n = 0; n < BLOCKS; n++)
+            for (int n = 0; n < forward_plan<D>::blocks; n++)
 #pragma unroll
                 for (int c = 2 * i; c < 2 * i + 2; c++) {
                     s[m][n][c] = exp2_approx(fmaf(s[m][n][c], scale, -top));
@@ -74,6 +83,7 @@ template <int D>
 static __global__ void __launch_bounds__(MMA_THREADS, 2)
     forward_kernel(bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, attention_shape s) {
     constexpr bool HELD = D == 64;
+    constexpr int KEYS = forward_plan<D>::keys;
     DYN_SHARED(memory);
     bf16 *sq = (bf16 *)memory, *sk = sq + QUERIES * D, *sv = sk + KEYS * D;
     const int first = (int)(gridDim.z - 1 - blockIdx.z) * QUERIES;
@@ -94,7 +104,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     for (int i = 0; i < 2 * STRIPS; i++) x.top[i / 2][i % 2] = -INFINITY, x.sum[i / 2][i % 2] = 0;
     for (int key = 0; key < end; key += KEYS) {
         const bool busy = key < seen + 16 * STRIPS;
-        float scores[STRIPS][BLOCKS][4] = {};
+        float scores[STRIPS][forward_plan<D>::blocks][4] = {};
         cp_async_wait<0>();
         __syncthreads(); /* the keys are there; the values before are used up */
         load_tile<D, KEYS>(sv, v + key * s.ldk, s.ldk, keys - key);
@@ -124,7 +134,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
 template <int D>
 static status forward(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
                       attention_shape s) {
-    const int bytes = (QUERIES + 2 * KEYS) * D * (int)sizeof(bf16);
+    const int bytes = (QUERIES + 2 * forward_plan<D>::keys) * D * (int)sizeof(bf16);
     const dim3 grid((unsigned)s.H, (unsigned)s.B, (unsigned)ceil_div(s.Tq, QUERIES));
     CUDA_TRY(cudaFuncSetAttribute(forward_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
     RUN(dev, (forward_kernel<D>), grid, MMA_THREADS, bytes, o, lse, q, k, v, s);

@@ -1,9 +1,10 @@
 /* Attention in f32 for every type, head size up to 256 and row stride: what the tensor cores' path does not take.
  *
- * The same order of things, one tile of 32 queries against tiles of 32 keys, with products on the f32 units: a thread of 128 makes
- * 2 x 4 scores from rows of 4 floats (8 multiply-adds for each load of 16 bytes) and 2 rows of an output in every 32nd column of 4.
- * Floor: as the other path's FLOPs, at the f32 peak; shared memory allows about half of that. Rows are padded to W + 4 floats, an
- * odd number of 16 bytes, so that eight rows lie in different banks. W: the width the tiles are compiled for, 64, 128 or 256. */
+ * The same order of things, one tile of 32 queries against tiles of 32 keys, with products on the f32 units: a thread
+ * of 128 makes 2 x 4 scores (32 multiply-adds for 6 loads of 16 bytes) and 2 rows of an output in every 32nd column of
+ * 4. Floor: the other path's FLOPs at the f32 peak, of which shared memory allows a third to two thirds. Rows are
+ * padded to W + 4 floats, an odd number of 16 bytes, so that eight rows lie in different banks. W: the width the tiles
+ * are compiled for, 64, 128 or 256. */
 #include "layers/attention.cuh"
 
 enum { THREADS = 128, ROWS = 32, ACROSS = 8, PAIR_LD = ROWS + 4 };
@@ -108,7 +109,7 @@ template <int W> DEVICE_INLINE void soften(float (&s)[4], float &top, float &sum
 }
 
 template <class T, int W>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, 2)
     forward_kernel(T *o, float *lse, const T *q, const T *k, const T *v, attention_shape shape) {
     DYN_SHARED(memory);
     float *sq = (float *)memory, *sk = sq + tiles<W>::floats, *sv = sk + tiles<W>::floats, *sp = sv + tiles<W>::floats;
@@ -155,7 +156,7 @@ DEVICE_INLINE void gradient(float &p, float &ds, bool seen, float2 x, float scal
 
 /* keys stay, queries of all heads of the group move */
 template <class T, int W>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, 2)
     keys_kernel(T *dk, T *dv, const T *d_o, const T *q, const T *k, const T *v, const float2 *statistics,
                 attention_shape shape) {
     DYN_SHARED(memory);
@@ -194,7 +195,7 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* queries stay, keys move */
 template <class T, int W>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, 2)
     queries_kernel(T *dq, const T *d_o, const T *q, const T *k, const T *v, const float2 *statistics,
                    attention_shape shape) {
     DYN_SHARED(memory);

@@ -1,8 +1,9 @@
-/* The PTX that matrix products on tensor cores need, of sm_80 and newer, each instruction a function. For the emulation the same
- * functions stand in tests/simt/include/simt_mma.h.
+/* The PTX that matrix products on tensor cores need, of sm_80 and newer, each instruction a function. For the emulation
+ * the same functions stand in tests/simt/include/simt_mma.h.
  *
  * A warp's fragments, with g = lane / 4 and t = lane % 4 (PTX ISA, mma.m16n8k16):
- *   a [16,16] bf16: registers 0..3 hold rows g, g+8, g, g+8, columns 2t and 2t+1 of the left half (0, 1) and the right (2, 3)
+ *   a [16,16] bf16: registers 0..3 hold rows g, g+8, g, g+8, columns 2t and 2t+1 of the left half (0, 1)
+ *     and the right (2, 3)
  *   b [16,8] bf16: registers 0, 1 hold column g, rows 2t and 2t+1 of the upper half and the lower
  *   c [16,8] f32: 0, 1 row g, 2, 3 row g+8, columns 2t and 2t+1 */
 #ifndef TALLY_MMA_CUH

@@ -118,6 +118,13 @@ status comm_exchange(comm *c, void *all, const void *mine, size_t bytes) {
     return c->ops->exchange(c, all, mine, bytes);
 }
 
+status comm_tell(comm *c, void *x, size_t bytes) {
+    comm *host = c->host ? c->host : c;
+    comm_event told = {0};
+    TRY(comm_broadcast(host, x, bytes, 0, NULL, &told));
+    return comm_wait(host, &told);
+}
+
 /* [ranks][bytes], which the caller frees */
 static status exchange_new(comm *c, void *all, const void *mine, size_t bytes) {
     void *memory = calloc((size_t)c->ranks, bytes);

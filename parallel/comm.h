@@ -124,6 +124,7 @@ status comm_check(comm *c);
 /* Synchronous, of host memory, for what is small: all [ranks][bytes] = mine [bytes] of every rank. Behind all queued; of a
  * communicator of device memory it goes over that of host memory, past what is queued between GPUs. */
 status comm_exchange(comm *c, void *all, const void *mine, size_t bytes);
+status comm_tell(comm *c, void *x, size_t bytes); /* x of rank 0, on all; the same */
 status comm_barrier(comm *c);
 /* x[i] = sum over ranks of x[i], added in the order of ranks: the same bits everywhere */
 status comm_sum_f64(comm *c, double *x, int count);

@@ -14,7 +14,8 @@ static device_pair both;
 /* group setup and teardown: cmocka_run_group_tests(tests, pair_open, pair_close) */
 static inline int pair_open(void **state) {
     (void)state;
-    OK(device_open(&both.cpu, "cpu", 0, 0));
+    OK(device_open(&both.cpu, "cpu", 1,
+                   0)); /* small shapes: more threads wait for each other, and ctest runs many tests */
     if (device_open(&both.cuda, "cuda", 0, 0)) {
         both.cuda = NULL;
         printf("# skipped: %s\n", status_message());

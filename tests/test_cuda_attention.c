@@ -2,8 +2,9 @@
 #include "tests/cuda_pair.h"
 
 /* Of a product on the GPU nothing is assumed but f32 sums. Roundings between the two halves:
- *   f32: scores of D terms, exponents of that error, sums over T keys: D + T, and 16 for exp, scale, delta and the last division
- *   bf16: p (or ds) where it is an operand of the next product, and the result on either side: 3, and 1 for all of f32 */
+ *   f32: scores of D terms, exponents of that error, sums over T keys: D + T, and 16 for exp, scale, delta and the last
+ *     division
+ *   bf16: p (or ds) as an operand of the next product, and the result on either side: 3, and 1 for all of f32 */
 static double tolerance(dtype t, attention_shape s) {
     return t == BF16 ? 4 * BF16_ROUNDOFF : (double)(s.D + s.Tk + 16) * F32_ROUNDOFF;
 }
@@ -192,14 +193,15 @@ static void generation_is_the_cpu(void **state) {
         }
 }
 
-/* Gradients of one element each in float64 and, beside it, what roundings are relative to: `once`, the sum of the terms' absolute
- * values, for p or ds as bf16; `f32`, with do.v and delta as their sums of absolute values, for all that came before. */
+/* Gradients of one element each in float64 and, beside it, what roundings are relative to: `once`, the sum of the
+ * terms' absolute values, for p or ds as bf16; `f32`, with do.v and delta as their sums of absolute values, for all
+ * that came before. */
 typedef struct {
     double value, once, f32;
 } bounded;
 
-/* dq, dk and dv [T,3,D] of one sequence of one head, from the o and lse that the layer is given; returns the largest score's sum
- * of absolute values or |lse|, to which the error of an exponent is relative */
+/* dq, dk and dv [T,3,D] of one sequence of one head, from the o and lse that the layer is given; returns the largest
+ * score's sum of absolute values or |lse|, to which the error of an exponent is relative */
 static double reference_gradients(bounded *g, const problem *p) {
     attention_shape s = p->s;
     i64 T = s.Tq, D = s.D;
@@ -229,8 +231,9 @@ static double reference_gradients(bounded *g, const problem *p) {
     return largest;
 }
 
-/* Each element within BF16_ROUNDOFF of the terms that p or ds is rounded in, as much of itself for its own rounding, and in f32:
- * exponents with D + 4 roundings of the score and lse, products of D terms, sums over T, 16 for the rest. */
+/* Each element within BF16_ROUNDOFF of the terms that p or ds is rounded in, as much of itself for its own rounding,
+ * and in f32: exponents with D + 4 roundings of the score and lse, products of D terms, sums over T, 16 for the rest.
+ * */
 static void gradients_are_the_reference(void **state) {
     (void)state;
     NEEDS_CUDA();
@@ -256,8 +259,8 @@ static void gradients_are_the_reference(void **state) {
     }
 }
 
-/* Scores of some +-300: exp without the maximum would overflow, most probabilities are 0. An f32 score is off by its roundings,
- * D + 4 of 2^-24 times sums of |q||k| of some 1000 at most; a probability by as much relatively. */
+/* Scores of some +-300: exp without the maximum would overflow, most probabilities are 0. An f32 score is off by its
+ * roundings, D + 4 of 2^-24 times sums of |q||k| of some 1000 at most; a probability by as much relatively. */
 static void large_scores_stay_stable(void **state) {
     (void)state;
     NEEDS_CUDA();

@@ -4,11 +4,9 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "parallel/comm.h"
-#include "tests/check.h"
+#include "tests/ranks.h"
 
 #ifdef TALLY_CUDA
 #include "parallel/comm_staged.h"
@@ -22,16 +20,6 @@ enum { STAGING_BYTES = 64 << 10, LARGE = 37003 };
 static comm *world, *peers;
 static device *dev;
 static bool exact; /* f32 sums are in the order of ranks */
-
-static float *data_of(int r, i64 n, uint64_t seed) {
-    float *x = malloc((size_t)(n + 1) * 4);
-    for (i64 i = 0; i < n; i++) {
-        uint64_t h = ((uint64_t)i + 1) * 0x9e3779b97f4a7c15u ^ (seed * 64 + (uint64_t)r) * 0xbf58476d1ce4e5b9u;
-        h = (h ^ h >> 31) * 0x94d049bb133111ebu;
-        x[i] = (float)(int32_t)(h >> 32) * (float)(1 << (h & 15)) * 1e-9f;
-    }
-    return x;
-}
 
 /* --- buffers: on the GPU of exactly this size, and NaN until what was queued has come to them --- */
 
@@ -93,7 +81,7 @@ static void let_it_run(void) {
 
 static void check_gather(i64 count, dtype t, dtype wire, bool in_place) {
     size_t bytes = dtype_bytes(t), piece = (size_t)count * bytes, whole = piece * (size_t)world->ranks;
-    float *x = data_of(world->rank, count, 7);
+    float *x = data_of(world->rank, count, 7, F32);
     void *mine = malloc(piece + 1), *want = malloc(whole + 1);
     for (i64 i = 0; i < count; i++) {
         if (t == BF16) ((bf16 *)mine)[i] = bf16_from_f32(x[i]);
@@ -146,7 +134,7 @@ static float *host_sum(const float *from, i64 count, dtype wire, const float *on
 static void check_reduce_scatter(i64 count, dtype wire, bool accumulate, bool in_place) {
     int n = world->ranks;
     i64 whole = count * n, own = count * world->rank;
-    float *x = data_of(world->rank, whole, 8), *top = data_of(0, count, 9);
+    float *x = data_of(world->rank, whole, 8, F32), *top = data_of(0, count, 9, F32);
     float *sizes = absolute(x, whole), *top_size = absolute(top, count);
     float *want = host_sum(x, count, wire, accumulate ? top : NULL);
     float *size = host_sum(sizes, count, F32, accumulate ? top_size : NULL);
@@ -181,7 +169,7 @@ static void test_reduce_scatter(void **state) {
 }
 
 static void check_all_reduce(i64 n, dtype wire) {
-    float *x = data_of(world->rank, n, 10), *size = absolute(x, n);
+    float *x = data_of(world->rank, n, 10, F32), *size = absolute(x, n);
     float *gpu = put_new(x, (size_t)n * 4);
     comm_event mark, done;
     OK(comm_all_reduce(world, x, n, wire, NULL, &done));
@@ -217,7 +205,7 @@ static void test_broadcast(void **state) {
     for (int root = 0; root < world->ranks; root++)
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
             size_t bytes = (size_t)sizes[k] * 4;
-            float *x = data_of(world->rank, sizes[k], 11), *want = data_of(root, sizes[k], 11),
+            float *x = data_of(world->rank, sizes[k], 11, F32), *want = data_of(root, sizes[k], 11, F32),
                   *gpu = put_new(x, bytes);
             comm_event mark, done;
             OK(comm_mark(peers, &mark));
@@ -237,7 +225,7 @@ static void test_many_queued(void **state) {
     (void)state;
     enum { MANY = 700, N = 5 };
     int n = world->ranks;
-    float *x = data_of(world->rank, MANY * N, 12), *from = put_new(x, MANY * N * 4);
+    float *x = data_of(world->rank, MANY * N, 12, F32), *from = put_new(x, MANY * N * 4);
     float *to = unwritten((size_t)(MANY * N * n) * 4);
     comm_event mark = {0}, done = {0};
     for (int k = 0; k < MANY; k++) {
@@ -247,7 +235,7 @@ static void test_many_queued(void **state) {
     }
     float *got = get(to, (size_t)(MANY * N * n) * 4);
     for (int r = 0; r < n; r++) {
-        float *want = data_of(r, MANY * N, 12);
+        float *want = data_of(r, MANY * N, 12, F32);
         for (int k = 0; k < MANY; k++) same("queued", got + (k * n + r) * N, want + k * N, N, 4);
         free(want);
     }
@@ -259,7 +247,8 @@ static void test_many_queued(void **state) {
 static void test_events_are_values(void **state) {
     (void)state;
     int n = world->ranks;
-    float *x = data_of(world->rank, LARGE, 13), *want = data_of(n - 1, LARGE, 13), *from = put_new(x, LARGE * 4);
+    float *x = data_of(world->rank, LARGE, 13, F32), *want = data_of(n - 1, LARGE, 13, F32),
+          *from = put_new(x, LARGE * 4);
     float *first = unwritten((size_t)(LARGE * n) * 4), *second = unwritten((size_t)(LARGE * n) * 4);
     comm_event mark, done, copy, none = {0};
     OK(comm_wait(peers, &none));
@@ -286,8 +275,8 @@ static void test_overtaking(void **state) {
     float *from = unwritten(LARGE * 4), *to = unwritten((size_t)(LARGE * n) * 4);
     comm_event mark, done = {0};
     for (i64 k = 0; k < rounds; k++) {
-        float *x = data_of(world->rank, LARGE, 20 + (uint64_t)k),
-              *want = data_of((int)(k % n), LARGE, 20 + (uint64_t)k);
+        float *x = data_of(world->rank, LARGE, 20 + (uint64_t)k, F32),
+              *want = data_of((int)(k % n), LARGE, 20 + (uint64_t)k, F32);
         put(from, x, LARGE * 4); /* not before the gather before is done: the computation waited for it */
         OK(comm_mark(peers, &mark));
         OK(comm_all_gather(peers, to, from, LARGE, F32, F32, &mark, &done));
@@ -312,7 +301,7 @@ static void check_part(comm *part, int first, int stride, int ranks, int rank) {
     int members[64];
     OK(comm_exchange(part, members, &world->rank, sizeof *members));
     for (int r = 0; r < ranks; r++) assert_int_equal(members[r], first + r * stride);
-    float *x = data_of(world->rank, LARGE, 14), *from = put_new(x, LARGE * 4),
+    float *x = data_of(world->rank, LARGE, 14, F32), *from = put_new(x, LARGE * 4),
           *to = unwritten((size_t)(LARGE * ranks) * 4);
     comm_event mark, done;
     OK(comm_mark(part, &mark));
@@ -320,7 +309,7 @@ static void check_part(comm *part, int first, int stride, int ranks, int rank) {
     OK(comm_wait(part, &done));
     float *got = get(to, (size_t)(LARGE * ranks) * 4);
     for (int r = 0; r < ranks; r++) {
-        float *want = data_of(first + r * stride, LARGE, 14);
+        float *want = data_of(first + r * stride, LARGE, 14, F32);
         same("gather of a part", got + r * LARGE, want, LARGE, 4);
         free(want);
     }
@@ -349,6 +338,9 @@ static void test_host_values(void **state) {
     (void)state;
     double x = 1.0 / (1 + world->rank), want = 1;
     for (int r = 1; r < world->ranks; r++) want += 1.0 / (1 + r);
+    int told = world->rank + 40;
+    OK(comm_tell(peers, &told, sizeof told));
+    assert_int_equal(told, 40);
     OK(comm_barrier(peers));
     OK(comm_sum_f64(peers, &x, 1));
     assert_true(x == want);
@@ -467,10 +459,10 @@ static int open_auto(void) {
     return 0;
 }
 
-static int run(int argc, char **argv) {
-    if (argc == 2 && strcmp(argv[1], "open") == 0) return open_auto();
-    if (argc == 4 && strcmp(argv[2], "die") == 0) return open_peers(argv[1]) ? fail_here() : die(argv[3]);
-    if (argc == 2) return check_kind(argv[1]);
+static const char *only; /* kind, or NULL: both */
+
+static int check_kinds(void) {
+    if (only) return check_kind(only);
     int failed = check_kind("staged");
 #ifdef TALLY_NCCL
     failed += check_kind("nccl");
@@ -478,17 +470,11 @@ static int run(int argc, char **argv) {
     return failed;
 }
 
-/* Rank 0 alone speaks TAP; of the others only what failed is shown. */
-static int run_hidden(int argc, char **argv) {
-    int out = dup(1), err = dup(2), hidden = memfd_create("output", 0);
-    dup2(hidden, 1), dup2(hidden, 2);
-    int failed = run(argc, argv);
-    fflush(stdout);
-    dup2(out, 1), dup2(err, 2);
-    char text[4096];
-    lseek(hidden, 0, SEEK_SET);
-    for (ssize_t n; failed && (n = read(hidden, text, sizeof text)) > 0;) fwrite(text, 1, (size_t)n, stderr);
-    return failed;
+static int run(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "open") == 0) return open_auto();
+    if (argc == 4 && strcmp(argv[2], "die") == 0) return open_peers(argv[1]) ? fail_here() : die(argv[3]);
+    only = argc == 2 ? argv[1] : NULL;
+    return run_ranked(world->rank, check_kinds);
 }
 
 int main(int argc, char **argv) {
@@ -500,8 +486,7 @@ int main(int argc, char **argv) {
         comm_close(world);
         return 0;
     }
-    int code = world->rank && argc < 3 && !(argc == 2 && strcmp(argv[1], "open") == 0) ? run_hidden(argc, argv)
-                                                                                       : run(argc, argv);
+    int code = run(argc, argv);
     device_close(dev);
     comm_close(world);
     return code;

@@ -1,7 +1,7 @@
 /* The sharding engine between GPUs. Its order of things first, without a model: weights and gradients are whole numbers that
  * tell their unit, element, rank and step, so that sums are exact in any order, and the computation is copies that are only
  * queued; what it saw is looked at when all is over. Then models, against one rank. Runs alone and as any number of ranks,
- * with the communicator that --comm KIND would open: test_cuda_ranks.sh. */
+ * with the communicator that --comm KIND would open (KIND order: no models): test_cuda_ranks.sh. */
 #include <math.h>
 #include <stdio.h>
 
@@ -367,7 +367,10 @@ int main(int argc, char **argv) {
     }
     OK(comm_open_device(&peers, world, dev, argc > 1 ? argv[1] : "auto"));
     const struct CMUnitTest tests[] = {cmocka_unit_test(order_of_things), cmocka_unit_test(models)};
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest just_order[] = {cmocka_unit_test(order_of_things)};
+    bool order_only = argc > 2 && strcmp(argv[2], "order") == 0;
+    int failed = order_only ? cmocka_run_group_tests_name("order", just_order, NULL, NULL)
+                            : cmocka_run_group_tests_name("all", tests, NULL, NULL);
     if (failed) comm_abort(world, 1);
     comm_close(peers);
     device_close(dev);

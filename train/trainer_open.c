@@ -81,12 +81,10 @@ static status open_folder(trainer *t) {
     const char *out = t->o->out;
     uint64_t token = clock_ns();
     path_text path;
-    comm_event done = {0};
     status_code st = STATUS_OK;
     if (trainer_speaks(t)) st = make_folders(out);
     if (t->world->ranks == 1) return st;
-    TRY(comm_broadcast(t->world, &token, sizeof token, 0, NULL, &done));
-    TRY(comm_wait(t->world, &done));
+    TRY(comm_tell(t->world, &token, sizeof token));
     snprintf(path.text, sizeof path.text, "%.4000s/.seen-by-all-%016lx", out, token);
     if (trainer_speaks(t) && !st) {
         FILE *f = fopen(path.text, "w");
