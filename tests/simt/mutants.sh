@@ -92,6 +92,8 @@ mutant all test_cuda_attention $att $att "the output is not brought to the new m
     "out[m][n][2 * i] *= shrink, out[m][n][2 * i + 1] *= shrink" "out[m][n][2 * i] *= 1, out[m][n][2 * i + 1] *= 1"
 mutant all test_cuda_attention $att $tiles "rows beyond the last are read" "from + c, row + n < valid" "from + c, true"
 mutant all test_cuda_attention $att $tiles "tiles are not swizzled" "(chunk ^ (D % 64 ? row / 2 % 4 : row % 8))" "chunk"
+mutant quick test_cuda_layers layers/activation.cu layers/activation.cu "a block too few" \
+    "ceil_div(n, THREADS * W)" "(n / (THREADS * W))"
 mutant quick test_cuda_gemm layers/linear.cu layers/linear.cu "the rows' sums are added before all warps have them" \
     "__syncthreads();" ""
 mutant all test_cuda_gemm layers/linear.cu layers/linear.cu "the last piece of rows has no guard" \
