@@ -163,6 +163,8 @@ static void fill_fixed(trainer *t) {
     t->p.ranks = (uint64_t)t->world->ranks;
     t->p.batch = (uint64_t)t->o->batch;
     fill_sharding(t);
+    snprintf(t->p.device, sizeof t->p.device, "%s, %s%s%s", t->dev->name, t->dev->isa, t->world->ranks > 1 ? ", " : "",
+             t->world->ranks > 1 ? t->peers->name : "");
     strcpy(t->p.precision, dtype_name(s->t));
     strcpy(t->p.moments, dtype_name(s->moments));
     strcpy(t->p.master, s->t == F32 ? "weights" : s->master ? "fp32" : "none");
@@ -214,6 +216,8 @@ static void log_other_order(const progress *then, const progress *now) {
     else if (then->sharding[0] && strcmp(then->sharding, now->sharding) != 0)
         log_line("sharding: %s before, %s now: the run goes on, but not bitwise as it would have", then->sharding,
                  now->sharding);
+    if (then->device[0] && strcmp(then->device, now->device) != 0)
+        log_line("device: %s before, %s now: the run goes on, equal up to rounding", then->device, now->device);
 }
 
 static status resume(trainer *t, const char *folder, progress then) {
@@ -224,6 +228,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     then.ranks = t->p.ranks;
     then.batch = t->p.batch;
     memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
+    memcpy(then.device, t->p.device, sizeof then.device);
     t->p = then;
     TRY(model_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
