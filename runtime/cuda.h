@@ -21,6 +21,9 @@ typedef struct {
     cudaStream_t compute;
     void *scratch; /* of the operation that runs: cuda_scratch */
     char *staging; /* pinned: CUDA_UPLOADS pieces, then what was posted */
+    bool attention_by_cudnn;
+    void *cudnn; /* attention_cudnn.cu's, from its first use; close_cudnn with it */
+    void (*close_cudnn)(device *dev);
     cudaEvent_t uploaded[CUDA_UPLOADS], posted[DEVICE_SLOTS];
     unsigned next_upload;
     cuda_span spans[CUDA_SPANS]; /* a ring: [first_span, next_span) are open or not yet booked */

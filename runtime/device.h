@@ -50,6 +50,7 @@ struct device {
     bool recomputing;   /* forward work that runs now is booked as recompute: device_recompute */
     meter *clock;       /* the run's bookings of seconds, or NULL */
     char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
+    size_t attention_bytes;                      /* CUDA: what cuDNN's attention has taken: attention.h */
     void *native;                                /* CUDA: streams, events, staging */
 };
 
