@@ -1,7 +1,8 @@
 /* cuDNN's attention, in builds with -DTALLY_CUDNN=ON: by one graph a shape and direction, of NVIDIA's frontend headers.
  *
  * This file has been compiled and linked, with cudnn-frontend 1.32 and cuDNN 9.19, and never run: no GPU was at hand.
- * tests/test_cuda_cudnn.c compares it with our own kernels where there is one.
+ * What was seen without one: cuDNN's check_support takes the same graphs for an H100's and an A100's properties, D 8 to
+ * 128. Building plans and all behind that has not been seen. tests/test_cuda_cudnn.c compares with our own kernels.
  *
  * The backward is asked to be deterministic. On Hopper, says the frontend's source, it then keeps ds of all heads in
  * bf16, 2*B*H*T*T bytes of workspace with T rounded up to 64; from cuDNN 9.25 on,
@@ -32,6 +33,7 @@ struct cudnn_state {
     cudnn_plan *plans;
 };
 
+/* cuDNN's reason is in the frontend's message, on lines of its own */
 static std::string one_line(std::string text) {
     std::replace(text.begin(), text.end(), '\n', ' ');
     return text;
