@@ -56,8 +56,21 @@ static bool on_tensor_cores(dtype t, const void *q, const void *k, const void *v
            aligned(t, k, s.ldk, s.D) && aligned(t, v, s.ldk, s.D) && aligned(t, o, s.ldo, s.D);
 }
 
+extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
+    if constexpr (HAVE_CUDNN) {
+        if (kind == ATTENTION_CUDNN) TRY(attention_open_cudnn(dev));
+    } else if (kind == ATTENTION_CUDNN)
+        FAIL(ARG, "--attention cudnn: this build has none (cmake -DTALLY_CUDNN=ON makes one); expected own");
+    cuda_of(dev)->attention_by_cudnn = kind == ATTENTION_CUDNN;
+    return STATUS_OK;
+}
+
+static bool by_cudnn(const device *dev, attention_shape s) { return cuda_of(dev)->attention_by_cudnn && s.Tq == s.Tk; }
+
 extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
                                          const void *v, attention_shape s) {
+    if constexpr (HAVE_CUDNN)
+        if (by_cudnn(dev, s)) return attention_forward_cudnn(dev, t, o, lse, q, k, v, s);
     if (attention_is_few(s)) return attention_forward_few(dev, t, o, lse, q, k, v, s);
     if (!on_tensor_cores(t, q, k, v, o, s)) return attention_forward_general(dev, t, o, lse, q, k, v, s);
     return attention_forward_mma(dev, (bf16 *)o, lse, (const bf16 *)q, (const bf16 *)k, (const bf16 *)v, s);
@@ -66,6 +79,8 @@ extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *l
 extern "C" status attention_backward_cuda(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o,
                                           const void *o, const void *q, const void *k, const void *v, const float *lse,
                                           void *scratch, attention_shape s) {
+    if constexpr (HAVE_CUDNN)
+        if (by_cudnn(dev, s)) return attention_backward_cudnn(dev, t, dq, dk, dv, d_o, o, q, k, v, lse, s);
     float2 *statistics = (float2 *)scratch;
     TRY(make_statistics(dev, t, statistics, lse, d_o, o, s));
     if (!on_tensor_cores(t, q, k, v, d_o, s) || !on_tensor_cores(t, dq, dk, dv, d_o, s))

@@ -56,6 +56,7 @@ struct device {
     uint64_t posts, collects; /* post number n is in slot n % DEVICE_SLOTS */
     char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
     uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: and when; when the one before was, or begin */
+    size_t attention_bytes;                      /* CUDA: what cuDNN's attention has taken: attention.h */
     void *native;                                /* CUDA: streams, events, staging */
 };
 

@@ -175,6 +175,7 @@ static void cuda_close(device *dev) {
     if (!c) return;
     if (c->compute) (void)cudaStreamSynchronize(c->compute);
     gemm_close_cuda(dev);
+    if (c->cudnn) c->close_cudnn(dev);
     for (int i = 0; i < CUDA_UPLOADS; i++)
         if (c->uploaded[i]) (void)cudaEventDestroy(c->uploaded[i]);
     for (int i = 0; i < CUDA_POSTS; i++)

@@ -17,7 +17,7 @@ check tools --build "$TESTS" --quick --device $device --tests test_cuda_device -
 [ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$'; ok "all parts run, on $device"
 grep -q "gradients of all recompute policies: the same bits" "$scratch/out" && grep -q "ok: two ranks on one device = one, bf16" "$scratch/out"
 ok "the tiny model's comparisons are among them"
-grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32 \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
+grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32, own \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
 ok "--out has the table and its JSON lines"
 
 cat >"$scratch/test_cuda_bad" <<'S'

@@ -132,7 +132,7 @@ gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,powe
 echo "== tally ${commit:-of an unknown commit}, $(date -u +'%Y-%m-%d %H:%M') UTC, $(uname -sr), $(nproc) CPUs"
 echo "   GPU: ${gpu:-nvidia-smi tells of none}"
 find_libraries
-ldd "$tally" | grep -E 'libcudart|libcublas|libnccl|libcuda\.' | sed 's/^[[:space:]]*/   /; s/ (0x.*//'
+ldd "$tally" | grep -E 'libcudart|libcublas|libcudnn|libnccl|libcuda\.' | sed 's/^[[:space:]]*/   /; s/ (0x.*//'
 
 # --- (b) the tests ---
 
@@ -250,24 +250,27 @@ fi
 
 field() { sed -nE "s/.*\"$1\":\"?([^,\"}]*).*/\1/p" "$scratch/line"; }
 
-# $batch x $accumulate, recompute, moments, master: as measured last
+# $batch x $accumulate, recompute, moments, master, $attention: as measured last
 table_row() { # MODEL AIM PEER
     local mfu; mfu=$(field mfu)
-    awk -v model="$1" -v aim="$2" -v peer="$3" -v how="$batch x $accumulate, $recompute, $moments, $master" -v mfu="${mfu/null/}" \
+    awk -v model="$1" -v aim="$2" -v peer="$3" -v mfu="${mfu/null/}" \
+        -v how="$batch x $accumulate, $recompute, $moments, $master, $attention" \
         -v ms="$(field step_ms)" -v rate="$(field tokens_per_s)" -v bytes="$(field memory_bytes)" -v share="$(field fraction_of_peak)" 'BEGIN {
         printf "| %s | %s | %.1f | %.0f | %s | %.1f%% | %.1f GiB | %s | %s |\n", model, how, ms, rate,
             mfu == "" ? "not known" : sprintf("%.1f%%", 100 * mfu), 100 * share, bytes / 2^30, aim, peer }' >>"$scratch/table"
 }
 
-# The first candidate that fits is measured: "micro-batch accumulate recompute moments master".
+# The first candidate that fits is measured: "micro-batch accumulate recompute moments master". cuDNN's attention, which comes
+# last, is left out where no time is left for it.
 measure() { # MODEL AIM PEER CANDIDATE...
     local model=$1 aim=$2 peer=$3 name status; shift 3
-    name="step of $(basename "$model" .json)"
+    name="step of $(basename "$model" .json), attention $attention"
+    if [ $attention = cudnn ] && [ $((limit_s - SECONDS)) -lt 60 ]; then skip "$name" "no time left"; return; fi
     for candidate; do
         read -r batch accumulate recompute moments master <<<"$candidate"
         within 110 "$tally" bench step --device "$device" --model "$model" --batch "$batch" --accumulate "$accumulate" \
             --seq-len $seq_len --precision bf16 --recompute "$recompute" --moments "$moments" --master "$master" \
-            --steps $measured --warmup 1 --json >"$scratch/line" 2>"$log"
+            --steps $measured --warmup 1 --attention $attention --json >"$scratch/line" 2>"$log"
         status=$?
         if [ $status -eq 0 ]; then
             cat "$scratch/line"; cat "$scratch/line" >>"$scratch/lines"
@@ -282,22 +285,25 @@ measure() { # MODEL AIM PEER CANDIDATE...
 
 echo "== the step: bf16, as tally bench step --device $device has it"
 seq_len=1024 measured=4
-if $quick; then
-    seq_len=32 measured=1
-    measure "$scratch/tiny.json" "-" "-" "1 1 none fp32 fp32"
-else
-    measure gpt2-124m "50%, 620k" "about 41% (llm.c)" "64 8 none fp32 fp32" "32 16 none fp32 fp32" "16 32 none fp32 fp32" "8 16 none fp32 fp32"
-    measure qwen2.5-0.5b "55%, 176k" "46.8%, 149k (LLMQ)" "32 8 none fp32 fp32" "16 16 none fp32 fp32" "8 16 none fp32 fp32"
-    measure qwen2.5-1.5b "62%, 64k" "56.7%, 58.9k (LLMQ)" "16 8 none fp32 fp32" "12 8 none fp32 fp32" "8 12 none fp32 fp32" "8 12 selective fp32 fp32"
-    measure qwen2.5-3b "65%, 34k" "59.3%, 30.9k (LLMQ)" "8 8 none fp32 fp32" "4 12 none fp32 fp32" "4 12 selective fp32 fp32" "4 12 block fp32 fp32"
-    measure qwen2.5-7b "68%, 15.6k" "60.1%, 13.8k (LLMQ)" "4 8 block fp32 fp32" "8 4 none bf16 none" "8 4 block bf16 none" "4 8 block bf16 none"
-fi
+attentions=own; if ldd "$tally" | grep -q 'libcudnn\.so'; then attentions="own cudnn"; fi
+for attention in $attentions; do
+    if $quick; then
+        seq_len=32 measured=1
+        measure "$scratch/tiny.json" "-" "-" "1 1 none fp32 fp32"
+    else
+        measure gpt2-124m "50%, 620k" "about 41% (llm.c)" "64 8 none fp32 fp32" "32 16 none fp32 fp32" "16 32 none fp32 fp32" "8 16 none fp32 fp32"
+        measure qwen2.5-0.5b "55%, 176k" "46.8%, 149k (LLMQ)" "32 8 none fp32 fp32" "16 16 none fp32 fp32" "8 16 none fp32 fp32"
+        measure qwen2.5-1.5b "62%, 64k" "56.7%, 58.9k (LLMQ)" "16 8 none fp32 fp32" "12 8 none fp32 fp32" "8 12 none fp32 fp32" "8 12 selective fp32 fp32"
+        measure qwen2.5-3b "65%, 34k" "59.3%, 30.9k (LLMQ)" "8 8 none fp32 fp32" "4 12 none fp32 fp32" "4 12 selective fp32 fp32" "4 12 block fp32 fp32"
+        measure qwen2.5-7b "68%, 15.6k" "60.1%, 13.8k (LLMQ)" "4 8 block fp32 fp32" "8 4 none bf16 none" "8 4 block bf16 none" "4 8 block bf16 none"
+    fi
+done
 
 {
     echo "## ${gpu:-no GPU}, $(date -u +%Y-%m-%d), commit ${commit:-unknown}"
     echo; echo "\`$command_line\`: $passed passed, $failed failed, $skipped skipped, in $SECONDS s."
     if [ -s "$scratch/table" ]; then
-        echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights | ms a step | tokens/s | MFU | of measured peak | memory | aim | best peer |"
+        echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights, attention | ms a step | tokens/s | MFU | of measured peak | memory | aim | best peer |"
         echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"; cat "$scratch/table"
         echo; echo '```'; cat "$scratch/lines"; echo '```'
     fi

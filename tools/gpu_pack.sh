@@ -2,7 +2,7 @@
 # the CUDA runtime libraries, into one folder.
 
 # of glibc and of NVIDIA: the other machine's own
-left_out='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcuda|libcudart|libcublas|libcublasLt|libnccl|libnvidia.*)\.so'
+left_out='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcuda|libcudart|libcublas|libcublasLt|libcudnn.*|libnvrtc.*|libnccl|libnvidia.*)\.so'
 # newer ones are better where there are any: looked for last
 fallback='^(libstdc\+\+|libgcc_s|libz|libudev|libcap|libzstd|liblzma)\.so'
 # of networks and launchers that one machine needs none of, and of MPI's files

@@ -27,7 +27,8 @@ status recompute_parse(recompute_policy *r, const char *text, i64 L) {
 
 status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
-    t->mine.memory_bytes = t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->peers->memory_bytes;
+    t->mine.memory_bytes =
+        t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->dev->attention_bytes + t->peers->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
     t->mine.stop = (uint64_t)*t->stop;
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
@@ -311,6 +312,7 @@ status trainer_open(trainer *t) {
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
     gemm_search(t->dev, o->gemm_search);
+    TRY(attention_choose(t->dev, o->attention));
     TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
