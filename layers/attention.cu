@@ -56,8 +56,16 @@ static bool on_tensor_cores(dtype t, const void *q, const void *k, const void *v
            aligned(t, k, s.ldk, s.D) && aligned(t, v, s.ldk, s.D) && aligned(t, o, s.ldo, s.D);
 }
 
+static status check_grid(attention_shape s) {
+    if (s.B > MOST_IN_GRID || s.H > MOST_IN_GRID)
+        FAIL(ARG, "attention: B %lld, H %lld, expected at most %d each on CUDA", (long long)s.B, (long long)s.H,
+             MOST_IN_GRID);
+    return STATUS_OK;
+}
+
 extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
                                          const void *v, attention_shape s) {
+    TRY(check_grid(s));
     if (attention_is_few(s)) return attention_forward_few(dev, t, o, lse, q, k, v, s);
     if (!on_tensor_cores(t, q, k, v, o, s)) return attention_forward_general(dev, t, o, lse, q, k, v, s);
     return attention_forward_mma(dev, (bf16 *)o, lse, (const bf16 *)q, (const bf16 *)k, (const bf16 *)v, s);
@@ -67,6 +75,7 @@ extern "C" status attention_backward_cuda(device *dev, dtype t, void *dq, void *
                                           const void *o, const void *q, const void *k, const void *v, const float *lse,
                                           void *scratch, attention_shape s) {
     float2 *statistics = (float2 *)scratch;
+    TRY(check_grid(s));
     TRY(make_statistics(dev, t, statistics, lse, d_o, o, s));
     if (!on_tensor_cores(t, q, k, v, d_o, s) || !on_tensor_cores(t, dq, dk, dv, d_o, s))
         return attention_backward_general(dev, t, dq, dk, dv, d_o, q, k, v, statistics, s);

@@ -220,8 +220,8 @@ static status backward(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_
                        const bf16 *v, const float2 *statistics, attention_shape s) {
     const int bytes = backward_plan<D>::bytes;
     const unsigned tiles = (unsigned)ceil_div(s.Tq, backward_plan<D>::tile);
-    CUDA_TRY(cudaFuncSetAttribute(keys_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    CUDA_TRY(cudaFuncSetAttribute(queries_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    TRY(attention_shared(dev, keys_kernel<D>, bytes, s.D));
+    TRY(attention_shared(dev, queries_kernel<D>, bytes, s.D));
     RUN(dev, (keys_kernel<D>), dim3(tiles, (unsigned)s.K, (unsigned)s.B), MMA_THREADS, bytes, dk, dv, d_o, q, k, v,
         statistics, s);
     RUN(dev, (queries_kernel<D>), dim3(tiles, (unsigned)s.H, (unsigned)s.B), MMA_THREADS, bytes, dq, d_o, q, k, v,

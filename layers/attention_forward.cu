@@ -139,7 +139,7 @@ static status forward(device *dev, bf16 *o, float *lse, const bf16 *q, const bf1
                       attention_shape s) {
     const int bytes = (QUERIES + 2 * forward_plan<D>::keys) * D * (int)sizeof(bf16);
     const dim3 grid((unsigned)ceil_div(s.Tq, QUERIES), (unsigned)s.H, (unsigned)s.B);
-    CUDA_TRY(cudaFuncSetAttribute(forward_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    TRY(attention_shared(dev, forward_kernel<D>, bytes, s.D));
     RUN(dev, (forward_kernel<D>), grid, MMA_THREADS, bytes, o, lse, q, k, v, s);
     return STATUS_OK;
 }

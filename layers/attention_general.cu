@@ -251,7 +251,7 @@ template <class T, int W>
 static status forward(device *dev, T *o, float *lse, const T *q, const T *k, const T *v, attention_shape s) {
     const int bytes = shared_bytes<W>(3);
     const dim3 grid((unsigned)ceil_div(s.Tq, ROWS), (unsigned)s.H, (unsigned)s.B);
-    CUDA_TRY(cudaFuncSetAttribute(forward_kernel<T, W>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    TRY(attention_shared(dev, forward_kernel<T, W>, bytes, s.D));
     RUN(dev, (forward_kernel<T, W>), grid, THREADS, bytes, o, lse, q, k, v, s);
     return STATUS_OK;
 }
@@ -267,8 +267,8 @@ static status backward(device *dev, T *dq, T *dk, T *dv, const T *d_o, const T *
                        const float2 *statistics, attention_shape s) {
     const int bytes = shared_bytes<W>(4);
     const unsigned B = (unsigned)s.B, count = (unsigned)ceil_div(s.Tq, ROWS);
-    CUDA_TRY(cudaFuncSetAttribute(keys_kernel<T, W>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    CUDA_TRY(cudaFuncSetAttribute(queries_kernel<T, W>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    TRY(attention_shared(dev, keys_kernel<T, W>, bytes, s.D));
+    TRY(attention_shared(dev, queries_kernel<T, W>, bytes, s.D));
     RUN(dev, (keys_kernel<T, W>), dim3(count, (unsigned)s.K, B), THREADS, bytes, dk, dv, d_o, q, k, v, statistics, s);
     RUN(dev, (queries_kernel<T, W>), dim3(count, (unsigned)s.H, B), THREADS, bytes, dq, d_o, q, k, v, statistics, s);
     return STATUS_OK;
