@@ -4,8 +4,8 @@ extern "C" {
 #include "layers/linear.h"
 }
 
-/* Columns are summed in pieces of rows, whose sums are then added in their order: 32 x W columns a block, its warps take turns
- * at the rows. How many pieces there are depends on the shape alone, and so do the bits. */
+/* Columns are summed in pieces of rows, whose sums are then added in their order: 32 x W columns a block, its warps
+ * take turns at the rows. How many pieces there are depends on the shape alone, and so do the bits. */
 enum { WARPS = 8, THREADS = 32 * WARPS, LEAST_ROWS = 64, MOST_PIECES = 256 };
 
 template <class T, int W> static __global__ void sum_rows_kernel(float *sums, const T *dy, i64 N, i64 O, i64 rows) {

@@ -33,7 +33,8 @@ PHILOX_INLINE philox_block philox(uint64_t key, uint64_t counter_low, uint64_t c
 /* streams: what counter_high is for; two uses never share numbers */
 enum { RNG_INIT = 1, RNG_ORDER = 2, RNG_ROUND = 3, RNG_SAMPLE = 4 };
 
-/* Which of an element's numbers a random bit rounds in an update: part of the counter, so that all three are independent. */
+/* Which of an element's numbers a random bit rounds in an update: part of the counter, so that all three are
+ * independent. */
 enum { ROUND_WEIGHT, ROUND_M, ROUND_V };
 
 PHILOX_INLINE uint64_t round_stream(uint64_t update, uint64_t which) { return update << 16 | which << 8 | RNG_ROUND; }

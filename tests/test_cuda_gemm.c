@@ -1,4 +1,5 @@
-/* Matrix products on CUDA against float64, element by element, with the bounds of test_gemm.c; Linear against the CPU's. */
+/* Matrix products on CUDA against float64, element by element, with the bounds of test_gemm.c; Linear against the
+ * CPU's. */
 #include "layers/linear.h"
 #include "runtime/device_cuda.h"
 #include "runtime/gemm.h"
@@ -247,8 +248,8 @@ static void peak(void **state) {
 
 /* --- Linear --- */
 
-/* Two sums of n terms of the same magnitude in f32 are each off by n roundings of the terms' sum of magnitudes, which is about
- * sqrt(n) times their sum; where they are rounded to bf16, each once. */
+/* Two sums of n terms of the same magnitude in f32 are each off by n roundings of the terms' sum of magnitudes, which
+ * is about sqrt(n) times their sum; where they are rounded to bf16, each once. */
 static double sums_apart(i64 n, dtype t) {
     return 2 * ((double)(n + 2) * sqrt((double)n) * F32_ROUNDOFF + (t == BF16 ? BF16_ROUNDOFF : 0));
 }

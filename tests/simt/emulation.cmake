@@ -66,8 +66,12 @@ function(simt_test name environment)
   set_tests_properties(${name} PROPERTIES LABELS cuda ENVIRONMENT "${environment};SIMT_WORKERS=2;OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive")
 endfunction()
 
-# simt_modes(NAME): what was registered as NAME with add_test, in all modes; scripts, which are slow, in two; test_simt, which
-# chooses its own, once
+# Orders of threads are for what tests kernels. What tests the host's part, and whole models, has them in another order of
+# streams, and not under racecheck, which looks at one launch at a time.
+set(SIMT_HOST_TESTS "^test_cuda_(comm|device|fsdp|ledger|model)$")
+
+# simt_modes(NAME): what was registered as NAME with add_test, in all modes; scripts, which are slow, in two, and so what tests
+# the host's part; test_simt, which chooses its own, once
 function(simt_modes name)
   get_test_property(${name} ENVIRONMENT environment)
   simt_test(${name} "${environment}")
@@ -80,7 +84,9 @@ function(simt_modes name)
   foreach(mode ${SIMT_MODES})
     separate_arguments(mode)
     list(POP_FRONT mode title)
-    if(TARGET ${name})
+    if(name MATCHES ${SIMT_HOST_TESTS} AND NOT title MATCHES "lazy")
+      continue()
+    elseif(TARGET ${name})
       add_test(NAME ${name}@${title} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     elseif(title STREQUAL "lazy")
       add_test(NAME ${name}@${title} COMMAND bash tests/${name}.sh WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
@@ -89,7 +95,7 @@ function(simt_modes name)
     endif()
     simt_test(${name}@${title} "${environment};${mode}")
   endforeach()
-  if(TARGET ${name})
+  if(TARGET ${name} AND NOT name MATCHES ${SIMT_HOST_TESTS})
     get_target_property(sources ${name} SOURCES)
     add_executable(${name}_racecheck EXCLUDE_FROM_ALL ${sources} $<TARGET_OBJECTS:kernels_racecheck>
       $<TARGET_OBJECTS:racecheck>)

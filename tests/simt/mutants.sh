@@ -98,7 +98,7 @@ mutant quick test_cuda_gemm layers/linear.cu layers/linear.cu "the rows' sums ar
     "__syncthreads();" ""
 mutant all test_cuda_gemm layers/linear.cu layers/linear.cu "the last piece of rows has no guard" \
     "from + rows < N ? from + rows : N" "from + rows"
-mutant quick test_cuda_optim optim/adamw.cu optim/adamw.cu "the first lane of a group for every element of a shard cut in it" \
+mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "the first lane of a group for every element of a shard cut in it" \
     "(unsigned)(index % GROUP)" "0"
 mutant all test_cuda_optim optim/adamw.cu optim/adamw.cu "a shard that begins inside a group takes whole groups" \
     " && a.first % GROUP == 0" ""

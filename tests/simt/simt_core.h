@@ -128,7 +128,8 @@ struct BlockIndex {
     dim3 bdim, gdim;
 };
 
-#define SIMT_THREAD_LOCAL extern thread_local __attribute__((tls_model("initial-exec")))
+/* __thread, not thread_local: read at every threadIdx, without a call that asks whether it is initialised */
+#define SIMT_THREAD_LOCAL extern __thread __attribute__((tls_model("initial-exec")))
 SIMT_THREAD_LOCAL Thread *self;
 SIMT_THREAD_LOCAL Worker *wk;
 SIMT_THREAD_LOCAL BlockIndex bx;

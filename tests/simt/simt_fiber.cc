@@ -29,9 +29,9 @@ asm(".text\n.globl simt_switch\n.type simt_switch,%function\nsimt_switch:\n"
 
 namespace simt {
 
-thread_local Thread *self;
-thread_local Worker *wk;
-thread_local BlockIndex bx;
+__thread Thread *self;
+__thread Worker *wk;
+__thread BlockIndex bx = {};
 long ldmatrix_conflicts;
 extern "C" long simt_ldmatrix_conflicts() { return ldmatrix_conflicts; }
 void (*note)(const void *, size_t, int);
