@@ -67,10 +67,18 @@ extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
 
 static bool by_cudnn(const device *dev, attention_shape s) { return cuda_of(dev)->attention_by_cudnn && s.Tq == s.Tk; }
 
+static status check_grid(attention_shape s) {
+    if (s.B > MOST_IN_GRID || s.H > MOST_IN_GRID)
+        FAIL(ARG, "attention: B %lld, H %lld, expected at most %d each on CUDA", (long long)s.B, (long long)s.H,
+             MOST_IN_GRID);
+    return STATUS_OK;
+}
+
 extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
                                          const void *v, attention_shape s) {
     if constexpr (HAVE_CUDNN)
         if (by_cudnn(dev, s)) return attention_forward_cudnn(dev, t, o, lse, q, k, v, s);
+    TRY(check_grid(s));
     if (attention_is_few(s)) return attention_forward_few(dev, t, o, lse, q, k, v, s);
     if (!on_tensor_cores(t, q, k, v, o, s)) return attention_forward_general(dev, t, o, lse, q, k, v, s);
     return attention_forward_mma(dev, (bf16 *)o, lse, (const bf16 *)q, (const bf16 *)k, (const bf16 *)v, s);
@@ -82,6 +90,7 @@ extern "C" status attention_backward_cuda(device *dev, dtype t, void *dq, void *
     if constexpr (HAVE_CUDNN)
         if (by_cudnn(dev, s)) return attention_backward_cudnn(dev, t, dq, dk, dv, d_o, o, q, k, v, lse, s);
     float2 *statistics = (float2 *)scratch;
+    TRY(check_grid(s));
     TRY(make_statistics(dev, t, statistics, lse, d_o, o, s));
     if (!on_tensor_cores(t, q, k, v, d_o, s) || !on_tensor_cores(t, dq, dk, dv, d_o, s))
         return attention_backward_general(dev, t, dq, dk, dv, d_o, q, k, v, statistics, s);

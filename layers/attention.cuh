@@ -44,6 +44,19 @@ status attention_forward_cudnn(device *dev, dtype t, void *o, float *lse, const 
 status attention_backward_cudnn(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
                                 const void *q, const void *k, const void *v, const float *lse, attention_shape s);
 
+/* Lets a kernel take so much dynamic shared memory, where a block of this GPU may: compute capability 8.6, 8.9 and 12.0
+ * give it 99 KiB, others 163 or 227. */
+template <class F> static status attention_shared(const device *dev, F *kernel, int bytes, i64 D) {
+    const size_t most = cuda_of(dev)->shared_memory;
+    if ((size_t)bytes > most)
+        FAIL(ARG, "attention: head size %lld takes %d bytes of shared memory a block, expected at most the %zu of %s",
+             (long long)D, bytes, most, dev->name);
+    CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    return STATUS_OK;
+}
+
+enum { MOST_IN_GRID = 65535 }; /* along y and z */
+
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
 

@@ -5,8 +5,8 @@
  * A tile of keys needs all queries and a tile of queries all keys, and one block cannot hold both sums. Summing dq
  * across blocks takes float atomics (another order, other bits every run) or blocks that wait for each other. Here dq
  * has a kernel of its own that makes p and ds again: 7 products in the place of 5, 14*B*H*D*S FLOPs as the floor; the
- * counter books the 10 that the algorithm needs. Of memory each kernel reads q, k, v and do once and again from L2 for
- * every tile.
+ * counter books the 10 that the algorithm needs. Of memory each kernel reads q, k, v and do once; for every tile
+ * that stays, the two that move come again, from L2.
  *
  * In both a warp owns rows (keys, or queries) of two tiles that stay in shared memory and meets 32 rows at a time of
  * the two others, which come by cp.async into one of two stages while the stage before is computed with: one barrier a
@@ -19,7 +19,10 @@
  *   again.
  * - A block of keys goes through the query heads of its group one after the other: sums over the group in a fixed
  *   order.
- * - Early keys are seen by most queries, late queries see most keys: those go first. */
+ * - Early keys are seen by most queries, late queries see most keys: of a head those go first.
+ * - A head's blocks are neighbours in the grid, so that they run together and find in L2 what moves: 4*T*D bytes a head,
+ *   of which 216 blocks (two a multiprocessor of an A100) are 216 * tile / T heads. That is 7 MB at D = 64 and 128, whatever
+ *   T, of 40 MB; blocks of keys up to H/K times that, as each is at its own head of the group. */
 #include "layers/attention.cuh"
 
 enum { STEP = 32, BLOCKS = STEP / 8 };
@@ -117,8 +120,8 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     constexpr int TILE = backward_plan<D>::tile;
     DYN_SHARED(memory);
     bf16 *sk = (bf16 *)memory, *sv = sk + TILE * D;
-    const int first = blockIdx.z * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows, heads = (int)(s.H / s.K);
-    const i64 b = blockIdx.y, head = blockIdx.x, at = (b * s.Tk + first) * s.ldk + head * D;
+    const int first = blockIdx.x * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows, heads = (int)(s.H / s.K);
+    const i64 b = blockIdx.z, head = blockIdx.y, at = (b * s.Tk + first) * s.ldk + head * D;
     const int rows = (int)s.Tk - first, per_head = (rows + STEP - 1) / STEP, steps = per_head * heads;
     load_tile<D, TILE>(sk, k + at, s.ldk, rows);
     load_tile<D, TILE>(sv, v + at, s.ldk, rows);
@@ -178,8 +181,8 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     constexpr int TILE = backward_plan<D>::tile, M = backward_plan<D>::strips;
     DYN_SHARED(memory);
     bf16 *sq = (bf16 *)memory, *sdo = sq + TILE * D;
-    const int first = (int)(gridDim.z - 1 - blockIdx.z) * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows;
-    const i64 b = blockIdx.y, h = blockIdx.x;
+    const int first = (int)(gridDim.x - 1 - blockIdx.x) * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows;
+    const i64 b = blockIdx.z, h = blockIdx.y;
     const int rows = (int)s.Tq - first, keys = (int)s.Tk, steps = (min(rows, TILE) + first + STEP - 1) / STEP;
     k += b * s.Tk * s.ldk + h / (s.H / s.K) * D, v += b * s.Tk * s.ldk + h / (s.H / s.K) * D;
     load_tile<D, TILE>(sq, q + (b * s.Tq + first) * s.ldq + h * D, s.ldq, rows);
@@ -217,11 +220,11 @@ static status backward(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_
                        const bf16 *v, const float2 *statistics, attention_shape s) {
     const int bytes = backward_plan<D>::bytes;
     const unsigned tiles = (unsigned)ceil_div(s.Tq, backward_plan<D>::tile);
-    CUDA_TRY(cudaFuncSetAttribute(keys_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    CUDA_TRY(cudaFuncSetAttribute(queries_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    RUN(dev, (keys_kernel<D>), dim3((unsigned)s.K, (unsigned)s.B, tiles), MMA_THREADS, bytes, dk, dv, d_o, q, k, v,
+    TRY(attention_shared(dev, keys_kernel<D>, bytes, s.D));
+    TRY(attention_shared(dev, queries_kernel<D>, bytes, s.D));
+    RUN(dev, (keys_kernel<D>), dim3(tiles, (unsigned)s.K, (unsigned)s.B), MMA_THREADS, bytes, dk, dv, d_o, q, k, v,
         statistics, s);
-    RUN(dev, (queries_kernel<D>), dim3((unsigned)s.H, (unsigned)s.B, tiles), MMA_THREADS, bytes, dq, d_o, q, k, v,
+    RUN(dev, (queries_kernel<D>), dim3(tiles, (unsigned)s.H, (unsigned)s.B), MMA_THREADS, bytes, dq, d_o, q, k, v,
         statistics, s);
     return STATUS_OK;
 }

@@ -17,7 +17,8 @@ static size_t pieces_bytes(attention_shape s) {
 }
 
 bool attention_is_few(attention_shape s) {
-    return s.Tk > s.Tq && s.Tq <= MOST_QUERIES && pieces_bytes(s) <= CUDA_SCRATCH_BYTES;
+    return s.Tk > s.Tq && s.Tq <= MOST_QUERIES && s.B * s.Tq <= MOST_IN_GRID && piece_count(s) <= MOST_IN_GRID &&
+           pieces_bytes(s) <= CUDA_SCRATCH_BYTES;
 }
 
 /* scores of n keys in base 2; each warp takes some, AT_ONCE at a time so that their loads overlap */

@@ -3,7 +3,7 @@
  * A block takes 128 queries of one head against all keys they see, 64 at a time (48 at D = 128); each of its 4 warps
  * has 32 queries, whose scores, probabilities and output never leave its registers. Floor: 4*B*H*D*S FLOPs on the
  * tensor cores (S pairs a head, about T^2/2); of memory 2*B*T*D*(2H + 2K) bytes, the keys again for every 128 queries,
- * mostly from L2: 128 FLOPs a byte.
+ * from L2: 128 FLOPs a byte.
  *
  * - 32 queries a warp: an m16n8k16 product, 2048 multiply-adds, takes 2 cycles of an A100's multiprocessor, an
  *   ldmatrix.x4, 512 bytes, 4 cycles of its shared memory. With 16 queries a warp each ldmatrix feeds 2 products and
@@ -12,8 +12,11 @@
  * - Keys and values take turns: values come by cp.async while the scores are made, the next keys while the values are
  *   used. One buffer of each is then enough, 56 KiB a block at D = 128: two blocks fit an A100's multiprocessor, one
  *   computes products while the other is at its softmax.
- * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: they
- *   go first.
+ * - A head's blocks are neighbours in the grid, and a group's heads: they run together and find each other's keys and values
+ *   in L2. Two blocks a multiprocessor are 216 on an A100, of 216 * 128 / T heads with 4*T*D bytes of keys and values each
+ *   (fewer where heads share them): 14 MB at D = 128 whatever T, of 40 MB.
+ * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: of a head
+ *   they go first.
  * - Softmax in base 2 with scale * log2(e) in one multiply-add; a row's sum is added up over its four lanes once, at
  *   the end. */
 #include "layers/attention.cuh"
@@ -86,8 +89,8 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     constexpr int KEYS = forward_plan<D>::keys;
     DYN_SHARED(memory);
     bf16 *sq = (bf16 *)memory, *sk = sq + QUERIES * D, *sv = sk + KEYS * D;
-    const int first = (int)(gridDim.z - 1 - blockIdx.z) * QUERIES;
-    const i64 b = blockIdx.y, h = blockIdx.x;
+    const int first = (int)(gridDim.x - 1 - blockIdx.x) * QUERIES;
+    const i64 b = blockIdx.z, h = blockIdx.y;
     const int past = (int)(s.Tk - s.Tq), mine = threadIdx.x / 32 * 16 * STRIPS; /* the warp's queries in the tile */
     const int rows = (int)s.Tq - first, keys = (int)s.Tk, end = min(QUERIES, rows) + first + past;
     const int seen = mine < rows ? first + mine + past : -16 * STRIPS; /* the last key of the warp's first query */
@@ -135,8 +138,8 @@ template <int D>
 static status forward(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
                       attention_shape s) {
     const int bytes = (QUERIES + 2 * forward_plan<D>::keys) * D * (int)sizeof(bf16);
-    const dim3 grid((unsigned)s.H, (unsigned)s.B, (unsigned)ceil_div(s.Tq, QUERIES));
-    CUDA_TRY(cudaFuncSetAttribute(forward_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    const dim3 grid((unsigned)ceil_div(s.Tq, QUERIES), (unsigned)s.H, (unsigned)s.B);
+    TRY(attention_shared(dev, forward_kernel<D>, bytes, s.D));
     RUN(dev, (forward_kernel<D>), grid, MMA_THREADS, bytes, o, lse, q, k, v, s);
     return STATUS_OK;
 }

@@ -114,7 +114,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     DYN_SHARED(memory);
     float *sq = (float *)memory, *sk = sq + tiles<W>::floats, *sv = sk + tiles<W>::floats, *sp = sv + tiles<W>::floats;
     const attention_shape &s = shape;
-    const i64 b = blockIdx.y, h = blockIdx.x, first = (i64)(gridDim.z - 1 - blockIdx.z) * ROWS, past = s.Tk - s.Tq;
+    const i64 b = blockIdx.z, h = blockIdx.y, first = (i64)(gridDim.x - 1 - blockIdx.x) * ROWS, past = s.Tk - s.Tq;
     const i64 end = min(first + ROWS, s.Tq) + past, kv = b * s.Tk * s.ldk + h / (s.H / s.K) * s.D;
     const int D = (int)s.D;
     load_rows<W>(sq, q + (b * s.Tq + first) * s.ldq + h * D, s.ldq, s.Tq - first, D);
@@ -163,7 +163,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     float *sk = (float *)memory, *sv = sk + tiles<W>::floats, *sq = sv + tiles<W>::floats;
     float *sdo = sq + tiles<W>::floats, *sp = sdo + tiles<W>::floats;
     const attention_shape &s = shape;
-    const i64 b = blockIdx.y, head = blockIdx.x, first = (i64)blockIdx.z * ROWS, length = s.Tq, group = s.H / s.K;
+    const i64 b = blockIdx.z, head = blockIdx.y, first = (i64)blockIdx.x * ROWS, length = s.Tq, group = s.H / s.K;
     const i64 at = (b * length + first) * s.ldk + head * s.D;
     const int D = (int)s.D;
     load_rows<W>(sk, k + at, s.ldk, length - first, D);
@@ -202,7 +202,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     float *sq = (float *)memory, *sdo = sq + tiles<W>::floats, *sk = sdo + tiles<W>::floats;
     float *sv = sk + tiles<W>::floats, *sp = sv + tiles<W>::floats;
     const attention_shape &s = shape;
-    const i64 b = blockIdx.y, h = blockIdx.x, first = (i64)(gridDim.z - 1 - blockIdx.z) * ROWS;
+    const i64 b = blockIdx.z, h = blockIdx.y, first = (i64)(gridDim.x - 1 - blockIdx.x) * ROWS;
     const i64 kv = b * s.Tk * s.ldk + h / (s.H / s.K) * s.D, at = (b * s.Tq + first) * s.ldq + h * s.D;
     const int D = (int)s.D;
     load_rows<W>(sq, q + at, s.ldq, s.Tq - first, D);
@@ -250,8 +250,8 @@ template <int W> static int shared_bytes(int count) {
 template <class T, int W>
 static status forward(device *dev, T *o, float *lse, const T *q, const T *k, const T *v, attention_shape s) {
     const int bytes = shared_bytes<W>(3);
-    const dim3 grid((unsigned)s.H, (unsigned)s.B, (unsigned)ceil_div(s.Tq, ROWS));
-    CUDA_TRY(cudaFuncSetAttribute(forward_kernel<T, W>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    const dim3 grid((unsigned)ceil_div(s.Tq, ROWS), (unsigned)s.H, (unsigned)s.B);
+    TRY(attention_shared(dev, forward_kernel<T, W>, bytes, s.D));
     RUN(dev, (forward_kernel<T, W>), grid, THREADS, bytes, o, lse, q, k, v, s);
     return STATUS_OK;
 }
@@ -267,10 +267,10 @@ static status backward(device *dev, T *dq, T *dk, T *dv, const T *d_o, const T *
                        const float2 *statistics, attention_shape s) {
     const int bytes = shared_bytes<W>(4);
     const unsigned B = (unsigned)s.B, count = (unsigned)ceil_div(s.Tq, ROWS);
-    CUDA_TRY(cudaFuncSetAttribute(keys_kernel<T, W>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    CUDA_TRY(cudaFuncSetAttribute(queries_kernel<T, W>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    RUN(dev, (keys_kernel<T, W>), dim3((unsigned)s.K, B, count), THREADS, bytes, dk, dv, d_o, q, k, v, statistics, s);
-    RUN(dev, (queries_kernel<T, W>), dim3((unsigned)s.H, B, count), THREADS, bytes, dq, d_o, q, k, v, statistics, s);
+    TRY(attention_shared(dev, keys_kernel<T, W>, bytes, s.D));
+    TRY(attention_shared(dev, queries_kernel<T, W>, bytes, s.D));
+    RUN(dev, (keys_kernel<T, W>), dim3(count, (unsigned)s.K, B), THREADS, bytes, dk, dv, d_o, q, k, v, statistics, s);
+    RUN(dev, (queries_kernel<T, W>), dim3(count, (unsigned)s.H, B), THREADS, bytes, dq, d_o, q, k, v, statistics, s);
     return STATUS_OK;
 }
 

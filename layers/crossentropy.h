@@ -10,7 +10,9 @@
  * and would else pass as a probability of 0. Each row on its own, sums in a fixed order: bitwise repeatable.
  * The CPU checks the targets. On CUDA they are for the host to check before they are uploaded; there a target out of range
  * gives a loss of NaN and a gradient of 0.
- * Bytes: logits once and dlogits once; the second sweep finds the row in cache.
+ * Bytes: logits once and dlogits once, where the second sweep finds the row in cache. That is CUDA's L2, where the rows
+ * under way, two a multiprocessor up to 160 KiB and one beyond, are less than it: of V = 151936 an H100 has 40 MB in
+ * bf16, of 50, but 80 MB in f32, and then reads the logits twice.
  *
  * losses_sum: sum = or += (accumulate) the losses, in f64 and in a fixed order; sum in the device's memory. */
 #ifndef TALLY_CROSSENTROPY_H

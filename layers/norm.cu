@@ -104,7 +104,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
         int end = row < rows ? (int)s.C : 0;
         i64 in_x = n * s.ldx + k * s.C + first, in_y = n * s.ldy + k * s.C + first;
         float center = CENTERED && end ? mean[row] : 0, r = end ? rstd[row] : 0, sums[2] = {0, 0};
-        pack<E, W> dys[P], xs[P];
+        pack<E, W> dys[P], xs[P], ress[P];
 #pragma unroll
         for (int p = 0; p < P; p++)
             if (first + p * step < end) {
@@ -124,19 +124,22 @@ static __global__ void __launch_bounds__(THREADS, 2)
                     sums[0] += dxh * xh;
                 }
             }
+/* on its way while the sums are made; beside dy and x there are too few registers for it */
+#pragma unroll
+        for (int p = 0; p < P; p++)
+            if (dres && first + p * step < end) ress[p] = *(const pack<E, W> *)(dres + in_x + p * step);
         row_sum<LANES>(sums, warps);
         float along_x = sums[0] / s.C, along_one = sums[1] / s.C;
 #pragma unroll
         for (int p = 0; p < P; p++) {
             if (first + p * step >= end) continue;
-            float out[W], res[W], gain[W];
-            if (dres) load(res, dres + in_x + p * step);
+            float out[W], gain[W];
             load(gain, g + first + p * step);
 #pragma unroll
             for (int i = 0; i < W; i++) {
                 float xh = (to_f32(xs[p].v[i]) - center) * r;
                 out[i] = r * (to_f32(dys[p].v[i]) * gain[i] - along_one - xh * along_x);
-                if (dres) out[i] += res[i];
+                if (dres) out[i] += to_f32(ress[p].v[i]);
             }
             store(dx + in_x + p * step, out);
         }

@@ -6,13 +6,12 @@
  *
  * op(X) = X, or its transpose: A is stored [M,K] with row stride lda, or [K,M] where trans_a; B [K,N] with ldb, or
  * [N,K] where trans_b. A and B are of one dtype; D is of that dtype or f32; bias goes with D of that dtype only, as
- * cuBLASLt has it. residual and dgelu_of have D's shape, row stride and dtype; residual may be D itself. Leading
- * dimensions are in elements.
+ * cuBLASLt has it. residual and dgelu_of have D's shape, row stride and dtype. D may be residual and nothing else of
+ * these: CUDA's search runs trials into D. Leading dimensions are in elements.
  * b_is_weight: B does not change until gemm_weights_changed, so that it may be kept in a packed layout.
  * Adds 2*M*N*K to the device's counter under `work`. Repeatable bitwise for the same device and thread count, on CUDA
  * for the same GPU, library, shape and alignment of the pointers (mod 16 bytes): a sum over K may be cut up only where
- * the parts are kept in f32 and added in a pass of their own, never into D as blocks end. f32 products are of f32:
- * without TF32.
+ * the parts are kept in f32 and added in a pass of their own, never in D. f32 products are of f32: without TF32.
  * Where the CPU has no bf16 product (dev->bf16_products is false) the operands are widened: the products of two bf16
  * are exact in f32, so only the order of summation differs. */
 #ifndef TALLY_GEMM_H

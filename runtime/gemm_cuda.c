@@ -246,9 +246,9 @@ size_t gemm_memory_bytes_cuda(const device *dev) {
 
 /* --- opening and closing --- */
 
-/* A sum over K that is cut up: INPLACE lets blocks add to D as they come, OUTPUT_TYPE rounds the parts to bf16 before
- * they are added. COMPUTE_TYPE keeps them in f32 in the workspace and adds them in a pass of its own. Not to cut up is
- * always allowed. */
+/* A sum over K that is cut up: INPLACE adds the parts in D, in D's type, one after another in an order that is not
+ * promised; OUTPUT_TYPE rounds them to D's type before they are added. COMPUTE_TYPE keeps them in f32 in the workspace
+ * and adds them in a pass of its own. Not to cut up is always allowed. */
 static status set_preference(struct gemm_context *c) {
     uint64_t workspace = WORKSPACE_BYTES;
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;

@@ -1,7 +1,8 @@
 /* What every kernel file (NAME.cu) includes: how kernels are launched, 16-byte accesses, sums over warps and blocks.
  *
  * The same .cu files are compiled by nvcc for the GPU and by g++ for the emulation of tests/simt. So: RUN in the place of
- * <<<>>>, SHARED and DYN_SHARED for shared memory, PTX only in wrapper headers with two bodies, no __CUDA_ARCH__. */
+ * <<<>>>, SHARED (aligned to 16 bytes at least) and DYN_SHARED for shared memory, PTX only in wrapper headers with two
+ * bodies, no __CUDA_ARCH__. */
 #ifndef TALLY_KERNEL_CUH
 #define TALLY_KERNEL_CUH
 
@@ -14,7 +15,7 @@ extern "C" {
 
 #ifdef __CUDACC__
 #define LAUNCH(kernel, grid, block, bytes, stream, ...) kernel<<<grid, block, bytes, stream>>>(__VA_ARGS__)
-#define SHARED(type, name, dims) __shared__ type name dims
+#define SHARED(type, name, dims) __shared__ __align__(16) type name dims
 #define DYN_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 #endif
 

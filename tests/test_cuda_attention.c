@@ -1,4 +1,5 @@
 #include "layers/attention.h"
+#include "runtime/device_cuda.h"
 #include "tests/cuda_pair.h"
 
 /* Of a product on the GPU nothing is assumed but f32 sums. Roundings between the two halves:
@@ -368,6 +369,58 @@ static void nan_reaches_what_sees_it(void **state) {
     close_problem(&p);
 }
 
+/* more pairs of sequence and query than a grid has along y: another path */
+static void few_queries_of_many_sequences(void **state) {
+    (void)state;
+    NEEDS_CUDA();
+    problem p = open_problem(F32, 65536 / 8, 8, 9, 1, 1, 1, 0, 1);
+    check_forward(&p);
+    close_problem(&p);
+}
+
+static void more_sequences_or_heads_than_a_grid_has(void **state) {
+    (void)state;
+    NEEDS_CUDA();
+    float x[1] = {0};
+    const attention_shape fits = {.B = 1, .Tq = 1, .Tk = 1, .H = 1, .K = 1, .D = 1, .ldq = 1, .ldk = 1, .ldo = 1};
+    attention_shape B = fits, H = fits, few = fits;
+    B.B = few.B = 65536, few.Tk = 2;
+    H.H = H.ldq = H.ldo = 65536;
+    FAILS(ARG, "B 65536, H 1, expected at most 65535", attention_forward(both.cuda, F32, x, x, x, x, x, B));
+    FAILS(ARG, "B 65536, H 1, expected at most 65535", attention_forward(both.cuda, F32, x, x, x, x, x, few));
+    FAILS(ARG, "B 1, H 65536, expected at most 65535", attention_forward(both.cuda, F32, x, x, x, x, x, H));
+    FAILS(ARG, "B 65536, H 1, expected at most 65535",
+          attention_backward(both.cuda, F32, x, x, x, x, x, x, x, x, x, x, B));
+}
+
+/* As compute capability 8.6 has it: 99 KiB a block. Only the emulation can be told so. */
+static void heads_too_large_for_shared_memory(void **state) {
+    (void)state;
+    NEEDS_CUDA();
+    if (!device_cuda_emulated()) skip();
+    const device_pair before = both;
+    setenv("SIMT_SHARED_KIB", "99", 1);
+    OK(device_open(&both.cuda, "cuda", 0, 0));
+    for (i64 D = 64; D <= 128; D += 32) both_ways(BF16, 1, 40, 2, 1, D, 0);
+    both_ways(F32, 1, 40, 1, 1, 128, 0);
+    for (int t = F32; t <= BF16; t++) {
+        problem p = open_problem((dtype)t, 1, 40, 40, 1, 1, 129, 0, 1);
+        FAILS(ARG, "head size 129 takes 104448 bytes of shared memory a block, expected at most the 101376 of",
+              attention_forward(both.cuda, p.t, p.c_o, p.c_lse, p.c_qkv, p.c_qkv, p.c_qkv, p.s));
+        assert_null(strchr(status_message(), '\n'));
+        FAILS(ARG, "head size 129 takes 137728 bytes of shared memory a block, expected at most the 101376 of",
+              attention_backward(both.cuda, p.t, p.c_dqkv, p.c_dqkv, p.c_dqkv, p.c_d_o, p.c_o, p.c_qkv, p.c_qkv,
+                                 p.c_qkv, p.c_lse, p.c_scratch, p.s));
+        close_problem(&p);
+        p = open_problem((dtype)t, 1, 3, 40, 1, 1, 256, 0, 1); /* few queries have no tiles */
+        check_forward(&p);
+        close_problem(&p);
+    }
+    device_close(both.cuda);
+    unsetenv("SIMT_SHARED_KIB");
+    both = before;
+}
+
 static void counts_what_the_cpu_counts(void **state) {
     (void)state;
     NEEDS_CUDA();
@@ -383,10 +436,17 @@ static void counts_what_the_cpu_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tensor_cores_are_the_cpu),   cmocka_unit_test(general_is_the_cpu),
-        cmocka_unit_test(generation_is_the_cpu),      cmocka_unit_test(gradients_are_the_reference),
-        cmocka_unit_test(large_scores_stay_stable),   cmocka_unit_test(two_runs_give_the_same_bits),
-        cmocka_unit_test(nan_stays_in_its_row),       cmocka_unit_test(nan_reaches_what_sees_it),
+        cmocka_unit_test(tensor_cores_are_the_cpu),
+        cmocka_unit_test(general_is_the_cpu),
+        cmocka_unit_test(generation_is_the_cpu),
+        cmocka_unit_test(gradients_are_the_reference),
+        cmocka_unit_test(large_scores_stay_stable),
+        cmocka_unit_test(two_runs_give_the_same_bits),
+        cmocka_unit_test(nan_stays_in_its_row),
+        cmocka_unit_test(nan_reaches_what_sees_it),
+        cmocka_unit_test(few_queries_of_many_sequences),
+        cmocka_unit_test(more_sequences_or_heads_than_a_grid_has),
+        cmocka_unit_test(heads_too_large_for_shared_memory),
         cmocka_unit_test(counts_what_the_cpu_counts),
     };
     return cmocka_run_group_tests(tests, pair_open, pair_close);

@@ -1,5 +1,6 @@
 #include "layers/classifier.h"
 #include "layers/crossentropy.h"
+#include "runtime/gemm.h"
 #include "tests/twin.h"
 
 static twin targets_of(i64 N, i64 V) {
@@ -95,6 +96,65 @@ static void targets_out_of_range_show(void **state) {
     cuda_release(cd, sizeof d);
 }
 
+/* Logits of standard deviation 1 (x of 1, w of 1/sqrt(C)), so that errors below are relative to 1. A sum of K products
+ * has K roundings on either side, of partial sums no larger than itself in the L2 sense. In bf16 CUDA rounds logits once
+ * more. A loss has its target's logit's error and the mean of all by softmax, of 1 + sqrt(2) times as much (under softmax
+ * logits have mean and standard deviation 1); a gradient p - [v == target], as large as p or larger, by sqrt(5) + sqrt(2)
+ * (by softmax squared their mean is 2). In bf16 dlogits and dx are rounded on either side. */
+typedef struct {
+    double loss, dx, dw;
+} classifier_tolerance;
+
+static classifier_tolerance classifier_tolerance_of(dtype t, i64 N, i64 C, i64 V) {
+    double bf16s = t == BF16 ? BF16_ROUNDOFF : 0, logit = 2 * (double)C * F32_ROUNDOFF + bf16s;
+    double dlogits = 4 * logit + tolerance_of(10) + 2 * bf16s;
+    return (classifier_tolerance){.loss = 3 * logit + tolerance_of(10),
+                                  .dx = dlogits + 2 * (double)V * F32_ROUNDOFF + 2 * bf16s,
+                                  .dw = dlogits + 2 * (double)N * F32_ROUNDOFF};
+}
+
+static void classifier_case(dtype t, i64 N, i64 C, i64 V, bool accumulate, bool in_place) {
+    const float scale = 0.37f;
+    const classifier_tolerance tolerance = classifier_tolerance_of(t, N, C, V);
+    size_t bytes = classifier_logits_bytes(both.cpu, t, N, V), cuda_bytes = classifier_logits_bytes(both.cuda, t, N, V);
+    twin targets = targets_of(N, V), x = twin_open(t, N * C, 0, 1, 1);
+    twin w = twin_open(t, V * C, 0, 1 / sqrtf((float)C), 2), d = twin_open(t, N * C, 0, 0, 0);
+    twin dw = twin_open(F32, V * C, 0, accumulate ? 1 : 0, 4);
+    twin losses = twin_open(F32, N, 0, 0, 0), alone = twin_open(F32, N, 0, 0, 0), *dx = in_place ? &x : &d;
+    void *logits = malloc(bytes), *cuda_logits = cuda_unwritten(cuda_bytes);
+    gemm_weights_changed(both.cpu);
+    for (int k = 0; k < 2; k++) { /* the first time losses only */
+        twin *l = k ? &losses : &alone;
+        OK(classifier_forward_backward(both.cpu, t, l->host, k ? dx->host : NULL, k ? dw.host : NULL, logits, x.host,
+                                       w.host, targets.host, N, C, V, scale, accumulate));
+        OK(classifier_forward_backward(both.cuda, t, l->cuda, k ? dx->cuda : NULL, k ? dw.cuda : NULL, cuda_logits,
+                                       x.cuda, w.cuda, targets.cuda, N, C, V, scale, accumulate));
+    }
+    check_twin("loss", &losses, tolerance.loss);
+    float *a = twin_download(&losses), *b = twin_download(&alone);
+    assert_memory_equal(a, b, (size_t)N * 4);
+    free(a), free(b);
+    check_twin("dx", dx, tolerance.dx);
+    check_twin("dw", &dw, tolerance.dw);
+    cuda_release(cuda_logits, cuda_bytes), free(logits);
+    twin_close(&targets), twin_close(&x), twin_close(&w), twin_close(&d), twin_close(&dw);
+    twin_close(&losses), twin_close(&alone);
+}
+
+/* The CPU in two chunks, CUDA in one: its second would begin behind 2 GiB. */
+static void the_classifier_is_the_cpus(void **state) {
+    (void)state;
+    NEEDS_CUDA();
+    const i64 shapes[][3] = {{1, 8, 61}, {37, 24, 61}, {64, 40, 128}, {130, 64, 1003}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (dtype t = F32; t <= BF16; t++)
+            for (int how = 0; how < 4; how++)
+                classifier_case(t, shapes[i][0], shapes[i][1], shapes[i][2], how % 2, how / 2);
+    float x[1];
+    FAILS(ARG, "dx and dw go together",
+          classifier_forward_backward(both.cuda, F32, x, x, NULL, x, x, x, NULL, 1, 1, 1, 1, false));
+}
+
 static void sums_of_losses(void **state) {
     (void)state;
     NEEDS_CUDA();
@@ -134,7 +194,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_are_the_cpus),       cmocka_unit_test(what_is_not_finite_shows),
         cmocka_unit_test(targets_out_of_range_show), cmocka_unit_test(sums_of_losses),
-        cmocka_unit_test(chunks_of_tokens),
+        cmocka_unit_test(chunks_of_tokens),          cmocka_unit_test(the_classifier_is_the_cpus),
     };
     return cmocka_run_group_tests(tests, pair_open, pair_close);
 }

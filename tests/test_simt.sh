@@ -35,6 +35,7 @@ bad=(
     "18 a block waits for another | race"
     "19 a copy in the wrong direction | fwd rev rand guard lazy race asan"
     "20 pinned memory written before it has been copied from | lazy"
+    "21 a shared array aligned to 4 bytes, read 16 at a time | race asan"
 )
 
 # in_mode MODE COMMAND...

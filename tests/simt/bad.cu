@@ -75,6 +75,15 @@ static __global__ void too_little_shared_kernel(float *y) {
 /* 16 bytes at an address that is not a multiple of 16 */
 static __global__ void misaligned_kernel(float *y, const bf16 *x) { *(uint4 *)y = *(const uint4 *)(x + 4); }
 
+/* a shared array aligned as its floats are, read 16 bytes at a time: as SHARED would be without its alignment */
+static __global__ void misaligned_shared_kernel(float *y) {
+    static const char tag = 0;
+    float *s = (float *)simt::shared_alloc(&tag, N * sizeof(float), alignof(float));
+    s[threadIdx.x] = 1;
+    __syncthreads();
+    if (threadIdx.x < N / 4) ((uint4 *)y)[threadIdx.x] = ((const uint4 *)s)[threadIdx.x];
+}
+
 /* shared memory of which a part is never written */
 static __global__ void unwritten_shared_kernel(float *y) {
     SHARED(float, s, [N]);
@@ -183,6 +192,7 @@ static void run(int number) {
     case 18: LAUNCH(spin_kernel, 2, 1, 0, 0, (int *)y); return;
     case 19: return wrong_direction();
     case 20: return pinned_too_early();
+    case 21: LAUNCH(misaligned_shared_kernel, 1, N, 0, 0, y); return;
     default: printf("no such case\n"); exit(2);
     }
 }

@@ -1,4 +1,5 @@
 /* Errors, devices and their properties, kernels' attributes. */
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -22,6 +23,12 @@ cudaError_t failed(cudaError_t e) {
 
 cudaError_t sticky() { return sticky_error ? failed((cudaError_t)(int)sticky_error) : cudaSuccess; }
 void set_sticky(cudaError_t e) { sticky_error = (int)e; }
+
+/* read when it is asked for: a test opens devices of different sizes */
+size_t most_shared_bytes() {
+    const char *kib = getenv("SIMT_SHARED_KIB");
+    return kib ? std::min((size_t)atoi(kib) << 10, (size_t)SHARED_OPTIN_BYTES) : SHARED_OPTIN_BYTES;
+}
 
 bool shared_memory_allowed(const void *kernel, size_t bytes) {
     std::lock_guard<std::mutex> l(lock);
@@ -110,8 +117,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int index) {
     p->warpSize = 32;
     p->totalGlobalMem = options.memory_bytes;
     p->sharedMemPerBlock = SHARED_DEFAULT_BYTES;
-    p->sharedMemPerBlockOptin = SHARED_OPTIN_BYTES;
-    p->sharedMemPerMultiprocessor = 228 << 10;
+    p->sharedMemPerBlockOptin = most_shared_bytes();
+    p->sharedMemPerMultiprocessor = most_shared_bytes() + 1024;
     p->maxThreadsPerBlock = MAX_THREADS;
     p->maxThreadsPerMultiProcessor = 2048;
     p->regsPerBlock = 65536;
@@ -121,7 +128,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int index) {
 
 cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute attribute, int value) {
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return sticky();
-    if (value < 0 || value > SHARED_OPTIN_BYTES) return failed(cudaErrorInvalidValue);
+    if (value < 0 || (size_t)value > most_shared_bytes()) return failed(cudaErrorInvalidValue);
     std::lock_guard<std::mutex> l(lock);
     dynamic_limit[f] = value;
     return sticky();

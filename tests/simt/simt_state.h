@@ -33,7 +33,7 @@ extern Options options;
 
 struct Grid {
     dim3 grid, block;
-    size_t bytes; /* dynamic shared memory */
+    size_t bytes, most_bytes; /* dynamic shared memory; all that a block may have */
     void (*body)(void *);
     void *arg;
     const char *name;
@@ -67,6 +67,7 @@ int current_device();
 cudaError_t failed(cudaError_t e); /* what cudaGetLastError will say; returns e */
 cudaError_t sticky();              /* the error of a kernel that failed: every later call's */
 void set_sticky(cudaError_t e);
+size_t most_shared_bytes(); /* of a block */
 bool shared_memory_allowed(const void *kernel, size_t bytes);
 
 /* simt_stream.cc */

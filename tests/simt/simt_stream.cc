@@ -184,11 +184,13 @@ cudaError_t launch_impl(const char *name, const void *fn, dim3 grid, dim3 block,
         fprintf(stderr, "simt: launch of %s refused: %s\n", name, why);
         return failed(error);
     }
+    const size_t most = most_shared_bytes();
     auto run = [=] {
         Grid g;
         g.grid = grid;
         g.block = block;
         g.bytes = bytes;
+        g.most_bytes = most;
         g.body = body;
         g.arg = own.get();
         g.name = name;
