@@ -2,7 +2,7 @@
 # the CUDA runtime libraries, into one folder.
 
 # of glibc and of NVIDIA: the other machine's own
-left_out='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcuda|libcudart|libcublas|libcublasLt|libnccl|libnvidia.*)\.so'
+left_out='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcuda|libcudart|libcublas|libcublasLt|libnvidia.*)\.so'
 # newer ones are better where there are any: looked for last
 fallback='^(libstdc\+\+|libgcc_s|libz|libudev|libcap|libzstd|liblzma)\.so'
 # of networks and launchers that one machine needs none of, and of MPI's files
@@ -57,7 +57,7 @@ pack_into() { # DIR BUILD
     pack_mpi "$dir"
     find "$dir" -type f \( -name '*.so*' -o -path '*/build/*' -o -path '*/bin/*' \) -exec strip --strip-unneeded {} + 2>/dev/null
     {
-        echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+        echo "commit $(git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)"
         echo "packed $(date -u +%Y-%m-%d)"
         echo "glibc $(ldd --version | sed -n '1s/.* //p')"
     } >"$dir/PACKED"
