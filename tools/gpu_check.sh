@@ -48,7 +48,7 @@ build_here() { # FOLDER
     [ -z "$pack" ] || nccl=OFF # 200 MiB that one GPU has no use for
     command -v cmake >/dev/null || die "no cmake here, and nothing was packed"
     nvcc=$(PATH=$PATH${CUDA_HOME:+:$CUDA_HOME/bin}:/usr/local/cuda/bin command -v "${CUDACXX:-nvcc}") || die "no nvcc here, and nothing was packed"
-    if "$nvcc" --help | grep -q -- --compress-mode; then small=--compress-mode=size; fi # kernels of a quarter of the size
+    if grep -q -- --compress-mode <<<"$("$nvcc" --help)"; then small=--compress-mode=size; fi # kernels of a quarter of the size
     echo "building in $1"
     # shellcheck disable=SC2046 # words on purpose
     cmake -S . -B "$1" -DTALLY_CUDA=ON -DTALLY_NCCL=$nccl -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_FLAGS=$small >"$log" 2>&1 &&
@@ -270,7 +270,7 @@ done
 # --- (e) how fast ---
 
 echo "== bandwidth of the operations"
-if ! "$tally" bench --help 2>&1 | grep -qE '^ *op  '; then skip "bench op" "this tally has none"
+if ! grep -qE '^ *op  ' <<<"$("$tally" bench --help 2>&1)"; then skip "bench op" "this tally has none"
 else
     shape=(--model qwen2.5-0.5b -B 16 -T 1024); ! $quick || shape=(--model "$scratch/tiny.json" -B 1 -T 32 --steps 1 --warmup 1)
     within 60 "$tally" bench op --device "$device" "${shape[@]}" >"$log" 2>&1; status=$?

@@ -22,7 +22,7 @@ pack_mpi() { # DIR
     local dir=$1 plugins share pmix plugin
     plugins=$(ompi_info --parsable --path pkglibdir 2>/dev/null | sed -n 's/^path:pkglibdir://p' | head -1)
     share=$(ompi_info --parsable --path pkgdatadir 2>/dev/null | sed -n 's/^path:pkgdatadir://p' | head -1)
-    if ! ldd "$dir/build/tally" | grep -q 'libmpi\.so'; then echo "no MPI in this build: two ranks are skipped there"; return; fi
+    if ! grep -q 'libmpi\.so' <<<"$(ldd "$dir/build/tally")"; then echo "no MPI in this build: two ranks are skipped there"; return; fi
     if [ ! -d "$plugins" ]; then echo "no Open MPI here: two ranks are skipped there"; return; fi
     mkdir -p "$dir"/mpi/{bin,plugins,pmix,share,etc}
     install -m 755 "$(readlink -f "$(command -v mpirun)")" "$dir/mpi/bin/mpirun"
