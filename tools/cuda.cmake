@@ -14,7 +14,8 @@ macro(cpu_only why details)
 endmacro()
 
 if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
-  find_program(CMAKE_CUDA_COMPILER nvcc PATHS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin NO_CACHE)
+  find_program(CMAKE_CUDA_COMPILER nvcc PATHS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin
+    NO_CACHE NO_CMAKE_SYSTEM_PATH)
   if(NOT CMAKE_CUDA_COMPILER)
     cpu_only("no nvcc in PATH, CUDA_HOME or /usr/local/cuda" "")
   endif()

@@ -4,7 +4,7 @@
 #
 #   tools/gpu_check.sh                 in a checkout on a machine with a GPU: builds in build-gpu with nvcc, then checks
 #   tools/gpu_check.sh --pack DIR      on a machine with nvcc, GPU or not: builds, and puts into DIR (and DIR.tar.gz) what a
-#                                      machine without compiler, packages and network needs beside driver and CUDA runtime
+#                                      machine without compiler, packages and network needs beside driver, libcudart and libcublasLt
 #   DIR/gpu_check.sh                   there
 #
 #   --build FOLDER   what is built there, in the place of build-gpu
@@ -84,7 +84,7 @@ ended() { # STATUS
 
 library_folders() {
     local python
-    ls -d /usr/local/cuda*/{lib64,lib,targets/*/lib} /opt/cuda*/{lib64,targets/*/lib} /usr/lib/{cuda,wsl,nvidia-cuda-toolkit}/lib \
+    ls -d {/usr/local,/opt}/cuda*/{lib64,lib,targets/x86_64-linux/lib} /usr/lib/{cuda,wsl,nvidia-cuda-toolkit}/lib \
         /usr/lib/x86_64-linux-gnu{,/nvidia/current} "${CUDA_HOME:-/nonexistent}"/lib64 "${CONDA_PREFIX:-/nonexistent}"/lib
     for python in python3 python {/opt/*,/opt/*/.venv,/opt/*/venv,/root/.venv,"${VIRTUAL_ENV:-/nonexistent}"}/bin/python3; do
         command -v "$python" >/dev/null || continue
@@ -93,7 +93,9 @@ library_folders() {
             for p in sys.path + [site.getusersitepackages()]:
                 for f in glob.glob(p + "/nvidia/*/lib") + glob.glob(p + "/torch/lib"): print(f)'
     done
-    ls -d {/opt/*,/opt/*/{.venv,venv},/usr,/usr/local,/root/{.local,.venv},/home/*/{.local,.venv}}/lib/python3*/{site,dist}-packages/{nvidia/*,torch}/lib
+    for python in {/usr,/usr/local,/opt/*,/opt/*/{.venv,venv},{/root,/home/*}/{.local,.venv}}/lib/python3*/{site,dist}-packages; do
+        ls -d "$python"/nvidia/*/lib "$python"/torch/lib # of those that do not start, or not without an environment
+    done
     [ ! -d "$root/lib/fallback" ] || echo "$root/lib/fallback"
 } 2>/dev/null
 
@@ -106,7 +108,7 @@ folder_of() { # LIBRARY FOLDERS
 }
 
 anywhere() { # LIBRARY: its folder, after a look at all of the disk
-    timeout 40 find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -name "$1" -print 2>/dev/null |
+    timeout 40 find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -name "$1" ! -path '*/sbsa*' -print 2>/dev/null |
         sed -n '1{s|/[^/]*$||;p;}'
 }
 
