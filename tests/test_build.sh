@@ -10,14 +10,14 @@ told() { tr -s ' \n' ' ' <"$scratch/$1" | grep -q -- "$2"; } # messages are brok
 
 configure plain -DTALLY_CUDA=EMULATED -DTALLY_NCCL=OFF &&
     cmake --build "$scratch/plain" --target CMakeFiles/tally_core.dir/parallel/comm_device.c.o >"$scratch/out" 2>"$scratch/err" &&
-    ! grep -q comm_nccl "$scratch/plain/compile_commands.json" && ! grep -q -- -DTALLY_NCCL "$scratch/plain/compile_commands.json"
+    ! grep -q "parallel/[a-z_]*_nccl" "$scratch/plain/compile_commands.json" && ! grep -q -- -DTALLY_NCCL "$scratch/plain/compile_commands.json"
 ok "without NCCL its file is left out, and the rest compiles"
 
 printf '#!/bin/sh\necho "no host compiler" >&2\nexit 1\n' >"$scratch/nvcc"
 chmod +x "$scratch/nvcc"
 nvcc=-DCMAKE_CUDA_COMPILER=$scratch/nvcc
 configure auto -DTALLY_CUDA=AUTO "$nvcc" && told out "CUDA: $scratch/nvcc: .*: CPU only" &&
-    ! grep -qE 'comm_(nccl|staged)|DTALLY_CUDA' "$scratch/auto/compile_commands.json"
+    ! grep -qE 'parallel/[a-z_]*_(nccl|staged)|DTALLY_CUDA' "$scratch/auto/compile_commands.json"
 ok "AUTO is CPU only where nvcc does not work"
 configure on -DTALLY_CUDA=ON "$nvcc"; [ $? -ne 0 ] && told err "TALLY_CUDA=ON: $scratch/nvcc: "; ok "ON ends with the reason"
 configure auto -DTALLY_CUDA=OFF && told out "CUDA is off: CPU only"; ok "OFF follows AUTO in one folder"
