@@ -18,7 +18,7 @@ add_library(tally_kernels STATIC ${TALLY_KERNELS})
 target_compile_options(tally_kernels PRIVATE ${SIMT_OPTIONS} -O2 -g)
 target_link_libraries(tally_kernels PUBLIC simt tally_options)
 
-target_compile_definitions(tally_core PUBLIC TALLY_CUDA TALLY_NCCL PRIVATE TALLY_CUDA_EMULATED)
+target_compile_definitions(tally_core PUBLIC TALLY_CUDA PRIVATE TALLY_CUDA_EMULATED)
 target_link_libraries(tally_core PUBLIC tally_kernels)
 target_link_libraries(tally_kernels PUBLIC tally_core) # each calls the other
 
