@@ -37,7 +37,7 @@ typedef struct {
 #undef NCCL_POINTER
 } nccl_library;
 
-/* Loads it where it has not been yet; it stays loaded. COMM where there is none, or none that will do: the message says why. */
+/* Loads it where it has not been yet; it stays loaded. DEVICE where there is none, or none that will do: the message says why. */
 status nccl_load(const nccl_library **library);
 
 #endif
