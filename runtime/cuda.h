@@ -6,7 +6,13 @@
 
 #include "runtime/device.h"
 
-enum { CUDA_SCRATCH_BYTES = 32 << 20, CUDA_UPLOADS = 8, CUDA_UPLOAD_BYTES = 1 << 20, CUDA_SPANS = 1024 };
+enum {
+    CUDA_SCRATCH_BYTES = 32 << 20,
+    CUDA_UPLOADS = 8,
+    CUDA_UPLOAD_BYTES = 1 << 20,
+    CUDA_SPANS = 1024,
+    CUDA_POSTS = DEVICE_SLOTS + 1
+};
 
 /* what the device's own clock measures: from begin to end, booked as `what` */
 typedef struct {
@@ -21,7 +27,10 @@ typedef struct {
     cudaStream_t compute;
     void *scratch; /* of the operation that runs: cuda_scratch */
     char *staging; /* pinned: CUDA_UPLOADS pieces, then what was posted */
-    cudaEvent_t uploaded[CUDA_UPLOADS], posted[DEVICE_SLOTS];
+    cudaEvent_t uploaded[CUDA_UPLOADS];
+    cudaEvent_t began,
+        posted[CUDA_POSTS]; /* post number n is [n % CUDA_POSTS]: the one before stays until n is collected */
+    cudaEvent_t since;      /* of these: from when the next to be collected counts */
     unsigned next_upload;
     cuda_span spans[CUDA_SPANS]; /* a ring: [first_span, next_span) are open or not yet booked */
     uint64_t first_span, next_span, posted_spans[DEVICE_SLOTS];

@@ -15,7 +15,8 @@ struct gemm_context;
 
 enum { DEVICE_SLOTS = 2, DEVICE_SLOT_BYTES = 256 };
 
-/* On CUDA all but alloc, copy, collect and synchronize only queue, behind what was queued before. */
+/* On CUDA all but alloc, copy, collect and synchronize only queue, behind what was queued before; the host waits only where
+ * it is far ahead: upload for the piece of staging it takes anew, span for the oldest one not yet booked. */
 typedef struct {
     status (*alloc)(device *dev, void **memory, size_t bytes); /* zeroed, aligned to 2 MiB where that large, else 64 */
     void (*free)(device *dev, void *memory, size_t bytes);
@@ -26,9 +27,12 @@ typedef struct {
     /* rows of device memory; strides in bytes */
     status (*copy_rows)(device *dev, void *to, size_t to_stride, const void *from, size_t from_stride, size_t row_bytes,
                         i64 rows);
-    /* what lies at `from` when the device comes here, up to DEVICE_SLOT_BYTES, to read later: collect waits for it */
-    status (*post)(device *dev, int slot, const void *from, size_t bytes);
-    status (*collect)(device *dev, int slot, void *to, size_t bytes);
+    /* What lies at `from`, up to DEVICE_SLOT_BYTES, when the device comes here, to read later: collect waits for the oldest
+     * of up to DEVICE_SLOTS. ns: by the device's own clock since the post before it, or since begin, which is for when none
+     * is under way. */
+    status (*begin)(device *dev);
+    status (*post)(device *dev, const void *from, size_t bytes);
+    status (*collect)(device *dev, void *to, size_t bytes, uint64_t *ns);
     /* the device's time from begin to end, which do not nest, is booked as `what` in the place of useful compute: on the CPU
      * now, on CUDA by the next collect of a slot posted behind it */
     status (*span)(device *dev, booking what, bool begin);
@@ -46,10 +50,12 @@ struct device {
     int threads;   /* CPU: OpenMP threads, the calling one included */
     bool
         bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
-    flop_counter flops; /* every GEMM and attention call adds here */
-    bool recomputing;   /* forward work that runs now is booked as recompute: device_recompute */
-    meter *clock;       /* the run's bookings of seconds, or NULL */
+    flop_counter flops;       /* every GEMM and attention call adds here */
+    bool recomputing;         /* forward work that runs now is booked as recompute: device_recompute */
+    meter *clock;             /* the run's bookings of seconds, or NULL */
+    uint64_t posts, collects; /* post number n is in slot n % DEVICE_SLOTS */
     char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
+    uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: and when; when the one before was, or begin */
     void *native;                                /* CUDA: streams, events, staging */
 };
 

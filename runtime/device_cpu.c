@@ -59,13 +59,23 @@ static status cpu_copy_rows(device *dev, void *to, size_t to_stride, const void 
     return STATUS_OK;
 }
 
-static status cpu_post(device *dev, int slot, const void *from, size_t bytes) {
-    memcpy(dev->slots[slot], from, bytes);
+static status cpu_begin(device *dev) {
+    dev->since_ns = clock_ns();
     return STATUS_OK;
 }
 
-static status cpu_collect(device *dev, int slot, void *to, size_t bytes) {
+static status cpu_post(device *dev, const void *from, size_t bytes) {
+    int slot = (int)(dev->posts++ % DEVICE_SLOTS);
+    memcpy(dev->slots[slot], from, bytes);
+    dev->slot_ns[slot] = clock_ns();
+    return STATUS_OK;
+}
+
+static status cpu_collect(device *dev, void *to, size_t bytes, uint64_t *ns) {
+    int slot = (int)(dev->collects++ % DEVICE_SLOTS);
     memcpy(to, dev->slots[slot], bytes);
+    *ns = dev->slot_ns[slot] - dev->since_ns;
+    dev->since_ns = dev->slot_ns[slot];
     return STATUS_OK;
 }
 
@@ -94,6 +104,7 @@ static const device_ops cpu_ops = {
     .copy = cpu_copy,
     .upload = cpu_copy,
     .copy_rows = cpu_copy_rows,
+    .begin = cpu_begin,
     .post = cpu_post,
     .collect = cpu_collect,
     .span = cpu_span,

@@ -91,11 +91,20 @@ static void *slot_memory(const cuda_device *c, int slot) {
     return c->staging + (size_t)CUDA_UPLOADS * CUDA_UPLOAD_BYTES + (size_t)slot * DEVICE_SLOT_BYTES;
 }
 
-static status cuda_post(device *dev, int slot, const void *from, size_t bytes) {
+static status cuda_begin(device *dev) {
     cuda_device *c = cuda_of(dev);
+    CUDA_TRY(cudaEventRecord(c->began, c->compute));
+    c->since = c->began;
+    return STATUS_OK;
+}
+
+static status cuda_post(device *dev, const void *from, size_t bytes) {
+    cuda_device *c = cuda_of(dev);
+    int slot = (int)(dev->posts % DEVICE_SLOTS);
     CUDA_TRY(cudaMemcpyAsync(slot_memory(c, slot), from, bytes, cudaMemcpyDeviceToHost, c->compute));
-    CUDA_TRY(cudaEventRecord(c->posted[slot], c->compute));
+    CUDA_TRY(cudaEventRecord(c->posted[dev->posts % CUDA_POSTS], c->compute));
     c->posted_spans[slot] = c->next_span;
+    dev->posts++;
     return STATUS_OK;
 }
 
@@ -106,15 +115,23 @@ static status book_span(device *dev) {
     float ms;
     CUDA_TRY(cudaEventSynchronize(s->end));
     CUDA_TRY(cudaEventElapsedTime(&ms, s->begin, s->end));
-    if (dev->clock) meter_move(dev->clock, BOOK_USEFUL, s->what, (uint64_t)((double)ms * 1e6));
+    if (!dev->clock) return STATUS_OK;
+    meter_settle(dev->clock);
+    meter_move(dev->clock, BOOK_USEFUL, s->what, (uint64_t)((double)ms * 1e6));
     return STATUS_OK;
 }
 
-static status cuda_collect(device *dev, int slot, void *to, size_t bytes) {
+static status cuda_collect(device *dev, void *to, size_t bytes, uint64_t *ns) {
     cuda_device *c = cuda_of(dev);
-    CUDA_TRY(cudaEventSynchronize(c->posted[slot]));
+    int slot = (int)(dev->collects % DEVICE_SLOTS);
+    cudaEvent_t done = c->posted[dev->collects % CUDA_POSTS];
+    float ms;
+    CUDA_TRY(cudaEventSynchronize(done));
+    CUDA_TRY(cudaEventElapsedTime(&ms, c->since, done));
+    *ns = (uint64_t)((double)ms * 1e6);
+    c->since = done;
+    dev->collects++;
     memcpy(to, slot_memory(c, slot), bytes);
-    if (dev->clock) meter_settle(dev->clock);
     while (c->first_span < c->posted_spans[slot]) TRY(book_span(dev));
     return STATUS_OK;
 }
@@ -155,8 +172,9 @@ static void cuda_close(device *dev) {
     gemm_close_cuda(dev);
     for (int i = 0; i < CUDA_UPLOADS; i++)
         if (c->uploaded[i]) (void)cudaEventDestroy(c->uploaded[i]);
-    for (int i = 0; i < DEVICE_SLOTS; i++)
+    for (int i = 0; i < CUDA_POSTS; i++)
         if (c->posted[i]) (void)cudaEventDestroy(c->posted[i]);
+    if (c->began) (void)cudaEventDestroy(c->began);
     for (int i = 0; i < CUDA_SPANS; i++) {
         if (c->spans[i].begin) (void)cudaEventDestroy(c->spans[i].begin);
         if (c->spans[i].end) (void)cudaEventDestroy(c->spans[i].end);
@@ -175,6 +193,7 @@ static const device_ops cuda_ops = {
     .copy = cuda_copy,
     .upload = cuda_upload,
     .copy_rows = cuda_copy_rows,
+    .begin = cuda_begin,
     .post = cuda_post,
     .collect = cuda_collect,
     .span = cuda_span_mark,
@@ -218,7 +237,8 @@ static status open_resources(device *dev) {
     size_t staged = (size_t)CUDA_UPLOADS * CUDA_UPLOAD_BYTES + (size_t)DEVICE_SLOTS * DEVICE_SLOT_BYTES;
     CUDA_TRY(cudaMallocHost((void **)&c->staging, staged));
     for (int i = 0; i < CUDA_UPLOADS; i++) CUDA_TRY(cudaEventCreateWithFlags(&c->uploaded[i], cudaEventDisableTiming));
-    for (int i = 0; i < DEVICE_SLOTS; i++) CUDA_TRY(cudaEventCreateWithFlags(&c->posted[i], cudaEventDisableTiming));
+    for (int i = 0; i < CUDA_POSTS; i++) CUDA_TRY(cudaEventCreate(&c->posted[i]));
+    CUDA_TRY(cudaEventCreate(&c->began));
     for (int i = 0; i < CUDA_SPANS; i++) {
         CUDA_TRY(cudaEventCreate(&c->spans[i].begin));
         CUDA_TRY(cudaEventCreate(&c->spans[i].end));

@@ -65,18 +65,21 @@ static void posted_values_are_read_later(void **state) {
     for (int d = 0; d < 2; d++) {
         device *dev = devices[d];
         if (!dev) skip();
-        uint64_t value = 1, read = 0;
+        uint64_t value = 1, read = 0, ns;
         void *p;
         OK(dev->ops->alloc(dev, &p, sizeof value));
+        OK(dev->ops->begin(dev));
         for (uint64_t step = 0; step < 6; step++) {
             value = 100 + step;
             OK(dev->ops->upload(dev, p, &value, sizeof value));
-            OK(dev->ops->post(dev, (int)(step % DEVICE_SLOTS), p, sizeof value));
+            OK(dev->ops->post(dev, p, sizeof value));
             OK(dev->ops->zero(dev, p, sizeof value));
             if (step == 0) continue;
-            OK(dev->ops->collect(dev, (int)((step - 1) % DEVICE_SLOTS), &read, sizeof read));
+            OK(dev->ops->collect(dev, &read, sizeof read, &ns));
             assert_int_equal(read, 99 + step);
+            assert_true(ns < 60 * 1000000000ull);
         }
+        OK(dev->ops->collect(dev, &read, sizeof read, &ns));
         dev->ops->free(dev, p, sizeof value);
     }
 }
@@ -98,8 +101,10 @@ static void spans_are_booked_when_collected(void **state) {
         if (i % 100 == 0) OK(dev->ops->zero(dev, p, BYTES));
         OK(device_recompute(dev, false));
     }
-    OK(dev->ops->post(dev, 0, p, sizeof value));
-    OK(dev->ops->collect(dev, 0, &value, sizeof value));
+    uint64_t ns;
+    OK(dev->ops->begin(dev));
+    OK(dev->ops->post(dev, p, sizeof value));
+    OK(dev->ops->collect(dev, &value, sizeof value, &ns));
     dev->clock = NULL;
     assert_true(clock.booked_ns[BOOK_RECOMPUTE] > 0);
     assert_true(meter_total_ns(&clock) == clock.booked_ns[BOOK_RECOMPUTE] + clock.booked_ns[BOOK_USEFUL]);

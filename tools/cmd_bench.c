@@ -115,6 +115,7 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
 static status queue_step(model *m, const step_args *a, const int32_t *tokens) {
     comm *world = m->state.o.shard.world;
     i64 n = m->s.B * m->s.T * a->micro_batches * (world ? world->ranks : 1);
+    TRY(step_begin(m));
     for (i64 i = 0; i < a->micro_batches; i++)
         TRY(model_forward_backward(m, NULL, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
                                    i + 1 == a->micro_batches));
@@ -131,17 +132,14 @@ static status spent(comm_totals *t, comm *world) {
     return STATUS_OK;
 }
 
-/* All steps under way but so many; a step's time is from the end of the one before to its own. As in training, a GPU has
- * always one step to go on with. */
-static status collect_steps(bench_run *r, model *m, const bench_values *v, uint64_t but, uint64_t *since) {
+/* All steps under way but so many. As in training, a GPU has always one step to go on with. */
+static status collect_steps(bench_run *r, model *m, const bench_values *v, uint64_t but) {
     while (m->queued - m->collected > but) {
         step_result result;
         TRY(step_collect(m, &result));
-        uint64_t now = clock_ns();
         i64 step = (i64)m->collected - 1 - v->warmup;
-        if (step >= 0) r->step_s[step] = (double)(now - *since) * 1e-9;
+        if (step >= 0) r->step_s[step] = result.seconds;
         r->loss = result.loss;
-        *since = now;
     }
     return STATUS_OK;
 }
@@ -157,21 +155,19 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
                    .weight_decay = 0.1,
                    .clip = 1,
                    .micro_batches = v->accumulate};
-    uint64_t since = clock_ns();
     for (i64 i = 0; i < v->warmup + v->steps; i++) {
         flop_counter flops = dev->flops;
         if (i == v->warmup) {
-            TRY(collect_steps(r, m, v, 0, &since));
+            TRY(collect_steps(r, m, v, 0));
             TRY(spent(&before, world));
-            since = clock_ns();
         }
         if (world) comm_at(world, (uint64_t)i + 1);
         TRY(queue_step(m, &a, tokens));
         for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
-        TRY(collect_steps(r, m, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1, &since));
+        TRY(collect_steps(r, m, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1));
         if (i == 0) TRY(crc_of_gradients(&r->gradient_crc32, m));
     }
-    TRY(collect_steps(r, m, v, 0, &since));
+    TRY(collect_steps(r, m, v, 0));
     TRY(spent(&after, world));
     uint64_t steps = (uint64_t)v->steps;
     r->comm = (comm_totals){.bytes_sent = (after.bytes_sent - before.bytes_sent) / steps,

@@ -63,20 +63,26 @@ status update_weights(model *m, const step_args *a) {
     TRY(clip_decide(m->dev, m->verdict, all, ranks, c));
     TRY(adamw_on_owned(m, a));
     state_weights_changed(&m->state);
-    return m->dev->ops->post(m->dev, (int)(m->queued++ % DEVICE_SLOTS), m->verdict, sizeof *m->verdict);
+    m->queued++;
+    return m->dev->ops->post(m->dev, m->verdict, sizeof *m->verdict);
 }
 
 status step_collect(model *m, step_result *r) {
     step_verdict v;
     if (m->collected == m->queued) FAIL(ARG, "no step is under way");
-    TRY(m->dev->ops->collect(m->dev, (int)(m->collected++ % DEVICE_SLOTS), &v, sizeof v));
+    uint64_t ns;
+    m->collected++;
+    TRY(m->dev->ops->collect(m->dev, &v, sizeof v, &ns));
     m->state.step = v.updates;
-    *r = (step_result){.loss = v.loss, .grad_norm = v.grad_norm, .skipped = v.skipped};
+    *r = (step_result){.loss = v.loss, .grad_norm = v.grad_norm, .skipped = v.skipped, .seconds = (double)ns * 1e-9};
     return STATUS_OK;
 }
 
+status step_begin(model *m) { return m->queued == m->collected ? m->dev->ops->begin(m->dev) : STATUS_OK; }
+
 status train_step(model *m, loader *l, const step_args *a) {
     device *dev = m->dev;
+    TRY(step_begin(m));
     double tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks_of(&m->state));
     for (i64 i = 0; i < a->micro_batches; i++) {
         const int32_t *inputs, *targets;

@@ -15,12 +15,16 @@ typedef struct {
     double loss;      /* mean nats a token */
     double grad_norm; /* L2 of the mean gradient, before clipping */
     bool skipped;     /* loss or norm not finite: the weights are as before */
+    double
+        seconds; /* by the device's clock, from the end of the step before it, or from when it was queued where none was */
 } step_result;
 
 /* A step is queued, and its result collected later: up to DEVICE_SLOTS steps can be under way, so that a GPU never waits for
  * the host to look at a loss. (A CPU has it done when it is queued.) All ranks together. */
 status train_step(model *m, loader *l, const step_args *a);
 
+/* The step's beginning, for its time: train_step does it. */
+status step_begin(model *m);
 /* The step's end, behind its micro-batches: the sums of all ranks, the gradients' norm over all pieces, the verdict, and the
  * optimizer on this rank's pieces. */
 status update_weights(model *m, const step_args *a);

@@ -90,46 +90,52 @@ static status account_skip(trainer *t, const step_result *r) {
 }
 
 static void count_from_here(trainer *t) {
-    t->since_ns = clock_ns();
     t->since_j = ledger_energy_now_j(&t->bill);
-    t->since_comm = comm_spent(t->peers);
+    t->since_waited_ns = comm_spent(t->peers).waited_ns;
 }
 
 static status queue_step(trainer *t) {
-    uint64_t number = t->p.step + t->under_way, before = flops_executed(&t->dev->flops);
+    uint64_t number = t->p.step + t->under_way, flops = flops_executed(&t->dev->flops);
     queued_step *q = &t->steps[number % DEVICE_SLOTS];
     if (!t->under_way) count_from_here(t);
     q->args = arguments(t, number);
     comm_at(t->peers, number + 1);
+    uint64_t bytes = comm_spent(t->peers).bytes_sent;
     TRY(train_step(&t->m, t->loader, &q->args));
+    q->bytes_sent = comm_spent(t->peers).bytes_sent - bytes;
+    q->flops_executed = flops_executed(&t->dev->flops) - flops;
     q->windows = (uint64_t)loader_position(t->loader);
-    q->flops_executed = flops_executed(&t->dev->flops) - before;
     t->under_way++;
     return STATUS_OK;
 }
 
-/* The result of the oldest step, and what it has cost this rank: of several under way, from the one's end to the other's. */
+/* The result of the oldest step, and what it has cost this rank. With another one under way, joules and waiting are those
+ * between two looks of the host, which may come late; their sums are right. Nor is then what the host waits for other ranks
+ * exposed: the GPU goes on. */
 static status collect_step(trainer *t, const queued_step *q, step_result *r) {
-    uint64_t ns = t->since_ns;
     double joules = t->since_j;
-    comm_totals before = t->since_comm;
+    uint64_t waited_ns = t->since_waited_ns;
     TRY(step_collect(&t->m, r));
     TRY(comm_check(t->peers));
+    t->under_way--;
     count_from_here(t);
-    t->mine.step_s = (double)(t->since_ns - ns) * 1e-9;
-    t->mine.waited_s = (double)(t->since_comm.waited_ns - before.waited_ns) * 1e-9;
-    t->mine.bytes_sent = t->since_comm.bytes_sent - before.bytes_sent;
+    t->mine.step_s = r->seconds;
+    t->mine.waited_s = (double)(t->since_waited_ns - waited_ns) * 1e-9;
+    t->mine.bytes_sent = q->bytes_sent;
     t->mine.flops_executed = q->flops_executed;
     t->mine.energy_j = t->since_j - joules;
     t->mine.gpu = energy_gpu(t->bill.energy);
-    t->under_way--;
-    return trainer_gather(t);
+    if (t->under_way) comm_book(t->peers, NULL);
+    TRY(trainer_gather(t));
+    comm_book(t->peers, &t->bill.time);
+    t->since_waited_ns = comm_spent(t->peers).waited_ns;
+    return STATUS_OK;
 }
 
 /* A step cannot outrun the peak: then other work had slowed its measurement, and it is taken again. */
 static status check_peak(trainer *t, step_record *record) {
     double rate = (double)record->flops_executed / record->step_s, again;
-    if (t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
+    if (t->under_way || t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
     booking before = pause_steps(t, BOOK_STARTUP);
     TRY(trainer_measure_peak(t, &again));
     go_on(t, before);

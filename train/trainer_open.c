@@ -35,10 +35,17 @@ status trainer_gather(trainer *t) {
     return STATUS_OK;
 }
 
+/* It takes memory of its own: a model that fills the device leaves none, and then there is no peak, not no run. */
 status trainer_measure_peak(trainer *t, double *flops_per_s) {
+    double sums[2] = {0};
     TRY(comm_barrier(t->world)); /* together: ranks of a host share its memory, and perhaps its cores */
-    TRY(gemm_measure_peak(t->dev, t->o->precision.t, t->o->peak_seconds, flops_per_s));
-    return comm_sum_f64(t->world, flops_per_s, 1);
+    status_code st = gemm_measure_peak(t->dev, t->o->precision.t, t->o->peak_seconds, &sums[0]);
+    if (st == STATUS_MEM) log_line("peak: not measured: %s", status_message());
+    else TRY(st);
+    sums[1] = st == STATUS_OK;
+    TRY(comm_sum_f64(t->world, sums, 2));
+    *flops_per_s = sums[1] == t->world->ranks ? sums[0] : 0;
+    return STATUS_OK;
 }
 
 static status find_datasheet_peak(trainer *t) {

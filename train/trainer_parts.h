@@ -27,7 +27,7 @@ typedef struct {
 typedef struct {
     step_args args;
     uint64_t windows; /* of the data, once it is done */
-    uint64_t flops_executed;
+    uint64_t flops_executed, bytes_sent;
 } queued_step;
 
 typedef struct {
@@ -53,9 +53,8 @@ typedef struct {
     i64 skipped_in_row;
     queued_step steps[DEVICE_SLOTS]; /* that under way as number n is [n % DEVICE_SLOTS] */
     uint64_t under_way;
-    uint64_t since_ns; /* from when, and from what sums, the oldest one under way counts */
-    double since_j;
-    comm_totals since_comm;
+    double since_j; /* from what sums the oldest one under way counts */
+    uint64_t since_waited_ns;
     throttle_watch throttle;
     rank_report mine, *all; /* all: [ranks], as of the last trainer_gather */
     uint64_t bytes_sent;    /* in all steps of this attempt, by all ranks */
