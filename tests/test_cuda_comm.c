@@ -361,7 +361,7 @@ static void test_clock(void **state) {
     dev->clock = &m;
     comm_book(peers, &m);
     OK(comm_check(peers));
-    uint64_t before = comm_spent(peers).busy_ns;
+    uint64_t before = comm_spent(peers).busy_ns, ns;
     float *from = unwritten(LARGE * 4), *to = unwritten((size_t)(LARGE * world->ranks) * 4), got[2];
     for (int i = 0; i < 20; i++) {
         comm_event mark, done;
@@ -369,7 +369,6 @@ static void test_clock(void **state) {
         OK(comm_all_gather(peers, to, from, LARGE, F32, F32, &mark, &done));
         OK(comm_wait(peers, &done));
     }
-    uint64_t ns;
     OK(dev->ops->begin(dev));
     OK(dev->ops->post(dev, to, sizeof got));
     OK(dev->ops->collect(dev, got, sizeof got, &ns));
@@ -490,8 +489,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     int code = run(argc, argv);
-    device_close(dev);
-    comm_close(world);
+    device_close(dev), comm_close(world);
     return code;
 }
 #else
