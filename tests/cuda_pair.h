@@ -16,10 +16,7 @@ static inline int pair_open(void **state) {
     (void)state;
     OK(device_open(&both.cpu, "cpu", 1,
                    0)); /* small shapes: more threads wait for each other, and ctest runs many tests */
-    if (device_open(&both.cuda, "cuda", 0, 0)) {
-        both.cuda = NULL;
-        printf("# skipped: %s\n", status_message());
-    }
+    OK(device_open(&both.cuda, "cuda", 0, 0));
     return 0;
 }
 
@@ -31,10 +28,15 @@ static inline int pair_close(void **state) {
     return 0;
 }
 
-/* first line of every test */
-#define NEEDS_CUDA()                                                                                                   \
+/* first line of main: the whole program is skipped, with the reason, where there is no GPU */
+#define NEEDS_CUDA(program)                                                                                            \
     do {                                                                                                               \
-        if (!both.cuda) skip();                                                                                        \
+        device *tried_;                                                                                                \
+        if (device_open(&tried_, "cuda", 0, 0)) {                                                                      \
+            printf("1..1\nok 1 - %s # SKIP %s\n", program, status_message());                                          \
+            return 0;                                                                                                  \
+        }                                                                                                              \
+        device_close(tried_);                                                                                          \
     } while (0)
 
 /* A copy in the GPU's memory, of exactly this size, so that a byte too far is seen. */

@@ -150,7 +150,6 @@ extern long simt_ldmatrix_conflicts(void) __attribute__((weak));
 
 static void tensor_cores_are_the_cpu(void **state) {
     (void)state;
-    NEEDS_CUDA();
     static const i64 sizes[] = {64, 96, 128};
     for (int i = 0; i < 3; i++) {
         both_ways(BF16, 1, 200, 2, 1, sizes[i], 8);
@@ -165,7 +164,6 @@ static void tensor_cores_are_the_cpu(void **state) {
 
 static void general_is_the_cpu(void **state) {
     (void)state;
-    NEEDS_CUDA();
     both_ways(F32, 1, 100, 4, 1, 6, 1);
     both_ways(F32, 2, 64, 2, 2, 8, 0);
     both_ways(F32, 1, 100, 4, 2, 64, 0);
@@ -180,7 +178,6 @@ static void general_is_the_cpu(void **state) {
 
 static void generation_is_the_cpu(void **state) {
     (void)state;
-    NEEDS_CUDA();
     static const i64 shapes[][6] = {/* B, Tq, Tk, H, K, D */
                                     {1, 1, 600, 4, 2, 64}, {2, 3, 257, 2, 1, 6},   {1, 8, 30, 1, 1, 256},
                                     {1, 5, 258, 1, 1, 80}, {1, 40, 170, 2, 1, 64}, {1, 130, 131, 1, 1, 96},
@@ -237,7 +234,6 @@ static double reference_gradients(bounded *g, const problem *p) {
  * */
 static void gradients_are_the_reference(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (i64 D = 64; D <= 128; D += 32) {
         problem p = open_problem(BF16, 1, 150, 150, 1, 1, D, 0, 1);
         i64 T = p.s.Tq, n = T * 3 * D;
@@ -264,7 +260,6 @@ static void gradients_are_the_reference(void **state) {
  * roundings, D + 4 of 2^-24 times sums of |q||k| of some 1000 at most; a probability by as much relatively. */
 static void large_scores_stay_stable(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (int t = F32; t <= BF16; t++) {
         problem p = open_problem((dtype)t, 1, 150, 150, 2, 1, 64, 0, 9);
         attention_shape s = p.s;
@@ -296,7 +291,6 @@ static void repeats_case(dtype t, i64 D) {
 
 static void two_runs_give_the_same_bits(void **state) {
     (void)state;
-    NEEDS_CUDA();
     repeats_case(BF16, 64);
     repeats_case(F32, 24);
 }
@@ -317,7 +311,6 @@ static void poison(problem *p, void *cuda, i64 i) {
 
 static void nan_stays_in_its_row(void **state) {
     (void)state;
-    NEEDS_CUDA();
     enum { T = 100, ROW = 70 };
     for (int t = F32; t <= BF16; t++) {
         problem p = open_problem((dtype)t, 1, T, T, 2, 2, 64, 0, 1);
@@ -355,7 +348,6 @@ static void nan_stays_in_its_row(void **state) {
 /* A token at a time: the same rule where keys come in pieces. */
 static void nan_reaches_what_sees_it(void **state) {
     (void)state;
-    NEEDS_CUDA();
     problem p = open_problem(BF16, 1, 2, 300, 2, 1, 64, 0, 1);
     attention_shape s = p.s;
     poison(&p, p.c_qkv, p.k_at + 299 * s.ldk); /* of the last key, which the last query alone sees */
@@ -372,7 +364,6 @@ static void nan_reaches_what_sees_it(void **state) {
 /* more pairs of sequence and query than a grid has along y: another path */
 static void few_queries_of_many_sequences(void **state) {
     (void)state;
-    NEEDS_CUDA();
     problem p = open_problem(F32, 65536 / 8, 8, 9, 1, 1, 1, 0, 1);
     check_forward(&p);
     close_problem(&p);
@@ -380,7 +371,6 @@ static void few_queries_of_many_sequences(void **state) {
 
 static void more_sequences_or_heads_than_a_grid_has(void **state) {
     (void)state;
-    NEEDS_CUDA();
     float x[1] = {0};
     const attention_shape fits = {.B = 1, .Tq = 1, .Tk = 1, .H = 1, .K = 1, .D = 1, .ldq = 1, .ldk = 1, .ldo = 1};
     attention_shape B = fits, H = fits, few = fits;
@@ -396,7 +386,6 @@ static void more_sequences_or_heads_than_a_grid_has(void **state) {
 /* As compute capability 8.6 has it: 99 KiB a block. Only the emulation can be told so. */
 static void heads_too_large_for_shared_memory(void **state) {
     (void)state;
-    NEEDS_CUDA();
     if (!device_cuda_emulated()) skip();
     const device_pair before = both;
     setenv("SIMT_SHARED_KIB", "99", 1);
@@ -423,7 +412,6 @@ static void heads_too_large_for_shared_memory(void **state) {
 
 static void counts_what_the_cpu_counts(void **state) {
     (void)state;
-    NEEDS_CUDA();
     problem p = open_problem(BF16, 2, 40, 40, 4, 2, 64, 0, 1);
     memset(&both.cpu->flops, 0, sizeof both.cpu->flops);
     memset(&both.cuda->flops, 0, sizeof both.cuda->flops);
@@ -435,6 +423,7 @@ static void counts_what_the_cpu_counts(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_attention");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensor_cores_are_the_cpu),
         cmocka_unit_test(general_is_the_cpu),

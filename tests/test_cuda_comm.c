@@ -484,7 +484,7 @@ int main(int argc, char **argv) {
     status_code st = comm_open(&world, seconds ? atof(seconds) : 100);
     if (st) return fail_here(), status_exit_code(st);
     if (device_open(&dev, kind ? kind : "cuda", 0, world->local_rank)) {
-        printf("1..0 # skipped: %s\n", status_message());
+        printf("1..1\nok 1 - test_cuda_comm # SKIP %s\n", status_message());
         comm_close(world);
         return 0;
     }
@@ -494,7 +494,7 @@ int main(int argc, char **argv) {
 }
 #else
 int main(void) {
-    printf("1..0 # skipped: a build without CUDA\n");
+    puts("1..1\nok 1 - test_cuda_comm # SKIP a build without CUDA");
     return 0;
 }
 #endif

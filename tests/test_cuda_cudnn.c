@@ -4,7 +4,6 @@
 /* first line of every test: a GPU, and a build with cuDNN */
 #define NEEDS_CUDNN()                                                                                                  \
     do {                                                                                                               \
-        NEEDS_CUDA();                                                                                                  \
         if (attention_choose(both.cuda, ATTENTION_CUDNN) == STATUS_ARG) {                                              \
             print_message("# skipped: %s\n", status_message());                                                        \
             skip();                                                                                                    \
@@ -171,7 +170,6 @@ static void a_device_without_it_says_so(void **state) {
     (void)state;
     FAILS(ARG, "--attention cudnn", attention_choose(both.cpu, ATTENTION_CUDNN));
     OK(attention_choose(both.cpu, ATTENTION_OWN));
-    NEEDS_CUDA();
     if (attention_choose(both.cuda, ATTENTION_CUDNN) == STATUS_OK) skip();
     FAILS(ARG, "--attention cudnn", attention_choose(both.cuda, ATTENTION_CUDNN));
 }
@@ -183,6 +181,7 @@ static int back_to_our_own(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_cudnn");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(cudnn_is_our_own, back_to_our_own),
         cmocka_unit_test_teardown(two_runs_give_the_same_bits, back_to_our_own),

@@ -4,7 +4,6 @@
 
 static void memory_starts_zeroed_and_copies_both_ways(void **state) {
     (void)state;
-    NEEDS_CUDA();
     enum { N = 1003 };
     device *dev = both.cuda;
     float host[N], back[N];
@@ -28,7 +27,6 @@ static void memory_starts_zeroed_and_copies_both_ways(void **state) {
 /* more than all staging holds: its pieces are used again and again, each only once its copy is done */
 static void an_upload_may_be_overwritten_when_it_returns(void **state) {
     (void)state;
-    NEEDS_CUDA();
     enum { N = 11 << 18 };
     device *dev = both.cuda;
     int32_t *host = malloc(N * sizeof *host), *back = malloc(N * sizeof *back);
@@ -46,7 +44,6 @@ static void an_upload_may_be_overwritten_when_it_returns(void **state) {
 
 static void rows_are_copied_with_strides(void **state) {
     (void)state;
-    NEEDS_CUDA();
     int32_t host[4][7], back[4][3];
     for (int i = 0; i < 28; i++) host[i / 7][i % 7] = i;
     void *from = to_cuda(host, sizeof host), *to = cuda_unwritten(sizeof back);
@@ -64,7 +61,6 @@ static void posted_values_are_read_later(void **state) {
     device *devices[] = {both.cpu, both.cuda};
     for (int d = 0; d < 2; d++) {
         device *dev = devices[d];
-        if (!dev) skip();
         uint64_t value = 1, read = 0, ns;
         void *p;
         OK(dev->ops->alloc(dev, &p, sizeof value));
@@ -87,7 +83,6 @@ static void posted_values_are_read_later(void **state) {
 /* more spans than the ring holds; what is booked came from useful compute, so that the sum stays */
 static void spans_are_booked_when_collected(void **state) {
     (void)state;
-    NEEDS_CUDA();
     device *dev = both.cuda;
     meter clock = {0};
     enum { BYTES = 1 << 20 };
@@ -122,7 +117,6 @@ static void a_device_that_is_not_there_is_an_error(void **state) {
 
 static void memory_that_is_not_there_is_an_error(void **state) {
     (void)state;
-    NEEDS_CUDA();
     void *p;
     FAILS(MEM, "cannot allocate", both.cuda->ops->alloc(both.cuda, &p, (size_t)1 << 46));
     OK(both.cuda->ops->alloc(both.cuda, &p, 4)); /* the error does not stay */
@@ -131,7 +125,6 @@ static void memory_that_is_not_there_is_an_error(void **state) {
 
 static void an_arena_lies_on_the_device(void **state) {
     (void)state;
-    NEEDS_CUDA();
     arena a = {0};
     float host[3] = {1, 2, 3}, back[3];
     arena_take(&a, MEM_WEIGHTS, sizeof host);
@@ -145,6 +138,7 @@ static void an_arena_lies_on_the_device(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_device");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_starts_zeroed_and_copies_both_ways),
         cmocka_unit_test(an_upload_may_be_overwritten_when_it_returns),

@@ -69,7 +69,6 @@ static const embedding_case cases[] = {
 
 static void embedding_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (dtype t = F32; t <= BF16; t++) {
             i64 room = cases[i].s.positions - cases[i].s.T;
@@ -81,7 +80,6 @@ static void embedding_is_the_cpus(void **state) {
 
 static void tokens_out_of_range_touch_nothing(void **state) {
     (void)state;
-    NEEDS_CUDA();
     enum { N = 5, C = 8, V = 3 };
     const int32_t tokens[N] = {1, V, -1, INT32_MAX, 1};
     embedding_shape s = {.B = 1, .T = N, .C = C, .V = V};
@@ -101,6 +99,7 @@ static void tokens_out_of_range_touch_nothing(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_embedding");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embedding_is_the_cpus),
         cmocka_unit_test(tokens_out_of_range_touch_nothing),

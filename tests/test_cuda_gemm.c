@@ -144,7 +144,6 @@ static const i64 sizes[][3] = {{1, 1, 1}, {1, 37, 5}, {37, 1, 5}, {17, 33, 65}, 
 
 static void every_combination(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int align = 1; align <= 8; align += 7)
             all_kinds(both.cuda, sizes[s][0], sizes[s][1], sizes[s][2], align, 0);
@@ -153,14 +152,12 @@ static void every_combination(void **state) {
 /* rows that an algorithm could take 16 bytes at a time, were it not for where they begin */
 static void unaligned_pointers(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (i64 offset = 0; offset < 8; offset += offset ? offset : 1) all_kinds(both.cuda, 24, 40, 16, 8, offset);
 }
 
 /* Small integers and quarters: every sum is exact in f32, so D must be the exact value rounded once. */
 static void rounded_once(void **state) {
     (void)state;
-    NEEDS_CUDA();
     enum { M = 33, N = 72, K = 48 };
     static bf16 x[M * K], w[N * K], y[M * N], add[M * N], each[N];
     for (int i = 0; i < M * K; i++) x[i] = bf16_from_f32((float)(i * 7 % 23 - 11));
@@ -184,7 +181,6 @@ static void rounded_once(void **state) {
 
 static void dgelu(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (int trans = 0; trans < 4; trans++) {
         gemm_args g = {.M = 40, .N = 48, .K = 24, .ab = BF16, .d = BF16, .trans_a = trans & 1, .trans_b = trans & 2};
         OK(run_product(both.cuda, g, (how){.dgelu = true, .align = 8}));
@@ -207,7 +203,6 @@ static bool emulated(void) {
 /* only the emulation can be told to have no algorithm: of shapes used before none is asked for again */
 static void asked_for_once(void **state) {
     (void)state;
-    NEEDS_CUDA();
     if (!emulated()) skip();
     gemm_args g = {.M = 5, .N = 6, .K = 7, .ab = BF16, .d = F32}, other = g;
     other.M = 8, other.trans_b = true;
@@ -223,7 +218,6 @@ static void asked_for_once(void **state) {
 
 static void search(void **state) {
     (void)state;
-    NEEDS_CUDA();
     device *dev;
     OK(device_open(&dev, "cuda", 0, 0));
     gemm_search(dev, true);
@@ -238,7 +232,6 @@ static void search(void **state) {
 
 static void peak(void **state) {
     (void)state;
-    NEEDS_CUDA();
     flop_counter before = both.cuda->flops;
     size_t held = gemm_memory_bytes(both.cuda);
     uint64_t used, then;
@@ -314,7 +307,6 @@ static void linear_pair(linear_case c) {
 
 static void linear_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     static const i64 shapes[][3] = {{3, 5, 7}, {31, 24, 65}, {70, 96, 40}, {600, 8, 270}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int t = F32; t <= BF16; t++)
@@ -332,7 +324,6 @@ static void linear_is_the_cpus(void **state) {
 /* small integers, whose sums are exact in any order; more rows than pieces can be cut of the least size */
 static void bias_gradient_is_exact(void **state) {
     (void)state;
-    NEEDS_CUDA();
     static const i64 shapes[][2] = {{1, 1}, {257, 264}, {64, 3}, {17000, 8}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int k = 0; k < 2; k++) {
@@ -360,6 +351,7 @@ static void bias_gradient_is_exact(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_gemm");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_combination),
         cmocka_unit_test(unaligned_pointers),

@@ -36,7 +36,6 @@ static const i64 shapes[][3] = {{1, 1, 0},    {3, 1000, 0}, {5, 7, 0},    {9, 24
 
 static void gelu_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             gelu_case(t, shapes[i][0], shapes[i][1], shapes[i][2], i % 2);
@@ -44,7 +43,6 @@ static void gelu_is_the_cpus(void **state) {
 
 static void swiglu_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             swiglu_case(t, shapes[i][0], shapes[i][1], shapes[i][2]);
@@ -52,7 +50,6 @@ static void swiglu_is_the_cpus(void **state) {
 
 static void far_ends(void **state) {
     (void)state;
-    NEEDS_CUDA();
     float x[6] = {-200, 200, NAN, 3, 3, 3}, ones[6] = {1, 1, 1, 1, 1, 1}, y[6], dx[6];
     void *cx = to_cuda(x, sizeof x), *cones = to_cuda(ones, sizeof ones);
     void *cy = cuda_unwritten(sizeof y), *cdx = cuda_unwritten(sizeof dx);
@@ -91,7 +88,6 @@ static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i6
 
 static void rope_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++) {
         rope_case(t, 1, 1, 1, 2, 2, 0, 0);
         rope_case(t, 2, 5, 3, 6, 33, 0, 0);
@@ -104,6 +100,7 @@ static void rope_is_the_cpus(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_layers");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gelu_is_the_cpus),
         cmocka_unit_test(swiglu_is_the_cpus),

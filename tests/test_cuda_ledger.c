@@ -20,7 +20,6 @@ static void open_as(ledger *l, const device *dev, int rank, double price, double
 
 static void test_the_first_rank_of_a_gpu_has_it_on_its_bill(void **unused) {
     (void)unused;
-    NEEDS_CUDA();
     assert_true(strlen(device_pci(both.cuda)) > 0);
     ledger l;
     open_as(&l, both.cuda, 0, 3, 700);
@@ -52,6 +51,7 @@ static void test_every_rank_of_a_host_pays_for_its_threads(void **unused) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_ledger");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_first_rank_of_a_gpu_has_it_on_its_bill),
         cmocka_unit_test(test_every_rank_of_a_host_pays_for_its_threads),

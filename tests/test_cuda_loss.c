@@ -39,7 +39,6 @@ static void loss_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, i64 offset, float
 
 static void losses_are_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     /* N, V, ld, offset; the longest rows take 1024 threads several times */
     const i64 shapes[][4] = {{1, 1, 1, 0},         {5, 2, 8, 0},       {9, 61, 64, 0},     {7, 5003, 5056, 0},
                              {2, 90001, 90048, 0}, {6, 1000, 1000, 0}, {6, 1001, 1001, 0}, {5, 512, 520, 1}};
@@ -56,7 +55,6 @@ static void losses_are_the_cpus(void **state) {
 /* Where the CPU's loss or gradient is not finite, CUDA's is not either: no overflow passes as a small probability. */
 static void what_is_not_finite_shows(void **state) {
     (void)state;
-    NEEDS_CUDA();
     enum { V = 1500, PLACES = 4 };
     const float values[3] = {NAN, INFINITY, -INFINITY};
     const int places[PLACES] = {0, 3, 777, V - 1};
@@ -83,7 +81,6 @@ static void what_is_not_finite_shows(void **state) {
 
 static void targets_out_of_range_show(void **state) {
     (void)state;
-    NEEDS_CUDA();
     const int32_t targets[3] = {5, -2, 1};
     float x[3 * 5] = {0}, losses[3], d[3 * 5];
     void *cx = to_cuda(x, sizeof x), *ct = to_cuda(targets, sizeof targets);
@@ -144,7 +141,6 @@ static void classifier_case(dtype t, i64 N, i64 C, i64 V, bool accumulate, bool 
 /* The CPU in two chunks, CUDA in one: its second would begin behind 2 GiB. */
 static void the_classifier_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     const i64 shapes[][3] = {{1, 8, 61}, {37, 24, 61}, {64, 40, 128}, {130, 64, 1003}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (dtype t = F32; t <= BF16; t++)
@@ -157,7 +153,6 @@ static void the_classifier_is_the_cpus(void **state) {
 
 static void sums_of_losses(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (i64 N = 1; N < 20000; N = N * 7 + 3) {
         twin losses = twin_open(F32, N, 0, 3, 9);
         double want = 0, size = 0, sum[2] = {0.5, 0.5};
@@ -191,6 +186,7 @@ static void chunks_of_tokens(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_loss");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_are_the_cpus),       cmocka_unit_test(what_is_not_finite_shows),
         cmocka_unit_test(targets_out_of_range_show), cmocka_unit_test(sums_of_losses),

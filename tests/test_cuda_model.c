@@ -80,7 +80,6 @@ static void compare_gradients(const model_config *c, dtype t) {
 
 static void loss_and_gradients_are_the_cpus(void **unused) {
     (void)unused;
-    NEEDS_CUDA();
     for (int i = 0; i < MODELS; i++)
         for (int t = F32; t <= BF16; t++) {
             model_config c = models[i]();
@@ -91,7 +90,6 @@ static void loss_and_gradients_are_the_cpus(void **unused) {
 
 static void ten_steps_are_the_cpus(void **unused) {
     (void)unused;
-    NEEDS_CUDA();
     for (int i = 0; i < MODELS; i++)
         for (int t = F32; t <= BF16; t++) {
             model_config c = models[i]();
@@ -137,7 +135,6 @@ static void *weights_after(const model_config *c, dtype t, recompute_policy r, b
 
 static void recompute_policies_are_the_same_bits(void **unused) {
     (void)unused;
-    NEEDS_CUDA();
     for (int i = 0; i < MODELS; i++)
         for (int t = F32; t <= BF16; t++) {
             model_config c = models[i]();
@@ -156,7 +153,6 @@ static void recompute_policies_are_the_same_bits(void **unused) {
 
 static void a_late_look_changes_nothing(void **unused) {
     (void)unused;
-    NEEDS_CUDA();
     model_config c = wide_llama();
     size_t bytes;
     void *a = weights_after(&c, BF16, policies[0], false, &bytes),
@@ -168,7 +164,6 @@ static void a_late_look_changes_nothing(void **unused) {
 
 static void a_step_that_is_not_finite_changes_nothing(void **unused) {
     (void)unused;
-    NEEDS_CUDA();
     model_config c = wide_gpt2();
     model m;
     step_result r;
@@ -193,7 +188,6 @@ static void a_step_that_is_not_finite_changes_nothing(void **unused) {
 
 static void tokens_out_of_range_are_refused(void **unused) {
     (void)unused;
-    NEEDS_CUDA();
     model_config c = tiny_llama();
     model m;
     double loss;
@@ -208,6 +202,7 @@ static void tokens_out_of_range_are_refused(void **unused) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_model");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loss_and_gradients_are_the_cpus),           cmocka_unit_test(ten_steps_are_the_cpus),
         cmocka_unit_test(recompute_policies_are_the_same_bits),      cmocka_unit_test(a_late_look_changes_nothing),

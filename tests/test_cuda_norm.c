@@ -113,7 +113,6 @@ static int open_with_few_multiprocessors(void **state) {
 
 static void rows_of_a_warp_and_of_several(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++)
         for (int ln = 0; ln < 2; ln++) {
             check_case(t, plain(37, 768, ln)); /* bf16: a warp each; f32: two */
@@ -125,7 +124,6 @@ static void rows_of_a_warp_and_of_several(void **state) {
 
 static void blocks_take_several_rows(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++)
         for (int ln = 0; ln < 2; ln++) {
             norm_case c = plain(2 * FEW * 8 + 3, 24, ln); /* 8 rows a block and turn */
@@ -138,7 +136,6 @@ static void blocks_take_several_rows(void **state) {
 
 static void rows_too_long_to_keep(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (int ln = 0; ln < 2; ln++) {
         check_case(F32, plain(30, 3, ln));
         check_case(F32, plain(3, 8200, ln));
@@ -152,7 +149,6 @@ static void rows_too_long_to_keep(void **state) {
 
 static void heads_in_wide_rows(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++)
         for (int ln = 0; ln < 2; ln++)
             for (i64 D = 6; D <= 128; D = D == 6 ? 32 : 2 * D) {
@@ -166,7 +162,6 @@ static void heads_in_wide_rows(void **state) {
 
 static void addresses_that_are_not_aligned(void **state) {
     (void)state;
-    NEEDS_CUDA();
     for (dtype t = F32; t <= BF16; t++)
         for (int ln = 0; ln < 2; ln++) {
             norm_case c = plain(19, 768, ln);
@@ -178,6 +173,7 @@ static void addresses_that_are_not_aligned(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_norm");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_a_warp_and_of_several),  cmocka_unit_test(blocks_take_several_rows),
         cmocka_unit_test(rows_too_long_to_keep),          cmocka_unit_test(heads_in_wide_rows),

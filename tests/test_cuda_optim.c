@@ -22,7 +22,6 @@ static step_verdict decide(device *dev, step_verdict before, const step_sums *su
 
 static void clip_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     const clip_args a = {.tokens = 96, .clip = 1, .beta1 = 0.9, .beta2 = 0.95}, off = {.tokens = 7, .beta2 = 0.999};
     const step_verdict before = {.updates = 5, .grad_scale = 0.25f, .m_correction = 3, .v_correction = 4};
     const step_sums good[] = {{10, 0.5}, {20.5, 3}, {0.125, 1e-9}}, small[] = {{1, 0.01}};
@@ -71,7 +70,6 @@ static double sum_twice_on_cuda(const float *x, i64 n, i64 offset) {
 
 static void norm_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     static const i64 counts[] = {1, 3, 1000, 65535, 65536, 65537, 200001};
     const i64 most = 200001;
     float *x = malloc((size_t)most * 4);
@@ -173,7 +171,6 @@ static void check_pair(const char *what, dtype t, const void *cuda, const void *
 
 static void adamw_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     static const i64 counts[] = {1, 7, 8, 255, MOST - 3};
     for (int kind = 0; kind < 8; kind++)
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
@@ -217,7 +214,6 @@ static i64 check_bits(const char *what, const void *x32, const void *y32, const 
 
 static void stochastic_rounding_is_the_cpus(void **state) {
     (void)state;
-    NEEDS_CUDA();
     const i64 n = MOST - 5;
     step_verdict v = verdict_of(3);
     v.grad_scale = 1;
@@ -253,7 +249,6 @@ static void check_same_bits(optimizer x, optimizer y) {
 /* cut at odd places, whose groups of eight begin in the piece before */
 static void shards_do_not_matter(void **state) {
     (void)state;
-    NEEDS_CUDA();
     static const i64 cuts[] = {0, 1, 5, 8, 16, 27, 2048, 2050, MOST};
     adamw_args a = base;
     for (a.first = 40; a.first < 46; a.first += 5) {
@@ -270,7 +265,6 @@ static void shards_do_not_matter(void **state) {
 
 static void skipped_steps_touch_nothing(void **state) {
     (void)state;
-    NEEDS_CUDA();
     step_verdict v = verdict_of(2);
     v.skipped = 1;
     v.grad_scale = NAN;
@@ -287,7 +281,6 @@ static void skipped_steps_touch_nothing(void **state) {
 
 static void not_a_number_stays_so(void **state) {
     (void)state;
-    NEEDS_CUDA();
     float g[16] = {0};
     bf16 m[16];
     optimizer o = optimizer_init(both.cuda, BF16, BF16, false, 16);
@@ -300,6 +293,7 @@ static void not_a_number_stays_so(void **state) {
 }
 
 int main(void) {
+    NEEDS_CUDA("test_cuda_optim");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clip_is_the_cpus),      cmocka_unit_test(norm_is_the_cpus),
         cmocka_unit_test(adamw_is_the_cpus),     cmocka_unit_test(stochastic_rounding_is_the_cpus),

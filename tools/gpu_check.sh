@@ -44,14 +44,13 @@ trap 'rm -rf "$scratch"' EXIT
 log=$scratch/log
 
 build_here() { # FOLDER
-    local nvcc small='' nccl=AUTO
-    [ -z "$pack" ] || nccl=OFF # 200 MiB that one GPU has no use for
+    local nvcc small=''
     command -v cmake >/dev/null || die "no cmake here, and nothing was packed"
     nvcc=$(PATH=$PATH${CUDA_HOME:+:$CUDA_HOME/bin}:/usr/local/cuda/bin command -v "${CUDACXX:-nvcc}") || die "no nvcc here, and nothing was packed"
     if grep -q -- --compress-mode <<<"$("$nvcc" --help)"; then small=--compress-mode=size; fi # kernels of a quarter of the size
     echo "building in $1"
     # shellcheck disable=SC2046 # words on purpose
-    cmake -S . -B "$1" -DTALLY_CUDA=ON -DTALLY_NCCL=$nccl -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_FLAGS=$small >"$log" 2>&1 &&
+    cmake -S . -B "$1" -DTALLY_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_FLAGS=$small >"$log" 2>&1 &&
         cmake --build "$1" -j "$(nproc)" --target tally $(basename -s .c tests/test_cuda_*.c) >>"$log" 2>&1 && return
     tail -30 "$log" >&2; die "the build in $1 failed"
 }
