@@ -42,6 +42,13 @@ static status check_shape(attention_shape s) {
     return STATUS_OK;
 }
 
+static status attention_choose_cpu(device *dev, attention_kind kind) {
+    if (kind == ATTENTION_CUDNN) FAIL(ARG, "--attention cudnn: %s is no GPU; expected own", dev->name);
+    return STATUS_OK;
+}
+
+status attention_choose(device *dev, attention_kind kind) { return DISPATCH(dev, attention_choose, kind); }
+
 /* ---- forward ---- */
 
 /* One strip against one tile of keys: scores [keys, STRIP], a query a lane, become probabilities relative to the

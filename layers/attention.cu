@@ -56,6 +56,17 @@ static bool on_tensor_cores(dtype t, const void *q, const void *k, const void *v
            aligned(t, k, s.ldk, s.D) && aligned(t, v, s.ldk, s.D) && aligned(t, o, s.ldo, s.D);
 }
 
+extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
+    if constexpr (HAVE_CUDNN) {
+        if (kind == ATTENTION_CUDNN) TRY(attention_open_cudnn(dev));
+    } else if (kind == ATTENTION_CUDNN)
+        FAIL(ARG, "--attention cudnn: this build has none (cmake -DTALLY_CUDNN=ON makes one); expected own");
+    cuda_of(dev)->attention_by_cudnn = kind == ATTENTION_CUDNN;
+    return STATUS_OK;
+}
+
+static bool by_cudnn(const device *dev, attention_shape s) { return cuda_of(dev)->attention_by_cudnn && s.Tq == s.Tk; }
+
 static status check_grid(attention_shape s) {
     if (s.B > MOST_IN_GRID || s.H > MOST_IN_GRID)
         FAIL(ARG, "attention: B %lld, H %lld, expected at most %d each on CUDA", (long long)s.B, (long long)s.H,
@@ -65,6 +76,8 @@ static status check_grid(attention_shape s) {
 
 extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
                                          const void *v, attention_shape s) {
+    if constexpr (HAVE_CUDNN)
+        if (by_cudnn(dev, s)) return attention_forward_cudnn(dev, t, o, lse, q, k, v, s);
     TRY(check_grid(s));
     if (attention_is_few(s)) return attention_forward_few(dev, t, o, lse, q, k, v, s);
     if (!on_tensor_cores(t, q, k, v, o, s)) return attention_forward_general(dev, t, o, lse, q, k, v, s);
@@ -74,6 +87,8 @@ extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *l
 extern "C" status attention_backward_cuda(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o,
                                           const void *o, const void *q, const void *k, const void *v, const float *lse,
                                           void *scratch, attention_shape s) {
+    if constexpr (HAVE_CUDNN)
+        if (by_cudnn(dev, s)) return attention_backward_cudnn(dev, t, dq, dk, dv, d_o, o, q, k, v, lse, s);
     float2 *statistics = (float2 *)scratch;
     TRY(check_grid(s));
     TRY(make_statistics(dev, t, statistics, lse, d_o, o, s));

@@ -32,6 +32,18 @@ bool attention_is_few(attention_shape s);
 status attention_forward_few(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                              attention_shape s);
 
+/* attention_cudnn.cu, in builds with cuDNN: Tq = Tk; else an error where cuDNN does not take the arguments */
+#ifdef TALLY_CUDNN
+enum { HAVE_CUDNN = 1 };
+#else
+enum { HAVE_CUDNN = 0 };
+#endif
+status attention_open_cudnn(device *dev);
+status attention_forward_cudnn(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
+                               attention_shape s);
+status attention_backward_cudnn(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
+                                const void *q, const void *k, const void *v, const float *lse, attention_shape s);
+
 /* Lets a kernel take so much dynamic shared memory, where a block of this GPU may: compute capability 8.6, 8.9 and 12.0
  * give it 99 KiB, others 163 or 227. */
 template <class F> static status attention_shared(const device *dev, F *kernel, int bytes, i64 D) {

@@ -15,6 +15,11 @@
  *                                    tensor cores; p and ds are rounded to bf16
  *   attention_general.cu             all else, in f32; D > 128 where a block may have 102 KiB of shared memory (134.5
  *                                    in backward): GPUs of compute capability 8.6, 8.9 and 12.0 have 99
+ *   attention_cudnn.cu               Tq = Tk after attention_choose(dev, ATTENTION_CUDNN), no other path then: bf16,
+ *                                    D a multiple of 8 up to 128, T at least 2, pointers and strides multiples of 16
+ *                                    bytes; else an ARG error
+ * cuDNN's o and gradients are ours within bf16's rounding, its lse within f32's: equal, not the same bits. It is asked
+ * to give its own bits in every run, and nothing is promised here of what it makes of NaN.
  * D <= 256; CUDA takes B and H up to 65535. NaN and inf propagate. A masked pair inside a tile weighs 0 in the sums, so
  * that a NaN in v (in backward also in q and do) can reach rows of its tile that do not depend on it.
  * FLOPs counted, lower triangle only, with S = sum_i (i+1+Tk-Tq) = pairs a head: forward 4*B*H*D*S;
@@ -31,6 +36,13 @@ typedef struct {
     i64 ldq, ldk, ldo;
     float scale; /* 1/sqrt(D) */
 } attention_shape;
+
+typedef enum { ATTENTION_OWN, ATTENTION_CUDNN } attention_kind;
+
+/* What CUDA computes Tq = Tk with from here on; our own at first. An ARG error where the device or the build has no
+ * cuDNN. Its plan for a shape is made at the first use, and memory for it taken then: dev->attention_bytes, which no
+ * planner knows of; for backward on Hopper at least 2*B*H*T*T bytes. */
+status attention_choose(device *dev, attention_kind kind);
 
 uint64_t attention_forward_flops(attention_shape s);
 size_t attention_backward_scratch_bytes(const device *dev, attention_shape s);

@@ -197,7 +197,9 @@ static void add(comm_totals *sum, const comm_totals *t) {
 comm_totals comm_spent(const comm *c) {
     comm_totals sum = {0};
     add(&sum, &c->root->totals);
+    uint64_t waited_ns = sum.waited_ns;
     if (host_of(c)) add(&sum, &host_of(c)->totals);
+    sum.waited_ns = waited_ns;
     return sum;
 }
 

@@ -12,8 +12,8 @@
  *
  * Sums are of f32 in the order of ranks, whatever travels: the same bits on every rank and in every run. `wire` is the
  * dtype in which elements travel: F32, or BF16, to which each is rounded (to nearest) before, a rank's own too. Over NCCL
- * sums that travel as F32 are in NCCL's order: the same bits on every rank, and from run to run on the same machines, but
- * not those of another backend.
+ * sums that travel as F32 are as NCCL adds them: those of an all-reduce the same bits on every rank, as it documents them,
+ * but not those of another backend, and from run to run not promised by it across its algorithms; not measured.
  * Bytes sent by a rank of n, of x bytes: all-gather and reduce-scatter (n-1)/n of the whole, all-reduce twice that. Over
  * NCCL they are counted by these formulas, and a broadcast as sent by its root to each.
  *
@@ -55,11 +55,12 @@ typedef struct {
     void (*close)(comm *c);
 } comm_ops;
 
-/* what this rank did, over the communicator it was split from and all its parts. Over NCCL the two times are the GPU's own,
- * known once it has come there: after comm_check they hold all that was complete. */
+/* What this rank did, over the communicator it was split from and all its parts. Over NCCL the times of collectives are the
+ * GPU's own, known once it has come there: after comm_check they hold all that was complete. waited_ns of
+ * a communicator of GPUs, staged too, is without exchange: a GPU goes on meanwhile. */
 typedef struct {
     uint64_t bytes_sent; /* payload to other ranks, that of exchange, barrier and split too */
-    uint64_t busy_ns;    /* collectives were under way */
+    uint64_t busy_ns;    /* collectives were under way, those of exchange too */
     uint64_t waited_ns;  /* the computation waited for them: exposed */
 } comm_totals;
 
@@ -67,7 +68,7 @@ struct comm {
     const comm_ops *ops;
     comm *root;                  /* what this is a part of: the job's communicator, or comm_open_device's; or itself */
     comm *host;                  /* of device memory: the same ranks' communicator of host memory; else NULL */
-    const char *name;            /* "self", "mpi", "nccl", "staged": for messages */
+    const char *name;            /* "self", "mpi", "nccl 2.28.9", "staged": for messages */
     int rank, ranks;             /* in this group */
     int local_rank, local_ranks; /* among the ranks of this host; of the whole job */
     /* of the root only */
@@ -87,9 +88,10 @@ status comm_open(comm **c, double timeout_s);
 status comm_open_self(comm **c);
 /* The communicator of dev's memory, of the ranks of `host`, which is a whole job's; all of them together. On a CPU it is
  * `host` itself: what was opened is closed all the same, and before `host` and `dev`. kind, as --comm gives it:
- *   nccl    NCCL, by which GPUs exchange directly; each rank has a GPU of its own
- *   staged  through host memory and `host`, each collective at once: for tests, ranks that share a GPU, builds without NCCL
- *   auto    nccl where that can be, else staged, which rank 0 says; alone staged, which then is nothing */
+ *   nccl    NCCL, by which GPUs exchange directly; each rank has a GPU of its own, and libnccl.so.2 can be loaded there
+ *   staged  through host memory and `host`, each collective at once: for tests, ranks that share a GPU, no NCCL
+ *   auto    nccl where that can be, else staged, which rank 0 says, and why; alone staged, which then is nothing
+ * Ranks on different kinds of device are an ARG error, on all of them. */
 status comm_open_device(comm **c, comm *host, device *dev, const char *kind);
 void comm_close(comm *c); /* NULL is fine; waits for what is queued, and at the root for all ranks; parts come first */
 
@@ -131,9 +133,12 @@ status comm_sum_f64(comm *c, double *x, int count);
 /* Fails on every rank with the message of the first rank whose st is not OK; OK where all are. */
 status comm_agree(comm *c, status_code st);
 
-void comm_at(comm *c, uint64_t step);  /* what messages call the present step */
-comm_totals comm_spent(const comm *c); /* with what its communicator of host memory did */
-void comm_book(comm *c, meter *clock); /* from here on; NULL: no more. The same */
+void comm_at(comm *c, uint64_t step); /* what messages call the present step */
+/* Of a communicator of device memory with what that of host memory did, but for its waiting: see comm_totals. */
+comm_totals comm_spent(const comm *c);
+/* From here on; NULL: no more. Of a communicator of device memory that of host memory books too: an exchange while the GPU
+ * computes is no exposed communication, and whoever does one books nothing around it. */
+void comm_book(comm *c, meter *clock);
 
 /* Ends all ranks of the job with this exit code; returns only where c is alone. */
 void comm_abort(comm *c, int exit_code);

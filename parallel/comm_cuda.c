@@ -45,6 +45,7 @@ struct comm_stream {
     pthread_cond_t wake;
     /* under the lock */
     uint64_t queued, done, waits_queued, waits_done;
+    operation meeting;
     const operation *called; /* the host is in the library's call for it */
     uint64_t called_ns;
     uint64_t begun_ns; /* since when the GPU is in the oldest that is not done; 0: it is not */
@@ -131,6 +132,10 @@ static void look(comm_stream *s) {
     uint64_t now = clock_ns(), since_last = now - s->looked_ns;
     s->looked_ns = now;
     if (since_last > PAUSE_NS) s->called_ns += since_last, s->begun_ns += s->begun_ns ? since_last : 0;
+    /* CUDA may not come back from what follows, and NCCL neither: first what is known without it */
+    if (s->called && now > s->called_ns) look_at(s, s->called, s->called_ns, now);
+    if (!s->broken && s->begun_ns && now > s->begun_ns) look_at(s, operation_of(s, s->done + 1), s->begun_ns, now);
+    if (s->broken) return;
     drain(s);
     const char *trouble = s->broken ? NULL : s->watch->trouble(s->library);
     const operation *oldest = s->called && s->done == s->queued ? s->called : operation_of(s, s->done + 1);
@@ -139,8 +144,6 @@ static void look(comm_stream *s) {
                    oldest->call.number, oldest->step);
     else if (trouble) keep_error(s, "rank %d, step %lu: %s", s->root->host->rank, s->root->step, trouble);
     if (!s->broken && s->done < s->queued && !s->begun_ns && has_happened(s, oldest->begun)) s->begun_ns = now;
-    if (!s->broken && s->called && now > s->called_ns) look_at(s, s->called, s->called_ns, now);
-    if (!s->broken && s->begun_ns && now > s->begun_ns) look_at(s, oldest, s->begun_ns, now);
 }
 
 static struct timespec next_look(void) {
@@ -310,6 +313,20 @@ status comm_stream_end(comm_stream *s, comm_event *done) {
     pthread_mutex_unlock(&s->lock);
     *done = (comm_event){.ticket = ticket};
     return st;
+}
+
+void comm_stream_meet(comm_stream *s, comm_call call) {
+    pthread_mutex_lock(&s->lock);
+    s->meeting = (operation){.call = call, .step = s->root->step};
+    s->called = &s->meeting;
+    s->called_ns = clock_ns();
+    pthread_mutex_unlock(&s->lock);
+}
+
+void comm_stream_met(comm_stream *s) {
+    pthread_mutex_lock(&s->lock);
+    s->called = NULL;
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* A mark's CUDA event may have been recorded anew since: whoever waits for it then waits for a later mark. */

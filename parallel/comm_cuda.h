@@ -42,6 +42,11 @@ status comm_stream_begin(comm_stream *s, comm_call call, const comm_event *after
 status comm_stream_end(comm_stream *s, comm_event *done);
 status comm_stream_break(comm_stream *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Between meet and met the host's thread waits for the others of the call's group, and queues nothing: the watchdog looks
+ * whether they are missing. */
+void comm_stream_meet(comm_stream *s, comm_call call);
+void comm_stream_met(comm_stream *s);
+
 status comm_stream_mark(comm_stream *s, comm_event *e);
 status comm_stream_wait(comm_stream *s, const comm_event *e);   /* the computation does */
 status comm_stream_finish(comm_stream *s, const comm_event *e); /* the host does */

@@ -3,7 +3,6 @@
  * ranks, of what all ranks have sent: NCCL's own sum of bf16 would round at every hop. */
 #include "parallel/comm_nccl.h"
 
-#include <nccl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -11,11 +10,14 @@
 
 #include "parallel/comm_cuda.h"
 #include "parallel/comm_kernels.h"
+#include "parallel/library_nccl.h"
 #include "runtime/cuda.h"
 
 enum { ABORT_MS = 100, ALIGN = 64 /* elements */ };
 
 typedef struct nccl_comm nccl_comm;
+
+static const nccl_library *nccl; /* there once a communicator has been opened */
 
 /* what the communicator and its parts share */
 typedef struct {
@@ -54,53 +56,54 @@ static cudaStream_t stream_of(const nccl_comm *c) { return comm_stream_of(c->e->
 
 /* --- calls: they may answer that they are in progress, for NCCL is not to block this thread --- */
 
-/* Waits until the stream may be used: then what was called for is queued there. */
+/* Waits until the stream may be used: then what was called for is queued there. How long, and for whom, is the watchdog's. */
 static status settle(nccl_comm *c, const char *call, ncclResult_t r) {
     engine *e = c->e;
-    uint64_t since = clock_ns();
-    double timeout_s = c->base.root->timeout_s;
     while (r == ncclInProgress && !comm_stream_broken(e->stream)) {
         sched_yield();
         pthread_mutex_lock(&e->calls);
         if (!comm_stream_broken(e->stream)) {
-            ncclResult_t asked = ncclCommGetAsyncError(c->nccl, &r);
+            ncclResult_t asked = nccl->CommGetAsyncError(c->nccl, &r);
             if (asked != ncclSuccess) r = asked;
         }
         pthread_mutex_unlock(&e->calls);
-        if (r == ncclInProgress && (double)(clock_ns() - since) > timeout_s * 1e9)
-            return comm_stream_break(e->stream, "%.40s: NCCL has not done it in %g s", call, timeout_s);
     }
     if (comm_stream_broken(e->stream)) return comm_stream_check(e->stream);
     if (r == ncclSuccess) return STATUS_OK;
-    return comm_stream_break(e->stream, "%.40s: %s: %s", call, ncclGetErrorString(r), ncclGetLastError(c->nccl));
+    return comm_stream_break(e->stream, "%s: %s: %s", call, nccl->GetErrorString(r), nccl->GetLastError(c->nccl));
 }
 
 /* Once the communicator has broken its handles are the watchdog's. */
-#define NCCL_TRY(c, call)                                                                                              \
+#define NCCL_TRY(c, name, call)                                                                                        \
     do {                                                                                                               \
         pthread_mutex_lock(&(c)->e->calls);                                                                            \
         ncclResult_t result_ = comm_stream_broken((c)->e->stream) ? ncclSuccess : (call);                              \
         pthread_mutex_unlock(&(c)->e->calls);                                                                          \
-        TRY(settle(c, #call, result_));                                                                                \
+        TRY(settle(c, name, result_));                                                                                 \
     } while (0)
 
 /* --- the watchdog's --- */
 
+/* Only one thread at a time may ask a communicator: the first whom it tells that its work is done also clears that away.
+ * While a call is under way the thread that has made it asks. */
 static const char *trouble(void *library) {
     engine *e = library;
     ncclResult_t error = ncclSuccess;
+    if (pthread_mutex_trylock(&e->calls) != 0) return NULL;
     pthread_mutex_lock(&e->list);
     for (nccl_comm *c = e->first; c; c = c->next) {
-        ncclResult_t asked = ncclCommGetAsyncError(c->nccl, &error);
+        ncclResult_t asked = nccl->CommGetAsyncError(c->nccl, &error);
         if (asked != ncclSuccess) error = asked;
         if (error != ncclSuccess && error != ncclInProgress) break;
     }
     pthread_mutex_unlock(&e->list);
-    return error == ncclSuccess || error == ncclInProgress ? NULL : ncclGetErrorString(error);
+    pthread_mutex_unlock(&e->calls);
+    return error == ncclSuccess || error == ncclInProgress ? NULL : nccl->GetErrorString(error);
 }
 
-/* A thread that does not come back from NCCL it is to bring back: then it does not wait for it to leave. All at once, for one
- * alone might wait for what another has on the stream. */
+/* All at once, for one alone might wait for what another has on the stream. A thread that does not come back from NCCL this
+ * is to bring back, and so it does not wait for ever until that has left. That thread may then still be at work on a
+ * communicator that goes away under it: a risk that is taken, for what else there is is to hang. */
 static void abort_all(void *library) {
     engine *e = library;
     struct timespec until;
@@ -109,12 +112,12 @@ static void abort_all(void *library) {
     if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
     bool locked = pthread_mutex_timedlock(&e->calls, &until) == 0;
     pthread_mutex_lock(&e->list);
-    ncclGroupStart();
+    nccl->GroupStart();
     for (nccl_comm *c = e->first; c; c = c->next) {
-        ncclCommAbort(c->nccl);
+        nccl->CommAbort(c->nccl);
         c->nccl = NULL;
     }
-    ncclGroupEnd();
+    nccl->GroupEnd();
     pthread_mutex_unlock(&e->list);
     if (locked) pthread_mutex_unlock(&e->calls);
 }
@@ -139,7 +142,7 @@ static status gather_narrowed(nccl_comm *c, const operation *o) {
     for (i64 first = 0; first < o->count; first += chunk) {
         i64 n = least(chunk, o->count - first);
         TRY(comm_narrow_cuda(stream, e->out, n, (const float *)o->from + first, n, 1, n));
-        NCCL_TRY(c, ncclAllGather(e->out, e->in, (size_t)n, ncclBfloat16, c->nccl, stream));
+        NCCL_TRY(c, "ncclAllGather", nccl->AllGather(e->out, e->in, (size_t)n, ncclBfloat16, c->nccl, stream));
         TRY(comm_widen_cuda(stream, (float *)o->to + first, o->count, e->in, n, c->base.ranks, n));
     }
     return STATUS_OK;
@@ -147,7 +150,8 @@ static status gather_narrowed(nccl_comm *c, const operation *o) {
 
 static status gather(nccl_comm *c, const operation *o) {
     if (o->t != o->wire) return gather_narrowed(c, o);
-    NCCL_TRY(c, ncclAllGather(o->from, o->to, (size_t)o->count, type_of(o->t), c->nccl, stream_of(c)));
+    NCCL_TRY(c, "ncclAllGather",
+             nccl->AllGather(o->from, o->to, (size_t)o->count, type_of(o->t), c->nccl, stream_of(c)));
     return STATUS_OK;
 }
 
@@ -159,15 +163,15 @@ static ncclResult_t send_parts(nccl_comm *c, i64 part, i64 n) {
     const engine *e = c->e;
     int me = c->base.rank;
     i64 mine = part_of(n, part, me);
-    ncclResult_t r = ncclGroupStart();
+    ncclResult_t r = nccl->GroupStart();
     for (int i = 1; i < c->base.ranks && r == ncclSuccess; i++) {
         int to = (me + i) % c->base.ranks, from = (me - i + c->base.ranks) % c->base.ranks;
         i64 theirs = part_of(n, part, to);
-        if (theirs) r = ncclSend(e->out + to * part, (size_t)theirs, ncclBfloat16, to, c->nccl, stream_of(c));
+        if (theirs) r = nccl->Send(e->out + to * part, (size_t)theirs, ncclBfloat16, to, c->nccl, stream_of(c));
         if (mine && r == ncclSuccess)
-            r = ncclRecv(e->in + from * part, (size_t)mine, ncclBfloat16, from, c->nccl, stream_of(c));
+            r = nccl->Recv(e->in + from * part, (size_t)mine, ncclBfloat16, from, c->nccl, stream_of(c));
     }
-    ncclResult_t ended = ncclGroupEnd();
+    ncclResult_t ended = nccl->GroupEnd();
     return r == ncclSuccess ? ended : r;
 }
 
@@ -176,7 +180,7 @@ static status exchange_parts(nccl_comm *c, i64 part, i64 n) {
     i64 own = c->base.rank * part;
     size_t bytes = (size_t)part_of(n, part, c->base.rank) * sizeof(bf16);
     if (bytes) CUDA_TRY(cudaMemcpyAsync(e->in + own, e->out + own, bytes, cudaMemcpyDeviceToDevice, stream_of(c)));
-    if (c->base.ranks > 1) NCCL_TRY(c, send_parts(c, part, n));
+    if (c->base.ranks > 1) NCCL_TRY(c, "ncclSend and ncclRecv", send_parts(c, part, n));
     return STATUS_OK;
 }
 
@@ -197,7 +201,8 @@ static status reduce_narrowed(nccl_comm *c, const operation *o) {
 static status reduce(nccl_comm *c, const operation *o) {
     if (o->wire == BF16) return reduce_narrowed(c, o);
     if (o->accumulate) TRY(comm_add_cuda(stream_of(c), o->own, o->to, o->count));
-    NCCL_TRY(c, ncclReduceScatter(o->from, o->to, (size_t)o->count, ncclFloat32, ncclSum, c->nccl, stream_of(c)));
+    NCCL_TRY(c, "ncclReduceScatter",
+             nccl->ReduceScatter(o->from, o->to, (size_t)o->count, ncclFloat32, ncclSum, c->nccl, stream_of(c)));
     return STATUS_OK;
 }
 
@@ -215,7 +220,8 @@ static status reduce_all_narrowed(nccl_comm *c, const operation *o) {
         TRY(exchange_parts(c, part, n));
         TRY(comm_sum_cuda(stream, sum, e->in, part, ranks, mine, false));
         TRY(comm_narrow_cuda(stream, e->out + me * part, mine, sum, mine, 1, mine));
-        NCCL_TRY(c, ncclAllGather(e->out + me * part, e->out, (size_t)part, ncclBfloat16, c->nccl, stream));
+        NCCL_TRY(c, "ncclAllGather",
+                 nccl->AllGather(e->out + me * part, e->out, (size_t)part, ncclBfloat16, c->nccl, stream));
         TRY(comm_widen_cuda(stream, x, n, e->out, n, 1, n));
     }
     return STATUS_OK;
@@ -223,12 +229,14 @@ static status reduce_all_narrowed(nccl_comm *c, const operation *o) {
 
 static status reduce_all(nccl_comm *c, const operation *o) {
     if (o->wire == BF16) return reduce_all_narrowed(c, o);
-    NCCL_TRY(c, ncclAllReduce(o->to, o->to, (size_t)o->count, ncclFloat32, ncclSum, c->nccl, stream_of(c)));
+    NCCL_TRY(c, "ncclAllReduce",
+             nccl->AllReduce(o->to, o->to, (size_t)o->count, ncclFloat32, ncclSum, c->nccl, stream_of(c)));
     return STATUS_OK;
 }
 
 static status broadcast(nccl_comm *c, const operation *o) {
-    NCCL_TRY(c, ncclBroadcast(o->to, o->to, (size_t)o->count, ncclUint8, o->root, c->nccl, stream_of(c)));
+    NCCL_TRY(c, "ncclBroadcast",
+             nccl->Broadcast(o->to, o->to, (size_t)o->count, ncclUint8, o->root, c->nccl, stream_of(c)));
     return STATUS_OK;
 }
 
@@ -296,13 +304,20 @@ static void nccl_abort(comm *c, int exit_code) { comm_abort(c->host, exit_code);
 /* --- opening and closing --- */
 
 static ncclResult_t start(nccl_comm *c, ncclUniqueId id) {
-#if NCCL_VERSION_CODE >= NCCL_VERSION(2, 14, 0)
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    return ncclCommInitRankConfig(&c->nccl, c->base.ranks, id, c->base.rank, &config);
-#else
-    return ncclCommInitRank(&c->nccl, c->base.ranks, id, c->base.rank);
-#endif
+    return nccl->CommInitRankConfig(&c->nccl, c->base.ranks, id, c->base.rank, &config);
+}
+
+/* With all others, which may be missing: the watchdog looks at them. */
+static void meet_others(nccl_comm *c, const char *what) {
+    comm_call call = {.what = what, .group = &c->base, .members = c->members, .number = c->number + 1};
+    comm_stream_meet(c->e->stream, call);
+}
+
+static status join(nccl_comm *c, ncclUniqueId id) {
+    NCCL_TRY(c, "ncclCommInitRankConfig", start(c, id));
+    return STATUS_OK;
 }
 
 static status meet(nccl_comm *c, ncclUniqueId *all) {
@@ -311,14 +326,16 @@ static status meet(nccl_comm *c, ncclUniqueId *all) {
     memset(&mine, 0, sizeof mine);
     status_code st = STATUS_OK;
     if (host->rank == 0) {
-        ncclResult_t r = ncclGetUniqueId(&mine);
+        ncclResult_t r = nccl->GetUniqueId(&mine);
         if (r != ncclSuccess)
-            st = ERROR(COMM, "ncclGetUniqueId: %s: %s", ncclGetErrorString(r), ncclGetLastError(NULL));
+            st = ERROR(COMM, "ncclGetUniqueId: %s: %s", nccl->GetErrorString(r), nccl->GetLastError(NULL));
     }
     TRY(comm_agree(host, st));
     TRY(comm_exchange(host, all, &mine, sizeof mine));
-    NCCL_TRY(c, start(c, all[0]));
-    return STATUS_OK;
+    meet_others(c, "NCCL's initialisation");
+    st = join(c, all[0]);
+    comm_stream_met(c->e->stream);
+    return st;
 }
 
 static void list(nccl_comm *c) {
@@ -359,17 +376,22 @@ done:
 }
 
 static status finalize(nccl_comm *c) {
-#if NCCL_VERSION_CODE >= NCCL_VERSION(2, 14, 0)
-    NCCL_TRY(c, ncclCommFinalize(c->nccl));
-#endif
+    NCCL_TRY(c, "ncclCommFinalize", nccl->CommFinalize(c->nccl));
     return STATUS_OK;
+}
+
+static status leave(nccl_comm *c) {
+    meet_others(c, "NCCL's end");
+    status_code st = finalize(c);
+    comm_stream_met(c->e->stream);
+    return st;
 }
 
 /* Where all went well it parts from the others as NCCL wants it; else what is left of it is thrown away. */
 static void close_group(nccl_comm *c) {
     bool listed = unlist(c);
-    if (c->nccl && listed && !comm_stream_broken(c->e->stream) && finalize(c) == STATUS_OK) ncclCommDestroy(c->nccl);
-    else if (c->nccl) ncclCommAbort(c->nccl);
+    if (c->nccl && listed && !comm_stream_broken(c->e->stream) && leave(c) == STATUS_OK) nccl->CommDestroy(c->nccl);
+    else if (c->nccl) nccl->CommAbort(c->nccl);
     c->nccl = NULL;
 }
 
@@ -435,10 +457,16 @@ static const comm_ops nccl_ops = {.all_gather = nccl_all_gather,
                                   .abort = nccl_abort,
                                   .close = nccl_close};
 
+status comm_find_nccl(void) {
+    TRY(nccl_load(&nccl));
+    return STATUS_OK;
+}
+
 status comm_open_nccl(comm **opened, comm *host, device *dev, size_t staging_bytes) {
     status_code st = STATUS_OK;
     void *staging = NULL;
     *opened = NULL;
+    TRY(nccl_load(&nccl));
     engine *e = calloc(1, sizeof *e);
     nccl_comm *c = e ? new_comm(e, host) : NULL;
     if (!c) {
@@ -448,7 +476,7 @@ status comm_open_nccl(comm **opened, comm *host, device *dev, size_t staging_byt
     *e = (engine){.dev = dev, .staging_bytes = staging_bytes};
     pthread_mutex_init(&e->calls, NULL);
     pthread_mutex_init(&e->list, NULL);
-    c->base.ops = &nccl_ops, c->base.name = "nccl", c->base.root = &c->base, c->base.host = host;
+    c->base.ops = &nccl_ops, c->base.name = nccl->name, c->base.root = &c->base, c->base.host = host;
     c->base.clock = NULL;
     c->base.memory_bytes = staging_bytes;
     TRY_DONE(dev->ops->alloc(dev, &staging, staging_bytes));

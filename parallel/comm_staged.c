@@ -17,9 +17,11 @@ static status copy(staged_comm *s, void *to, const void *from, size_t bytes) {
     return bytes ? s->dev->ops->copy(s->dev, to, from, bytes) : STATUS_OK;
 }
 
-/* the host's result, and that it has failed */
+/* The host's result, and that it has failed. What the host's communicator has waited the computation has. */
 static status ended(staged_comm *s, status_code st, const comm_event *done) {
+    uint64_t before = comm_spent(s->base.host).waited_ns;
     if (!st) st = comm_wait(s->base.host, done);
+    s->base.root->totals.waited_ns += comm_spent(s->base.host).waited_ns - before;
     if (st == STATUS_COMM) s->base.root->broken = true;
     return st;
 }

@@ -12,7 +12,7 @@
 static status parse_cuda(const char *text, int *index) {
     char rest;
     *index = -1;
-    if (strcmp(text, "cuda") == 0) return STATUS_OK;
+    if (strcmp(text, "cuda") == 0 || strcmp(text, "auto") == 0) return STATUS_OK;
     if (sscanf(text, "cuda:%d%c", index, &rest) != 1 || *index < 0)
         FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
     return STATUS_OK;
@@ -29,22 +29,22 @@ static status open_cuda(device *dev, const char *text, int local_rank) {
 #endif
 }
 
-static bool auto_is_cuda(void) {
+static status choose(bool *cuda, const char *text) {
+    *cuda = strncmp(text, "cuda", 4) == 0;
+    if (*cuda || strcmp(text, "cpu") == 0) return STATUS_OK;
+    if (strcmp(text, "auto") != 0) FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
 #ifdef TALLY_CUDA
-    return device_cuda_count() > 0 && !device_cuda_emulated();
-#else
-    return false;
+    if (!device_cuda_emulated()) TRY(device_cuda_is_there(cuda));
 #endif
+    return STATUS_OK;
 }
 
 status device_open(device **out, const char *text, int threads, int local_rank) {
-    bool automatic = strcmp(text, "auto") == 0;
-    bool cuda = strncmp(text, "cuda", 4) == 0 || (automatic && auto_is_cuda());
-    if (!cuda && !automatic && strcmp(text, "cpu") != 0)
-        FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
+    bool cuda;
+    TRY(choose(&cuda, text));
     device *dev = calloc(1, sizeof *dev);
     if (!dev) FAIL(MEM, "device");
-    status_code st = cuda ? open_cuda(dev, automatic ? "cuda" : text, local_rank) : device_open_cpu(dev, threads);
+    status_code st = cuda ? open_cuda(dev, text, local_rank) : device_open_cpu(dev, threads);
     if (st) {
         free(dev);
         return status_trace(st, __FILE__, __LINE__);

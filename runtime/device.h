@@ -29,7 +29,7 @@ typedef struct {
                         i64 rows);
     /* What lies at `from`, up to DEVICE_SLOT_BYTES, when the device comes here, to read later: collect waits for the oldest
      * of up to DEVICE_SLOTS. ns: by the device's own clock since the post before it, or since begin, which is for when none
-     * is under way. */
+     * is under way; 0 where there was neither. */
     status (*begin)(device *dev);
     status (*post)(device *dev, const void *from, size_t bytes);
     status (*collect)(device *dev, void *to, size_t bytes, uint64_t *ns);
@@ -56,6 +56,7 @@ struct device {
     uint64_t posts, collects; /* post number n is in slot n % DEVICE_SLOTS */
     char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
     uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: and when; when the one before was, or begin */
+    size_t attention_bytes;                      /* CUDA: what cuDNN's attention has taken: attention.h */
     void *native;                                /* CUDA: streams, events, staging */
 };
 

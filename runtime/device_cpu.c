@@ -74,7 +74,7 @@ static status cpu_post(device *dev, const void *from, size_t bytes) {
 static status cpu_collect(device *dev, void *to, size_t bytes, uint64_t *ns) {
     int slot = (int)(dev->collects++ % DEVICE_SLOTS);
     memcpy(to, dev->slots[slot], bytes);
-    *ns = dev->slot_ns[slot] - dev->since_ns;
+    *ns = dev->since_ns ? dev->slot_ns[slot] - dev->since_ns : 0;
     dev->since_ns = dev->slot_ns[slot];
     return STATUS_OK;
 }

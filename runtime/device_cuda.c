@@ -8,9 +8,14 @@
 
 enum { OLDEST = 80 }; /* sm_80: bf16 on the tensor cores */
 
-int device_cuda_count(void) {
-    int count = 0;
-    return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+status device_cuda_is_there(bool *there) {
+    int count = 0, driver = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    *there = error == cudaSuccess && count > 0;
+    if (error == cudaSuccess || error == cudaErrorNoDevice) return STATUS_OK;
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) return STATUS_OK;
+    FAIL(DEVICE, "--device auto: there is a GPU's driver, but: %s; --device cpu goes without",
+         cudaGetErrorString(error));
 }
 
 bool device_cuda_emulated(void) {
@@ -125,9 +130,9 @@ static status cuda_collect(device *dev, void *to, size_t bytes, uint64_t *ns) {
     cuda_device *c = cuda_of(dev);
     int slot = (int)(dev->collects % DEVICE_SLOTS);
     cudaEvent_t done = c->posted[dev->collects % CUDA_POSTS];
-    float ms;
+    float ms = 0;
     CUDA_TRY(cudaEventSynchronize(done));
-    CUDA_TRY(cudaEventElapsedTime(&ms, c->since, done));
+    if (c->since) CUDA_TRY(cudaEventElapsedTime(&ms, c->since, done));
     *ns = (uint64_t)((double)ms * 1e6);
     c->since = done;
     dev->collects++;
@@ -170,6 +175,7 @@ static void cuda_close(device *dev) {
     if (!c) return;
     if (c->compute) (void)cudaStreamSynchronize(c->compute);
     gemm_close_cuda(dev);
+    if (c->cudnn) c->close_cudnn(dev);
     for (int i = 0; i < CUDA_UPLOADS; i++)
         if (c->uploaded[i]) (void)cudaEventDestroy(c->uploaded[i]);
     for (int i = 0; i < CUDA_POSTS; i++)

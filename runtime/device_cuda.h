@@ -4,7 +4,9 @@
 
 #include "runtime/device.h"
 
-int device_cuda_count(void);     /* GPUs that the driver shows; 0 also without a driver */
+/* Whether there is a GPU to choose for `auto`. A driver that is there and does not work is an error: a run on the CPU in the
+ * place of a GPU that is paid for is nobody's wish. */
+status device_cuda_is_there(bool *there);
 bool device_cuda_emulated(void); /* kernels run on the CPU: a build for tests */
 /* index: -1 for that of the local rank */
 status device_open_cuda(device *dev, const char *text, int index, int local_rank);

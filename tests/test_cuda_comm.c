@@ -19,7 +19,8 @@ enum { STAGING_BYTES = 64 << 10, LARGE = 37003 };
 
 static comm *world, *peers;
 static device *dev;
-static bool exact; /* f32 sums are in the order of ranks */
+static bool exact;       /* f32 sums are in the order of ranks */
+static const char *only; /* kind, or NULL: both */
 
 /* --- buffers: on the GPU of exactly this size, and NaN until what was queued has come to them --- */
 
@@ -339,6 +340,8 @@ static void test_host_values(void **state) {
     double x = 1.0 / (1 + world->rank), want = 1;
     for (int r = 1; r < world->ranks; r++) want += 1.0 / (1 + r);
     int told = world->rank + 40;
+    OK(comm_check(peers));
+    uint64_t waited_ns = comm_spent(peers).waited_ns;
     OK(comm_tell(peers, &told, sizeof told));
     assert_int_equal(told, 40);
     OK(comm_barrier(peers));
@@ -347,6 +350,7 @@ static void test_host_values(void **state) {
     OK(comm_agree(peers, STATUS_OK));
     status_code st = world->rank == world->ranks - 1 ? ERROR(DATA, "no such thing") : STATUS_OK;
     FAILS(DATA, "no such thing", comm_agree(peers, st));
+    assert_true(comm_spent(peers).waited_ns == waited_ns);
     assert_false(peers->broken);
 }
 
@@ -357,7 +361,7 @@ static void test_clock(void **state) {
     dev->clock = &m;
     comm_book(peers, &m);
     OK(comm_check(peers));
-    uint64_t before = comm_spent(peers).busy_ns;
+    uint64_t before = comm_spent(peers).busy_ns, ns;
     float *from = unwritten(LARGE * 4), *to = unwritten((size_t)(LARGE * world->ranks) * 4), got[2];
     for (int i = 0; i < 20; i++) {
         comm_event mark, done;
@@ -365,7 +369,6 @@ static void test_clock(void **state) {
         OK(comm_all_gather(peers, to, from, LARGE, F32, F32, &mark, &done));
         OK(comm_wait(peers, &done));
     }
-    uint64_t ns;
     OK(dev->ops->begin(dev));
     OK(dev->ops->post(dev, to, sizeof got));
     OK(dev->ops->collect(dev, got, sizeof got, &ns));
@@ -401,8 +404,7 @@ static int fail_here(void) {
 }
 
 static status open_peers(const char *kind) {
-    exact = strcmp(kind, "staged") == 0;
-    if (exact) return comm_open_staged(&peers, world, dev, STAGING_BYTES);
+    if ((exact = strcmp(kind, "staged") == 0)) return comm_open_staged(&peers, world, dev, STAGING_BYTES);
 #ifdef TALLY_NCCL
     return comm_open_nccl(&peers, world, dev, STAGING_BYTES);
 #else
@@ -458,10 +460,8 @@ static int open_auto(void) {
     if (comm_open_device(&peers, world, dev, "auto")) return fail_here();
     printf("%s %d/%d\n", peers->name, peers->rank, peers->ranks);
     comm_close(peers);
-    return 0;
+    return comm_barrier(world) ? fail_here() : 0;
 }
-
-static const char *only; /* kind, or NULL: both */
 
 static int check_kinds(void) {
     if (only) return check_kind(only);
@@ -480,17 +480,16 @@ static int run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    const char *seconds = getenv("TIMEOUT_S");
+    const char *seconds = getenv("TIMEOUT_S"), *kind = getenv("DEVICE");
     status_code st = comm_open(&world, seconds ? atof(seconds) : 100);
     if (st) return fail_here(), status_exit_code(st);
-    if (device_open(&dev, "cuda", 0, world->local_rank)) {
+    if (device_open(&dev, kind ? kind : "cuda", 0, world->local_rank)) {
         printf("1..0 # skipped: %s\n", status_message());
         comm_close(world);
         return 0;
     }
     int code = run(argc, argv);
-    device_close(dev);
-    comm_close(world);
+    device_close(dev), comm_close(world);
     return code;
 }
 #else

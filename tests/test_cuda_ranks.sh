@@ -19,6 +19,21 @@ if $separate; then true; ok "a GPU a rank: auto is nccl"; else skip "ranks over 
 if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then
     SIMT_DEVICES=1 kinds 2 staged; ok "ranks that share a GPU: auto is staged"
     $separate; ok "and it is emulated: every rank can have a GPU"
+    export SIMT_DEVICES=2
+    SIMT_NCCL_VERSION=21602 kinds 2 staged &&
+        grep -q "host memory, slow; rank 0: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer$" "$scratch/err"
+    ok "NCCL is too old: auto is staged, and says why"
+    mkdir "$scratch/fake_nccl" && : >"$scratch/fake_nccl/libnccl.so.2" && cp "$program" "$scratch/alone"
+    run 2 "$scratch/alone" open && grep -q '^staged 0/2' "$scratch/out" &&
+        grep -q "host memory, slow; rank 0: NCCL: .*/libnccl.so.2: file too short$" "$scratch/err"
+    ok "no NCCL that can be loaded: the same"
+    SIMT_NCCL_VERSION=21602 refuses "and an error where it was asked for" \
+        "^tally: --comm nccl: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer; expected auto or staged$" train \
+        --data "$scratch/text" --out "$scratch/x" --device cuda --comm nccl --seq-len 16 --batch 1 --peak-seconds 0
+    ! run 1 "$program" open : -np 1 env DEVICE=cpu "$program" open &&
+        grep -q '^rank [01]: --device: rank 0 (.*) is on a GPU, rank 1 (.*) on a CPU; expected the same kind for all$' "$scratch/err"
+    ok "a rank without a GPU among others: none goes on"
+    unset SIMT_DEVICES
 fi
 
 for ranks in $numbers_of_ranks; do
@@ -49,6 +64,12 @@ for ranks in 2 4; do
     TIMEOUT_S=2 dies "rank $last of $ranks stops: who waits for it over NCCL ends after the time-out" \
         "rank [0-9] has waited 2 s in all-gather 2 of step 12 for ranks that do not come" $ranks nccl die stop
 done
+if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then
+    SIMT_NCCL_KILL=init dies "rank 2 is killed when NCCL starts" \
+        "rank 2 \([^ ]+, pid [0-9]+\) died: missing in NCCL's initialisation 1 of step 0" 3 open
+    SIMT_NCCL_KILL=finalize dies "rank 2 is killed when NCCL ends: the others go on to where that is said" \
+        "rank 2 \([^ ]+, pid [0-9]+\) died: missing in exchange [0-9]+ of step 0" 3 open
+fi
 dies "rank 1 is killed: who waits for it through host memory says so" \
     "rank 1 \([^ ]+, pid [0-9]+\) died: missing in all-gather [0-9]+ of step 12" 2 staged die kill
 
@@ -67,7 +88,7 @@ train() { # RANKS RUN OPTIONS...
 }
 weights() { cat "$scratch/$1"/checkpoints/step-4/*.safetensors | sha256sum; }
 train 2 nccl; ok "training on two GPUs"
-grep -q "ranks: 2 on 1 host; shard full; over nccl" "$scratch/err" "$scratch/out"; ok "over NCCL"
+grep -q "ranks: 2 on 1 host; shard full; over nccl [0-9.]*$" "$scratch/err" "$scratch/out"; ok "over NCCL"
 train 2 stopped --steps 2 && train 2 stopped --resume --steps 4 && [ "$(weights stopped)" = "$(weights nccl)" ]
 ok "resumed: bitwise the uninterrupted run"
 train 2 staged --comm staged; ok "training on two GPUs through host memory"

@@ -17,19 +17,20 @@ check tools --build "$TESTS" --quick --device $device --tests test_cuda_device -
 [ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$'; ok "all parts run, on $device"
 grep -q "gradients of all recompute policies: the same bits" "$scratch/out" && grep -q "ok: two ranks on one device = one, bf16" "$scratch/out"
 ok "the tiny model's comparisons are among them"
-grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32 \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
+grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32, own \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
 ok "--out has the table and its JSON lines"
 
 cat >"$scratch/test_cuda_bad" <<'S'
 #!/bin/sh
-echo "ok 1 - good"; echo "ok 2 - absent # SKIP no such part"; echo "not ok 3 - bad"; exit 1
+echo "ok 1 - good"; echo "ok 2 - absent # SKIP no such part"; echo "not ok 3 - as cmocka skips # SKIP"
+echo "not ok 4 - bad"; exit 1
 S
 printf '#!/bin/sh\nkill -9 $$\n' >"$scratch/test_cuda_dead"
 printf '#!/bin/sh\nexit 0\n' >"$scratch/test_cuda_silent"
 printf '#!/bin/sh\n[ "$1" = --help ]\n' >"$scratch/tally"
 chmod +x "$scratch"/test_cuda_* "$scratch/tally"
 check tools --build "$scratch" --quick --tests 'test_cuda_[bds]*'
-[ $? -eq 1 ] && grep -q 'test_cuda_bad: 1 ok, 1 failed, 1 skipped' "$scratch/out" && grep -q 'FAILED test_cuda_dead' "$scratch/out" &&
+[ $? -eq 1 ] && grep -q 'test_cuda_bad: 1 ok, 1 failed, 2 skipped' "$scratch/out" && grep -q 'FAILED test_cuda_dead' "$scratch/out" &&
     grep -q 'FAILED test_cuda_silent' "$scratch/out" && last | grep -qE '^1 passed, ([4-9]|1[0-9]) failed, '
 ok "what fails, dies or tells of nothing is counted as failed"
 check tools --build "$scratch/none"; [ $? -eq 2 ] && grep -q "none: no tally in it" "$scratch/err"; ok "a folder without a build is refused"

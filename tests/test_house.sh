@@ -16,6 +16,7 @@ forbidden train 'tools|tests'; ok "train includes nothing above it"
 sources=(*/*.{c,h,cu,cuh})
 [ "$(grep -lE '#include [<"]cublasLt' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuBLASLt"
 [ "$(grep -lE '#include [<"]nccl' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes NCCL"
+[ "$(grep -lE '#include [<"]cudnn' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuDNN"
 ! grep -nE '<<<|__CUDA_ARCH__|cooperative_groups|<cub/' $(ls */*.cu */*.cuh | grep -vx runtime/kernel.cuh) >"$scratch/err"
 ok "kernels compile for the emulation too: no launch but RUN's, no __CUDA_ARCH__, no CUB"
 ! grep -nE '\basm\b' $(ls */*.cu) >"$scratch/err"; ok "PTX only in headers, which have a body for the emulation"

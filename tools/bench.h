@@ -8,7 +8,7 @@
 typedef struct {
     char *config, *model, *recompute, *device;
     i64 batch, seq_len, steps, warmup, threads, rounds, accumulate, replicas;
-    int precision, moments, master, gather, reduce, comm;
+    int precision, moments, master, gather, reduce, comm, attention;
     double comm_timeout;
     bool reduce_every, gemm_search, json, help;
 } bench_values;

@@ -201,15 +201,16 @@ typedef struct {
 static status copy(workbench *w) {
     size_t half = (size_t)(w->bytes / 2) & ~(size_t)255;
     char *to = w->pool + w->pool_bytes / 2;
+    if (w->dev->kind == DEVICE_CUDA) { /* of one row: a plain copy; a row's stride is of 31 bits */
+        enum { PIECE = 1 << 30 };
+        for (size_t at = 0; at < half; at += PIECE) {
+            size_t bytes = half - at < PIECE ? half - at : PIECE;
+            TRY(w->dev->ops->copy_rows(w->dev, to + at, bytes, w->pool + at, bytes, bytes, 1));
+        }
+        return STATUS_OK;
+    }
     enum { ROW = 1 << 16 };
     i64 rows = (i64)(half / ROW), rest = (i64)(half % ROW);
-    if (w->dev->kind == DEVICE_CUDA) {
-        if (rows) TRY(w->dev->ops->copy_rows(w->dev, to, ROW, w->pool, ROW, ROW, rows));
-        size_t done = (size_t)rows * ROW;
-        return rest ? w->dev->ops->copy_rows(w->dev, to + done, (size_t)rest, w->pool + done, (size_t)rest,
-                                             (size_t)rest, 1)
-                    : STATUS_OK;
-    }
 #pragma omp parallel for schedule(static)
     for (i64 r = 0; r <= rows; r++) memcpy(to + r * ROW, w->pool + r * ROW, (size_t)(r < rows ? ROW : rest));
     return STATUS_OK;

@@ -17,7 +17,7 @@ static void print_table(const bench_values *v, const device *dev, const model_co
     printf("%s, %ld parameters, %s, B=%ld T=%ld", c->name, r->parameters, v->precision ? "fp32" : "bf16", v->batch,
            v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
-    printf(", recompute %s, on %s, ", v->recompute, dev->name);
+    printf(", recompute %s%s, on %s, ", v->recompute, v->attention ? ", cuDNN's attention" : "", dev->name);
     if (dev->kind == DEVICE_CPU) printf("%d threads, ", dev->threads);
     printf("%s\n", dev->isa);
     if (!v->precision && !dev->bf16_products)
@@ -40,6 +40,7 @@ static status fill_json(cJSON *o, const bench_values *v, const device *dev, cons
     TRY(json_add_i64(o, "parameters", r->parameters));
     TRY(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
     TRY(json_add_string(o, "recompute", v->recompute));
+    TRY(json_add_string(o, "attention", v->attention ? "cudnn" : "own"));
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     TRY(json_add_i64(o, "accumulate", v->accumulate));

@@ -33,6 +33,7 @@ static const option table[] = {
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
     {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use", NULL, 0, 0, "Measurement", false},
+    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it", "own|cudnn", 0, 0, "Measurement", false},
     {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Measurement", true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Measurement", true},
@@ -193,6 +194,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
                                .training = true,
                                .shard = shard};
     gemm_search(dev, v->gemm_search);
+    TRY_DONE(attention_choose(dev, (attention_kind)v->attention));
     uint64_t resident, peak;
     TRY_DONE(resident_bytes(&resident, dev, true));
     TRY_DONE(model_init(&m, dev, c, s, precision));
@@ -202,7 +204,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     TRY_DONE(run_steps(r, &m, v, tokens));
     TRY_DONE(resident_bytes(&peak, dev, false));
     r->resident_bytes = resident && peak > resident ? peak - resident : 0;
-    r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev);
+    r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + dev->attention_bytes;
     r->activation_bytes = m.memory.bytes[MEM_ACTIVATIONS];
     for (int i = 0; i < MEM_CATEGORIES; i++) r->bytes[i] = m.memory.bytes[i];
     r->parameters = m.state.p.parameters;

@@ -17,7 +17,7 @@ typedef struct {
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
         checkpoint_every, keep;
     i64 replicas;
-    int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype, comm;
+    int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype, comm, attention;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
         peak_seconds, comm_timeout;
     bool resume, help, reduce_every_microbatch, gemm_search;
@@ -68,6 +68,7 @@ static const option table[] = {
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, RUN, false},
     {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use; a run that is resumed is then equal within rounding, not bitwise", NULL, 0, 0, RUN, false},
+    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it: equal within bf16's rounding, not bitwise", "own|cudnn", 0, 0, RUN, false},
     {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},
     {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
     {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints; 0: at the end only", NULL, 0, 1e12, RUN, false},
@@ -150,6 +151,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .device = v->device,
         .threads = (int)v->threads,
         .gemm_search = v->gemm_search,
+        .attention = (attention_kind)v->attention,
         .beta1 = v->beta1,
         .beta2 = v->beta2,
         .eps = v->eps,

@@ -4,7 +4,7 @@
 #
 #   tools/gpu_check.sh                 in a checkout on a machine with a GPU: builds in build-gpu with nvcc, then checks
 #   tools/gpu_check.sh --pack DIR      on a machine with nvcc, GPU or not: builds, and puts into DIR (and DIR.tar.gz) what a
-#                                      machine without compiler, packages and network needs beside driver and CUDA runtime
+#                                      machine without compiler, packages and network needs beside driver, libcudart and libcublasLt
 #   DIR/gpu_check.sh                   there
 #
 #   --build FOLDER   what is built there, in the place of build-gpu
@@ -44,13 +44,14 @@ trap 'rm -rf "$scratch"' EXIT
 log=$scratch/log
 
 build_here() { # FOLDER
-    local nvcc small=''
+    local nvcc small='' nccl=AUTO
+    [ -z "$pack" ] || nccl=OFF # 200 MiB that one GPU has no use for
     command -v cmake >/dev/null || die "no cmake here, and nothing was packed"
-    nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc) || die "no nvcc here, and nothing was packed"
-    if "$nvcc" --help | grep -q -- --compress-mode; then small=--compress-mode=size; fi # kernels of a quarter of the size
+    nvcc=$(PATH=$PATH${CUDA_HOME:+:$CUDA_HOME/bin}:/usr/local/cuda/bin command -v "${CUDACXX:-nvcc}") || die "no nvcc here, and nothing was packed"
+    if grep -q -- --compress-mode <<<"$("$nvcc" --help)"; then small=--compress-mode=size; fi # kernels of a quarter of the size
     echo "building in $1"
-    cmake -S . -B "$1" -DTALLY_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_FLAGS=$small >"$log" 2>&1 &&
-        # shellcheck disable=SC2046 # words on purpose
+    # shellcheck disable=SC2046 # words on purpose
+    cmake -S . -B "$1" -DTALLY_CUDA=ON -DTALLY_NCCL=$nccl -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_FLAGS=$small >"$log" 2>&1 &&
         cmake --build "$1" -j "$(nproc)" --target tally $(basename -s .c tests/test_cuda_*.c) >>"$log" 2>&1 && return
     tail -30 "$log" >&2; die "the build in $1 failed"
 }
@@ -82,29 +83,57 @@ ended() { # STATUS
 # --- libraries: what the toolkit or its Python packages have ---
 
 library_folders() {
-    ls -d /usr/local/cuda*/lib64 /usr/local/cuda*/lib /usr/local/cuda*/targets/x86_64-linux/lib /usr/local/nvidia/lib64 \
-        /usr/lib/x86_64-linux-gnu/nvidia/current 2>/dev/null
-    for python in python3 /opt/*/bin/python3 /opt/*/.venv/bin/python3; do
+    local python
+    ls -d {/usr/local,/opt}/cuda*/{lib64,lib,targets/x86_64-linux/lib} /usr/lib/{cuda,wsl,nvidia-cuda-toolkit}/lib \
+        /usr/lib/x86_64-linux-gnu{,/nvidia/current} "${CUDA_HOME:-/nonexistent}"/lib64 "${CONDA_PREFIX:-/nonexistent}"/lib
+    for python in python3 python {/opt/*,/opt/*/.venv,/opt/*/venv,/root/.venv,"${VIRTUAL_ENV:-/nonexistent}"}/bin/python3; do
         command -v "$python" >/dev/null || continue
-        "$python" -c 'import glob, sys; [print(f) for p in sys.path for f in glob.glob(p + "/nvidia/*/lib")]' 2>/dev/null
+        "$python" -c 'if True:
+            import glob, site, sys
+            for p in sys.path + [site.getusersitepackages()]:
+                for f in glob.glob(p + "/nvidia/*/lib") + glob.glob(p + "/torch/lib"): print(f)'
+    done
+    for python in {/usr,/usr/local,/opt/*,/opt/*/{.venv,venv},{/root,/home/*}/{.local,.venv}}/lib/python3*/{site,dist}-packages; do
+        ls -d "$python"/nvidia/*/lib "$python"/torch/lib # of those that do not start, or not without an environment
     done
     [ ! -d "$root/lib/fallback" ] || echo "$root/lib/fallback"
+} 2>/dev/null
+
+folder_of() { # LIBRARY FOLDERS
+    local folder
+    while read -r folder; do
+        if [ -e "$folder/$1" ]; then echo "$folder"; return; fi
+    done <<<"$2"
+    return 1
 }
 
-absent() { ldd "$tally" ${mpirun:+"$mpirun"} 2>/dev/null | sed -nE 's/^[[:space:]]*([^ ]+) => not found.*/\1/p' | sort -u; }
+anywhere() { # LIBRARY: its folder, after a look at all of the disk
+    timeout 40 find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -name "$1" ! -path '*/sbsa*' -print 2>/dev/null |
+        sed -n '1{s|/[^/]*$||;p;}'
+}
+
+absent() { ldd "$@" 2>/dev/null | sed -nE 's/^[[:space:]]*([^ ]+) => not found.*/\1/p' | sort -u; }
+also_in() { case :$LD_LIBRARY_PATH: in *":$1:"*) ;; *) LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$1 ;; esac }
 
 find_libraries() {
-    local library folder
-    for library in $(absent); do
-        for folder in $(library_folders); do
-            [ -e "$folder/$library" ] || continue
-            case :$LD_LIBRARY_PATH: in *:$folder:*) ;; *) LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$folder ;; esac
-            break
-        done
+    local library folder folders missing
+    folders=$(library_folders)
+    for library in $(absent "$tally" ${mpirun:+"$mpirun"}); do
+        folder=$(folder_of "$library" "$folders") || folder=$(anywhere "$library")
+        [ -z "$folder" ] || also_in "$folder"
     done
-    [ -z "$(absent)" ] || fail "libraries" "not found: $(absent | xargs)"
-    if "$tally" --help >"$log" 2>&1; then return; fi
-    if grep -q "version .GLIBC" "$log"; then fail "tally" "this system's C library is older than the one it was built with"
+    for folder in /usr/local/nvidia/lib64 /usr/local/nvidia/lib; do # the driver, where a container has mounted it
+        [ ! -e "$folder/libcuda.so.1" ] || also_in "$folder"
+    done
+    if folder=$(folder_of libnccl.so.2 "$folders"); then also_in "$folder"; fi # opened by name, where it is wanted
+    if [ -n "$mpirun" ]; then
+        missing=$(absent "$mpirun" | xargs)
+        [ -z "$missing" ] || { echo "   $mpirun is not used: $missing not found"; mpirun=''; }
+    fi
+    "$tally" --help >"$log" 2>&1 && return
+    missing=$(absent "$tally" | xargs)
+    if [ -n "$missing" ]; then : >"$log"; fail "tally" "libraries not found: $missing; set LD_LIBRARY_PATH to their folders"
+    elif grep -q "version .GLIBC" "$log"; then fail "tally" "this system's C library is older than the one it was built with"
     else fail "tally" "does not start"; fi
     finish
 }
@@ -112,7 +141,7 @@ find_libraries() {
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}
 mpirun=$(command -v mpirun || true)
 if [ -f "$root/PACKED" ]; then
-    LD_LIBRARY_PATH=$root/lib:$LD_LIBRARY_PATH
+    LD_LIBRARY_PATH=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     if [ -x "$root/mpi/bin/mpirun" ]; then
         mpirun=$root/mpi/bin/mpirun
         export OPAL_PREFIX=$root/mpi OPAL_BINDIR=$root/mpi/bin OPAL_LIBDIR=$root/lib OPAL_PKGLIBDIR=$root/mpi/plugins \
@@ -123,16 +152,17 @@ if [ -f "$root/PACKED" ]; then
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-export TALLY=$tally TESTS=$build MPIEXEC=$mpirun SANITIZED=OFF CMOCKA_MESSAGE_OUTPUT=TAP
+export TALLY=$tally TESTS=$build SANITIZED=OFF CMOCKA_MESSAGE_OUTPUT=TAP
 
 # --- (a) what this is ---
 
-commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || sed -n 's/^commit //p' "$root/PACKED" 2>/dev/null)
-gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader 2>/dev/null)
+commit=$(sed -n 's/^commit //p' "$root/PACKED" 2>/dev/null || git -C "$root" describe --always --dirty --exclude '*' 2>/dev/null)
+gpu=$(PATH=$PATH:/usr/local/nvidia/bin nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader 2>/dev/null)
 echo "== tally ${commit:-of an unknown commit}, $(date -u +'%Y-%m-%d %H:%M') UTC, $(uname -sr), $(nproc) CPUs"
 echo "   GPU: ${gpu:-nvidia-smi tells of none}"
 find_libraries
-ldd "$tally" | grep -E 'libcudart|libcublas|libnccl|libcuda\.' | sed 's/^[[:space:]]*/   /; s/ (0x.*//'
+export MPIEXEC=$mpirun
+ldd "$tally" | grep -E 'libcudart|libcublas|libcudnn|libcuda\.' | sed 's/^[[:space:]]*/   /; s/ (0x.*//'
 
 # --- (b) the tests ---
 
@@ -140,13 +170,14 @@ ldd "$tally" | grep -E 'libcudart|libcublas|libnccl|libcuda\.' | sed 's/^[[:spac
 run_tap() { # NAME SECONDS COMMAND...
     local name=$1 seconds=$2 ok bad skips status; shift 2
     within "$seconds" "$@" >"$log" 2>&1; status=$?
-    skips=$(grep -cE '^(not )?ok [0-9]+.*# SKIP' "$log") # cmocka's are "not ok"
-    ok=$(grep -E '^ok [0-9]+' "$log" | grep -vc '# SKIP')
-    bad=$(grep -E '^not ok [0-9]+' "$log" | grep -vc '# SKIP')
+    sed -i -E 's/^not (ok [0-9]+.*# SKIP)/\1/' "$log" # as cmocka writes what is skipped
+    skips=$(grep -cE '^ok [0-9]+.*# SKIP' "$log")
+    ok=$(($(grep -cE '^ok [0-9]+' "$log") - skips))
+    bad=$(grep -cE '^not ok [0-9]+' "$log")
     passed=$((passed + ok)) skipped=$((skipped + skips)) failed=$((failed + bad))
     echo "  $name: $ok ok, $bad failed, $skips skipped"
-    grep -E '^(not )?ok [0-9]+.*# SKIP' "$log" | sed -E 's/^(not )?ok/      SKIP/'
-    if [ "$bad" -gt 0 ]; then grep -E '^not ok|^#' "$log" | grep -v '# SKIP' | head -20 | sed 's/^/      /'
+    grep -E '^ok [0-9]+.*# SKIP' "$log" | sed 's/^ok/      SKIP/'
+    if [ "$bad" -gt 0 ]; then grep -E '^not ok|^#' "$log" | head -20 | sed 's/^/      /'
     elif [ "$status" -ne 0 ]; then fail "$name" "$(ended "$status")"
     elif [ $((ok + skips)) -eq 0 ]; then fail "$name" "told of no test"; fi
 }
@@ -230,7 +261,7 @@ sanitize() { # TOOL SANITIZER_OPTIONS...
 }
 
 echo "== compute-sanitizer on the tiny model"
-sanitizer=$(PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer command -v compute-sanitizer || true)
+sanitizer=$(PATH=$PATH:$(printf '%s:' /usr/local/cuda*/{bin,compute-sanitizer}) command -v compute-sanitizer || true)
 for tool in memcheck racecheck; do
     if $quick; then skip "$tool" "--quick"
     elif [ -z "$sanitizer" ]; then skip "$tool" "no compute-sanitizer here"
@@ -241,7 +272,7 @@ done
 # --- (e) how fast ---
 
 echo "== bandwidth of the operations"
-if ! "$tally" bench --help 2>&1 | grep -qE '^ *op  '; then skip "bench op" "this tally has none"
+if ! grep -qE '^ *op  ' <<<"$("$tally" bench --help 2>&1)"; then skip "bench op" "this tally has none"
 else
     shape=(--model qwen2.5-0.5b -B 16 -T 1024); ! $quick || shape=(--model "$scratch/tiny.json" -B 1 -T 32 --steps 1 --warmup 1)
     within 60 "$tally" bench op --device "$device" "${shape[@]}" >"$log" 2>&1; status=$?
@@ -250,24 +281,27 @@ fi
 
 field() { sed -nE "s/.*\"$1\":\"?([^,\"}]*).*/\1/p" "$scratch/line"; }
 
-# $batch x $accumulate, recompute, moments, master: as measured last
+# $batch x $accumulate, recompute, moments, master, $attention: as measured last
 table_row() { # MODEL AIM PEER
     local mfu; mfu=$(field mfu)
-    awk -v model="$1" -v aim="$2" -v peer="$3" -v how="$batch x $accumulate, $recompute, $moments, $master" -v mfu="${mfu/null/}" \
+    awk -v model="$1" -v aim="$2" -v peer="$3" -v mfu="${mfu/null/}" \
+        -v how="$batch x $accumulate, $recompute, $moments, $master, $attention" \
         -v ms="$(field step_ms)" -v rate="$(field tokens_per_s)" -v bytes="$(field memory_bytes)" -v share="$(field fraction_of_peak)" 'BEGIN {
         printf "| %s | %s | %.1f | %.0f | %s | %.1f%% | %.1f GiB | %s | %s |\n", model, how, ms, rate,
             mfu == "" ? "not known" : sprintf("%.1f%%", 100 * mfu), 100 * share, bytes / 2^30, aim, peer }' >>"$scratch/table"
 }
 
-# The first candidate that fits is measured: "micro-batch accumulate recompute moments master".
+# The first candidate that fits is measured: "micro-batch accumulate recompute moments master". cuDNN's attention, which comes
+# last, is left out where no time is left for it.
 measure() { # MODEL AIM PEER CANDIDATE...
     local model=$1 aim=$2 peer=$3 name status; shift 3
-    name="step of $(basename "$model" .json)"
+    name="step of $(basename "$model" .json), attention $attention"
+    if [ $attention = cudnn ] && [ $((limit_s - SECONDS)) -lt 60 ]; then skip "$name" "no time left"; return; fi
     for candidate; do
         read -r batch accumulate recompute moments master <<<"$candidate"
         within 110 "$tally" bench step --device "$device" --model "$model" --batch "$batch" --accumulate "$accumulate" \
             --seq-len $seq_len --precision bf16 --recompute "$recompute" --moments "$moments" --master "$master" \
-            --steps $measured --warmup 1 --json >"$scratch/line" 2>"$log"
+            --steps $measured --warmup 1 --attention $attention --json >"$scratch/line" 2>"$log"
         status=$?
         if [ $status -eq 0 ]; then
             cat "$scratch/line"; cat "$scratch/line" >>"$scratch/lines"
@@ -282,22 +316,25 @@ measure() { # MODEL AIM PEER CANDIDATE...
 
 echo "== the step: bf16, as tally bench step --device $device has it"
 seq_len=1024 measured=4
-if $quick; then
-    seq_len=32 measured=1
-    measure "$scratch/tiny.json" "-" "-" "1 1 none fp32 fp32"
-else
-    measure gpt2-124m "50%, 620k" "about 41% (llm.c)" "64 8 none fp32 fp32" "32 16 none fp32 fp32" "16 32 none fp32 fp32" "8 16 none fp32 fp32"
-    measure qwen2.5-0.5b "55%, 176k" "46.8%, 149k (LLMQ)" "32 8 none fp32 fp32" "16 16 none fp32 fp32" "8 16 none fp32 fp32"
-    measure qwen2.5-1.5b "62%, 64k" "56.7%, 58.9k (LLMQ)" "16 8 none fp32 fp32" "12 8 none fp32 fp32" "8 12 none fp32 fp32" "8 12 selective fp32 fp32"
-    measure qwen2.5-3b "65%, 34k" "59.3%, 30.9k (LLMQ)" "8 8 none fp32 fp32" "4 12 none fp32 fp32" "4 12 selective fp32 fp32" "4 12 block fp32 fp32"
-    measure qwen2.5-7b "68%, 15.6k" "60.1%, 13.8k (LLMQ)" "4 8 block fp32 fp32" "8 4 none bf16 none" "8 4 block bf16 none" "4 8 block bf16 none"
-fi
+attentions=own; if ldd "$tally" | grep -q 'libcudnn\.so'; then attentions="own cudnn"; fi
+for attention in $attentions; do
+    if $quick; then
+        seq_len=32 measured=1
+        measure "$scratch/tiny.json" "-" "-" "1 1 none fp32 fp32"
+    else
+        measure gpt2-124m "50%, 620k" "about 41% (llm.c)" "64 8 none fp32 fp32" "32 16 none fp32 fp32" "16 32 none fp32 fp32" "8 16 none fp32 fp32"
+        measure qwen2.5-0.5b "55%, 176k" "46.8%, 149k (LLMQ)" "32 8 none fp32 fp32" "16 16 none fp32 fp32" "8 16 none fp32 fp32"
+        measure qwen2.5-1.5b "62%, 64k" "56.7%, 58.9k (LLMQ)" "16 8 none fp32 fp32" "12 8 none fp32 fp32" "8 12 none fp32 fp32" "8 12 selective fp32 fp32"
+        measure qwen2.5-3b "65%, 34k" "59.3%, 30.9k (LLMQ)" "8 8 none fp32 fp32" "4 12 none fp32 fp32" "4 12 selective fp32 fp32" "4 12 block fp32 fp32"
+        measure qwen2.5-7b "68%, 15.6k" "60.1%, 13.8k (LLMQ)" "4 8 block fp32 fp32" "8 4 none bf16 none" "8 4 block bf16 none" "4 8 block bf16 none"
+    fi
+done
 
 {
     echo "## ${gpu:-no GPU}, $(date -u +%Y-%m-%d), commit ${commit:-unknown}"
     echo; echo "\`$command_line\`: $passed passed, $failed failed, $skipped skipped, in $SECONDS s."
     if [ -s "$scratch/table" ]; then
-        echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights | ms a step | tokens/s | MFU | of measured peak | memory | aim | best peer |"
+        echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights, attention | ms a step | tokens/s | MFU | of measured peak | memory | aim | best peer |"
         echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"; cat "$scratch/table"
         echo; echo '```'; cat "$scratch/lines"; echo '```'
     fi

@@ -2,7 +2,7 @@
 # the CUDA runtime libraries, into one folder.
 
 # of glibc and of NVIDIA: the other machine's own
-left_out='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcuda|libcudart|libcublas|libcublasLt|libnccl|libnvidia.*)\.so'
+left_out='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcuda|libcudart|libcublas|libcublasLt|libcudnn.*|libnvrtc.*|libnvidia.*)\.so'
 # newer ones are better where there are any: looked for last
 fallback='^(libstdc\+\+|libgcc_s|libz|libudev|libcap|libzstd|liblzma)\.so'
 # of networks and launchers that one machine needs none of, and of MPI's files
@@ -22,7 +22,7 @@ pack_mpi() { # DIR
     local dir=$1 plugins share pmix plugin
     plugins=$(ompi_info --parsable --path pkglibdir 2>/dev/null | sed -n 's/^path:pkglibdir://p' | head -1)
     share=$(ompi_info --parsable --path pkgdatadir 2>/dev/null | sed -n 's/^path:pkgdatadir://p' | head -1)
-    if ! ldd "$dir/build/tally" | grep -q 'libmpi\.so'; then echo "no MPI in this build: two ranks are skipped there"; return; fi
+    if ! grep -q 'libmpi\.so' <<<"$(ldd "$dir/build/tally")"; then echo "no MPI in this build: two ranks are skipped there"; return; fi
     if [ ! -d "$plugins" ]; then echo "no Open MPI here: two ranks are skipped there"; return; fi
     mkdir -p "$dir"/mpi/{bin,plugins,pmix,share,etc}
     install -m 755 "$(readlink -f "$(command -v mpirun)")" "$dir/mpi/bin/mpirun"
@@ -57,7 +57,7 @@ pack_into() { # DIR BUILD
     pack_mpi "$dir"
     find "$dir" -type f \( -name '*.so*' -o -path '*/build/*' -o -path '*/bin/*' \) -exec strip --strip-unneeded {} + 2>/dev/null
     {
-        echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+        echo "commit $(git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)"
         echo "packed $(date -u +%Y-%m-%d)"
         echo "glibc $(ldd --version | sed -n '1s/.* //p')"
     } >"$dir/PACKED"

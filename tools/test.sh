@@ -43,8 +43,8 @@ run_tests() {
 export OMP_WAIT_POLICY=passive # tests run side by side: threads that wait must not take the cores of those that work
 
 build build all
-if grep -q '^TALLY_NVCC:.*-NOTFOUND$' build/CMakeCache.txt; then
-    echo "== skipped: nvcc does not compile the CUDA code, there is no toolkit here"
+if grep -q '^-- CUDA.*: CPU only$' "$log"; then
+    echo "== skipped: nvcc does not compile the CUDA code: $(sed -n 's/^-- \(CUDA.*\): CPU only$/\1/p' "$log")"
     skipped=1
 fi
 run_tests build "the tests"

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include "layers/attention.h"
 #include "optim/schedule.h"
 #include "train/data.h"
 #include "train/ledger.h"
@@ -25,7 +26,8 @@ typedef struct {
     const char *comm;        /* auto | nccl | staged: see comm_open_device */
     const char *recompute;   /* none | selective | block | block:K */
     const char *device;
-    bool gemm_search; /* gemm.h */
+    bool gemm_search;         /* gemm.h */
+    attention_kind attention; /* attention.h */
     int threads;
     double beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
     i64 max_skipped;

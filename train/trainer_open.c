@@ -27,7 +27,8 @@ status recompute_parse(recompute_policy *r, const char *text, i64 L) {
 
 status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
-    t->mine.memory_bytes = t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->peers->memory_bytes;
+    t->mine.memory_bytes =
+        t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->dev->attention_bytes + t->peers->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
     t->mine.stop = (uint64_t)*t->stop;
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
@@ -163,6 +164,8 @@ static void fill_fixed(trainer *t) {
     t->p.ranks = (uint64_t)t->world->ranks;
     t->p.batch = (uint64_t)t->o->batch;
     fill_sharding(t);
+    snprintf(t->p.device, sizeof t->p.device, "%s, %s%s%s", t->dev->name, t->dev->isa, t->world->ranks > 1 ? ", " : "",
+             t->world->ranks > 1 ? t->peers->name : "");
     strcpy(t->p.precision, dtype_name(s->t));
     strcpy(t->p.moments, dtype_name(s->moments));
     strcpy(t->p.master, s->t == F32 ? "weights" : s->master ? "fp32" : "none");
@@ -214,6 +217,8 @@ static void log_other_order(const progress *then, const progress *now) {
     else if (then->sharding[0] && strcmp(then->sharding, now->sharding) != 0)
         log_line("sharding: %s before, %s now: the run goes on, but not bitwise as it would have", then->sharding,
                  now->sharding);
+    if (then->device[0] && strcmp(then->device, now->device) != 0)
+        log_line("device: %s before, %s now: the run goes on, equal up to rounding", then->device, now->device);
 }
 
 static status resume(trainer *t, const char *folder, progress then) {
@@ -224,6 +229,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     then.ranks = t->p.ranks;
     then.batch = t->p.batch;
     memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
+    memcpy(then.device, t->p.device, sizeof then.device);
     t->p = then;
     TRY(model_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
@@ -306,6 +312,7 @@ status trainer_open(trainer *t) {
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
     gemm_search(t->dev, o->gemm_search);
+    TRY(attention_choose(t->dev, o->attention));
     TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))

@@ -7,6 +7,7 @@ if(TALLY_SANITIZE)
   target_compile_options(tally_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize=null>)
 endif()
 file(GLOB SIMT_SOURCES CONFIGURE_DEPENDS ${SIMT}/simt_*.cc ${SIMT}/fake_*.cc)
+list(REMOVE_ITEM SIMT_SOURCES ${SIMT}/fake_nccl.cc)
 set_source_files_properties(${TALLY_KERNELS} ${SIMT}/bad.cu PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -xc++)
 
 add_library(simt STATIC ${SIMT_SOURCES})
@@ -14,11 +15,21 @@ target_compile_options(simt PRIVATE ${SIMT_OPTIONS} -O3 -g)
 target_include_directories(simt SYSTEM INTERFACE ${SIMT}/include)
 target_link_libraries(simt PUBLIC Threads::Threads tally_options)
 
+# NCCL is loaded where it is needed, and its stand-in found in the same way: in a folder beside the program. -rdynamic: it
+# calls the program's emulation. An RPATH, for from within a program with sanitizers dlopen does not see a RUNPATH.
+add_library(fake_nccl SHARED ${SIMT}/fake_nccl.cc)
+target_compile_options(fake_nccl PRIVATE ${SIMT_OPTIONS} -O3 -g)
+target_link_libraries(fake_nccl PRIVATE tally_options)
+set_target_properties(fake_nccl PROPERTIES OUTPUT_NAME nccl SUFFIX .so.2 LIBRARY_OUTPUT_DIRECTORY fake_nccl)
+set(CMAKE_BUILD_RPATH "$ORIGIN/fake_nccl")
+target_link_options(simt INTERFACE -rdynamic LINKER:--disable-new-dtags)
+add_dependencies(simt fake_nccl)
+
 add_library(tally_kernels STATIC ${TALLY_KERNELS})
 target_compile_options(tally_kernels PRIVATE ${SIMT_OPTIONS} -O2 -g)
 target_link_libraries(tally_kernels PUBLIC simt tally_options)
 
-target_compile_definitions(tally_core PUBLIC TALLY_CUDA TALLY_NCCL PRIVATE TALLY_CUDA_EMULATED)
+target_compile_definitions(tally_core PUBLIC TALLY_CUDA PRIVATE TALLY_CUDA_EMULATED)
 target_link_libraries(tally_core PUBLIC tally_kernels)
 target_link_libraries(tally_kernels PUBLIC tally_core) # each calls the other
 
