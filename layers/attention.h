@@ -9,19 +9,19 @@
  * backward: dq, dk, dv = (training: Tq = Tk). scratch: attention_backward_scratch_bytes.
  * Scores, softmax and sums in f32. Order of sums fixed, whatever the number of threads: bitwise repeatable.
  * On CUDA (orders of sums differ between the paths, never between two runs):
- *   attention_few.cu                 Tk > Tq, at most 8 queries and 65535 of all sequences: keys in pieces, in f32, where
- *                                    the pieces' sums, 4*B*Tq*H*ceil(Tk/256)*(D+2) bytes, fit in 32 MiB of scratch
+ *   attention_few.cu                 Tk > Tq, at most 8 queries and 65535 of all sequences: keys in pieces, in f32,
+ *                                    where the pieces' sums, 4*B*Tq*H*ceil(Tk/256)*(D+2) bytes, fit in 32 MiB
  *   attention_forward.cu, _backward  bf16, D 64, 96 or 128, pointers and strides multiples of 16 bytes, scale > 0:
  *                                    tensor cores; p and ds are rounded to bf16
- *   attention_general.cu             all else, in f32; D > 128 where a block may have 102 KiB of shared memory (backward:
- *                                    134.5): GPUs of compute capability 8.6, 8.9 and 12.0 have 99
+ *   attention_general.cu             all else, in f32; D > 128 where a block may have 102 KiB of shared memory (134.5
+ *                                    in backward): GPUs of compute capability 8.6, 8.9 and 12.0 have 99
  *   attention_cudnn.cu               Tq = Tk after attention_choose(dev, ATTENTION_CUDNN), no other path then: bf16,
  *                                    D a multiple of 8 up to 128, T at least 2, pointers and strides multiples of 16
  *                                    bytes; else an ARG error
  * cuDNN's o and gradients are ours within bf16's rounding, its lse within f32's: equal, not the same bits. It is asked
  * to give its own bits in every run, and nothing is promised here of what it makes of NaN.
- * D <= 256; CUDA takes B and H up to 65535. NaN and inf propagate. A masked pair inside a tile weighs 0 in the sums, so that
- * a NaN in v (in backward also in q and do) can reach rows of its tile that do not depend on it.
+ * D <= 256; CUDA takes B and H up to 65535. NaN and inf propagate. A masked pair inside a tile weighs 0 in the sums, so
+ * that a NaN in v (in backward also in q and do) can reach rows of its tile that do not depend on it.
  * FLOPs counted, lower triangle only, with S = sum_i (i+1+Tk-Tq) = pairs a head: forward 4*B*H*D*S;
  * backward 10*B*H*D*S, of which 2*B*H*D*S (the scores again) as recompute, the rest as dgrad. */
 #ifndef TALLY_ATTENTION_H

@@ -20,9 +20,9 @@
  * - A block of keys goes through the query heads of its group one after the other: sums over the group in a fixed
  *   order.
  * - Early keys are seen by most queries, late queries see most keys: of a head those go first.
- * - A head's blocks are neighbours in the grid, so that they run together and find in L2 what moves: 4*T*D bytes a head,
- *   of which 216 blocks (two a multiprocessor of an A100) are 216 * tile / T heads. That is 7 MB at D = 64 and 128, whatever
- *   T, of 40 MB; blocks of keys up to H/K times that, as each is at its own head of the group. */
+ * - A head's blocks are neighbours in the grid, so that they run together and find in L2 what moves: 4*T*D bytes a
+ *   head; 216 blocks (two a multiprocessor of an A100) are 216 * tile / T heads. That is 7 MB at D = 64 and 128,
+ *   whatever T, of 40 MB; for blocks of keys up to H/K times that, as each is at its own head of the group. */
 #include "layers/attention.cuh"
 
 enum { STEP = 32, BLOCKS = STEP / 8 };

@@ -12,11 +12,11 @@
  * - Keys and values take turns: values come by cp.async while the scores are made, the next keys while the values are
  *   used. One buffer of each is then enough, 56 KiB a block at D = 128: two blocks fit an A100's multiprocessor, one
  *   computes products while the other is at its softmax.
- * - A head's blocks are neighbours in the grid, and a group's heads: they run together and find each other's keys and values
- *   in L2. Two blocks a multiprocessor are 216 on an A100, of 216 * 128 / T heads with 4*T*D bytes of keys and values each
- *   (fewer where heads share them): 14 MB at D = 128 whatever T, of 40 MB.
- * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: of a head
- *   they go first.
+ * - A head's blocks are neighbours in the grid, and a group's heads: they run together and find each other's keys and
+ *   values in L2. Two blocks a multiprocessor are 216 on an A100, of 216 * 128 / T heads with 4*T*D bytes of keys and
+ *   values each (fewer where heads share them): 14 MB at D = 128 whatever T, of 40 MB.
+ * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: of a
+ *   head they go first.
  * - Softmax in base 2 with scale * log2(e) in one multiply-add; a row's sum is added up over its four lanes once, at
  *   the end. */
 #include "layers/attention.cuh"

@@ -94,10 +94,10 @@ static void targets_out_of_range_show(void **state) {
 }
 
 /* Logits of standard deviation 1 (x of 1, w of 1/sqrt(C)), so that errors below are relative to 1. A sum of K products
- * has K roundings on either side, of partial sums no larger than itself in the L2 sense. In bf16 CUDA rounds logits once
- * more. A loss has its target's logit's error and the mean of all by softmax, of 1 + sqrt(2) times as much (under softmax
- * logits have mean and standard deviation 1); a gradient p - [v == target], as large as p or larger, by sqrt(5) + sqrt(2)
- * (by softmax squared their mean is 2). In bf16 dlogits and dx are rounded on either side. */
+ * has K roundings on either side, of partial sums no larger than itself in the L2 sense. In bf16 CUDA rounds logits
+ * once more. A loss has its target's logit's error and the mean of all by softmax, of 1 + sqrt(2) times as much (under
+ * softmax logits have mean and standard deviation 1); a gradient p - [v == target], as large as p or larger, by
+ * sqrt(5) + sqrt(2) (by softmax squared their mean is 2). In bf16 dlogits and dx are rounded on either side. */
 typedef struct {
     double loss, dx, dw;
 } classifier_tolerance;
