@@ -39,6 +39,8 @@ static inline int pair_close(void **state) {
         device_close(tried_);                                                                                          \
     } while (0)
 
+static inline bool cuda_emulated(void) { return strstr(both.cuda->name, "emulated") != NULL; }
+
 /* A copy in the GPU's memory, of exactly this size, so that a byte too far is seen. */
 static inline void *to_cuda(const void *host, size_t bytes) {
     void *p;

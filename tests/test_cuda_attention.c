@@ -1,5 +1,4 @@
 #include "layers/attention.h"
-#include "runtime/device_cuda.h"
 #include "tests/cuda_pair.h"
 
 /* Of a product on the GPU nothing is assumed but f32 sums. Roundings between the two halves:
@@ -386,7 +385,7 @@ static void more_sequences_or_heads_than_a_grid_has(void **state) {
 /* As compute capability 8.6 has it: 99 KiB a block. Only the emulation can be told so. */
 static void heads_too_large_for_shared_memory(void **state) {
     (void)state;
-    if (!device_cuda_emulated()) skip();
+    if (!cuda_emulated()) skip();
     const device_pair before = both;
     setenv("SIMT_SHARED_KIB", "99", 1);
     OK(device_open(&both.cuda, "cuda", 0, 0));

@@ -1,7 +1,6 @@
 /* Matrix products on CUDA against float64, element by element, with the bounds of test_gemm.c; Linear against the
  * CPU's. */
 #include "layers/linear.h"
-#include "runtime/device_cuda.h"
 #include "runtime/gemm.h"
 #include "tests/cuda_pair.h"
 
@@ -192,18 +191,10 @@ static void dgelu(void **state) {
     FAILS(ARG, "dgelu_of where", run_product(both.cuda, f32, (how){.dgelu = true, .align = 8}));
 }
 
-static bool emulated(void) {
-#ifdef TALLY_CUDA
-    return device_cuda_emulated();
-#else
-    return false;
-#endif
-}
-
 /* only the emulation can be told to have no algorithm: of shapes used before none is asked for again */
 static void asked_for_once(void **state) {
     (void)state;
-    if (!emulated()) skip();
+    if (!cuda_emulated()) skip();
     gemm_args g = {.M = 5, .N = 6, .K = 7, .ab = BF16, .d = F32}, other = g;
     other.M = 8, other.trans_b = true;
     OK(run_product(both.cuda, g, (how){.align = 1}));
@@ -244,7 +235,7 @@ static void peak(void **state) {
     assert_memory_equal(&before, &both.cuda->flops, sizeof before);
     assert_int_equal(held, gemm_memory_bytes(both.cuda));
     OK(both.cuda->ops->used(both.cuda, &then));
-    if (emulated()) assert_int_equal(used, then); /* a driver gives back when it likes */
+    if (cuda_emulated()) assert_int_equal(used, then); /* a driver gives back when it likes */
 }
 
 /* --- Linear --- */

@@ -93,12 +93,13 @@ train 2 stopped --steps 2 && train 2 stopped --resume --steps 4 && [ "$(weights 
 ok "resumed: bitwise the uninterrupted run"
 train 2 staged --comm staged; ok "training on two GPUs through host memory"
 # bf16: half an ulp is 2^-9; means of 64 tokens, after up to 4 steps that have drifted apart
-python3 - "$scratch" <<'P'; ok "with the same losses, within rounding; every second is booked once"
+python3 - "$scratch" <<'P'; ok "with the same losses, within rounding, and the same bytes at every step; every second is booked once"
 import json, sys
 runs = [[json.loads(x) for x in open(f"{sys.argv[1]}/{run}/metrics.jsonl")] for run in ("nccl", "staged")]
 assert len(runs[0]) == 4
 for a, b in zip(*runs):
     for key in ("loss", "grad_norm"): assert abs(a[key] - b[key]) <= 4 * 2**-8 * abs(b[key]), (key, a, b)
+    assert a["bytes_sent"] == b["bytes_sent"] > 0, (a, b)
 l = json.load(open(sys.argv[1] + "/nccl/ledger.json"))
 assert abs(sum(l["bookings"].values()) - l["wall_s"]) < 1e-6, l
 P
