@@ -4,7 +4,7 @@
  *       x, y, dx, dy [N,F] of dtype t; dx may be dy
  *   SwiGLU (Shazeer 2020):  y = silu(gate) * up,   silu(a) = a / (1 + exp(-a))
  *       x, dx [N,2F]: gate in the first F of a row, up in the second;   y, dy [N,F]
- * All outputs are =. Bytes: each tensor once. */
+ * All outputs are =; in f32 inside. Bytes, the floor on both devices: each tensor once. */
 #ifndef TALLY_ACTIVATION_H
 #define TALLY_ACTIVATION_H
 

@@ -42,6 +42,13 @@ static status check_shape(attention_shape s) {
     return STATUS_OK;
 }
 
+static status attention_choose_cpu(device *dev, attention_kind kind) {
+    if (kind == ATTENTION_CUDNN) FAIL(ARG, "--attention cudnn: %s is no GPU; expected own", dev->name);
+    return STATUS_OK;
+}
+
+status attention_choose(device *dev, attention_kind kind) { return DISPATCH(dev, attention_choose, kind); }
+
 /* ---- forward ---- */
 
 /* One strip against one tile of keys: scores [keys, STRIP], a query a lane, become probabilities relative to the
@@ -144,6 +151,10 @@ status attention_forward(device *dev, dtype t, void *o, float *lse, const void *
 static i64 thread_floats(attention_shape s) { return tile_padded(s.Tq * (tile_padded(s.D) + 1)); }
 
 size_t attention_backward_scratch_bytes(const device *dev, attention_shape s) {
+    if (dev->kind == DEVICE_CUDA) { /* of each query its lse and delta: attention.cuh */
+        i64 padded = (s.Tq + ATTENTION_PADDING - 1) / ATTENTION_PADDING * ATTENTION_PADDING;
+        return (size_t)(s.B * s.H * padded) * 2 * sizeof(float);
+    }
     i64 partial = s.H > s.K ? 2 * s.B * s.H * s.Tq * s.D : 0; /* each query head's dk and dv */
     return (size_t)(dev->threads * thread_floats(s) + partial) * sizeof(float);
 }

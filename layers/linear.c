@@ -1,5 +1,6 @@
 #include "layers/linear.h"
 
+#include "layers/activation.h"
 #include "runtime/gemm.h"
 #include "runtime/simd.h"
 
@@ -53,16 +54,16 @@ status linear_forward(device *dev, dtype t, void *y, const void *x, const void *
     return STATUS_OK;
 }
 
-status linear_backward(device *dev, dtype t, void *dx, float *dw, float *db, const void *dy, const void *x,
-                       const void *w, i64 N, i64 I, i64 O, bool accumulate) {
-    TRY(check_shape(N, I, O));
-    if (dx) {
-        gemm_args dgrad = {.M = N, .N = I, .K = O, .A = dy, .B = w, .D = dx, .lda = O, .ldb = I, .ldd = I};
-        dgrad.ab = dgrad.d = t;
-        dgrad.b_is_weight = true;
-        dgrad.work = WORK_DGRAD;
-        TRY(gemm(dev, &dgrad));
-    }
+static gemm_args input_gradient(dtype t, void *dx, const void *dy, const void *w, i64 N, i64 I, i64 O) {
+    gemm_args dgrad = {.M = N, .N = I, .K = O, .A = dy, .B = w, .D = dx, .lda = O, .ldb = I, .ldd = I};
+    dgrad.ab = dgrad.d = t;
+    dgrad.b_is_weight = true;
+    dgrad.work = WORK_DGRAD;
+    return dgrad;
+}
+
+static status weight_gradients(device *dev, dtype t, float *dw, float *db, const void *dy, const void *x, i64 N, i64 I,
+                               i64 O, bool accumulate) {
     gemm_args wgrad = {.M = O, .N = I, .K = N, .A = dy, .B = x, .D = dw, .lda = O, .ldb = I, .ldd = I};
     wgrad.trans_a = true;
     wgrad.ab = t;
@@ -72,4 +73,27 @@ status linear_backward(device *dev, dtype t, void *dx, float *dw, float *db, con
     TRY(gemm(dev, &wgrad));
     if (db) TRY(DISPATCH(dev, bias_backward, db, dy, t, N, O, accumulate));
     return STATUS_OK;
+}
+
+status linear_backward(device *dev, dtype t, void *dx, float *dw, float *db, const void *dy, const void *x,
+                       const void *w, i64 N, i64 I, i64 O, bool accumulate) {
+    TRY(check_shape(N, I, O));
+    if (dx) {
+        gemm_args dgrad = input_gradient(t, dx, dy, w, N, I, O);
+        TRY(gemm(dev, &dgrad));
+    }
+    return weight_gradients(dev, t, dw, db, dy, x, N, I, O, accumulate);
+}
+
+status linear_backward_gelu(device *dev, dtype t, void *dx, float *dw, float *db, const void *dy, const void *x,
+                            const void *w, const void *up, i64 N, i64 I, i64 O, bool accumulate) {
+    TRY(check_shape(N, I, O));
+    gemm_args fused = input_gradient(t, dx, dy, w, N, I, O);
+    fused.dgelu_of = up;
+    if (!gemm_fuses_dgelu(dev, &fused)) {
+        TRY(linear_backward(dev, t, dx, dw, db, dy, x, w, N, I, O, accumulate));
+        return gelu_backward(dev, t, dx, dx, up, N, I);
+    }
+    TRY(gemm(dev, &fused));
+    return weight_gradients(dev, t, dw, db, dy, x, N, I, O, accumulate);
 }

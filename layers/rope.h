@@ -6,7 +6,9 @@
  *     else s = (original/w - low)/(high - low): (1 - s) f/factor + s f
  *
  *   x [B,T,G,D] of dtype t in place: row stride ld elements, G heads side by side; cos, sin [positions, D/2] f32
- *   row (b,t) is at position first + t. backward is the rotation by the negative angle. */
+ *   row (b,t) is at position first + t. backward is the rotation by the negative angle.
+ * Heads of q and of k that lie side by side in a row turn in one call. Bytes: x read and written once; the tables, which a
+ * row's heads share, come from cache. */
 #ifndef TALLY_ROPE_H
 #define TALLY_ROPE_H
 

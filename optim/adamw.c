@@ -10,11 +10,6 @@ typedef struct {
     float m_correction, v_correction; /* 1/(1 - beta^step) */
 } constants;
 
-/* Which of an element's three numbers a random bit is for: part of the counter, so that all three are independent. */
-enum { ROUND_WEIGHT, ROUND_M, ROUND_V };
-
-static uint64_t round_stream(uint64_t step, uint64_t which) { return step << 16 | which << 8 | RNG_ROUND; }
-
 /* Rounds n values to bf16, up with a probability of their distance from the lower neighbour. Elements come in groups of
  * 8 by global index: element i takes 16-bit lane i % 8 of Philox(seed, i / 8, stream), so that neither the shard nor
  * the chunk it lies in matters. */
@@ -69,28 +64,28 @@ SIMD_CLONES static void step_chunk(dtype t, void *weights, float *master, dtype 
 }
 
 static status adamw_step_cpu(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                             const float *grads, i64 n, adamw_args a) {
+                             const float *grads, i64 n, adamw_args a, const step_verdict *verdict) {
     (void)dev;
+    if (verdict->skipped) return STATUS_OK;
     constants c = {.lr = a.lr,
                    .beta1 = a.beta1,
                    .beta2 = a.beta2,
                    .eps = a.eps,
                    .decay = a.decay,
-                   .grad_scale = a.grad_scale,
-                   .m_correction = (float)(1 / (1 - pow(a.beta1, (double)a.step))),
-                   .v_correction = (float)(1 / (1 - pow(a.beta2, (double)a.step)))};
+                   .grad_scale = verdict->grad_scale,
+                   .m_correction = verdict->m_correction,
+                   .v_correction = verdict->v_correction};
 #pragma omp parallel for schedule(static)
     for (i64 i = 0; i < n; i += SIMD_CHUNK)
         step_chunk(t, at(weights, t, i), master ? master + i : NULL, moments, at(m, moments, i), at(v, moments, i),
-                   grads + i, simd_chunk(n - i), &c, a.seed, a.first + (uint64_t)i, a.step);
+                   grads + i, simd_chunk(n - i), &c, a.seed, a.first + (uint64_t)i, verdict->updates);
     return STATUS_OK;
 }
 
 status adamw_step(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                  const float *grads, i64 n, adamw_args a) {
+                  const float *grads, i64 n, adamw_args a, const step_verdict *verdict) {
     if (n < 1) FAIL(ARG, "adamw: %lld elements, expected at least 1", (long long)n);
-    if (a.step < 1) FAIL(ARG, "adamw: step 0, expected 1 for the first");
     if (!(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1))
         FAIL(ARG, "adamw: betas %g and %g, expected 0 <= beta < 1", (double)a.beta1, (double)a.beta2);
-    return DISPATCH(dev, adamw_step, t, weights, master, moments, m, v, grads, n, a);
+    return DISPATCH(dev, adamw_step, t, weights, master, moments, m, v, grads, n, a, verdict);
 }

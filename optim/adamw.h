@@ -2,7 +2,9 @@
  *
  *   g' = g * grad_scale
  *   m = b1 m + (1-b1) g'     v = b2 v + (1-b2) g'^2
- *   w = w - lr * ( (m / (1-b1^step)) / (sqrt(v / (1-b2^step)) + eps) + decay * w )
+ *   w = w - lr * ( (m * m_correction) / (sqrt(v * v_correction) + eps) + decay * w )
+ * with grad_scale and the corrections of the verdict (clip.h), which lies in the device's memory; where it says
+ * skipped, nothing is touched.
  *
  *   weights [n] of dtype t; master [n] f32, or NULL: weights are the only copy and, where bf16, rounded stochastically
  *   m, v [n] f32, or bf16 rounded stochastically (nearest would stall: one step moves v by less than half an ulp)
@@ -10,23 +12,23 @@
  * With a master: the update is of the master, weights = round to nearest of it (fp32: pass master NULL, t F32).
  * Stochastic rounding goes down or up with probability proportional to the distance: E[rounded] = value. Element i,
  * with j = i + first, takes 16-bit lane j % 8 (low half of a word first) of Philox(seed, j / 8, stream), where stream =
- * step << 16 | which << 8 | RNG_ROUND, which = 0 weight, 1 m, 2 v: the same bits on any shard, others for each of the
- * three.
- * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Each element on its own: repeatable. */
+ * updates << 16 | which << 8 | RNG_ROUND, which = 0 weight, 1 m, 2 v: the same bits on any shard, others for each of
+ * the three.
+ * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Each element on its own: repeatable.
+ * On CUDA the random numbers are the CPU's; those of an element cost less where first is a multiple of 8 and the
+ * pointers are of 16 bytes, for then eight elements share them. */
 #ifndef TALLY_ADAMW_H
 #define TALLY_ADAMW_H
 
-#include "runtime/device.h"
+#include "optim/clip.h"
 
 typedef struct {
     float lr, beta1, beta2, eps, decay;
-    float grad_scale; /* clipping, and the mean over what was accumulated */
-    uint64_t step;    /* 1 for the first */
     uint64_t seed;
     uint64_t first; /* global index of element 0 */
 } adamw_args;
 
 status adamw_step(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                  const float *grads, i64 n, adamw_args a);
+                  const float *grads, i64 n, adamw_args a, const step_verdict *verdict);
 
 #endif

@@ -44,10 +44,7 @@ int launch_ranks(void) {
     return ranks;
 }
 
-status comm_open(comm **c, double timeout_s) {
-    int ranks = launch_ranks();
-    *c = NULL;
-    if (!(timeout_s > 0)) FAIL(ARG, "communicator: time-out %g s, expected more than 0", timeout_s);
+static status open_backend(comm **c, int ranks, double timeout_s) {
     if (ranks == 1) return comm_open_self(c);
 #ifdef TALLY_MPI
     return comm_open_mpi(c, ranks, timeout_s);
@@ -60,8 +57,18 @@ status comm_open(comm **c, double timeout_s) {
 #endif
 }
 
+status comm_open(comm **c, double timeout_s) {
+    *c = NULL;
+    if (!(timeout_s > 0)) FAIL(ARG, "communicator: time-out %g s, expected more than 0", timeout_s);
+    TRY(open_backend(c, launch_ranks(), timeout_s));
+    (*c)->timeout_s = timeout_s;
+    return STATUS_OK;
+}
+
 void comm_close(comm *c) {
-    if (c) c->ops->close(c);
+    if (!c) return;
+    if (c->lent) c->lent--;
+    else c->ops->close(c);
 }
 
 status comm_split(comm *c, comm **part, int color) {
@@ -84,7 +91,7 @@ status comm_all_gather(comm *c, void *to, const void *from, i64 count, dtype t, 
     return c->ops->all_gather(c, to, from, count, t, wire, after, done);
 }
 
-status comm_reduce_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+status comm_reduce_scatter(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                            const comm_event *after, comm_event *done) {
     TRY(check("reduce-scatter", to, from, count, F32, wire));
     return c->ops->reduce_scatter(c, to, from, count, wire, accumulate, after, done);
@@ -104,9 +111,18 @@ status comm_broadcast(comm *c, void *x, size_t bytes, int root, const comm_event
 status comm_mark(comm *c, comm_event *e) { return c->ops->mark(c, e); }
 status comm_wait(comm *c, const comm_event *e) { return c->ops->wait(c, e); }
 
+status comm_check(comm *c) { return c->ops->check ? c->ops->check(c) : comm_wait(c, &(comm_event){0}); }
+
 status comm_exchange(comm *c, void *all, const void *mine, size_t bytes) {
     if (bytes && (!all || !mine)) FAIL(ARG, "exchange: no buffer for %zu bytes", bytes);
     return c->ops->exchange(c, all, mine, bytes);
+}
+
+status comm_tell(comm *c, void *x, size_t bytes) {
+    comm *host = c->host ? c->host : c;
+    comm_event told = {0};
+    TRY(comm_broadcast(host, x, bytes, 0, NULL, &told));
+    return comm_wait(host, &told);
 }
 
 /* [ranks][bytes], which the caller frees */
@@ -159,13 +175,32 @@ status comm_agree(comm *c, status_code st) {
     return st;
 }
 
-void comm_at(comm *c, uint64_t step) { c->root->step = step; }
+/* NULL where c is of host memory */
+static comm *host_of(const comm *c) { return c->root->host ? c->root->host->root : NULL; }
+
+void comm_at(comm *c, uint64_t step) {
+    c->root->step = step;
+    if (host_of(c)) host_of(c)->step = step;
+}
+
+void comm_book(comm *c, meter *clock) {
+    c->root->clock = clock;
+    if (host_of(c)) host_of(c)->clock = clock;
+}
+
+static void add(comm_totals *sum, const comm_totals *t) {
+    sum->bytes_sent += __atomic_load_n(&t->bytes_sent, __ATOMIC_RELAXED);
+    sum->busy_ns += __atomic_load_n(&t->busy_ns, __ATOMIC_RELAXED);
+    sum->waited_ns += __atomic_load_n(&t->waited_ns, __ATOMIC_RELAXED);
+}
 
 comm_totals comm_spent(const comm *c) {
-    const comm_totals *t = &c->root->totals;
-    return (comm_totals){.bytes_sent = __atomic_load_n(&t->bytes_sent, __ATOMIC_RELAXED),
-                         .busy_ns = __atomic_load_n(&t->busy_ns, __ATOMIC_RELAXED),
-                         .waited_ns = __atomic_load_n(&t->waited_ns, __ATOMIC_RELAXED)};
+    comm_totals sum = {0};
+    add(&sum, &c->root->totals);
+    uint64_t waited_ns = sum.waited_ns;
+    if (host_of(c)) add(&sum, &host_of(c)->totals);
+    sum.waited_ns = waited_ns;
+    return sum;
 }
 
 void comm_abort(comm *c, int exit_code) { c->ops->abort(c, exit_code); }

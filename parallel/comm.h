@@ -1,5 +1,5 @@
 /* A communicator: what one rank says to the others of its group. A resource with one table of functions a backend:
- * `self` (alone, needs no MPI) and MPI.
+ * `self` (alone, needs no MPI) and MPI for host memory; NCCL, and `staged` (through host memory), for that of GPUs.
  *
  * Collectives are asynchronous. They run in the order in which they were queued, one behind the other, beside the
  * computation: on the CPU a thread that alone calls MPI moves them on. All ranks of a group must queue the same
@@ -8,11 +8,14 @@
  * streams alike:
  *   after  (may be NULL) the collective starts only when the computation has passed comm_mark(after)
  *   done   (may be NULL) comm_wait(done): the computation goes on only when the collective is complete
- * An event is zero-initialised and then has happened; it may be used again and again.
+ * An event is zero-initialised and then has happened; it may be used again and again, and copied: it is a number.
  *
  * Sums are of f32 in the order of ranks, whatever travels: the same bits on every rank and in every run. `wire` is the
- * dtype in which elements travel: F32, or BF16, to which each is rounded (to nearest) before, a rank's own too.
- * Bytes sent by a rank of n, of x bytes: all-gather and reduce-scatter (n-1)/n of the whole, all-reduce twice that.
+ * dtype in which elements travel: F32, or BF16, to which each is rounded (to nearest) before, a rank's own too. Over NCCL
+ * sums that travel as F32 are as NCCL adds them: those of an all-reduce the same bits on every rank, as it documents them,
+ * but not those of another backend, and from run to run not promised by it across its algorithms; not measured.
+ * Bytes sent by a rank of n, of x bytes: all-gather and reduce-scatter (n-1)/n of the whole, all-reduce twice that. Over
+ * NCCL they are counted by these formulas, and a broadcast as sent by its root to each.
  *
  * A peer that dies (seen at once on the same host) or that lets a collective wait longer than the time-out ends in a
  * COMM error that names the rank, the collective and the step, on every rank that misses it. After an error the
@@ -26,7 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/meter.h"
+#include "runtime/device.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
@@ -34,42 +37,47 @@ typedef struct comm comm;
 
 typedef struct {
     uint64_t ticket; /* 0: has happened */
-    void *native;    /* the backend's own, or NULL */
 } comm_event;
 
 typedef struct {
     status (*all_gather)(comm *c, void *to, const void *from, i64 count, dtype t, dtype wire, const comm_event *after,
                          comm_event *done);
-    status (*reduce_scatter)(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+    status (*reduce_scatter)(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                              const comm_event *after, comm_event *done);
     status (*all_reduce)(comm *c, float *x, i64 count, dtype wire, const comm_event *after, comm_event *done);
     status (*broadcast)(comm *c, void *x, size_t bytes, int root, const comm_event *after, comm_event *done);
     status (*mark)(comm *c, comm_event *e);
     status (*wait)(comm *c, const comm_event *e);
+    status (*check)(comm *c); /* NULL: to wait for an event that has happened does it */
     status (*exchange)(comm *c, void *all, const void *mine, size_t bytes);
     status (*split)(comm *c, comm **part, int color);
     void (*abort)(comm *c, int exit_code);
     void (*close)(comm *c);
 } comm_ops;
 
-/* what this rank did, over the communicator it was split from and all its parts */
+/* What this rank did, over the communicator it was split from and all its parts. Over NCCL the times of collectives are the
+ * GPU's own, known once it has come there: after comm_check they hold all that was complete. waited_ns of
+ * a communicator of GPUs, staged too, is without exchange: a GPU goes on meanwhile. */
 typedef struct {
     uint64_t bytes_sent; /* payload to other ranks, that of exchange, barrier and split too */
-    uint64_t busy_ns;    /* collectives were under way */
+    uint64_t busy_ns;    /* collectives were under way, those of exchange too */
     uint64_t waited_ns;  /* the computation waited for them: exposed */
 } comm_totals;
 
 struct comm {
     const comm_ops *ops;
-    comm *root;                  /* the job's communicator: itself, or what this is a part of */
-    const char *name;            /* "self", "mpi": for messages */
+    comm *root;                  /* what this is a part of: the job's communicator, or comm_open_device's; or itself */
+    comm *host;                  /* of device memory: the same ranks' communicator of host memory; else NULL */
+    const char *name;            /* "self", "mpi", "nccl 2.28.9", "staged": for messages */
     int rank, ranks;             /* in this group */
     int local_rank, local_ranks; /* among the ranks of this host; of the whole job */
     /* of the root only */
     meter *clock;        /* the run's bookings or NULL: waiting is booked as exposed communication */
     uint64_t step;       /* for messages: comm_at */
     comm_totals totals;  /* the backend's thread adds to them: read them with comm_spent */
-    size_t memory_bytes; /* of staging buffers, fixed when opened */
+    size_t memory_bytes; /* of staging buffers in its kind of memory, fixed when opened */
+    double timeout_s;    /* see comm_open */
+    unsigned lent;       /* comm_open_device has given it away so many times more */
     bool broken;         /* a call has failed for good */
 };
 
@@ -78,6 +86,13 @@ struct comm {
  * begun it, without that anything comes. */
 status comm_open(comm **c, double timeout_s);
 status comm_open_self(comm **c);
+/* The communicator of dev's memory, of the ranks of `host`, which is a whole job's; all of them together. On a CPU it is
+ * `host` itself: what was opened is closed all the same, and before `host` and `dev`. kind, as --comm gives it:
+ *   nccl    NCCL, by which GPUs exchange directly; each rank has a GPU of its own, and libnccl.so.2 can be loaded there
+ *   staged  through host memory and `host`, each collective at once: for tests, ranks that share a GPU, no NCCL
+ *   auto    nccl where that can be, else staged, which rank 0 says, and why; alone staged, which then is nothing
+ * Ranks on different kinds of device are an ARG error, on all of them. */
+status comm_open_device(comm **c, comm *host, device *dev, const char *kind);
 void comm_close(comm *c); /* NULL is fine; waits for what is queued, and at the root for all ranks; parts come first */
 
 /* The ranks that call with the same color, in the order of their ranks. It shares the queue of c. A rank can be in three
@@ -93,8 +108,9 @@ int launch_ranks(void);
 status comm_all_gather(comm *c, void *to, const void *from, i64 count, dtype t, dtype wire, const comm_event *after,
                        comm_event *done);
 /* to [count] = or += (accumulate) the sum over ranks of from [ranks*count] at rank*count. to may be its place in `from`
- * where it does not accumulate; the rest of `from` stays as it is. */
-status comm_reduce_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+ * where it does not accumulate; the rest of `from` stays as it is. Where it does, the own piece of `from` is lost: NCCL adds
+ * `to` to it, and so needs no buffer for the sum. */
+status comm_reduce_scatter(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                            const comm_event *after, comm_event *done);
 /* x [count] = sum over ranks. wire BF16: the sum is rounded once more to travel back. Any count: where it is no multiple of
  * the ranks, what a rank sends differs by an element or so; over all ranks it is 2(n-1) times the whole. */
@@ -103,9 +119,14 @@ status comm_broadcast(comm *c, void *x, size_t bytes, int root, const comm_event
 
 status comm_mark(comm *c, comm_event *e);
 status comm_wait(comm *c, const comm_event *e);
+/* The error by which c has broken, if it has: where the computation is a GPU's, what was read of its results before this
+ * call says OK is of collectives that came to their end. */
+status comm_check(comm *c);
 
-/* Synchronous, of host memory, for what is small: all [ranks][bytes] = mine [bytes] of every rank. Behind all queued. */
+/* Synchronous, of host memory, for what is small: all [ranks][bytes] = mine [bytes] of every rank. Behind all queued; of a
+ * communicator of device memory it goes over that of host memory, past what is queued between GPUs. */
 status comm_exchange(comm *c, void *all, const void *mine, size_t bytes);
+status comm_tell(comm *c, void *x, size_t bytes); /* x of rank 0, on all; the same */
 status comm_barrier(comm *c);
 /* x[i] = sum over ranks of x[i], added in the order of ranks: the same bits everywhere */
 status comm_sum_f64(comm *c, double *x, int count);
@@ -113,7 +134,11 @@ status comm_sum_f64(comm *c, double *x, int count);
 status comm_agree(comm *c, status_code st);
 
 void comm_at(comm *c, uint64_t step); /* what messages call the present step */
+/* Of a communicator of device memory with what that of host memory did, but for its waiting: see comm_totals. */
 comm_totals comm_spent(const comm *c);
+/* From here on; NULL: no more. Of a communicator of device memory that of host memory books too: an exchange while the GPU
+ * computes is no exposed communication, and whoever does one books nothing around it. */
+void comm_book(comm *c, meter *clock);
 
 /* Ends all ranks of the job with this exit code; returns only where c is alone. */
 void comm_abort(comm *c, int exit_code);

@@ -312,7 +312,7 @@ static status mpi_all_gather(comm *c, void *to, const void *from, i64 count, dty
                  done);
 }
 
-static status mpi_reduce_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+static status mpi_reduce_scatter(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                                  const comm_event *after, comm_event *done) {
     (void)after;
     operation o = {
@@ -391,6 +391,7 @@ static status mpi_split(comm *base, comm **part, int color) {
     j->groups |= 1u << c->group;
     c->base.totals = (comm_totals){0};
     c->base.memory_bytes = 0;
+    c->base.lent = 0;
     *part = &c->base;
 done:
     free(all);

@@ -21,7 +21,7 @@ static status self_all_gather(comm *c, void *to, const void *from, i64 count, dt
     return STATUS_OK;
 }
 
-static status self_reduce_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+static status self_reduce_scatter(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                                   const comm_event *after, comm_event *done) {
     (void)c, (void)after;
     term(to, from, count, wire, accumulate);

@@ -199,13 +199,15 @@ status fsdp_finish_gradients(fsdp *f) {
 
 /* --- the way through the units --- */
 
-/* Resident weights are gathered only here, not when they change: what the ranks tell each other at a step's end would
- * stand behind it, and the computation wait for all of it. */
+/* Gathers of new weights start when the computation has written them, which is later than when it released a slot. Resident
+ * weights are gathered only here, not when they change: what the ranks tell each other at a step's end would stand behind
+ * it, and the computation wait for all of it. */
 static status gather_stale(fsdp *f, dtype wire) {
     if (!f->stale) return STATUS_OK;
     f->stale = false;
     TRY(comm_mark(f->shards, &f->written));
-    for (int u = 0; u < f->unit_count; u++) TRY(gather(f, u, wire));
+    for (int i = 0; i < FSDP_SLOTS; i++) f->slots[i].released = f->written;
+    for (int u = 0; !f->weight_slots && u < f->unit_count; u++) TRY(gather(f, u, wire));
     return STATUS_OK;
 }
 
@@ -238,14 +240,18 @@ status fsdp_leave(fsdp *f, int u) {
 void fsdp_weights_changed(fsdp *f) {
     gemm_weights_changed(f->dev);
     for (int i = 0; i < FSDP_SLOTS; i++) f->slots[i].unit = -1;
-    f->stale = f->pieces > 1 && !f->weight_slots;
+    f->stale = f->pieces > 1;
 }
 
 status fsdp_whole(fsdp *f, int u, const void **w) {
     if (f->wire != f->t && !f->exact) fsdp_weights_changed(f);
     f->exact = true;
     TRY(gather_stale(f, f->t));
-    if (f->weight_slots && f->slots[slot_index(f, u)].unit != u) TRY(gather(f, u, f->t));
+    fsdp_slot *s = &f->slots[slot_index(f, u)];
+    if (f->weight_slots && s->unit != u) {
+        TRY(comm_mark(f->shards, &s->released)); /* by whoever read the last whole unit here: none enters or leaves */
+        TRY(gather(f, u, f->t));
+    }
     return wait_for_weights(f, u, w);
 }
 

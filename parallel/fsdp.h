@@ -75,7 +75,7 @@ typedef struct {
     int pending;          /* unit whose gradients are complete, its reduction not yet queued; -1 */
     bool first, last;     /* the micro-batch is that of its step */
     bool pending_first, pending_last; /* the pending unit's was */
-    bool stale;                       /* resident weights are to be gathered */
+    bool stale;                       /* weights have changed: resident ones are to be gathered */
     bool exact;                       /* what is gathered is unrounded: fsdp_whole */
 } fsdp;
 

@@ -1,17 +1,50 @@
 #include "runtime/device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/device_cpu.h"
+#ifdef TALLY_CUDA
+#include "runtime/device_cuda.h"
+#endif
 
-status device_open(device **out, const char *text, int threads) {
-    bool cuda = strncmp(text, "cuda", 4) == 0 && (text[4] == 0 || text[4] == ':');
-    if (cuda) FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
-    if (strcmp(text, "cpu") != 0 && strcmp(text, "auto") != 0)
+/* index: -1 where the text names none */
+static status parse_cuda(const char *text, int *index) {
+    char rest;
+    *index = -1;
+    if (strcmp(text, "cuda") == 0 || strcmp(text, "auto") == 0) return STATUS_OK;
+    if (sscanf(text, "cuda:%d%c", index, &rest) != 1 || *index < 0)
         FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
+    return STATUS_OK;
+}
+
+static status open_cuda(device *dev, const char *text, int local_rank) {
+    int index;
+    TRY(parse_cuda(text, &index));
+#ifdef TALLY_CUDA
+    return device_open_cuda(dev, text, index, local_rank);
+#else
+    (void)dev, (void)local_rank;
+    FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
+#endif
+}
+
+static status choose(bool *cuda, const char *text) {
+    *cuda = strncmp(text, "cuda", 4) == 0;
+    if (*cuda || strcmp(text, "cpu") == 0) return STATUS_OK;
+    if (strcmp(text, "auto") != 0) FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
+#ifdef TALLY_CUDA
+    if (!device_cuda_emulated()) TRY(device_cuda_is_there(cuda));
+#endif
+    return STATUS_OK;
+}
+
+status device_open(device **out, const char *text, int threads, int local_rank) {
+    bool cuda;
+    TRY(choose(&cuda, text));
     device *dev = calloc(1, sizeof *dev);
     if (!dev) FAIL(MEM, "device");
-    status_code st = device_open_cpu(dev, threads);
+    status_code st = cuda ? open_cuda(dev, text, local_rank) : device_open_cpu(dev, threads);
     if (st) {
         free(dev);
         return status_trace(st, __FILE__, __LINE__);
@@ -26,7 +59,15 @@ void device_close(device *dev) {
     free(dev);
 }
 
-void device_recompute(device *dev, bool on) {
+const char *device_pci(const device *dev) {
+#ifdef TALLY_CUDA
+    if (dev->kind == DEVICE_CUDA) return device_cuda_pci(dev);
+#endif
+    (void)dev;
+    return "";
+}
+
+status device_recompute(device *dev, bool on) {
     dev->recomputing = on;
-    if (dev->clock) meter_book(dev->clock, on ? BOOK_RECOMPUTE : BOOK_USEFUL);
+    return dev->clock ? dev->ops->span(dev, BOOK_RECOMPUTE, on) : STATUS_OK;
 }

@@ -13,11 +13,30 @@ typedef enum { DEVICE_CPU, DEVICE_CUDA } device_kind;
 typedef struct device device;
 struct gemm_context;
 
+enum { DEVICE_SLOTS = 2, DEVICE_SLOT_BYTES = 256 };
+
+/* On CUDA all but alloc, copy, collect and synchronize only queue, behind what was queued before; the host waits only where
+ * it is far ahead: upload for the piece of staging it takes anew, span for the oldest one not yet booked. */
 typedef struct {
     status (*alloc)(device *dev, void **memory, size_t bytes); /* zeroed, aligned to 2 MiB where that large, else 64 */
     void (*free)(device *dev, void *memory, size_t bytes);
     status (*zero)(device *dev, void *memory, size_t bytes);
     status (*copy)(device *dev, void *to, const void *from, size_t bytes); /* host or device memory on either side */
+    status (*upload)(device *dev, void *to, const void *from,
+                     size_t bytes); /* from host memory, free again on return */
+    /* rows of device memory; strides in bytes */
+    status (*copy_rows)(device *dev, void *to, size_t to_stride, const void *from, size_t from_stride, size_t row_bytes,
+                        i64 rows);
+    /* What lies at `from`, up to DEVICE_SLOT_BYTES, when the device comes here, to read later: collect waits for the oldest
+     * of up to DEVICE_SLOTS. ns: by the device's own clock since the post before it, or since begin, which is for when none
+     * is under way; 0 where there was neither. */
+    status (*begin)(device *dev);
+    status (*post)(device *dev, const void *from, size_t bytes);
+    status (*collect)(device *dev, void *to, size_t bytes, uint64_t *ns);
+    /* the device's time from begin to end, which do not nest, is booked as `what` in the place of useful compute: on the CPU
+     * now, on CUDA by the next collect of a slot posted behind it */
+    status (*span)(device *dev, booking what, bool begin);
+    status (*used)(device *dev, uint64_t *bytes); /* of a GPU's memory, by all on it; 0 on the CPU */
     status (*synchronize)(device *dev);
     void (*close)(device *dev);
 } device_ops;
@@ -31,25 +50,38 @@ struct device {
     int threads;   /* CPU: OpenMP threads, the calling one included */
     bool
         bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
-    flop_counter flops; /* every GEMM and attention call adds here */
-    bool recomputing;   /* forward work that runs now is booked as recompute: device_recompute */
-    meter *clock;       /* the run's bookings of seconds, or NULL */
+    flop_counter flops;       /* every GEMM and attention call adds here */
+    bool recomputing;         /* forward work that runs now is booked as recompute: device_recompute */
+    meter *clock;             /* the run's bookings of seconds, or NULL */
+    uint64_t posts, collects; /* post number n is in slot n % DEVICE_SLOTS */
+    char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
+    uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: and when; when the one before was, or begin */
+    size_t attention_bytes;                      /* CUDA: what cuDNN's attention has taken: attention.h */
+    void *native;                                /* CUDA: streams, events, staging */
 };
 
-/* text: "cpu" | "cuda" | "cuda:N" | "auto". A device that is asked for and absent is an error, never another device.
- * threads: CPU threads, 0 for all that this process may use. */
-status device_open(device **dev, const char *text, int threads);
+/* text: "cpu" | "cuda" | "cuda:N" | "auto", which is the GPU where there is one. A device that is asked for and absent is an
+ * error, never another device. threads: CPU threads, 0 for all that this process may use. Without N a process takes the GPU
+ * of its local_rank, modulo their number. */
+status device_open(device **dev, const char *text, int threads, int local_rank);
 void device_close(device *dev);
 
+const char *device_pci(const device *dev); /* a GPU's bus id, "0000:3b:00.0"; "" of a CPU */
+
 /* Forward work from here on is (or is no longer) recompute, in FLOPs and, with a clock, in seconds. */
-void device_recompute(device *dev, bool on);
+status device_recompute(device *dev, bool on);
 
 static inline work_kind forward_work(const device *dev) { return dev->recomputing ? WORK_RECOMPUTE : WORK_FORWARD; }
 
-/* Inside NAME(dev, ...): `return DISPATCH(dev, NAME, ...)` calls the backend's half with the same arguments. */
+/* Inside NAME(dev, ...): `return DISPATCH(dev, NAME, ...)` calls the backend's half with the same arguments: NAME_cpu of the
+ * same file, or NAME_cuda of NAME.cu, extern "C" with the same type. */
 #ifdef TALLY_CUDA
 #define DISPATCH(dev, name, ...)                                                                                       \
-    ((dev)->kind == DEVICE_CUDA ? name##_cuda((dev), __VA_ARGS__) : name##_cpu((dev), __VA_ARGS__))
+    ((dev)->kind == DEVICE_CUDA ? ({                                                                                   \
+        extern __typeof__(name##_cpu) name##_cuda;                                                                     \
+        name##_cuda((dev), __VA_ARGS__);                                                                               \
+    })                                                                                                                 \
+                                : name##_cpu((dev), __VA_ARGS__))
 #else
 #define DISPATCH(dev, name, ...) name##_cpu((dev), __VA_ARGS__)
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "runtime/gemm.h"
+#include "runtime/gemm_backend.h"
 
 static const size_t huge_page = 2u << 20;
 
@@ -51,18 +51,64 @@ static status cpu_copy(device *dev, void *to, const void *from, size_t bytes) {
     return STATUS_OK;
 }
 
+static status cpu_copy_rows(device *dev, void *to, size_t to_stride, const void *from, size_t from_stride,
+                            size_t row_bytes, i64 rows) {
+    (void)dev;
+    for (i64 i = 0; i < rows; i++)
+        memcpy((char *)to + (size_t)i * to_stride, (const char *)from + (size_t)i * from_stride, row_bytes);
+    return STATUS_OK;
+}
+
+static status cpu_begin(device *dev) {
+    dev->since_ns = clock_ns();
+    return STATUS_OK;
+}
+
+static status cpu_post(device *dev, const void *from, size_t bytes) {
+    int slot = (int)(dev->posts++ % DEVICE_SLOTS);
+    memcpy(dev->slots[slot], from, bytes);
+    dev->slot_ns[slot] = clock_ns();
+    return STATUS_OK;
+}
+
+static status cpu_collect(device *dev, void *to, size_t bytes, uint64_t *ns) {
+    int slot = (int)(dev->collects++ % DEVICE_SLOTS);
+    memcpy(to, dev->slots[slot], bytes);
+    *ns = dev->since_ns ? dev->slot_ns[slot] - dev->since_ns : 0;
+    dev->since_ns = dev->slot_ns[slot];
+    return STATUS_OK;
+}
+
+static status cpu_span(device *dev, booking what, bool begin) {
+    if (dev->clock) meter_book(dev->clock, begin ? what : BOOK_USEFUL);
+    return STATUS_OK;
+}
+
+static status cpu_used(device *dev, uint64_t *bytes) {
+    (void)dev;
+    *bytes = 0;
+    return STATUS_OK;
+}
+
 static status cpu_synchronize(device *dev) {
     (void)dev;
     return STATUS_OK;
 }
 
-static void cpu_close(device *dev) { gemm_close(dev); }
+static void cpu_close(device *dev) { gemm_close_cpu(dev); }
 
 static const device_ops cpu_ops = {
     .alloc = cpu_alloc,
     .free = cpu_free,
     .zero = cpu_zero,
     .copy = cpu_copy,
+    .upload = cpu_copy,
+    .copy_rows = cpu_copy_rows,
+    .begin = cpu_begin,
+    .post = cpu_post,
+    .collect = cpu_collect,
+    .span = cpu_span,
+    .used = cpu_used,
     .synchronize = cpu_synchronize,
     .close = cpu_close,
 };
@@ -100,5 +146,5 @@ status device_open_cpu(device *dev, int threads) {
     omp_set_num_threads(dev->threads);
     omp_set_dynamic(0);
     read_cpu_name(dev->name, sizeof dev->name);
-    return gemm_open(dev);
+    return gemm_open_cpu(dev);
 }

@@ -1,4 +1,4 @@
-#include "runtime/gemm.h"
+#include "runtime/gemm_backend.h"
 
 #include <stdlib.h>
 
@@ -148,7 +148,7 @@ static void finish(const gemm_args *g, const float *product) {
 
 /* Where the CPU has no bf16 product, bf16 operands are widened to f32 whole, O(MK + KN) bytes beside 2MNK operations,
  * and D in bf16 is rounded from an f32 product in a pass of its own, which adds bias and residual too. */
-static status gemm_cpu(device *dev, const gemm_args *g) {
+status gemm_cpu(device *dev, const gemm_args *g) {
     gemm_context *c = dev->gemm;
     bool widened = g->ab == BF16 && !dev->bf16_products;
     bool finished_apart = widened && g->d == BF16;
@@ -195,35 +195,13 @@ static status gemm_cpu(device *dev, const gemm_args *g) {
     return STATUS_OK;
 }
 
-status gemm(device *dev, const gemm_args *g) {
-    if (g->M <= 0 || g->N <= 0 || g->K <= 0)
-        FAIL(ARG, "gemm: M %lld, N %lld, K %lld, expected at least 1", (long long)g->M, (long long)g->N,
-             (long long)g->K);
-    i64 a_columns = g->trans_a ? g->M : g->K, b_columns = g->trans_b ? g->K : g->N;
-    if (g->lda < a_columns || g->ldb < b_columns || g->ldd < g->N)
-        FAIL(ARG, "gemm: row strides lda %lld, ldb %lld, ldd %lld, expected at least %lld, %lld, %lld",
-             (long long)g->lda, (long long)g->ldb, (long long)g->ldd, (long long)a_columns, (long long)b_columns,
-             (long long)g->N);
-    if (!g->A || !g->B || !g->D) FAIL(ARG, "gemm: A, B or D is NULL");
-    if (g->d != g->ab && g->d != F32)
-        FAIL(ARG, "gemm: operands %s, D %s, expected the same or D fp32", dtype_name(g->ab), dtype_name(g->d));
-    if (g->accumulate && (g->d != F32 || g->bias || g->residual))
-        FAIL(ARG, "gemm: accumulate with %s, expected D fp32 without bias and residual",
-             g->d != F32 ? "D bf16"
-             : g->bias   ? "bias"
-                         : "residual");
-    TRY(DISPATCH(dev, gemm, g));
-    dev->flops.work[g->work] += 2 * (uint64_t)g->M * (uint64_t)g->N * (uint64_t)g->K;
-    return STATUS_OK;
-}
-
 /* --- the device's resource */
 
-void gemm_weights_changed(device *dev) { dev->gemm->generation++; }
+void gemm_weights_changed_cpu(device *dev) { dev->gemm->generation++; }
 
-size_t gemm_memory_bytes(const device *dev) { return dev->gemm->bytes; }
+size_t gemm_memory_bytes_cpu(const device *dev) { return dev->gemm->bytes; }
 
-status gemm_open(device *dev) {
+status gemm_open_cpu(device *dev) {
     gemm_context *c = calloc(1, sizeof *c);
     if (!c) FAIL(MEM, "gemm");
     status_code st = onednn_open(&c->nn, dev->isa, sizeof dev->isa, &dev->bf16_products);
@@ -236,7 +214,7 @@ status gemm_open(device *dev) {
     return STATUS_OK;
 }
 
-void gemm_close(device *dev) {
+void gemm_close_cpu(device *dev) {
     gemm_context *c = dev->gemm;
     if (!c) return;
     buffer *workspaces[] = {&c->a, &c->b, &c->bias, &c->product, &c->scratch};
@@ -251,17 +229,6 @@ void gemm_close(device *dev) {
 
 /* --- peak */
 
-/* values of both signs in [1,2), all bits in use: what multipliers draw, and so their clock, depends on the data */
-static void fill(void *x, dtype t, i64 n) {
-    uint32_t bits = 1;
-    for (i64 i = 0; i < n; i++) {
-        bits = bits * 1664525u + 1013904223u;
-        uint32_t value = (bits & 0x807fffffu) | 0x3f800000u;
-        if (t == BF16) ((bf16 *)x)[i] = (bf16)(value >> 16);
-        else memcpy((float *)x + i, &value, 4);
-    }
-}
-
 /* one large product over and over, for `seconds` */
 static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double seconds, double *flops_per_s) {
     status_code st = STATUS_OK;
@@ -274,12 +241,12 @@ static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double second
     TRY_DONE(dev->ops->alloc(dev, &B, b_bytes));
     TRY_DONE(dev->ops->alloc(dev, &D, d_bytes));
     g.A = A, g.B = B, g.D = D;
-    fill(A, t, M * K);
-    fill(B, t, K * N);
+    gemm_trial_values(A, t, M * K);
+    gemm_trial_values(B, t, K * N);
     uint64_t start = clock_ns(), now = start;
     do {
         uint64_t before = now;
-        TRY_DONE(gemm(dev, &g));
+        TRY_DONE(gemm_cpu(dev, &g));
         now = clock_ns();
         double rate = 2.0 * (double)M * (double)N * (double)K / ((double)(now - before) * 1e-9);
         if (rate > *flops_per_s) *flops_per_s = rate;
@@ -291,12 +258,12 @@ done:
     return st;
 }
 
-status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s) {
+status gemm_measure_peak_cpu(device *dev, dtype t, double seconds, double *flops_per_s) {
     static const i64 shapes[][3] = {{2048, 2048, 2048}, {4096, 3072, 768}, {4096, 768, 3072}};
     enum { count = sizeof shapes / sizeof *shapes };
     /* a context of its own, so that workspace, packed copies and FLOPs of the trial do not stay with the device */
     device probe = *dev;
-    TRY(gemm_open(&probe));
+    TRY(gemm_open_cpu(&probe));
     status_code st = STATUS_OK;
     *flops_per_s = 0;
     /* without a bf16 product of the hardware's own, what remains when conversions cost nothing: f32 */
@@ -304,6 +271,6 @@ status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per
     for (int i = 0; i < count; i++)
         TRY_DONE(best_rate(&probe, multiplied, shapes[i][0], shapes[i][1], shapes[i][2], seconds / count, flops_per_s));
 done:
-    gemm_close(&probe);
+    gemm_close_cpu(&probe);
     return st;
 }

@@ -24,6 +24,12 @@ booking meter_book(meter *m, booking to) {
 
 void meter_settle(meter *m) { meter_book(m, m->current); }
 
+void meter_move(meter *m, booking from, booking to, uint64_t ns) {
+    if (ns > m->booked_ns[from]) ns = m->booked_ns[from];
+    m->booked_ns[from] -= ns;
+    m->booked_ns[to] += ns;
+}
+
 uint64_t meter_total_ns(const meter *m) {
     uint64_t sum = 0;
     for (int b = 0; b < BOOKINGS; b++) sum += m->booked_ns[b];

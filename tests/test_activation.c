@@ -47,7 +47,7 @@ static void check_gelu(dtype t, i64 N, i64 F) {
     random_tensor(dy, wdy, t, n, 1, 2);
     for (int k = 0; k < 2; k++) {
         device *dev;
-        OK(device_open(&dev, "cpu", k ? 3 : 1));
+        OK(device_open(&dev, "cpu", k ? 3 : 1, 0));
         OK(gelu_forward(dev, t, y[k], x, N, F));
         memcpy(dx[k], dy, bytes);
         OK(gelu_backward(dev, t, dx[k], k ? dx[k] : dy, x, N, F)); /* once in place */
@@ -72,7 +72,7 @@ static void check_swiglu(dtype t, i64 N, i64 F) {
     random_tensor(dy, wdy, t, n, 1, 2);
     for (int k = 0; k < 2; k++) {
         device *dev;
-        OK(device_open(&dev, "cpu", k ? 3 : 1));
+        OK(device_open(&dev, "cpu", k ? 3 : 1, 0));
         OK(swiglu_forward(dev, t, y[k], x, N, F));
         OK(swiglu_backward(dev, t, dx[k], dy, x, N, F));
         device_close(dev);
@@ -106,7 +106,7 @@ static void test_against_reference(void **state) {
 static void test_far_ends(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[4] = {-50, 50, NAN, 0}, ones[4] = {1, 1, 1, 1}, y[4], dx[4];
     OK(gelu_forward(dev, F32, y, x, 1, 4));
     OK(gelu_backward(dev, F32, dx, ones, x, 1, 4));
@@ -125,7 +125,7 @@ static void test_far_ends(void **state) {
 static void test_small_values_keep_their_digits(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     for (float x = -4.5f; x < -0.5f; x += 0.25f) {
         float y;
         OK(gelu_forward(dev, F32, &y, &x, 1, 1));
@@ -138,7 +138,7 @@ static void test_small_values_keep_their_digits(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[2] = {0};
     FAILS(ARG, "N 0", gelu_forward(dev, F32, x, x, 0, 1));
     FAILS(ARG, "F 0", gelu_backward(dev, F32, x, x, x, 1, 0));

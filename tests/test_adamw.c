@@ -2,7 +2,30 @@
 
 #include "tests/check.h"
 
-static const adamw_args base = {
+/* what a step is told, from options and from the verdict */
+typedef struct {
+    float lr, beta1, beta2, eps, decay, grad_scale;
+    uint64_t step, seed, first;
+} setting;
+
+static adamw_args args_of(setting s) {
+    return (adamw_args){.lr = s.lr,
+                        .beta1 = s.beta1,
+                        .beta2 = s.beta2,
+                        .eps = s.eps,
+                        .decay = s.decay,
+                        .seed = s.seed,
+                        .first = s.first};
+}
+
+static step_verdict verdict_of(setting s) {
+    return (step_verdict){.updates = s.step,
+                          .grad_scale = s.grad_scale,
+                          .m_correction = (float)(1 / (1 - pow(s.beta1, (double)s.step))),
+                          .v_correction = (float)(1 / (1 - pow(s.beta2, (double)s.step)))};
+}
+
+static const setting base = {
     .lr = 1e-3f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .decay = 0.1f, .grad_scale = 0.5f, .step = 1, .seed = 11};
 
 /* one state of the optimizer; weights and moments of any dtype */
@@ -27,10 +50,11 @@ static optimizer optimizer_init(dtype t, dtype moments, bool master, i64 n) {
 
 static void optimizer_free(optimizer o) { free(o.w), free(o.m), free(o.v), free(o.master); }
 
-static void step_piece(device *dev, optimizer *o, const float *g, i64 from, i64 n, adamw_args a) {
+static void step_piece(device *dev, optimizer *o, const float *g, i64 from, i64 n, setting a) {
     a.first += (uint64_t)from;
+    step_verdict verdict = verdict_of(a);
     OK(adamw_step(dev, o->t, at(o->w, o->t, from), o->master ? o->master + from : NULL, o->moments,
-                  at(o->m, o->moments, from), at(o->v, o->moments, from), g + from, n, a));
+                  at(o->m, o->moments, from), at(o->v, o->moments, from), g + from, n, args_of(a), &verdict));
 }
 
 static void check_same(optimizer a, optimizer b) {
@@ -40,7 +64,7 @@ static void check_same(optimizer a, optimizer b) {
     if (a.master) assert_memory_equal(a.master, b.master, (size_t)a.n * 4);
 }
 
-static void reference_step(double *w, double *m, double *v, const float *g, i64 n, adamw_args a) {
+static void reference_step(double *w, double *m, double *v, const float *g, i64 n, setting a) {
     double b1 = a.beta1, b2 = a.beta2;
     for (i64 i = 0; i < n; i++) {
         double gi = (double)g[i] * a.grad_scale;
@@ -55,14 +79,14 @@ static void test_f32_against_reference(void **state) {
     (void)state;
     enum { STEPS = 6 };
     device *dev;
-    OK(device_open(&dev, "cpu", 3));
+    OK(device_open(&dev, "cpu", 3, 0));
     for (int decays = 0; decays < 2; decays++)
         for (i64 n = 1; n < 5000; n = n * 5 + 1) {
             optimizer o = optimizer_init(F32, F32, false, n);
             double *w = malloc((size_t)n * 8), *m = calloc((size_t)n, 8), *v = calloc((size_t)n, 8);
             float *g = malloc((size_t)n * 4);
             for (i64 i = 0; i < n; i++) w[i] = ((float *)o.w)[i];
-            adamw_args a = base;
+            setting a = base;
             if (!decays) a.decay = 0;
             for (a.step = 1; a.step <= STEPS; a.step++) {
                 random_tensor(g, NULL, F32, n, 1, 10 + a.step);
@@ -85,11 +109,11 @@ static void test_master(void **state) {
     (void)state;
     enum { N = 3001 };
     device *dev;
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     optimizer o = optimizer_init(BF16, F32, true, N), plain = optimizer_init(F32, F32, false, N);
     memcpy(plain.w, o.master, N * 4);
     float g[N];
-    adamw_args a = base;
+    setting a = base;
     for (a.step = 1; a.step <= 3; a.step++) {
         random_tensor(g, NULL, F32, N, 1, a.step);
         step_piece(dev, &o, g, 0, N, a);
@@ -110,15 +134,15 @@ static void test_pieces_and_threads_make_no_difference(void **state) {
     random_tensor(g, NULL, F32, N, 1, 3);
     for (int k = 0; k < 8; k++) {
         dtype t = k & 1 ? BF16 : F32, moments = k & 2 ? BF16 : F32;
-        adamw_args a = base;
+        setting a = base;
         a.first = (1ull << 40) + 13; /* a shard deep inside a large model */
         optimizer whole = optimizer_init(t, moments, k & 4, N), pieces = optimizer_init(t, moments, k & 4, N);
         for (a.step = 1; a.step <= 2; a.step++) {
             device *dev;
-            OK(device_open(&dev, "cpu", 1));
+            OK(device_open(&dev, "cpu", 1, 0));
             step_piece(dev, &whole, g, 0, N, a);
             device_close(dev);
-            OK(device_open(&dev, "cpu", 3));
+            OK(device_open(&dev, "cpu", 3, 0));
             for (size_t i = 0; i + 1 < sizeof cuts / sizeof *cuts; i++)
                 step_piece(dev, &pieces, g, cuts[i], cuts[i + 1] - cuts[i], a);
             device_close(dev);
@@ -141,12 +165,12 @@ static void test_random_bits_are_as_stated(void **state) {
     (void)state;
     enum { N = 2077 };
     device *dev;
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     optimizer exact = optimizer_init(F32, F32, false, N), o = optimizer_init(BF16, BF16, false, N);
     widen(exact.w, o.w, BF16, N); /* the same start; one step from zero moments has no other rounding */
     float g[N];
     random_tensor(g, NULL, F32, N, 1, 3);
-    adamw_args a = base;
+    setting a = base;
     a.first = 12345;
     a.step = 7;
     step_piece(dev, &exact, g, 0, N, a);
@@ -166,14 +190,15 @@ static void test_rounding_is_unbiased_and_independent(void **state) {
     (void)state;
     enum { N = 200000 };
     device *dev;
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     optimizer o = optimizer_init(BF16, BF16, false, N);
     float *g = malloc(N * 4), w = 1, m = 0, v = 0, one = 1;
     for (int i = 0; i < N; i++) ((bf16 *)o.w)[i] = bf16_from_f32(1), g[i] = 1;
-    adamw_args a = base;
+    setting a = base;
     a.grad_scale = 1, a.decay = 0, a.lr = 0.0011f;
     step_piece(dev, &o, g, 0, N, a);
-    OK(adamw_step(dev, F32, &w, NULL, F32, &m, &v, &one, 1, a));
+    step_verdict verdict = verdict_of(a);
+    OK(adamw_step(dev, F32, &w, NULL, F32, &m, &v, &one, 1, args_of(a), &verdict));
     const float exact[3] = {w, m, v};
     const bf16 *rounded[3] = {o.w, o.m, o.v};
     double share[3];
@@ -208,11 +233,11 @@ static void test_bf16_moments_do_not_stall(void **state) {
     (void)state;
     enum { N = 256, STEPS = 1000 };
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     optimizer o = optimizer_init(F32, BF16, false, N);
     float g[N];
     for (int i = 0; i < N; i++) ((bf16 *)o.v)[i] = bf16_from_f32(1), g[i] = 0.5f;
-    adamw_args a = base;
+    setting a = base;
     a.grad_scale = 1, a.beta2 = 0.999f;
     for (a.step = 1; a.step <= STEPS; a.step++) step_piece(dev, &o, g, 0, N, a);
     double mean = 0, want = 0.25 + 0.75 * pow((double)a.beta2, STEPS);
@@ -229,7 +254,7 @@ static void test_bf16_moments_do_not_stall(void **state) {
 static void test_not_a_number_stays(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     for (int k = 0; k < 4; k++) {
         dtype t = k & 1 ? BF16 : F32;
         optimizer o = optimizer_init(t, k & 2 ? BF16 : F32, false, 40);
@@ -247,14 +272,13 @@ static void test_not_a_number_stays(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[4] = {0};
-    adamw_args a = base;
-    FAILS(ARG, "0 elements", adamw_step(dev, F32, x, NULL, F32, x, x, x, 0, a));
-    a.step = 0;
-    FAILS(ARG, "step 0", adamw_step(dev, F32, x, NULL, F32, x, x, x, 1, a));
-    a = base, a.beta2 = 1;
-    FAILS(ARG, "beta", adamw_step(dev, F32, x, NULL, F32, x, x, x, 1, a));
+    setting a = base;
+    step_verdict verdict = verdict_of(a);
+    FAILS(ARG, "0 elements", adamw_step(dev, F32, x, NULL, F32, x, x, x, 0, args_of(a), &verdict));
+    a.beta2 = 1;
+    FAILS(ARG, "beta", adamw_step(dev, F32, x, NULL, F32, x, x, x, 1, args_of(a), &verdict));
     device_close(dev);
 }
 

@@ -273,11 +273,11 @@ static void same_bits_for_any_number_of_threads(void **state) {
         problem one = open_problem((dtype)t, 2, 150, 150, 4, 2, 40, 1);
         problem three = open_problem((dtype)t, 2, 150, 150, 4, 2, 40, 1);
         device *dev;
-        OK(device_open(&dev, "cpu", 1));
+        OK(device_open(&dev, "cpu", 1, 0));
         OK(run_forward(dev, &one));
         OK(run_backward(dev, &one));
         device_close(dev);
-        OK(device_open(&dev, "cpu", 3));
+        OK(device_open(&dev, "cpu", 3, 0));
         OK(run_forward(dev, &three));
         OK(run_backward(dev, &three));
         device_close(dev);
@@ -429,7 +429,7 @@ static void refuses_bad_shapes(void **state) {
     close_problem(&p);
 }
 
-static int open_device(void **state) { return device_open((device **)state, "cpu", 2); }
+static int open_device(void **state) { return device_open((device **)state, "cpu", 2, 0); }
 
 static int close_device(void **state) {
     device_close(*state);

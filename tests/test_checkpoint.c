@@ -31,7 +31,8 @@ static void open_trained(model *m, model_config *c, state_options o) {
     for (int i = 0; i < 2; i++) {
         OK(model_forward_backward(m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
         step_result r;
-        OK(update_weights(m, &a, loss, &r));
+        OK(update_weights(m, &a));
+        OK(step_collect(m, &r));
     }
 }
 
@@ -239,7 +240,7 @@ static void the_newest_are_kept_and_leftovers_go(void **unused) {
 }
 
 int main(void) {
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     assert_non_null(mkdtemp(run));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_saved_comes_back, start_clean),

@@ -253,7 +253,7 @@ static int test_together(void) {
 
 int main(int argc, char **argv) {
     int failed = 0;
-    if (comm_open(&world, 60) || device_open(&dev, "cpu", 1)) {
+    if (comm_open(&world, 60) || device_open(&dev, "cpu", 1, 0)) {
         fprintf(stderr, "%s\n", status_message());
         return 1;
     }

@@ -3,27 +3,14 @@
 #include "parallel/comm.h"
 
 #include <signal.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/check.h"
+#include "tests/ranks.h"
 
 static comm *world;
 
 enum { LARGE = 600011 }; /* elements: several chunks of either dtype, the last one short */
-
-/* what rank r has, of n elements, as it travels: of many magnitudes, so that the order of a sum shows */
-static float *data_of(int r, i64 n, uint64_t seed, dtype wire) {
-    float *x = malloc((size_t)(n + 1) * 4);
-    for (i64 i = 0; i < n; i++) {
-        uint64_t h = ((uint64_t)i + 1) * 0x9e3779b97f4a7c15u ^ (seed * 64 + (uint64_t)r) * 0xbf58476d1ce4e5b9u;
-        h = (h ^ h >> 31) * 0x94d049bb133111ebu;
-        x[i] = (float)(int32_t)(h >> 32) * (float)(1 << (h & 15)) * 1e-9f;
-        if (wire == BF16) x[i] = bf16_to_f32(bf16_from_f32(x[i]));
-    }
-    return x;
-}
 
 /* sums [n] over the ranks first, first + stride, ... of n elements, in their order */
 static float *sum_of(int first, int stride, int ranks, i64 n, uint64_t seed, dtype wire) {
@@ -161,6 +148,9 @@ static void test_host_values(void **state) {
     snprintf(mine, sizeof mine, "%04d", world->rank);
     OK(comm_exchange(world, all, mine, sizeof mine));
     for (int r = 0; r < n; r++) assert_int_equal(atoi(all + 5 * r), r);
+    int told = world->rank + 40;
+    OK(comm_tell(world, &told, sizeof told));
+    assert_int_equal(told, 40);
     OK(comm_barrier(world));
     double x[2] = {1.0 / (1 + world->rank), world->rank == 0 ? 1e300 : -1e284}, want[2] = {1, 1e300};
     for (int r = 1; r < n; r++) want[0] += 1.0 / (1 + r), want[1] += -1e284;
@@ -366,7 +356,6 @@ static int differ(void) {
     return 0;
 }
 
-/* Rank 0 alone speaks TAP; of the others only what failed is shown. */
 static int check_all(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_launchers),
                                        cmocka_unit_test(test_bad_arguments),
@@ -380,19 +369,7 @@ static int check_all(void) {
                                        cmocka_unit_test(test_split),
                                        cmocka_unit_test(test_beside_the_computation),
                                        cmocka_unit_test(test_clock)};
-    int out = -1, err = -1, hidden = -1;
-    if (world->rank) {
-        hidden = memfd_create("output", 0), out = dup(1), err = dup(2);
-        dup2(hidden, 1), dup2(hidden, 2);
-    }
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (!world->rank) return failed;
-    fflush(stdout);
-    dup2(out, 1), dup2(err, 2);
-    char text[4096];
-    lseek(hidden, 0, SEEK_SET);
-    for (ssize_t n; failed && (n = read(hidden, text, sizeof text)) > 0;) fwrite(text, 1, (size_t)n, stderr);
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
 int main(int argc, char **argv) {
@@ -404,7 +381,7 @@ int main(int argc, char **argv) {
                : argc == 2 && strcmp(argv[1], "open") == 0
                    ? printf("%s %d/%d %d/%d\n", world->name, world->rank, world->ranks, world->local_rank,
                             world->local_ranks) < 0
-                   : check_all();
+                   : run_ranked(world->rank, check_all);
     comm_close(world);
     return code;
 }

@@ -32,22 +32,25 @@ static void test_gradient_by_differences(void **state) {
     }
 }
 
-static void check_case(dtype t, i64 N, i64 V, float std) {
+/* what lies behind V in a row starts as NaN, and must come out as it was */
+static void check_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, float std) {
     const float scale = 0.37f;
-    i64 n = N * V;
-    size_t bytes = (size_t)n * dtype_bytes(t);
-    float *x = malloc((size_t)n * 4), *losses[3], *wide = malloc((size_t)n * 4);
+    i64 n = N * ld;
+    size_t bytes = (size_t)n * dtype_bytes(t), logits_bytes = (size_t)n * dtype_bytes(lt);
+    float *losses[3], *wide = malloc((size_t)n * 4);
     double *wx = malloc((size_t)n * 8), *want = malloc((size_t)V * 8);
-    void *d[2] = {malloc(bytes), malloc(bytes)};
+    void *x = malloc(logits_bytes), *d[2] = {malloc(bytes), malloc(bytes)};
     int32_t *targets = malloc((size_t)N * 4);
-    random_tensor(x, wx, F32, n, std, 1);
+    random_tensor(x, wx, lt, n, std, 1);
+    for (i64 i = 0; i < N; i++) memset(at(x, lt, i * ld + V), 0xff, (size_t)(ld - V) * dtype_bytes(lt));
+    memset(d[0], 0xff, bytes), memset(d[1], 0xff, bytes);
     for (i64 i = 0; i < N; i++) targets[i] = i % 4 == 3 ? -1 : (int32_t)rng_below(3, 1, (uint64_t)i, (uint64_t)V);
     if (N > 1) targets[1] = (int32_t)V - 1;
     for (int k = 0; k < 3; k++) {
         losses[k] = malloc((size_t)N * 4);
         device *dev;
-        OK(device_open(&dev, "cpu", k == 1 ? 3 : 1));
-        OK(crossentropy_forward_backward(dev, t, k < 2 ? d[k] : NULL, losses[k], x, targets, N, V, scale));
+        OK(device_open(&dev, "cpu", k == 1 ? 3 : 1, 0));
+        OK(crossentropy_forward_backward(dev, t, k < 2 ? d[k] : NULL, losses[k], lt, x, ld, targets, N, V, scale));
         device_close(dev);
     }
     assert_memory_equal(d[0], d[1], bytes);
@@ -55,10 +58,11 @@ static void check_case(dtype t, i64 N, i64 V, float std) {
     assert_memory_equal(losses[0], losses[2], (size_t)N * 4);
     widen(wide, d[0], t, n);
     for (i64 i = 0; i < N; i++) {
-        const double *row = wx + i * V;
+        const double *row = wx + i * ld;
+        for (i64 v = V; v < ld; v++) assert_true(isnan(wide[i * ld + v]));
         if (targets[i] < 0) {
             assert_true(losses[0][i] == 0);
-            for (i64 v = 0; v < V; v++) assert_true(wide[i * V + v] == 0);
+            for (i64 v = 0; v < V; v++) assert_true(wide[i * ld + v] == 0);
             continue;
         }
         /* A term of the sum: x - max is rounded once, an absolute error of at most `range` roundoffs and so a relative
@@ -73,15 +77,15 @@ static void check_case(dtype t, i64 N, i64 V, float std) {
         double distance = 0, size = 0;
         for (i64 v = 0; v < V; v++) {
             double terms = fabs(want[v]) + 2 * scale * (v == targets[i]); /* before p - 1 cancels */
-            distance += (wide[i * V + v] - want[v]) * (wide[i * V + v] - want[v]), size += terms * terms;
+            distance += (wide[i * ld + v] - want[v]) * (wide[i * ld + v] - want[v]), size += terms * terms;
         }
         double tolerance = u + (range + 8) * F32_ROUNDOFF + (t == BF16 ? BF16_ROUNDOFF : 0);
         assert_true(sqrt(distance) <= tolerance * sqrt(size));
     }
-    if (t == F32) {
+    if (t == lt) {
         device *dev;
-        OK(device_open(&dev, "cpu", 3));
-        OK(crossentropy_forward_backward(dev, t, x, losses[2], x, targets, N, V, scale));
+        OK(device_open(&dev, "cpu", 3, 0));
+        OK(crossentropy_forward_backward(dev, t, x, losses[2], lt, x, ld, targets, N, V, scale));
         device_close(dev);
         assert_memory_equal(x, d[0], bytes);
         assert_memory_equal(losses[0], losses[2], (size_t)N * 4);
@@ -94,26 +98,28 @@ static void test_against_reference(void **state) {
     (void)state;
     const i64 shapes[][2] = {{1, 1}, {5, 2}, {9, 33}, {6, 1024}, {7, 5003}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (dtype t = F32; t <= BF16; t++) {
-            check_case(t, shapes[i][0], shapes[i][1], 1);
-            check_case(t, shapes[i][0], shapes[i][1], 30); /* beyond what exp could take without the maximum */
-        }
+        for (dtype t = F32; t <= BF16; t++)
+            for (dtype lt = F32; lt <= t; lt++) {
+                i64 N = shapes[i][0], V = shapes[i][1];
+                check_case(t, lt, N, V, V, 1);
+                check_case(t, lt, N, V, V + 3, 30); /* beyond what exp could take without the maximum */
+            }
 }
 
 static void test_logits_that_are_not_finite(void **state) {
     (void)state;
     enum { V = 1500 };
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     const float values[3] = {NAN, INFINITY, -INFINITY};
     const int places[3] = {0, 3, V - 1};
     for (int k = 0; k < 3; k++)
         for (int p = 0; p < 3; p++) {
             float x[V] = {0}, d[V], loss;
             x[places[p]] = values[k];
-            OK(crossentropy_forward_backward(dev, F32, d, &loss, x, &(int32_t){3}, 1, V, 1));
+            OK(crossentropy_forward_backward(dev, F32, d, &loss, F32, x, V, &(int32_t){3}, 1, V, 1));
             assert_false(isfinite(loss));
-            OK(crossentropy_forward_backward(dev, F32, d, &loss, x, &(int32_t){-1}, 1, V, 1));
+            OK(crossentropy_forward_backward(dev, F32, d, &loss, F32, x, V, &(int32_t){-1}, 1, V, 1));
             assert_true(loss == 0 && d[0] == 0 && d[V - 1] == 0);
         }
     device_close(dev);
@@ -122,16 +128,19 @@ static void test_logits_that_are_not_finite(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[4] = {0}, loss[2];
     int32_t targets[2] = {0, 2};
     FAILS(DATA, "target 2 at 1, expected -1 to 1",
-          crossentropy_forward_backward(dev, F32, x, loss, x, targets, 2, 2, 1));
+          crossentropy_forward_backward(dev, F32, x, loss, F32, x, 2, targets, 2, 2, 1));
     targets[1] = -2;
-    FAILS(DATA, "target -2 at 1", crossentropy_forward_backward(dev, F32, x, loss, x, targets, 2, 2, 1));
+    FAILS(DATA, "target -2 at 1", crossentropy_forward_backward(dev, F32, x, loss, F32, x, 2, targets, 2, 2, 1));
     targets[1] = 0;
-    FAILS(ARG, "V 0", crossentropy_forward_backward(dev, F32, x, loss, x, targets, 2, 0, 1));
-    FAILS(ARG, "in place", crossentropy_forward_backward(dev, BF16, x, loss, x, targets, 2, 2, 1));
+    FAILS(ARG, "V 0", crossentropy_forward_backward(dev, F32, x, loss, F32, x, 2, targets, 2, 0, 1));
+    FAILS(ARG, "at least V = 2", crossentropy_forward_backward(dev, F32, x, loss, F32, x, 1, targets, 2, 2, 1));
+    FAILS(ARG, "in place", crossentropy_forward_backward(dev, BF16, x, loss, F32, x, 2, targets, 2, 2, 1));
+    FAILS(ARG, "expected bf16", crossentropy_forward_backward(dev, F32, x + 2, loss, BF16, x, 2, targets, 2, 2, 1));
+    FAILS(ARG, "N 0", losses_sum(dev, &(double){0}, loss, 0, false));
     device_close(dev);
 }
 

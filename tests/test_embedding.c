@@ -13,7 +13,7 @@ static void check_forward(dtype t, embedding_shape s, bool with_positions, i64 f
     if (s.positions) random_tensor(wpe, NULL, t, s.positions * C, 1, 2);
     for (i64 n = 0; n < N; n++) tokens[n] = (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)s.V);
     device *dev;
-    OK(device_open(&dev, "cpu", threads));
+    OK(device_open(&dev, "cpu", threads, 0));
     OK(embedding_forward(dev, t, x, tokens, wte, with_positions ? wpe : NULL, s, first));
     device_close(dev);
     for (i64 n = 0; n < N; n++)
@@ -46,7 +46,7 @@ static void check_backward(dtype t, embedding_shape s, bool with_positions, bool
             if (with_positions) want_wpe[n % s.T * C + c] += wide[n * C + c];
         }
     device *dev;
-    OK(device_open(&dev, "cpu", threads));
+    OK(device_open(&dev, "cpu", threads, 0));
     OK(embedding_backward(dev, t, dwte, with_positions ? dwpe : NULL, dx, tokens, s, accumulate, !accumulate));
     device_close(dev);
     assert_memory_equal(dwte, want_wte, (size_t)size_wte * 4);
@@ -80,7 +80,7 @@ static void test_bitwise(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[16] = {0}, w[16] = {0};
     int32_t tokens[2] = {0, 4};
     embedding_shape s = {.B = 1, .T = 2, .C = 4, .V = 4, .positions = 2}, bad = s;

@@ -106,7 +106,8 @@ static void train(curve *out, const model_config *c, state_options o, recompute_
             OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
             nats += loss;
         }
-        OK(update_weights(&m, &a, nats, &result));
+        OK(update_weights(&m, &a));
+        OK(step_collect(&m, &result));
         out->loss[step] = result.loss;
         out->norm[step] = result.grad_norm;
     }
@@ -300,7 +301,7 @@ static void replicas_must_divide(void **unused) {
 
 int main(void) {
     OK(comm_open(&world, 60));
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_curves_equal_one_rank),   cmocka_unit_test(bf16_curves_equal_one_rank),
         cmocka_unit_test(stages_give_the_same_bits),    cmocka_unit_test(narrow_wires_stay_within_bf16),

@@ -6,7 +6,7 @@
 
 static double sum_squares(const float *x, i64 n, double before, int threads) {
     device *dev;
-    OK(device_open(&dev, "cpu", threads));
+    OK(device_open(&dev, "cpu", threads, 0));
     void *scratch = malloc(gradnorm_scratch_bytes(n));
     double sum = before;
     OK(gradnorm_sum_squares(dev, &sum, x, n, scratch));
@@ -47,7 +47,7 @@ static void test_range(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     double sum = 0;
     FAILS(ARG, "0 elements", gradnorm_sum_squares(dev, &sum, NULL, 0, NULL));
     device_close(dev);

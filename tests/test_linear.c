@@ -6,7 +6,7 @@
 
 static device *open_threads(int threads) {
     device *dev;
-    OK(device_open(&dev, "cpu", threads));
+    OK(device_open(&dev, "cpu", threads, 0));
     return dev;
 }
 

@@ -75,7 +75,7 @@ enum { ALIAS_NONE, ALIAS_DY, ALIAS_DRES };
 static results run_kernels(dtype t, norm_shape s, bool layer_norm, const void *x, const void *dy, const void *dres,
                            const void *g, const void *b, int alias, bool accumulate, int threads) {
     device *dev;
-    OK(device_open(&dev, "cpu", threads));
+    OK(device_open(&dev, "cpu", threads, 0));
     i64 rows = s.N * s.G;
     results r = {.bytes_y = (size_t)(s.N * s.ldy) * dtype_bytes(t), .bytes_dx = (size_t)(s.N * s.ldx) * dtype_bytes(t)};
     r.y = malloc(r.bytes_y), r.dx = malloc(r.bytes_dx);
@@ -226,7 +226,7 @@ static void test_reference_by_differences(void **state) {
 static void test_not_a_number_spreads_over_its_row(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[20], g[10], y[20], mean[2], rstd[2];
     for (int i = 0; i < 20; i++) x[i] = (float)i, g[i % 10] = 1;
     x[3] = NAN;
@@ -238,7 +238,7 @@ static void test_not_a_number_spreads_over_its_row(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[8] = {0}, r[8];
     norm_shape s = {.N = 2, .G = 1, .C = 4, .ldx = 4, .ldy = 4, .eps = 1e-5f}, bad = s;
     bad.C = 0;

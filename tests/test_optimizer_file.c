@@ -173,7 +173,7 @@ static void a_missing_file_is_refused(void **unused) {
 int main(void) {
     model m;
     blockfile_sums sums;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     assert_non_null(mkdtemp(folder));
     for (int i = 0; i < FILES; i++) files[i] = path_join(folder, (const char *[]){"a", "b", "c"}[i]);
     c = tiny_llama();

@@ -35,7 +35,7 @@ static status record_gather(comm *c, void *to, const void *from, i64 count, dtyp
     return simulated->all_gather(c, to, from, count, t, wire, after, done);
 }
 
-static status record_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+static status record_scatter(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                              const comm_event *after, comm_event *done) {
     note((call){'s', c->ranks, count, wire, accumulate});
     return simulated->reduce_scatter(c, to, from, count, wire, accumulate, after, done);
@@ -118,7 +118,8 @@ static void record_model(recording *r, const step_plan *plan) {
         step_result result;
         for (i64 i = 0; i < a.micro_batches; i++, nats += loss)
             OK(model_forward_backward(&m, &loss, tokens, targets, 1, i == 0, i + 1 == a.micro_batches));
-        OK(update_weights(&m, &a, nats, &result));
+        OK(update_weights(&m, &a));
+        OK(step_collect(&m, &result));
         assert_false(result.skipped);
     }
     model_free(&m);
@@ -365,7 +366,7 @@ static void a_collective_waits_for_its_event(void **unused) {
 }
 
 int main(void) {
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(simulation_asks_what_the_model_asks),
         cmocka_unit_test(free_links_leave_the_computation),

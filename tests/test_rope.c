@@ -57,7 +57,7 @@ static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
             }
     for (int k = 0; k < 2; k++) {
         device *dev;
-        OK(device_open(&dev, "cpu", k ? 3 : 1));
+        OK(device_open(&dev, "cpu", k ? 3 : 1, 0));
         memcpy(y[k], x, bytes);
         OK(rope_forward(dev, t, y[k], ld, c, s, B, T, G, D, first));
         device_close(dev);
@@ -69,7 +69,7 @@ static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
     check_close("rotated", got, want, n, tolerance);
     if (first == 0) {
         device *dev;
-        OK(device_open(&dev, "cpu", 3));
+        OK(device_open(&dev, "cpu", 3, 0));
         OK(rope_backward(dev, t, y[0], ld, c, s, B, T, G, D));
         device_close(dev);
         widen(got, y[0], t, n);
@@ -92,7 +92,7 @@ static void test_against_reference(void **state) {
 static void test_bad_arguments(void **state) {
     (void)state;
     device *dev;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     float x[8] = {0};
     FAILS(ARG, "even number", rope_forward(dev, F32, x, 8, x, x, 1, 1, 1, 3, 0));
     FAILS(ARG, "even number", rope_forward(dev, F32, x, 8192, x, x, 1, 1, 1, 2048, 0));

@@ -71,7 +71,7 @@ static void replicas_hold_what_their_group_size_says(void **unused) {
 }
 
 int main(void) {
-    OK(device_open(&dev, "cpu", 2));
+    OK(device_open(&dev, "cpu", 2, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plans_follow_the_formulas),
         cmocka_unit_test(replicas_hold_what_their_group_size_says),

@@ -13,7 +13,7 @@ cat >"$scratch/model.json" <<'J'
 J
 # GOMP_SPINCOUNT: so that the program does not start itself anew, away from valgrind
 for precision in bf16 fp32; do
-    GOMP_SPINCOUNT=1000 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
+    GOMP_SPINCOUNT=1000 valgrind -q --suppressions=tests/valgrind.supp --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
         "$tally" train --model "$scratch/model.json" --data "$scratch/text.txt" --out "$scratch/$precision" --steps 2 --batch 2 \
         --seq-len 16 --warmup 1 --threads 1 --precision $precision --recompute block:1 --peak-seconds 0 >"$scratch/out" 2>"$scratch/err"
     ok "$name: $precision"

@@ -132,7 +132,7 @@ static void a_tensor_too_many_is_refused(void **unused) {
 int main(void) {
     model m;
     blockfile_sums sums;
-    OK(device_open(&dev, "cpu", 1));
+    OK(device_open(&dev, "cpu", 1, 0));
     assert_non_null(mkdtemp(folder));
     c = tiny_llama();
     open_empty(&m);

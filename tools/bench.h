@@ -8,9 +8,9 @@
 typedef struct {
     char *config, *model, *recompute, *device;
     i64 batch, seq_len, steps, warmup, threads, rounds, accumulate, replicas;
-    int precision, moments, master, gather, reduce;
+    int precision, moments, master, gather, reduce, comm, attention;
     double comm_timeout;
-    bool reduce_every, json, help;
+    bool reduce_every, gemm_search, json, help;
 } bench_values;
 
 typedef struct {
@@ -35,5 +35,6 @@ double median(const double *x, i64 n);
 status bench_step(const bench_values *v);
 status bench_recompute(const bench_values *v);
 status bench_shard(const bench_values *v);
+status bench_op(const bench_values *v);
 
 #endif

@@ -16,7 +16,7 @@ typedef struct {
 /* each on a device opened anew, so that none finds another's workspaces */
 static status measure_one(bench_run *r, const model_config *c, const bench_values *v, const char *policy) {
     device *dev;
-    TRY(device_open(&dev, v->device, (int)v->threads));
+    TRY(device_open(&dev, v->device, (int)v->threads, 0));
     status_code st = bench_measure(r, dev, c, v, policy, (shard_options){0});
     device_close(dev);
     return st;

@@ -69,19 +69,21 @@ static uint64_t planned(const bench_run *r) {
 /* on a device opened anew, so that no stage finds another's workspaces */
 static status measure_one(stage_result *to, i64 round, const model_config *c, const bench_values *v, const job *j,
                           shard_stage stage) {
-    comm *world = j->world;
+    static const char *const kinds[] = {"auto", "nccl", "staged"};
+    comm *peers = NULL;
     device *dev = NULL;
     bench_run r = {0};
     status_code st = STATUS_OK;
-    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads));
-    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(world, v, stage)));
+    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->local_rank));
+    TRY_DONE(comm_open_device(&peers, j->world, dev, kinds[v->comm]));
+    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(peers, v, stage)));
     memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
     to->parameters = r.parameters;
     double weight = 1 / (double)v->rounds;
     stage_figures before = to->f;
     to->f = (stage_figures){.products = (double)(r.memory_bytes - planned(&r)),
                             .resident = fmax(before.resident, (double)r.resident_bytes),
-                            .staging = (double)world->memory_bytes,
+                            .staging = (double)peers->memory_bytes,
                             .bytes_sent = (double)r.comm.bytes_sent,
                             .waited_s = before.waited_s + weight * (double)r.comm.waited_ns * 1e-9,
                             .busy_s = before.busy_s + weight * (double)r.comm.busy_ns * 1e-9,
@@ -89,6 +91,7 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     for (int i = 0; i < MEM_CATEGORIES; i++) to->f.memory[i] = (double)r.bytes[i];
 done:
     bench_run_free(&r);
+    comm_close(peers);
     device_close(dev);
     return st;
 }

@@ -17,7 +17,9 @@ static void print_table(const bench_values *v, const device *dev, const model_co
     printf("%s, %ld parameters, %s, B=%ld T=%ld", c->name, r->parameters, v->precision ? "fp32" : "bf16", v->batch,
            v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
-    printf(", recompute %s, on %s, %d threads, %s\n", v->recompute, dev->name, dev->threads, dev->isa);
+    printf(", recompute %s%s, on %s, ", v->recompute, v->attention ? ", cuDNN's attention" : "", dev->name);
+    if (dev->kind == DEVICE_CPU) printf("%d threads, ", dev->threads);
+    printf("%s\n", dev->isa);
     if (!v->precision && !dev->bf16_products)
         printf("  this CPU has no bf16 products: they and the peak run in f32 on widened operands\n");
     printf("  step              %10.1f ms (median of %ld)\n", f->step_s * 1e3, r->count);
@@ -38,6 +40,7 @@ static status fill_json(cJSON *o, const bench_values *v, const device *dev, cons
     TRY(json_add_i64(o, "parameters", r->parameters));
     TRY(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
     TRY(json_add_string(o, "recompute", v->recompute));
+    TRY(json_add_string(o, "attention", v->attention ? "cudnn" : "own"));
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     TRY(json_add_i64(o, "accumulate", v->accumulate));
@@ -81,7 +84,7 @@ status bench_step(const bench_values *v) {
     status_code st = STATUS_OK;
     dtype t = v->precision ? F32 : BF16;
     TRY_DONE(model_config_load(&c, v->model));
-    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
+    TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     TRY_DONE(gemm_measure_peak(dev, t, 1.0, &before));
     TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}));
     TRY_DONE(gemm_measure_peak(dev, t, 1.0, &after));

@@ -26,11 +26,14 @@ static const option table[] = {
     {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "shard: in which gradients travel", "fp32|bf16", 0, 0, "Ranks", false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "shard: gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, "Ranks", false},
     {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "shard: how long a collective may wait without that anything comes", NULL, 0.1, 1e6, "Ranks", false},
+    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "shard: how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", "auto|nccl|staged", 0, 0, "Ranks", false},
     {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
     {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
-    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard: times that the policies or stages take turns", NULL, 1, 1e6, "Measurement", false},
+    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard, op: times that the policies, stages or operations take turns", NULL, 1, 1e6, "Measurement", false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
+    {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use", NULL, 0, 0, "Measurement", false},
+    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it", "own|cudnn", 0, 0, "Measurement", false},
     {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Measurement", true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Measurement", true},
@@ -38,13 +41,15 @@ static const option table[] = {
 /* clang-format on */
 
 static const command_help help = {
-    .usage = "tally bench step|recompute|shard [options]",
+    .usage = "tally bench step|recompute|shard|op [options]",
     .about = "step       one training step, optimizer included: tokens/s, FLOP/s, fraction of the peak that a large\n"
              "           product reaches in the same run, memory\n"
              "recompute  the recompute policies side by side: activation memory, step time, and whether their\n"
              "           gradients are the same bits\n"
              "shard      the sharding stages side by side, on the ranks it is started with: memory of a rank, bytes\n"
              "           sent, step time, time that the computation waited for communication\n"
+             "op         the operations that move bytes, one by one at the model's shapes: bytes a second, and beside\n"
+             "           what a copy of as many bytes reaches in the same run\n"
              "  tally bench step --model gpt2-124m -B 4 -T 256\n"
              "  mpirun -np 4 tally bench shard --model gpt2-124m -B 1 -T 256\n",
     .table = table,
@@ -52,7 +57,7 @@ static const command_help help = {
 };
 
 /* The process's resident memory now, and its peak is counted anew from here; else that peak. 0: Linux alone tells. */
-static uint64_t resident_bytes(bool from_here) {
+static uint64_t resident_memory(bool from_here) {
     char line[256];
     unsigned long kib = 0;
     if (from_here) {
@@ -66,6 +71,13 @@ static uint64_t resident_bytes(bool from_here) {
     while (f && !kib && fgets(line, sizeof line, f)) sscanf(line, from_here ? "VmRSS: %lu" : "VmHWM: %lu", &kib);
     if (f) fclose(f);
     return (uint64_t)kib * 1024;
+}
+
+/* on a GPU what is taken of its memory: nothing is given back before the end */
+static status resident_bytes(uint64_t *bytes, device *dev, bool from_here) {
+    TRY(dev->ops->used(dev, bytes));
+    if (dev->kind == DEVICE_CPU) *bytes = resident_memory(from_here);
+    return STATUS_OK;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -101,16 +113,14 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
     return st;
 }
 
-static status one_step(model *m, const step_args *a, const int32_t *tokens, step_result *r) {
+static status queue_step(model *m, const step_args *a, const int32_t *tokens) {
     comm *world = m->state.o.shard.world;
     i64 n = m->s.B * m->s.T * a->micro_batches * (world ? world->ranks : 1);
-    double nats = 0, loss;
-    for (i64 i = 0; i < a->micro_batches; i++) {
-        TRY(model_forward_backward(m, &loss, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
+    TRY(step_begin(m));
+    for (i64 i = 0; i < a->micro_batches; i++)
+        TRY(model_forward_backward(m, NULL, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
                                    i + 1 == a->micro_batches));
-        nats += loss;
-    }
-    return update_weights(m, a, nats, r);
+    return update_weights(m, a);
 }
 
 /* behind all that is still under way */
@@ -118,7 +128,20 @@ static status spent(comm_totals *t, comm *world) {
     *t = (comm_totals){0};
     if (!world) return STATUS_OK;
     TRY(comm_barrier(world));
+    TRY(comm_check(world));
     *t = comm_spent(world);
+    return STATUS_OK;
+}
+
+/* All steps under way but so many. As in training, a GPU has always one step to go on with. */
+static status collect_steps(bench_run *r, model *m, const bench_values *v, uint64_t but) {
+    while (m->queued - m->collected > but) {
+        step_result result;
+        TRY(step_collect(m, &result));
+        i64 step = (i64)m->collected - 1 - v->warmup;
+        if (step >= 0) r->step_s[step] = result.seconds;
+        r->loss = result.loss;
+    }
     return STATUS_OK;
 }
 
@@ -134,17 +157,18 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
                    .clip = 1,
                    .micro_batches = v->accumulate};
     for (i64 i = 0; i < v->warmup + v->steps; i++) {
-        step_result result;
         flop_counter flops = dev->flops;
-        if (i == v->warmup) TRY(spent(&before, world));
+        if (i == v->warmup) {
+            TRY(collect_steps(r, m, v, 0));
+            TRY(spent(&before, world));
+        }
         if (world) comm_at(world, (uint64_t)i + 1);
-        uint64_t since = clock_ns();
-        TRY(one_step(m, &a, tokens, &result));
-        if (i >= v->warmup) r->step_s[i - v->warmup] = (double)(clock_ns() - since) * 1e-9;
-        if (i == 0) TRY(crc_of_gradients(&r->gradient_crc32, m));
+        TRY(queue_step(m, &a, tokens));
         for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
-        r->loss = result.loss;
+        TRY(collect_steps(r, m, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1));
+        if (i == 0) TRY(crc_of_gradients(&r->gradient_crc32, m));
     }
+    TRY(collect_steps(r, m, v, 0));
     TRY(spent(&after, world));
     uint64_t steps = (uint64_t)v->steps;
     r->comm = (comm_totals){.bytes_sent = (after.bytes_sent - before.bytes_sent) / steps,
@@ -169,15 +193,18 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
                                .moments = v->moments ? BF16 : F32,
                                .training = true,
                                .shard = shard};
-    uint64_t resident = resident_bytes(true);
+    gemm_search(dev, v->gemm_search);
+    TRY_DONE(attention_choose(dev, (attention_kind)v->attention));
+    uint64_t resident, peak;
+    TRY_DONE(resident_bytes(&resident, dev, true));
     TRY_DONE(model_init(&m, dev, c, s, precision));
     TRY_DONE(state_randomize(&m.state, 1));
     uint64_t seed = shard.world ? (uint64_t)shard.world->rank + 7 : 7;
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
     TRY_DONE(run_steps(r, &m, v, tokens));
-    uint64_t peak = resident_bytes(false);
+    TRY_DONE(resident_bytes(&peak, dev, false));
     r->resident_bytes = resident && peak > resident ? peak - resident : 0;
-    r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev);
+    r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + dev->attention_bytes;
     r->activation_bytes = m.memory.bytes[MEM_ACTIVATIONS];
     for (int i = 0; i < MEM_CATEGORIES; i++) r->bytes[i] = m.memory.bytes[i];
     r->parameters = m.state.p.parameters;
@@ -203,13 +230,14 @@ static void spell_out(int argc, char **argv) {
 }
 
 static status bench(const options *o, const bench_values *v) {
-    static const char *const names[] = {"step", "recompute", "shard"};
-    TRY(command_words(o, 1, 1, "benchmark: step, recompute or shard"));
+    static const char *const names[] = {"step", "recompute", "shard", "op"};
+    TRY(command_words(o, 1, 1, "benchmark: step, recompute, shard or op"));
     const char *name = o->words.list[0];
     if (strcmp(name, names[0]) == 0) return bench_step(v);
     if (strcmp(name, names[1]) == 0) return bench_recompute(v);
     if (strcmp(name, names[2]) == 0) return bench_shard(v);
-    FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 3));
+    if (strcmp(name, names[3]) == 0) return bench_op(v);
+    FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 4));
 }
 
 status bench_command(int argc, char **argv, int *exit_code) {

@@ -75,7 +75,7 @@ static status eval(const options *o, const values *v) {
     if (f.config.V != BYTE_VOCABULARY)
         FAIL(DATA, "%s: a vocabulary of %ld tokens; expected %d, bytes and end-of-text", f.folder.text, f.config.V,
              BYTE_VOCABULARY);
-    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
+    TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     TRY_DONE(corpus_load(&data, (const char *const *)v->data.list, v->data.count, 0, 0));
     data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};

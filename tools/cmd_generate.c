@@ -79,7 +79,7 @@ static status generate(const options *o, const values *v) {
         how.seed = (uint64_t)time(NULL);
         log_line("seed: %lu", how.seed);
     }
-    TRY_DONE(device_open(&dev, v->device, (int)v->threads));
+    TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     TRY_DONE(
         sampler_open(&s, dev, &f.config, f.folder.text, v->precision ? F32 : BF16, v->context ? v->context : most));
     TRY_DONE(stream(s, v, &how));

@@ -73,7 +73,7 @@ static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T
         .t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32, .training = true};
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
-    TRY(device_open(&dev, "cpu", 0)); /* scratch depends on its threads; nothing is taken */
+    TRY(device_open(&dev, "cpu", 0, 0)); /* scratch depends on its threads; nothing is taken */
     status_code st = model_plan(bytes, dev, c, shape, s);
     device_close(dev);
     TRY(st);

@@ -9,6 +9,7 @@
 enum { PRECISION_BF16, PRECISION_FP32 };
 enum { GATHER_AUTO, GATHER_FP32, GATHER_BF16 };
 enum { REDUCE_FP32, REDUCE_BF16 };
+static const char *const comm_kinds[] = {"auto", "nccl", "staged"};
 
 typedef struct {
     char *config, *model, *out, *recompute, *device;
@@ -16,10 +17,10 @@ typedef struct {
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
         checkpoint_every, keep;
     i64 replicas;
-    int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype;
+    int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype, comm, attention;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
         peak_seconds, comm_timeout;
-    bool resume, help, reduce_every_microbatch;
+    bool resume, help, reduce_every_microbatch, gemm_search;
 } values;
 
 #define AT(field) offsetof(values, field)
@@ -60,11 +61,14 @@ static const option table[] = {
     {"reduce-dtype", OPT_CHOICE, AT(reduce_dtype), "fp32", "KIND", "in which gradients travel; sums are fp32 in both", "fp32|bf16", 0, 0, RANKS, false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every_microbatch), "on", NULL, "gradients and full: send gradients after every micro-batch; off: keep all of them on each rank and send once a step", NULL, 0, 0, RANKS, false},
     {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "how long a rank waits for another before the run ends with an error", NULL, 1, 1e6, RANKS, false},
+    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", "auto|nccl|staged", 0, 0, RANKS, false},
     {"out", OPT_STRING, AT(out), NULL, "RUN", "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html", NULL, 0, 0, RUN, false},
     {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest whole checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
     {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, RUN, false},
+    {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use; a run that is resumed is then equal within rounding, not bitwise", NULL, 0, 0, RUN, false},
+    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it: equal within bf16's rounding, not bitwise", "own|cudnn", 0, 0, RUN, false},
     {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},
     {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
     {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints; 0: at the end only", NULL, 0, 1e12, RUN, false},
@@ -142,9 +146,12 @@ static train_options to_train_options(const values *v, const options *given) {
                                 .reduce_bf16 = v->reduce_dtype == REDUCE_BF16,
                                 .accumulate_locally = !v->reduce_every_microbatch}},
         .comm_timeout = v->comm_timeout,
+        .comm = comm_kinds[v->comm],
         .recompute = v->recompute,
         .device = v->device,
         .threads = (int)v->threads,
+        .gemm_search = v->gemm_search,
+        .attention = (attention_kind)v->attention,
         .beta1 = v->beta1,
         .beta2 = v->beta2,
         .eps = v->eps,

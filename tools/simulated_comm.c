@@ -75,7 +75,7 @@ static status simulated_all_gather(comm *c, void *to, const void *from, i64 coun
     return STATUS_OK;
 }
 
-static status simulated_reduce_scatter(comm *c, float *to, const float *from, i64 count, dtype wire, bool accumulate,
+static status simulated_reduce_scatter(comm *c, float *to, float *from, i64 count, dtype wire, bool accumulate,
                                        const comm_event *after, comm_event *done) {
     (void)accumulate;
     return simulated_all_gather(c, to, from, count, F32, wire, after, done);

@@ -5,33 +5,35 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 tools/install_packages.sh || exit 1
-tools/install_packages.sh libcmocka-dev valgrind python3 procps || exit 1
+tools/install_packages.sh g++ libcmocka-dev valgrind python3 procps || exit 1
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 filter=$(IFS='|'; echo "$*")
 
-# build FOLDER CMAKE_OPTIONS...: warnings are errors here
+# build FOLDER TARGET CMAKE_OPTIONS...: warnings are errors here
 build() {
-    local folder=$1; shift
-    cmake -S . -B "$folder" -G Ninja -DCMAKE_COMPILE_WARNING_AS_ERROR=ON "$@" >"$log" 2>&1 && cmake --build "$folder" >>"$log" 2>&1 && return
+    local folder=$1 target=$2; shift 2
+    cmake -S . -B "$folder" -G Ninja -DCMAKE_COMPILE_WARNING_AS_ERROR=ON "$@" >"$log" 2>&1 &&
+        cmake --build "$folder" --target "$target" >>"$log" 2>&1 && return
     tail -40 "$log" >&2; echo "the build in $folder failed" >&2; echo "0 passed, 1 failed, 0 skipped"; exit 1
 }
 
 passed=0 failed=0 skipped=0
-# Every test prints TAP; one that dies before its last line fails as a whole.
+# run_tests FOLDER TITLE CTEST_OPTIONS...: every test prints TAP; one that dies before its last line fails as a whole
 run_tests() {
-    local folder=$1 title=$2
+    local folder=$1 title=$2; shift 2
     echo "== $title"
-    ctest --test-dir "$folder" -V -j "$(nproc)" ${filter:+-R "$filter"} >"$log" 2>&1
+    ctest --test-dir "$folder" -V -j "$(nproc)" ${filter:+-R "$filter"} "$@" >"$log" 2>&1
     local status=$?
     local ok bad skip
+    sed -i -E 's/^([0-9]+: )not (ok [0-9]+.*# SKIP)/\1\2/' "$log" # as cmocka writes what is skipped
     skip=$(grep -cE '^[0-9]+: ok [0-9]+.*# SKIP' "$log")
     ok=$(($(grep -cE '^[0-9]+: ok [0-9]+' "$log") - skip))
     bad=$(grep -cE '^[0-9]+: not ok [0-9]+' "$log")
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     if [ "$status" -ne 0 ]; then
-        grep -E '^[0-9]+: (not ok|# [^o])|ERROR|runtime error|\*\*\*Failed|\*\*\*Timeout|\*\*\*Exception|SEGFAULT' "$log" | head -60
+        grep -E '^[0-9]+: (not ok|# [^o]|simt:|racecheck:)|ERROR|runtime error|\*\*\*Failed|\*\*\*Timeout|\*\*\*Exception|SEGFAULT' "$log" | head -60
     fi
     grep -E '^[0-9]+: ok [0-9]+.*# SKIP' "$log" | sed 's/^[0-9]*: /  /'
     echo "   $ok passed, $bad failed, $skip skipped"
@@ -40,9 +42,15 @@ run_tests() {
 
 export OMP_WAIT_POLICY=passive # tests run side by side: threads that wait must not take the cores of those that work
 
-build build
+build build all
+if grep -q '^-- CUDA.*: CPU only$' "$log"; then
+    echo "== skipped: nvcc does not compile the CUDA code: $(sed -n 's/^-- \(CUDA.*\): CPU only$/\1/p' "$log")"
+    skipped=1
+fi
 run_tests build "the tests"
-build build-sanitize -DTALLY_SANITIZE=ON
+build build-emulated cuda_tests -DTALLY_CUDA=EMULATED
+run_tests build-emulated "the CUDA tests on the CPU, in all orders of threads and streams" -L cuda
+build build-sanitize all -DTALLY_CUDA=EMULATED -DTALLY_SANITIZE=ON
 run_tests build-sanitize "the tests, with address and undefined-behaviour sanitizers"
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -123,27 +123,23 @@ static status forward_positions(const block_env *e, const unit_views *w, const b
                                 i64 first) {
     const model_config *c = e->c;
     dtype t = e->t;
-    i64 ld = qkv_width(c), N = B * T;
-    void *q = rotated_qk(c, a), *k = at(q, t, q_width(c));
+    i64 N = B * T;
+    void *q = rotated_qk(c, a), *k = at(q, t, q_width(c)); /* side by side: all heads turn together */
     if (c->qk_norm) {
         const void *raw_k = at(a->qkv, t, q_width(c));
         TRY(norm_forward(e->dev, t, q, NULL, a->rstd_q, a->qkv, w->w[P_QNORM_G], NULL, head_norm(c, N, c->H)));
         TRY(norm_forward(e->dev, t, k, NULL, a->rstd_k, raw_k, w->w[P_KNORM_G], NULL, head_norm(c, N, c->K)));
     }
     if (c->learned_positions) return STATUS_OK;
-    TRY(rope_forward(e->dev, t, q, ld, e->cos_table, e->sin_table, B, T, c->H, c->D, first));
-    return rope_forward(e->dev, t, k, ld, e->cos_table, e->sin_table, B, T, c->K, c->D, first);
+    return rope_forward(e->dev, t, q, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D, first);
 }
 
 static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T,
                               i64 first) {
-    i64 width = k_width(e->c), ld = qkv_width(e->c);
-    size_t row = (size_t)width * dtype_bytes(e->t);
-    for (i64 i = 0; i < T; i++) {
-        TRY(e->dev->ops->copy(e->dev, at(cache->k, e->t, (first + i) * width), at(k, e->t, i * ld), row));
-        TRY(e->dev->ops->copy(e->dev, at(cache->v, e->t, (first + i) * width), at(v, e->t, i * ld), row));
-    }
-    return STATUS_OK;
+    i64 width = k_width(e->c);
+    size_t row = (size_t)width * dtype_bytes(e->t), stride = (size_t)qkv_width(e->c) * dtype_bytes(e->t);
+    TRY(e->dev->ops->copy_rows(e->dev, at(cache->k, e->t, first * width), row, k, stride, row, T));
+    return e->dev->ops->copy_rows(e->dev, at(cache->v, e->t, first * width), row, v, stride, row, T);
 }
 
 static status forward_attention(const block_env *e, const block_activations *a, i64 B, i64 T, const block_cache *cache,
@@ -180,10 +176,14 @@ static status backward_mlp(const block_env *e, const unit_views *w, const block_
     device *dev = e->dev;
     dtype t = e->t;
     void *d_up = c->swiglu ? g->d_up : g->d_act;
-    TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
-                        c->C, accumulate));
-    if (c->swiglu) TRY(swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
-    else TRY(gelu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
+    if (c->swiglu) {
+        TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
+                            c->C, accumulate));
+        TRY(swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
+    } else {
+        TRY(linear_backward_gelu(dev, t, d_up, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], a->up,
+                                 N, c->F, c->C, accumulate));
+    }
     TRY(linear_backward(dev, t, g->dn, w->dw[P_UP_W], w->dw[P_UP_B], d_up, a->n2, w->w[P_UP_W], N, c->C, up_width(c),
                         accumulate));
     return norm_backward(dev, t, g->dx, w->dw[P_NORM2_G], w->dw[P_NORM2_B], g->dx, g->dn, a->x_mid, w->w[P_NORM2_G],
@@ -195,12 +195,10 @@ static status backward_positions(const block_env *e, const unit_views *w, const 
                                  i64 T, bool accumulate) {
     const model_config *c = e->c;
     dtype t = e->t;
-    i64 q = q_width(c), N = B * T, ld = qkv_width(c);
+    i64 q = q_width(c), N = B * T;
     void *dk = at(dqkv, t, q);
-    if (!c->learned_positions) {
-        TRY(rope_backward(e->dev, t, dqkv, ld, e->cos_table, e->sin_table, B, T, c->H, c->D));
-        TRY(rope_backward(e->dev, t, dk, ld, e->cos_table, e->sin_table, B, T, c->K, c->D));
-    }
+    if (!c->learned_positions)
+        TRY(rope_backward(e->dev, t, dqkv, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D));
     if (!c->qk_norm) return STATUS_OK;
     TRY(norm_backward(e->dev, t, dqkv, w->dw[P_QNORM_G], NULL, NULL, dqkv, a->qkv, w->w[P_QNORM_G], NULL, a->rstd_q,
                       head_norm(c, N, c->H), accumulate));
@@ -238,9 +236,9 @@ static status recompute(const block_env *e, const unit_views *w, const block_act
 status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
                       i64 B, i64 T, recompute_kind policy, bool accumulate) {
     if (policy != RECOMPUTE_NONE) {
-        device_recompute(e->dev, true);
+        TRY(device_recompute(e->dev, true));
         status_code st = recompute(e, w, a, B, T, policy);
-        device_recompute(e->dev, false);
+        TRY(device_recompute(e->dev, false));
         TRY(st);
     }
     TRY(backward_mlp(e, w, a, g, B * T, accumulate));

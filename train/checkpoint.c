@@ -32,12 +32,7 @@ static int ranks_of(const comm *world) { return world ? world->ranks : 1; }
 static status agree(comm *world, status_code st) { return world ? comm_agree(world, st) : st; }
 
 /* x of rank 0 on all */
-static status tell(comm *world, void *x, size_t bytes) {
-    comm_event done = {0};
-    if (ranks_of(world) == 1) return STATUS_OK;
-    TRY(comm_broadcast(world, x, bytes, 0, NULL, &done));
-    return comm_wait(world, &done);
-}
+static status tell(comm *world, void *x, size_t bytes) { return world ? comm_tell(world, x, bytes) : STATUS_OK; }
 
 /* --- reading --- */
 

@@ -1,10 +1,15 @@
 #include "train/energy.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PACKAGES = 64 };
+#include "runtime/log.h"
+
+/* An NVML reading stands for this long: NVML's own counter moves on more slowly, and what a step reads at its two ends and
+ * for the bill is then one reading. */
+enum { PACKAGES = 64, FRESH_NS = 10000000 };
 
 typedef struct {
     char path[512];       /* its energy_uj */
@@ -12,12 +17,16 @@ typedef struct {
 } rapl_package;
 
 struct energy_meter {
+    energy_kind kind;
     rapl_package packages[PACKAGES];
-    int count;     /* 0: estimate */
+    int count;
+    nvml *gpu;
+    nvml_state state;
+    double last;   /* joules or watts that NVML told last */
     bool reads;    /* else another rank does */
-    double joules; /* of RAPL, up to the last reading */
+    double joules; /* counted, up to the last reading */
     double watts;
-    uint64_t opened_ns;
+    uint64_t opened_ns, read_ns;
 };
 
 static bool read_line(const char *path, char *line, int size) {
@@ -63,26 +72,42 @@ static void open_rapl(energy_meter *e, const char *root) {
     }
     closedir(dir);
     if (!readable) e->count = 0;
+    if (e->count) e->kind = ENERGY_RAPL;
 }
 
-status energy_open_at(energy_meter **out, const char *root, const device *dev, double tdp_watts, bool first_of_host) {
+static bool ask_gpu(const energy_meter *e, double *value) {
+    return e->kind == ENERGY_NVML ? nvml_joules(e->gpu, value) : nvml_watts(e->gpu, value);
+}
+
+static void open_gpu(energy_meter *e, const energy_places *at) {
+    if (nvml_open(&e->gpu, at->nvml, at->pci)) {
+        log_line("energy: %s", status_message());
+        return;
+    }
+    e->kind = nvml_counts_energy(e->gpu) ? ENERGY_NVML : ENERGY_NVML_POWER;
+    if (!e->reads) return;
+    if (!ask_gpu(e, &e->last)) e->last = NAN;
+    e->state = nvml_look(e->gpu);
+}
+
+status energy_open_at(energy_meter **out, const energy_places *at, const device *dev, double tdp_watts, bool reads) {
     energy_meter *e = calloc(1, sizeof *e);
     if (!e) FAIL(MEM, "energy meter");
     e->watts = tdp_watts;
-    e->reads = first_of_host;
-    e->opened_ns = clock_ns();
-    if (dev->kind == DEVICE_CPU) open_rapl(e, root);
+    e->reads = reads;
+    if (dev->kind == DEVICE_CPU) open_rapl(e, at->powercap);
+    else open_gpu(e, at);
+    e->opened_ns = e->read_ns = clock_ns();
     *out = e;
     return STATUS_OK;
 }
 
-status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool first_of_host) {
-    return energy_open_at(e, "/sys/class/powercap", dev, tdp_watts, first_of_host);
+status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool reads) {
+    const energy_places here = {.powercap = "/sys/class/powercap", .nvml = NVML_LIBRARY, .pci = device_pci(dev)};
+    return energy_open_at(e, &here, dev, tdp_watts, reads);
 }
 
-double energy_joules(energy_meter *e) {
-    if (!e->count) return e->watts * 1e-9 * (double)(clock_ns() - e->opened_ns);
-    if (!e->reads) return 0;
+static void read_packages(energy_meter *e) {
     for (int i = 0; i < e->count; i++) {
         rapl_package *p = &e->packages[i];
         uint64_t now;
@@ -92,8 +117,43 @@ double energy_joules(energy_meter *e) {
         e->joules += 1e-6 * (double)spent;
         p->last = now;
     }
+}
+
+static void read_gpu(energy_meter *e) {
+    uint64_t now_ns = clock_ns();
+    double now;
+    if (now_ns - e->read_ns < FRESH_NS) return;
+    e->state = nvml_look(e->gpu);
+    if (!ask_gpu(e, &now)) return; /* the next reading has it */
+    double spent = now - e->last;
+    if (e->kind == ENERGY_NVML_POWER) spent = (e->last + now) / 2 * 1e-9 * (double)(now_ns - e->read_ns);
+    if (spent > 0) e->joules += spent; /* NaN after a first reading that failed */
+    e->last = now;
+    e->read_ns = now_ns;
+}
+
+double energy_joules(energy_meter *e) {
+    if (e->kind == ENERGY_TDP) return e->watts * 1e-9 * (double)(clock_ns() - e->opened_ns);
+    if (!e->reads) return 0;
+    if (e->kind == ENERGY_RAPL) read_packages(e);
+    else read_gpu(e);
     return e->joules;
 }
 
-const char *energy_source(const energy_meter *e) { return e->count ? "rapl" : "tdp-estimated"; }
-void energy_close(energy_meter *e) { free(e); }
+nvml_state energy_gpu(energy_meter *e) { return e->state; }
+
+energy_kind energy_kind_of(const energy_meter *e) { return e->kind; }
+
+const char *energy_source(energy_kind kind) {
+    static const char *const names[] = {[ENERGY_TDP] = "tdp-estimated",
+                                        [ENERGY_RAPL] = "rapl",
+                                        [ENERGY_NVML] = "nvml",
+                                        [ENERGY_NVML_POWER] = "nvml-power (estimated)"};
+    return names[kind];
+}
+
+void energy_close(energy_meter *e) {
+    if (!e) return;
+    nvml_close(e->gpu);
+    free(e);
+}

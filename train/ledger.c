@@ -5,35 +5,65 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "parallel/peer.h"
 #include "runtime/json.h"
 #include "train/blockfile.h"
 #include "train/hardware.h"
 
+/* a rank's GPU, as other ranks know it; "" where it computes on the CPU */
+typedef struct {
+    peer process;
+    char pci[32];
+} gpu_place;
+
+static bool same_gpu(const gpu_place *a, const gpu_place *b) {
+    return a->pci[0] && strcmp(a->pci, b->pci) == 0 && peer_same_host(&a->process, &b->process);
+}
+
+static status find_shared_gpu(ledger *l, const device *dev) {
+    const comm *world = l->world;
+    gpu_place mine = {.process = peer_self()}, *all = calloc((size_t)world->ranks, sizeof *all);
+    if (!all) FAIL(MEM, "%d ranks", world->ranks);
+    snprintf(mine.pci, sizeof mine.pci, "%s", device_pci(dev));
+    status_code st = comm_exchange(l->world, all, &mine, sizeof mine);
+    for (int r = 0; r < world->rank; r++) l->gpu_counted |= same_gpu(&all[r], &mine);
+    free(all);
+    return st;
+}
+
+static status open_energy(ledger *l, const device *dev) {
+    TRY(energy_open(&l->energy, dev, l->watts, dev->kind == DEVICE_CPU ? l->world->local_rank == 0 : !l->gpu_counted));
+    energy_kind mine = energy_kind_of(l->energy);
+    double of_all[] = {mine == ENERGY_TDP ? l->watts : 0, mine == ENERGY_TDP, mine == ENERGY_NVML_POWER};
+    TRY(comm_sum_f64(l->world, of_all, 3));
+    l->watts = of_all[0];
+    l->estimating = (int)of_all[1];
+    l->energy_of = of_all[1] > 0 ? ENERGY_TDP : of_all[2] > 0 ? ENERGY_NVML_POWER : mine;
+    return STATUS_OK;
+}
+
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts) {
     *l = (ledger){.time = l->time, .usd_per_hour = price, .world = world};
     const hardware *h = hardware_find(dev);
-    int devices = dev->kind == DEVICE_CPU ? dev->threads : 1; /* the table has CPUs by hardware thread */
+    TRY(find_shared_gpu(l, dev));
+    int gpus = !l->gpu_counted;
+    int devices = dev->kind == DEVICE_CPU ? dev->threads : gpus; /* the table has CPUs by hardware thread */
     if (!isnan(price)) {
+        l->usd_per_hour = price * gpus;
         snprintf(l->price_source, sizeof l->price_source, "--price");
     } else if (h && h->usd_per_hour > 0) {
         l->usd_per_hour = h->usd_per_hour * devices;
         snprintf(l->price_source, sizeof l->price_source, "%s%s", h->price_source,
                  dev->kind == DEVICE_CPU ? ", times the threads used" : "");
     }
-    l->watts = watts;
+    l->watts = watts * gpus;
     snprintf(l->watts_source, sizeof l->watts_source, watts > 0 ? "--tdp-watts" : "not known; --tdp-watts gives it");
     if (watts <= 0 && h) {
         l->watts = h->tdp_watts * devices;
         snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);
     }
-    TRY(energy_open(&l->energy, dev, l->watts, world->local_rank == 0));
-    bool estimates = strstr(energy_source(l->energy), "estimated");
-    double of_all[] = {l->usd_per_hour, estimates ? l->watts : 0, estimates};
-    TRY(comm_sum_f64(world, of_all, 3));
-    l->usd_per_hour = of_all[0];
-    l->watts = of_all[1];
-    l->estimating = (int)of_all[2];
-    return STATUS_OK;
+    TRY(comm_sum_f64(world, &l->usd_per_hour, 1));
+    return open_energy(l, dev);
 }
 
 void ledger_close(ledger *l) {
@@ -83,7 +113,7 @@ double ledger_usd(const ledger *l) {
     return all;
 }
 
-const char *ledger_energy_source(const ledger *l) { return l->estimating ? "tdp-estimated" : energy_source(l->energy); }
+const char *ledger_energy_source(const ledger *l) { return energy_source(l->energy_of); }
 
 double ledger_energy_now_j(ledger *l) { return energy_joules(l->energy); }
 

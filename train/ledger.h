@@ -3,6 +3,7 @@
  *   usd = what earlier attempts cost + usd_per_hour * wall seconds of this one / 3600
  * usd_per_hour is of the devices of all ranks of this attempt. What earlier ones cost stays, whatever their ranks and price;
  * where that is not known, their seconds cost what this one's do.
+ * Ranks that share a GPU pay for it, and count its joules, once.
  * Of several ranks each books its own time: a booking of the run is the mean over ranks, so that all of them add up to the
  * wall time, and times the price to the bill. Joules are summed.
  * RUN/ledger.json: step, tokens, ranks, wall_s, energy_j, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
@@ -27,8 +28,10 @@ typedef struct {
     comm *world;
     double usd_per_hour; /* of all ranks; NaN: not known */
     char price_source[256];
-    int estimating; /* ranks whose energy is estimated, for want of a counter */
-    double watts;   /* of their devices, all together */
+    bool gpu_counted;      /* this rank's GPU is an earlier rank's too, which pays for it and reads its counters */
+    int estimating;        /* ranks whose energy is TDP times time, for want of anything to read */
+    energy_kind energy_of; /* the least certain that is of any rank: of the sum */
+    double watts;          /* of their devices, all together */
     char watts_source[256];
     energy_meter *energy;
     ledger_part before;           /* before_ns, before_usd, energy_before_j */
@@ -51,9 +54,8 @@ void ledger_sum(ledger *l, const ledger_part *parts, size_t stride);
 double ledger_wall_s(const ledger *l);
 double ledger_usd(const ledger *l); /* NaN without a price */
 
-/* "rapl", or "tdp-estimated" where it is of any rank: of the sum */
-const char *ledger_energy_source(const ledger *l);
-double ledger_energy_now_j(ledger *l); /* this rank's, of this attempt */
+const char *ledger_energy_source(const ledger *l); /* of the sum */
+double ledger_energy_now_j(ledger *l);             /* this rank's, of this attempt */
 
 status ledger_write(const ledger *l, const char *run, const progress *p);
 

@@ -9,10 +9,13 @@
 #include "runtime/json.h"
 #include "runtime/log.h"
 #include "train/blockfile.h"
+#include "train/throttle.h"
 
 static double ratio(double flops, double seconds, double peak) {
     return peak > 0 && seconds > 0 ? flops / seconds / peak : NAN;
 }
+
+static double told(const nvml_state *gpu, int value) { return gpu->known && value >= 0 ? value : NAN; }
 
 static status record_json(cJSON *o, const step_record *r) {
     double model = (double)r->flops_model, executed = (double)r->flops_executed;
@@ -36,6 +39,11 @@ static status record_json(cJSON *o, const step_record *r) {
         {"skew", r->skew},
         {"energy_j", r->energy_j},
         {"energy_total_j", r->energy_total_j},
+        {"gpu_sm_mhz", told(&r->gpu, r->gpu.sm_mhz)},
+        {"gpu_sm_max_mhz", told(&r->gpu, r->gpu.sm_max_mhz)},
+        {"gpu_memory_mhz", told(&r->gpu, r->gpu.memory_mhz)},
+        {"gpu_memory_max_mhz", told(&r->gpu, r->gpu.memory_max_mhz)},
+        {"gpu_temperature_c", told(&r->gpu, r->gpu.temperature_c)},
         {"usd_step", r->usd_step},
         {"usd", r->usd},
         {"usd_per_mtok", r->usd_per_mtok},
@@ -51,6 +59,8 @@ static status record_json(cJSON *o, const step_record *r) {
     TRY(json_add_u64(o, "slowest_rank", (uint64_t)r->slowest_rank));
     TRY(json_add_bool(o, "skipped", r->skipped));
     TRY(json_add_string(o, "energy_source", r->energy_source));
+    if (r->gpu.reasons_known) TRY(json_add_string(o, "gpu_throttle", throttle_names(r->gpu.reasons).text));
+    else TRY(json_add_number_or_null(o, "gpu_throttle", NAN));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         TRY(json_add_number_or_null(o, numbers[i].key, numbers[i].value));
     return STATUS_OK;

@@ -9,7 +9,11 @@
  *   mfu, mfu_palm, hfu              of the datasheet's dense peak; null where the device has none
  *   mfu_of_measured_peak, hfu_of_measured_peak     of the peak that a large product reached (peak_measured_flops: at start, or later where a step outran it)
  *   memory_bytes    weights, state, activations, scratch and packed copies
- *   energy_j        of this step; energy_source "rapl", "nvml" or "tdp-estimated"
+ *   energy_j        of this step; energy_source "nvml", "nvml-power (estimated)", "rapl" or "tdp-estimated"
+ *   gpu_sm_mhz, gpu_memory_mhz      clocks at the step's end, of the slowest GPU; ..._max_mhz the most they can be
+ *   gpu_temperature_c               of the hottest
+ *   gpu_throttle    what holds clocks down on any: names as in train/throttle.c, with commas between, or "none". These are
+ *                   null where NVML does not tell
  *   usd_step, usd_per_mtok          of this step at the price of the devices of all ranks
  *   ranks           of the run. Over ranks tokens, FLOPs, joules and bytes are summed, times are means, memory is the largest
  *   exposed_ms      of step_ms the ranks waited for communication      bytes_sent   by all ranks to others
@@ -23,6 +27,7 @@
 
 #include "runtime/status.h"
 #include "runtime/tensor.h"
+#include "train/nvml.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,6 +50,7 @@ typedef struct {
     uint64_t bytes_sent;
     double energy_j, energy_total_j;
     const char *energy_source;
+    nvml_state gpu;                     /* of all ranks */
     double usd_step, usd, usd_per_mtok; /* NaN: no price */
     double wall_s, left_s, left_usd;
 } step_record;

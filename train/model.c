@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "layers/classifier.h"
+#include "layers/crossentropy.h"
 #include "layers/embedding.h"
 #include "layers/norm.h"
 #include "optim/gradnorm.h"
@@ -32,10 +33,15 @@ static void layout(model *m, arena *a) {
     m->mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? (size_t)N * 4 : 0);
     m->rstd = arena_take(a, MEM_ACTIVATIONS, (size_t)N * 4);
     m->losses = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
-    m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(e->t, N, c->V));
+    m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(m->dev, e->t, N, c->V));
     if (!training) return;
     block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
     m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->state.p.size / m->state.f.pieces));
+    const shard_options *ranks = &m->state.o.shard;
+    size_t all = (size_t)(ranks->world ? ranks->world->ranks : ranks->ranks);
+    m->sums = arena_take(a, MEM_SCRATCH, sizeof *m->sums);
+    m->all_sums = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof *m->all_sums : 0);
+    m->verdict = arena_take(a, MEM_SCRATCH, sizeof *m->verdict);
 }
 
 static status prepare(model *m, device *dev, const model_config *c, model_shape s, state_options options) {
@@ -111,13 +117,25 @@ static embedding_shape embedding_of(const model *m) {
 
 static void *block_output(model *m, i64 layer) { return layer + 1 < m->c.L ? m->kept[layer + 1].x : m->x; }
 
+/* on the host: a GPU could only say it later */
+static status check_batch(const model *m, const int32_t *tokens, const int32_t *targets) {
+    for (i64 n = 0; n < m->s.B * m->s.T; n++) {
+        if (tokens[n] < 0 || tokens[n] >= m->c.V)
+            FAIL(DATA, "token %d at %ld of the batch, expected 0 to %ld", tokens[n], n, m->c.V - 1);
+        if (targets[n] < -1 || targets[n] >= m->c.V)
+            FAIL(DATA, "target %d at %ld of the batch, expected -1 to %ld", targets[n], n, m->c.V - 1);
+    }
+    return STATUS_OK;
+}
+
 static status forward_to_head(model *m, const int32_t *tokens, const int32_t *targets) {
     device *dev = m->dev;
     state *s = &m->state;
     size_t bytes = (size_t)(m->s.B * m->s.T) * 4;
     unit_views w;
-    TRY(dev->ops->copy(dev, m->tokens, tokens, bytes));
-    TRY(dev->ops->copy(dev, m->targets, targets, bytes));
+    TRY(check_batch(m, tokens, targets));
+    TRY(dev->ops->upload(dev, m->tokens, tokens, bytes));
+    TRY(dev->ops->upload(dev, m->targets, targets, bytes));
     TRY(state_enter(s, &w, 0, PASS_FORWARD));
     TRY(embedding_forward(dev, m->env.t, m->kept[0].x, m->tokens, w.w[P_WTE], w.w[P_WPE], embedding_of(m), 0));
     TRY(state_leave(s, 0));
@@ -153,7 +171,8 @@ static status forward_norm(model *m, const unit_views *head) {
                         final_norm(m));
 }
 
-static status sum_losses(model *m, double *loss) {
+/* waits for them */
+static status read_losses(model *m, double *loss) {
     i64 N = m->s.B * m->s.T;
     TRY(m->dev->ops->copy(m->dev, m->host_losses, m->losses, (size_t)N * 4));
     *loss = 0;
@@ -170,7 +189,7 @@ status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *
     TRY(classifier_forward_backward(m->dev, m->env.t, m->losses, NULL, NULL, m->logits, m->h, w.w[P_HEAD_W], m->targets,
                                     m->s.B * m->s.T, m->c.C, m->c.V, 0, false));
     TRY(leave_head(m));
-    return sum_losses(m, loss);
+    return read_losses(m, loss);
 }
 
 /* embedding: where tied, gets the gradients of the embedding, which the head begins; *begun: whether they go on top */
@@ -204,6 +223,7 @@ status model_forward_backward(model *m, double *loss, const int32_t *tokens, con
     TRY(fsdp_begin(&s->f, first, last));
     TRY(forward_to_head(m, tokens, targets));
     TRY(head_forward_backward(m, scale, &embedding, &accumulate));
+    TRY(losses_sum(m->dev, &m->sums->nats, m->losses, m->s.B * m->s.T, !first));
     for (i64 l = m->c.L - 1; l >= 0; l--) {
         int u = (int)l + 1;
         bool on_top;
@@ -218,5 +238,10 @@ status model_forward_backward(model *m, double *loss, const int32_t *tokens, con
     TRY(embedding_backward(m->dev, m->env.t, embedding.dw[P_WTE], embedding.dw[P_WPE], m->gradients.dx, m->tokens,
                            embedding_of(m), accumulate || m->c.tied, accumulate));
     TRY(fsdp_reduce(&s->f, 0));
-    return sum_losses(m, loss);
+    return loss ? read_losses(m, loss) : STATUS_OK;
+}
+
+status model_set_updates(model *m, uint64_t updates) {
+    m->state.step = updates;
+    return m->dev->ops->copy(m->dev, &m->verdict->updates, &updates, sizeof updates);
 }

@@ -5,6 +5,7 @@
 #ifndef TALLY_MODEL_H
 #define TALLY_MODEL_H
 
+#include "optim/clip.h"
 #include "train/block.h"
 
 typedef struct {
@@ -31,6 +32,10 @@ typedef struct {
     float *host_losses; /* [N] */
     void *logits;
     void *norm_scratch;
+    step_sums *sums, *all_sums; /* on the device: this rank's of the step under way, and [ranks] */
+    step_verdict *verdict;      /* on the device, of the last step that it came to */
+    comm_event summed, gathered;
+    uint64_t queued, collected; /* steps: see step.h */
 } model;
 
 /* Takes all memory at once. options.training false: for model_loss only. */
@@ -40,11 +45,15 @@ status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config 
                   state_options options);
 void model_free(model *m);
 
-/* tokens, targets [B,T] i32 on the host; targets of -1 are not counted. loss: sum of nats. */
+/* tokens, targets [B,T] i32 on the host, checked; targets of -1 are not counted. loss: sum of nats. */
 status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets);
-/* One micro-batch, the first (gradients are =, else +=) and the last of its step (then they are reduced over ranks, where
- * that is not done for each; fsdp_finish_gradients completes it). */
+/* One micro-batch, the first (gradients and m->sums.nats are =, else +=) and the last of its step (then gradients are
+ * reduced over ranks, where that is not done for each; fsdp_finish_gradients completes it). loss: NULL, or the sum of
+ * nats, for which the host waits. */
 status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
                               bool first, bool last);
+
+/* The optimizer has taken so many steps: of a checkpoint. */
+status model_set_updates(model *m, uint64_t updates);
 
 #endif

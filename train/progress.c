@@ -41,6 +41,7 @@ status progress_text(char **text, const progress *p) {
     }
     TRY_DONE(json_add_u64(o, "ranks", p->ranks));
     TRY_DONE(json_add_u64(o, "batch", p->batch));
+    TRY_DONE(json_add_string(o, "device", p->device));
     TRY_DONE(json_add_string(o, "sharding", p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_add_string(o, text_fields[i].key, (const char *)p + text_fields[i].offset));
@@ -85,6 +86,7 @@ status progress_read(progress *p, const char *path) {
     }
     if (json_find(o, "ranks")) TRY_DONE(json_get_u64(o, path, "ranks", &p->ranks));
     if (json_find(o, "batch")) TRY_DONE(json_get_u64(o, path, "batch", &p->batch));
+    if (json_find(o, "device")) TRY_DONE(json_get_string(o, path, "device", p->device, sizeof p->device));
     if (json_find(o, "sharding")) TRY_DONE(json_get_string(o, path, "sharding", p->sharding, sizeof p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));

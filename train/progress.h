@@ -24,6 +24,7 @@ typedef struct {
     double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
     double energy_j;
     char precision[16], moments[16], master[16];
+    char device[160];  /* of rank 0, and how ranks exchange; "" where not told */
     char sharding[40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" where not told */
 } progress;
 

@@ -1,5 +1,6 @@
 #include "train/step.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -9,26 +10,33 @@
 static int ranks_of(const state *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
 
 /* Each piece counts once: where it has replicas, on the first of them. */
-static status sum_squares(model *m, double *squares) {
+static status sum_squares(model *m) {
     state *s = &m->state;
+    TRY(m->dev->ops->zero(m->dev, &m->sums->squares, sizeof m->sums->squares));
     if (s->f.replicas && s->f.replicas->rank > 0) return STATUS_OK;
     for (int u = 0; u < s->p.unit_count; u++) {
         fsdp_piece p = fsdp_piece_of(&s->f, u);
-        TRY(gradnorm_sum_squares(m->dev, squares, p.grads, p.count, m->norm_scratch));
+        TRY(gradnorm_sum_squares(m->dev, &m->sums->squares, p.grads, p.count, m->norm_scratch));
     }
     return STATUS_OK;
 }
 
-static status adamw_on_owned(model *m, const step_args *a, float grad_scale) {
+/* all: where the sums of all ranks lie. They travel as they are, two f32 words a number. */
+static status gather_sums(model *m, const step_sums **all) {
+    comm *world = m->state.o.shard.world;
+    *all = m->sums;
+    if (ranks_of(&m->state) == 1) return STATUS_OK;
+    *all = m->all_sums;
+    TRY(comm_mark(world, &m->summed));
+    TRY(comm_all_gather(world, m->all_sums, m->sums, sizeof *m->sums / 4, F32, F32, &m->summed, &m->gathered));
+    return comm_wait(world, &m->gathered);
+}
+
+static status adamw_on_owned(model *m, const step_args *a) {
     state *s = &m->state;
     dtype mt = s->o.moments;
-    adamw_args args = {.lr = (float)a->lr,
-                       .beta1 = (float)a->beta1,
-                       .beta2 = (float)a->beta2,
-                       .eps = (float)a->eps,
-                       .grad_scale = grad_scale,
-                       .step = s->step,
-                       .seed = a->seed};
+    adamw_args args = {
+        .lr = (float)a->lr, .beta1 = (float)a->beta1, .beta2 = (float)a->beta2, .eps = (float)a->eps, .seed = a->seed};
     for (int i = 0; i < s->p.count; i++) {
         const param *p = &s->p.list[i];
         owned_part part = state_owned(s, p);
@@ -36,43 +44,54 @@ static status adamw_on_owned(model *m, const step_args *a, float grad_scale) {
         args.decay = p->decay ? (float)a->weight_decay : 0;
         args.first = (uint64_t)(p->serial + part.first);
         TRY(adamw_step(m->dev, s->o.t, part.weights, s->master ? s->master + part.at : NULL, mt, at(s->m, mt, part.at),
-                       at(s->v, mt, part.at), part.grads, part.count, args));
+                       at(s->v, mt, part.at), part.grads, part.count, args, m->verdict));
     }
     return STATUS_OK;
 }
 
-status update_weights(model *m, const step_args *a, double nats, step_result *r) {
-    state *s = &m->state;
-    int ranks = ranks_of(s);
-    double sums[2] = {nats, 0};
-    TRY(fsdp_finish_gradients(&s->f));
-    TRY(sum_squares(m, &sums[1]));
-    if (ranks > 1) TRY(comm_sum_f64(s->o.shard.world, sums, 2));
-    r->loss = sums[0] / (double)(m->s.B * m->s.T * a->micro_batches * ranks);
-    r->grad_norm = sqrt(sums[1]);
-    r->skipped = !isfinite(r->loss) || !isfinite(r->grad_norm);
-    if (r->skipped) return STATUS_OK;
-    bool clipped = a->clip > 0 && r->grad_norm > a->clip;
-    s->step++;
-    TRY(adamw_on_owned(m, a, clipped ? (float)(a->clip / r->grad_norm) : 1));
-    state_weights_changed(s);
+status update_weights(model *m, const step_args *a) {
+    int ranks = ranks_of(&m->state);
+    const step_sums *all;
+    clip_args c = {.tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks),
+                   .clip = a->clip,
+                   .beta1 = a->beta1,
+                   .beta2 = a->beta2};
+    assert(m->queued - m->collected < DEVICE_SLOTS);
+    TRY(fsdp_finish_gradients(&m->state.f));
+    TRY(sum_squares(m));
+    TRY(gather_sums(m, &all));
+    TRY(clip_decide(m->dev, m->verdict, all, ranks, c));
+    TRY(adamw_on_owned(m, a));
+    state_weights_changed(&m->state);
+    m->queued++;
+    return m->dev->ops->post(m->dev, m->verdict, sizeof *m->verdict);
+}
+
+status step_collect(model *m, step_result *r) {
+    step_verdict v;
+    if (m->collected == m->queued) FAIL(ARG, "no step is under way");
+    uint64_t ns;
+    m->collected++;
+    TRY(m->dev->ops->collect(m->dev, &v, sizeof v, &ns));
+    m->state.step = v.updates;
+    *r = (step_result){.loss = v.loss, .grad_norm = v.grad_norm, .skipped = v.skipped, .seconds = (double)ns * 1e-9};
     return STATUS_OK;
 }
 
-status train_step(model *m, loader *l, const step_args *a, step_result *r) {
-    double tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks_of(&m->state)), nats = 0;
-    *r = (step_result){0};
+status step_begin(model *m) { return m->queued == m->collected ? m->dev->ops->begin(m->dev) : STATUS_OK; }
+
+status train_step(model *m, loader *l, const step_args *a) {
+    device *dev = m->dev;
+    TRY(step_begin(m));
+    double tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks_of(&m->state));
     for (i64 i = 0; i < a->micro_batches; i++) {
         const int32_t *inputs, *targets;
-        double loss;
-        meter *clock = m->dev->clock;
-        if (clock) meter_book(clock, BOOK_DATA);
+        TRY(dev->ops->span(dev, BOOK_DATA, true));
         TRY(loader_next(l, &inputs, &targets));
-        if (clock) meter_book(clock, BOOK_USEFUL);
-        TRY(model_forward_backward(m, &loss, inputs, targets, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
-        nats += loss;
+        TRY(dev->ops->span(dev, BOOK_DATA, false));
+        TRY(model_forward_backward(m, NULL, inputs, targets, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
     }
-    return update_weights(m, a, nats, r);
+    return update_weights(m, a);
 }
 
 typedef struct {

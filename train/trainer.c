@@ -7,12 +7,12 @@
 
 /* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
 static booking pause_steps(trainer *t, booking to) {
-    t->world->clock = NULL;
+    comm_book(t->peers, NULL);
     return meter_book(&t->bill.time, to);
 }
 
 static void go_on(trainer *t, booking with) {
-    t->world->clock = &t->bill.time;
+    comm_book(t->peers, &t->bill.time);
     meter_book(&t->bill.time, with);
 }
 
@@ -65,9 +65,9 @@ static bool stopped(const trainer *t) {
     return false;
 }
 
-static step_args arguments(const trainer *t) {
+static step_args arguments(const trainer *t, uint64_t step) {
     const train_options *o = t->o;
-    return (step_args){.lr = schedule_lr(&o->lr, (int64_t)t->p.step),
+    return (step_args){.lr = schedule_lr(&o->lr, (int64_t)step),
                        .beta1 = o->beta1,
                        .beta2 = o->beta2,
                        .eps = o->eps,
@@ -89,26 +89,53 @@ static status account_skip(trainer *t, const step_result *r) {
     return STATUS_OK;
 }
 
-/* the step, and what it has cost this rank */
-static status compute_step(trainer *t, const step_args *a, step_result *r) {
-    uint64_t since = clock_ns(), executed = flops_executed(&t->dev->flops);
-    double joules = ledger_energy_now_j(&t->bill);
-    comm_at(t->world, t->p.step + 1);
-    comm_totals before = comm_spent(t->world), now;
-    TRY(train_step(&t->m, t->loader, a, r));
-    now = comm_spent(t->world);
-    t->mine.step_s = (double)(clock_ns() - since) * 1e-9;
-    t->mine.waited_s = (double)(now.waited_ns - before.waited_ns) * 1e-9;
-    t->mine.bytes_sent = now.bytes_sent - before.bytes_sent;
-    t->mine.flops_executed = flops_executed(&t->dev->flops) - executed;
-    t->mine.energy_j = ledger_energy_now_j(&t->bill) - joules;
-    return trainer_gather(t);
+static void count_from_here(trainer *t) {
+    t->since_j = ledger_energy_now_j(&t->bill);
+    t->since_waited_ns = comm_spent(t->peers).waited_ns;
+}
+
+static status queue_step(trainer *t) {
+    uint64_t number = t->p.step + t->under_way, flops = flops_executed(&t->dev->flops);
+    queued_step *q = &t->steps[number % DEVICE_SLOTS];
+    if (!t->under_way) count_from_here(t);
+    q->args = arguments(t, number);
+    comm_at(t->peers, number + 1);
+    uint64_t bytes = comm_spent(t->peers).bytes_sent;
+    TRY(train_step(&t->m, t->loader, &q->args));
+    q->bytes_sent = comm_spent(t->peers).bytes_sent - bytes;
+    q->flops_executed = flops_executed(&t->dev->flops) - flops;
+    q->windows = (uint64_t)loader_position(t->loader);
+    t->under_way++;
+    return STATUS_OK;
+}
+
+/* The result of the oldest step, and what it has cost this rank. With another one under way, joules and waiting are those
+ * between two looks of the host, which may come late; their sums are right. Nor is then what the host waits for other ranks
+ * exposed: the GPU goes on. */
+static status collect_step(trainer *t, const queued_step *q, step_result *r) {
+    double joules = t->since_j;
+    uint64_t waited_ns = t->since_waited_ns;
+    TRY(step_collect(&t->m, r));
+    TRY(comm_check(t->peers));
+    t->under_way--;
+    count_from_here(t);
+    t->mine.step_s = r->seconds;
+    t->mine.waited_s = (double)(t->since_waited_ns - waited_ns) * 1e-9;
+    t->mine.bytes_sent = q->bytes_sent;
+    t->mine.flops_executed = q->flops_executed;
+    t->mine.energy_j = t->since_j - joules;
+    t->mine.gpu = energy_gpu(t->bill.energy);
+    if (t->under_way) comm_book(t->peers, NULL);
+    TRY(trainer_gather(t));
+    comm_book(t->peers, &t->bill.time);
+    t->since_waited_ns = comm_spent(t->peers).waited_ns;
+    return STATUS_OK;
 }
 
 /* A step cannot outrun the peak: then other work had slowed its measurement, and it is taken again. */
 static status check_peak(trainer *t, step_record *record) {
     double rate = (double)record->flops_executed / record->step_s, again;
-    if (t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
+    if (t->under_way || t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
     booking before = pause_steps(t, BOOK_STARTUP);
     TRY(trainer_measure_peak(t, &again));
     go_on(t, before);
@@ -125,33 +152,52 @@ static void show(const trainer *t, const step_record *record) {
     else log_line("%s", line);
 }
 
-static status one_step(trainer *t) {
-    step_args a = arguments(t);
+static bool is_last(const trainer *t, uint64_t step) { return step == (uint64_t)t->o->steps; }
+static bool evaluates(const trainer *t, uint64_t step) {
+    return trainer_due(t->o->eval_every, step) || is_last(t, step);
+}
+
+static status finish_step(trainer *t) {
+    queued_step q = t->steps[t->p.step % DEVICE_SLOTS];
     step_result r;
-    TRY(compute_step(t, &a, &r));
+    TRY(collect_step(t, &q, &r));
     t->p.step++;
     t->p.tokens += (uint64_t)t->global_batch;
-    t->p.windows = (uint64_t)loader_position(t->loader);
+    t->p.windows = q.windows;
     t->p.updates = t->m.state.step;
-    step_record record = trainer_log_record(t, &a, &r);
+    throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
+    step_record record = trainer_log_record(t, &q.args, &r);
     t->bytes_sent += record.bytes_sent;
     TRY(check_peak(t, &record));
-    bool last = t->p.step == (uint64_t)t->o->steps, evaluated = trainer_due(t->o->eval_every, t->p.step) || last;
-    if (evaluated) {
+    if (evaluates(t, t->p.step)) {
         TRY(evaluate_now(t));
         record.val_loss = t->val_loss;
     }
     if (trainer_speaks(t)) TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
     show(t, &record);
     TRY(account_skip(t, &r));
-    if (trainer_due(t->o->checkpoint_every, t->p.step) && !last) return save(t);
-    return evaluated ? trainer_gather(t) : STATUS_OK; /* what it took counts against a budget */
+    if (trainer_due(t->o->checkpoint_every, t->p.step) && !is_last(t, t->p.step)) return save(t);
+    return evaluates(t, t->p.step) ? trainer_gather(t) : STATUS_OK; /* what it took counts against a budget */
 }
 
-/* the weights are still the last good ones */
+/* How many steps may stay under way once `step` is queued: on a GPU one, so that it need not wait for the host. None where
+ * the weights after this step are looked at, or where the bill decides whether there is a next one. */
+static uint64_t may_stay(const trainer *t, uint64_t step) {
+    bool looked_at = evaluates(t, step) || trainer_due(t->o->checkpoint_every, step);
+    return t->dev->kind == DEVICE_CPU || looked_at || !isnan(t->o->budget) ? 0 : 1;
+}
+
+static status finish_steps(trainer *t, uint64_t but) {
+    while (t->under_way > but) TRY(finish_step(t));
+    return STATUS_OK;
+}
+
+/* The weights are still good: a step under way behind the last bad one is finished, whatever comes of it. */
 static status save_and_fail(trainer *t) {
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
+    status_code st = finish_steps(t, 0);
+    if (st != STATUS_NUMERIC) TRY(st);
     TRY(save(t));
     FAIL(NUMERIC, "%s", message);
 }
@@ -159,14 +205,17 @@ static status save_and_fail(trainer *t) {
 static status run(trainer *t, train_outcome *outcome) {
     *outcome = TRAIN_DONE;
     meter_book(&t->bill.time, BOOK_USEFUL);
-    while (t->p.step < (uint64_t)t->o->steps) {
+    status_code st = STATUS_OK;
+    while (!st && t->p.step + t->under_way < (uint64_t)t->o->steps) {
         if (stopped(t)) *outcome = TRAIN_STOPPED;
         else if (next_step_exceeds_budget(t)) *outcome = TRAIN_OUT_OF_BUDGET;
         if (*outcome != TRAIN_DONE) break;
-        status_code st = one_step(t);
-        if (st == STATUS_NUMERIC) return save_and_fail(t);
-        TRY(st);
+        TRY(queue_step(t));
+        st = finish_steps(t, may_stay(t, t->p.step + t->under_way));
     }
+    if (!st) st = finish_steps(t, 0);
+    if (st == STATUS_NUMERIC) return save_and_fail(t);
+    TRY(st);
     log_progress_end();
     return save(t);
 }

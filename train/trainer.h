@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include "layers/attention.h"
 #include "optim/schedule.h"
 #include "train/data.h"
 #include "train/ledger.h"
@@ -22,8 +23,11 @@ typedef struct {
     uint64_t seed;
     state_options precision; /* its shard.world is the trainer's to set */
     double comm_timeout;     /* seconds that a collective may take */
+    const char *comm;        /* auto | nccl | staged: see comm_open_device */
     const char *recompute;   /* none | selective | block | block:K */
     const char *device;
+    bool gemm_search;         /* gemm.h */
+    attention_kind attention; /* attention.h */
     int threads;
     double beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
     i64 max_skipped;

@@ -12,8 +12,8 @@ const char *trainer_shard_name(shard_stage s) {
 static void log_ranks(const trainer *t) {
     const shard_options *s = &t->m.state.o.shard;
     if (t->world->ranks == 1) return;
-    log_line("ranks: %d on %d host%s; shard %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
-             trainer_shard_name(s->stage));
+    log_line("ranks: %d on %d host%s; shard %s; over %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
+             trainer_shard_name(s->stage), t->peers->name);
     if (s->replicas > 1 && s->stage != SHARD_NONE)
         log_line("replicas: %d, of %d ranks each", s->replicas, t->m.state.f.pieces);
 }
@@ -35,7 +35,9 @@ static void log_price_and_energy(const trainer *t) {
 void trainer_log_start(const trainer *t) {
     const train_options *o = t->o;
     const size_t *bytes = t->m.memory.bytes;
-    log_line("device: %s, %d threads, %s%s", t->dev->name, t->dev->threads, t->dev->isa,
+    char threads[32] = "";
+    if (t->dev->kind == DEVICE_CPU) snprintf(threads, sizeof threads, "%d threads, ", t->dev->threads);
+    log_line("device: %s, %s%s%s", t->dev->name, threads, t->dev->isa,
              o->precision.t == BF16 && !t->dev->bf16_products
                  ? "; no bf16 products: they run in f32 on widened operands"
                  : "");
@@ -71,6 +73,7 @@ static void add_ranks(step_record *s, const rank_report *all, int ranks) {
         s->flops_executed += all[r].flops_executed;
         s->bytes_sent += all[r].bytes_sent;
         s->energy_j += all[r].energy_j;
+        nvml_merge(&s->gpu, &all[r].gpu);
         if (all[r].memory_bytes > s->memory_bytes) s->memory_bytes = all[r].memory_bytes;
     }
     s->skew = computed > 0 ? longest / computed - 1 : NAN;

@@ -27,7 +27,8 @@ status recompute_parse(recompute_policy *r, const char *text, i64 L) {
 
 status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
-    t->mine.memory_bytes = t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->world->memory_bytes;
+    t->mine.memory_bytes =
+        t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->dev->attention_bytes + t->peers->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
     t->mine.stop = (uint64_t)*t->stop;
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
@@ -35,16 +36,23 @@ status trainer_gather(trainer *t) {
     return STATUS_OK;
 }
 
+/* It takes memory of its own: a model that fills the device leaves none, and then there is no peak, not no run. */
 status trainer_measure_peak(trainer *t, double *flops_per_s) {
+    double sums[2] = {0};
     TRY(comm_barrier(t->world)); /* together: ranks of a host share its memory, and perhaps its cores */
-    TRY(gemm_measure_peak(t->dev, t->o->precision.t, t->o->peak_seconds, flops_per_s));
-    return comm_sum_f64(t->world, flops_per_s, 1);
+    status_code st = gemm_measure_peak(t->dev, t->o->precision.t, t->o->peak_seconds, &sums[0]);
+    if (st == STATUS_MEM) log_line("peak: not measured: %s", status_message());
+    else TRY(st);
+    sums[1] = st == STATUS_OK;
+    TRY(comm_sum_f64(t->world, sums, 2));
+    *flops_per_s = sums[1] == t->world->ranks ? sums[0] : 0;
+    return STATUS_OK;
 }
 
 static status find_datasheet_peak(trainer *t) {
     const hardware *h = hardware_find(t->dev);
     double peak = !h ? 0 : t->o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
-    double sums[] = {peak, peak > 0};
+    double sums[] = {t->bill.gpu_counted ? 0 : peak, peak > 0};
     TRY(comm_sum_f64(t->world, sums, 2));
     t->peak_datasheet = sums[1] == t->world->ranks ? sums[0] : 0;
     return STATUS_OK;
@@ -81,12 +89,10 @@ static status open_folder(trainer *t) {
     const char *out = t->o->out;
     uint64_t token = clock_ns();
     path_text path;
-    comm_event done = {0};
     status_code st = STATUS_OK;
     if (trainer_speaks(t)) st = make_folders(out);
     if (t->world->ranks == 1) return st;
-    TRY(comm_broadcast(t->world, &token, sizeof token, 0, NULL, &done));
-    TRY(comm_wait(t->world, &done));
+    TRY(comm_tell(t->world, &token, sizeof token));
     snprintf(path.text, sizeof path.text, "%.4000s/.seen-by-all-%016lx", out, token);
     if (trainer_speaks(t) && !st) {
         FILE *f = fopen(path.text, "w");
@@ -158,6 +164,8 @@ static void fill_fixed(trainer *t) {
     t->p.ranks = (uint64_t)t->world->ranks;
     t->p.batch = (uint64_t)t->o->batch;
     fill_sharding(t);
+    snprintf(t->p.device, sizeof t->p.device, "%s, %s%s%s", t->dev->name, t->dev->isa, t->world->ranks > 1 ? ", " : "",
+             t->world->ranks > 1 ? t->peers->name : "");
     strcpy(t->p.precision, dtype_name(s->t));
     strcpy(t->p.moments, dtype_name(s->moments));
     strcpy(t->p.master, s->t == F32 ? "weights" : s->master ? "fp32" : "none");
@@ -209,6 +217,8 @@ static void log_other_order(const progress *then, const progress *now) {
     else if (then->sharding[0] && strcmp(then->sharding, now->sharding) != 0)
         log_line("sharding: %s before, %s now: the run goes on, but not bitwise as it would have", then->sharding,
                  now->sharding);
+    if (then->device[0] && strcmp(then->device, now->device) != 0)
+        log_line("device: %s before, %s now: the run goes on, equal up to rounding", then->device, now->device);
 }
 
 static status resume(trainer *t, const char *folder, progress then) {
@@ -219,8 +229,9 @@ static status resume(trainer *t, const char *folder, progress then) {
     then.ranks = t->p.ranks;
     then.batch = t->p.batch;
     memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
+    memcpy(then.device, t->p.device, sizeof then.device);
     t->p = then;
-    t->m.state.step = then.updates;
+    TRY(model_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
     return STATUS_OK;
 }
@@ -237,7 +248,7 @@ static status open_model(trainer *t) {
     model_shape s = {.B = o->batch, .T = o->seq_len};
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
     state_options precision = o->precision;
-    precision.shard.world = t->world->ranks > 1 ? t->world : NULL;
+    precision.shard.world = t->world->ranks > 1 ? t->peers : NULL;
     TRY(model_init(&t->m, t->dev, &t->c, s, precision));
     t->step_flops = cost_training_flops(&t->c, s.recompute, t->global_batch / o->seq_len, o->seq_len);
     return STATUS_OK;
@@ -299,7 +310,10 @@ status trainer_open(trainer *t) {
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
-    TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads));
+    TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
+    gemm_search(t->dev, o->gemm_search);
+    TRY(attention_choose(t->dev, o->attention));
+    TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
@@ -313,7 +327,8 @@ status trainer_open(trainer *t) {
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
     TRY(find_datasheet_peak(t));
     estimate_pauses(t);
-    t->dev->clock = t->world->clock = &t->bill.time;
+    t->dev->clock = &t->bill.time;
+    comm_book(t->peers, &t->bill.time);
     t->first_step = t->p.step;
     t->val_loss = NAN;
     TRY(trainer_gather(t));
@@ -326,9 +341,10 @@ void trainer_close(trainer *t) {
     loader_close(t->loader);
     model_free(&t->m);
     corpus_free(&t->data);
-    if (t->world) t->world->clock = NULL;
+    if (t->peers) comm_book(t->peers, NULL);
     ledger_close(&t->bill);
     if (t->metrics) fclose(t->metrics);
+    comm_close(t->peers);
     device_close(t->dev);
     free(t->all);
     job_close(&t->job);

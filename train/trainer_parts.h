@@ -9,6 +9,7 @@
 #include "train/metrics.h"
 #include "train/job.h"
 #include "train/step.h"
+#include "train/throttle.h"
 #include "train/trainer.h"
 
 /* what a rank tells the others: all of it in one exchange a step */
@@ -18,14 +19,22 @@ typedef struct {
     double save_s, eval_s;             /* what the last checkpoint and evaluation took; before the first, an estimate */
     double step_s, waited_s, energy_j; /* of the last step */
     uint64_t flops_executed, bytes_sent; /* the same */
+    nvml_state gpu;                      /* at the end of the last step, of the GPU that this rank reads */
     uint64_t stop;                       /* the signal that has come, or 0 */
 } rank_report;
+
+/* a step that is queued, its result not yet collected */
+typedef struct {
+    step_args args;
+    uint64_t windows; /* of the data, once it is done */
+    uint64_t flops_executed, bytes_sent;
+} queued_step;
 
 typedef struct {
     const train_options *o;
     volatile sig_atomic_t *stop;
     job job;
-    comm *world;
+    comm *world, *peers; /* the same ranks, of host memory and of the device's */
     device *dev;
     model_config c;
     corpus data;
@@ -42,6 +51,11 @@ typedef struct {
     uint64_t first_step;                  /* of this attempt */
     double first_wall_s;
     i64 skipped_in_row;
+    queued_step steps[DEVICE_SLOTS]; /* that under way as number n is [n % DEVICE_SLOTS] */
+    uint64_t under_way;
+    double since_j; /* from what sums the oldest one under way counts */
+    uint64_t since_waited_ns;
+    throttle_watch throttle;
     rank_report mine, *all; /* all: [ranks], as of the last trainer_gather */
     uint64_t bytes_sent;    /* in all steps of this attempt, by all ranks */
 } trainer;

@@ -1,0 +1,99 @@
+/* Which kernels take what (attention.h), and what the two backward paths share: statistics of the queries.
+ *
+ * Floor of the statistics: bytes, o and do once, 2*B*T*H*D elements. */
+#include "layers/attention.cuh"
+
+enum { THREADS = 256 };
+
+/* A group of LANES threads a query and head, heads next to each other as they lie in memory; B*H*padded groups fill
+ * whole blocks. */
+template <class T, int W>
+static __global__ void statistics_kernel(float2 *statistics, const float *lse, const T *d_o, const T *o,
+                                         attention_shape s) {
+    constexpr int LANES = W > 1 ? 16 : 32;
+    const i64 padded = attention_padded(s), n = ((i64)blockIdx.x * THREADS + threadIdx.x) / LANES;
+    const i64 h = n % s.H, i = n / s.H % padded, b = n / s.H / padded;
+    const bool there = i < s.Tq;
+    const i64 row = (b * s.Tq + i) * s.ldo + h * s.D;
+    float sum = 0;
+    for (int d = threadIdx.x % LANES * W; there && d < s.D; d += LANES * W) {
+        float x[W], y[W];
+        load(x, o + row + d);
+        load(y, d_o + row + d);
+#pragma unroll
+        for (int k = 0; k < W; k++) sum = fmaf(x[k], y[k], sum);
+    }
+#pragma unroll
+    for (int step = LANES / 2; step; step >>= 1) sum += __shfl_xor_sync(~0u, sum, step);
+    if (threadIdx.x % LANES) return;
+    const i64 head = b * s.H + h;
+    statistics[head * padded + i] = there ? make_float2(lse[head * s.Tq + i] * LOG2_E, sum) : make_float2(INFINITY, 0);
+}
+
+template <class T, int W>
+static status statistics_run(device *dev, float2 *statistics, const float *lse, const void *d_o, const void *o,
+                             attention_shape s) {
+    const i64 threads = s.B * s.H * attention_padded(s) * (W > 1 ? 16 : 32);
+    RUN(dev, (statistics_kernel<T, W>), (unsigned)ceil_div(threads, THREADS), THREADS, 0, statistics, lse,
+        (const T *)d_o, (const T *)o, s);
+    return STATUS_OK;
+}
+
+/* whether rows of this stride may be read 16 bytes at a time, head by head */
+static bool aligned(dtype t, const void *p, i64 ld, i64 D) { return fits_16(t, p, ld) && fits_16(t, p, D); }
+
+static status make_statistics(device *dev, dtype t, float2 *statistics, const float *lse, const void *d_o,
+                              const void *o, attention_shape s) {
+    const bool wide = aligned(t, o, s.ldo, s.D) && aligned(t, d_o, s.ldo, s.D);
+    WITH_TYPE(t, T,
+              return wide ? statistics_run<T, lanes<T>::all>(dev, statistics, lse, d_o, o, s)
+                          : statistics_run<T, 1>(dev, statistics, lse, d_o, o, s));
+}
+
+/* the maximum is taken of scores before they are scaled: scale must be positive */
+static bool on_tensor_cores(dtype t, const void *q, const void *k, const void *v, const void *o, attention_shape s) {
+    return t == BF16 && (s.D == 64 || s.D == 96 || s.D == 128) && s.scale > 0 && aligned(t, q, s.ldq, s.D) &&
+           aligned(t, k, s.ldk, s.D) && aligned(t, v, s.ldk, s.D) && aligned(t, o, s.ldo, s.D);
+}
+
+extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
+    if constexpr (HAVE_CUDNN) {
+        if (kind == ATTENTION_CUDNN) TRY(attention_open_cudnn(dev));
+    } else if (kind == ATTENTION_CUDNN)
+        FAIL(ARG, "--attention cudnn: this build has none (cmake -DTALLY_CUDNN=ON makes one); expected own");
+    cuda_of(dev)->attention_by_cudnn = kind == ATTENTION_CUDNN;
+    return STATUS_OK;
+}
+
+static bool by_cudnn(const device *dev, attention_shape s) { return cuda_of(dev)->attention_by_cudnn && s.Tq == s.Tk; }
+
+static status check_grid(attention_shape s) {
+    if (s.B > MOST_IN_GRID || s.H > MOST_IN_GRID)
+        FAIL(ARG, "attention: B %lld, H %lld, expected at most %d each on CUDA", (long long)s.B, (long long)s.H,
+             MOST_IN_GRID);
+    return STATUS_OK;
+}
+
+extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
+                                         const void *v, attention_shape s) {
+    if constexpr (HAVE_CUDNN)
+        if (by_cudnn(dev, s)) return attention_forward_cudnn(dev, t, o, lse, q, k, v, s);
+    TRY(check_grid(s));
+    if (attention_is_few(s)) return attention_forward_few(dev, t, o, lse, q, k, v, s);
+    if (!on_tensor_cores(t, q, k, v, o, s)) return attention_forward_general(dev, t, o, lse, q, k, v, s);
+    return attention_forward_mma(dev, (bf16 *)o, lse, (const bf16 *)q, (const bf16 *)k, (const bf16 *)v, s);
+}
+
+extern "C" status attention_backward_cuda(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o,
+                                          const void *o, const void *q, const void *k, const void *v, const float *lse,
+                                          void *scratch, attention_shape s) {
+    if constexpr (HAVE_CUDNN)
+        if (by_cudnn(dev, s)) return attention_backward_cudnn(dev, t, dq, dk, dv, d_o, o, q, k, v, lse, s);
+    float2 *statistics = (float2 *)scratch;
+    TRY(check_grid(s));
+    TRY(make_statistics(dev, t, statistics, lse, d_o, o, s));
+    if (!on_tensor_cores(t, q, k, v, d_o, s) || !on_tensor_cores(t, dq, dk, dv, d_o, s))
+        return attention_backward_general(dev, t, dq, dk, dv, d_o, q, k, v, statistics, s);
+    return attention_backward_mma(dev, (bf16 *)dq, (bf16 *)dk, (bf16 *)dv, (const bf16 *)d_o, (const bf16 *)q,
+                                  (const bf16 *)k, (const bf16 *)v, statistics, s);
+}

@@ -1,0 +1,185 @@
+/* What the CUDA kernels of attention share: their entry points by path, and what they do with tiles on the tensor
+ * cores. */
+#ifndef TALLY_ATTENTION_CUH
+#define TALLY_ATTENTION_CUH
+
+#include "layers/mma.cuh"
+
+extern "C" {
+#include "layers/attention.h"
+}
+
+/* Of each query, for the backward: {lse * log2(e), sum_d o do}. [B,H,padded]: rows that are no query hold {inf, 0}, by
+ * which their probabilities are 0. */
+__host__ __device__ static inline i64 attention_padded(const attention_shape &s) {
+    return (s.Tq + ATTENTION_PADDING - 1) / ATTENTION_PADDING * ATTENTION_PADDING;
+}
+
+/* attention_forward.cu, attention_backward.cu: bf16 on tensor cores; D is 64, 96 or 128, rows aligned to 16 bytes */
+status attention_forward_mma(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
+                             attention_shape s);
+status attention_backward_mma(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
+                              const bf16 *v, const float2 *statistics, attention_shape s);
+
+/* attention_general.cu: in f32, any D and stride */
+status attention_forward_general(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
+                                 attention_shape s);
+status attention_backward_general(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *q,
+                                  const void *k, const void *v, const float2 *statistics, attention_shape s);
+
+/* attention_few.cu: few queries against many keys, in f32, any D and stride */
+bool attention_is_few(attention_shape s);
+status attention_forward_few(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
+                             attention_shape s);
+
+/* attention_cudnn.cu, in builds with cuDNN: Tq = Tk; else an error where cuDNN does not take the arguments */
+#ifdef TALLY_CUDNN
+enum { HAVE_CUDNN = 1 };
+#else
+enum { HAVE_CUDNN = 0 };
+#endif
+status attention_open_cudnn(device *dev);
+status attention_forward_cudnn(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
+                               attention_shape s);
+status attention_backward_cudnn(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
+                                const void *q, const void *k, const void *v, const float *lse, attention_shape s);
+
+/* Lets a kernel take so much dynamic shared memory, where a block of this GPU may: compute capability 8.6, 8.9 and 12.0
+ * give it 99 KiB, others 163 or 227. */
+template <class F> static status attention_shared(const device *dev, F *kernel, int bytes, i64 D) {
+    const size_t most = cuda_of(dev)->shared_memory;
+    if ((size_t)bytes > most)
+        FAIL(ARG, "attention: head size %lld takes %d bytes of shared memory a block, expected at most the %zu of %s",
+             (long long)D, bytes, most, dev->name);
+    CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    return STATUS_OK;
+}
+
+enum { MOST_IN_GRID = 65535 }; /* along y and z */
+
+#define LOG2_E 1.4426950408889634f
+#define LN_2 0.6931471805599453f
+
+/* --- tiles of bf16 [rows, D] in shared memory, for blocks of MMA_THREADS --- */
+
+enum { MMA_WARPS = 4, MMA_THREADS = 32 * MMA_WARPS };
+
+/* Chunks of 16 bytes change places within their row, so that one column of chunks over eight rows, which is what
+ * ldmatrix reads, covers all banks: rows of 128 and 256 bytes start in the same bank, rows of 192 bytes in two. SPAN
+ * chunks change places among themselves. */
+template <int D> struct swizzle {
+    enum { SPAN = D % 64 ? 4 : 8 };
+    __device__ __forceinline__ static int at(int row, int chunk) { /* in elements */
+        return row * D + (chunk ^ (D % 64 ? row / 2 % 4 : row % 8)) * 8;
+    }
+    /* 2 k chunks to the right of `from`, a place of chunk 0 or 1: with k a constant, one instruction */
+    __device__ __forceinline__ static int right(int from, int k) {
+        return (from ^ k * 16 % (SPAN * 8)) + k * 16 / (SPAN * 8) * (SPAN * 8);
+    }
+};
+
+/* from rows of stride ld; rows from `valid` on are zeros */
+template <int D, int ROWS> DEVICE_INLINE void load_tile(bf16 *tile, const bf16 *x, i64 ld, int valid) {
+    constexpr int LANES = swizzle<D>::SPAN, PASS = MMA_THREADS / LANES; /* rows at once */
+    static_assert(ROWS % PASS == 0, "whole passes");
+    int row = threadIdx.x / LANES, lane = threadIdx.x % LANES;
+    bf16 *to = tile + swizzle<D>::at(row, lane);
+    const bf16 *from = x + row * ld + lane * 8;
+#pragma unroll
+    for (int n = 0; n < ROWS; n += PASS) {
+#pragma unroll
+        for (int c = 0; c < D; c += 8 * LANES) cp_async_16(to + n * D + c, from + c, row + n < valid);
+        from += PASS * ld;
+    }
+}
+
+/* a strip is 16 rows; columns 16 k to 16 k + 15 of M strips as operands a */
+template <int D, int M> DEVICE_INLINE void load_strips(unsigned (&a)[M][4], bf16 *tile, int k) {
+    int lane = threadIdx.x % 32, from = swizzle<D>::at(lane % 16, lane / 16);
+    forget(from);
+#pragma unroll
+    for (int m = 0; m < M; m++) ldmatrix_x4(a[m], tile + swizzle<D>::right(from, k) + m * 16 * D);
+}
+
+/* c [16 M, 8 N] += a b^T over the columns 16 k to 16 k + 15, b a tile [8 N, D] */
+template <int D, int M, int N>
+DEVICE_INLINE void multiply_by_rows(float (&c)[M][N][4], const unsigned (&a)[M][4], bf16 *b, int k) {
+    int lane = threadIdx.x % 32, from = swizzle<D>::at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    forget(from);
+#pragma unroll
+    for (int n = 0; n < N; n += 2) {
+        unsigned r[4];
+        ldmatrix_x4(r, b + swizzle<D>::right(from, k) + n * 8 * D);
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            mma_16816(c[m][n], a[m], r[0], r[1]);
+            mma_16816(c[m][n + 1], a[m], r[2], r[3]);
+        }
+    }
+}
+
+/* c [16 M, D] += p b, p [16 M, 8 N] as it came out of a product, rounded to bf16, b a tile [8 N, D] */
+template <int D, int M, int N>
+DEVICE_INLINE void multiply_by_columns(float (&c)[M][D / 8][4], const float (&p)[M][N][4], bf16 *b) {
+    int lane = threadIdx.x % 32, from = swizzle<D>::at(lane % 16, lane / 16);
+    forget(from);
+#pragma unroll
+    for (int k = 0; k < N / 2; k++) {
+        unsigned a[M][4];
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                a[m][i] = pack_bf16(p[m][2 * k + i / 2][i % 2 * 2], p[m][2 * k + i / 2][i % 2 * 2 + 1]);
+#pragma unroll
+        for (int n = 0; n < D / 8; n += 2) {
+            unsigned r[4];
+            ldmatrix_x4_trans(r, b + swizzle<D>::right(from, n / 2) + k * 16 * D);
+#pragma unroll
+            for (int m = 0; m < M; m++) {
+                mma_16816(c[m][n], a[m], r[0], r[1]);
+                mma_16816(c[m][n + 1], a[m], r[2], r[3]);
+            }
+        }
+    }
+}
+
+/* c [16 M, 8 N] = value where column > row + diagonal; below: where column < row + diagonal */
+template <int M, int N> DEVICE_INLINE void mask(float (&c)[M][N][4], int diagonal, bool below, float value) {
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int right = n * 8 + lane % 4 * 2 + i % 2 - (m * 16 + lane / 4 + i / 2 * 8 + diagonal);
+                if (below ? right < 0 : right > 0) c[m][n][i] = value;
+            }
+}
+
+/* The first `valid` of a warp's 16 M rows of c, times scale, to y: through rows of a tile that no other warp uses, so
+ * that accesses of 16 bytes cover whole rows. */
+template <int D, int M>
+DEVICE_INLINE void store_strips(bf16 *y, i64 ld, int valid, bf16 *tile, const float (&c)[M][D / 8][4],
+                                const float (&scale)[M][2]) {
+    int lane = threadIdx.x % 32;
+    __syncwarp(); /* the rows have been read */
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+        for (int n = 0; n < D / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                bf16 *to = tile + swizzle<D>::at(m * 16 + lane / 4 + i * 8, n) + lane % 4 * 2;
+                *(unsigned *)to = pack_bf16(c[m][n][2 * i] * scale[m][i], c[m][n][2 * i + 1] * scale[m][i]);
+            }
+    __syncwarp();
+#pragma unroll
+    for (int i = lane; i < 2 * M * D; i += 32) {
+        int row = i / (D / 8), chunk = i % (D / 8);
+        if (row < valid) *(uint4 *)(y + row * ld + chunk * 8) = *(const uint4 *)(tile + swizzle<D>::at(row, chunk));
+    }
+}
+
+#endif

@@ -1,0 +1,237 @@
+/* Backward on the tensor cores, without atomics: one kernel for dk and dv, one for dq.
+ *
+ *   p = exp(scale q.k - lse)   ds = p * (do.v - delta)   dv = sum p do   dk = scale * sum ds q   dq = scale * sum ds k
+ *
+ * A tile of keys needs all queries and a tile of queries all keys, and one block cannot hold both sums. Summing dq
+ * across blocks takes float atomics (another order, other bits every run) or blocks that wait for each other. Here dq
+ * has a kernel of its own that makes p and ds again: 7 products in the place of 5, 14*B*H*D*S FLOPs as the floor; the
+ * counter books the 10 that the algorithm needs. Of memory each kernel reads q, k, v and do once; for every tile
+ * that stays, the two that move come again, from L2.
+ *
+ * In both a warp owns rows (keys, or queries) of two tiles that stay in shared memory and meets 32 rows at a time of
+ * the two others, which come by cp.async into one of two stages while the stage before is computed with: one barrier a
+ * step. Scores are made with the owned rows as rows, so that p and ds are operands of the next products right where
+ * they were made, in registers.
+ *
+ * - D = 64: a warp owns 32 rows, each ldmatrix feeds 4 products. D = 96, 128: dk and dv of 32 rows would take all 255
+ *   registers; it owns 16, and 64 KiB a block let two blocks share an A100's multiprocessor.
+ * - The dq kernel holds its two tiles as operands in registers. The other has 2 x D sums a row there and reads them
+ *   again.
+ * - A block of keys goes through the query heads of its group one after the other: sums over the group in a fixed
+ *   order.
+ * - Early keys are seen by most queries, late queries see most keys: of a head those go first.
+ * - A head's blocks are neighbours in the grid, so that they run together and find in L2 what moves: 4*T*D bytes a
+ *   head; 216 blocks (two a multiprocessor of an A100) are 216 * tile / T heads. That is 7 MB at D = 64 and 128,
+ *   whatever T, of 40 MB; for blocks of keys up to H/K times that, as each is at its own head of the group. */
+#include "layers/attention.cuh"
+
+enum { STEP = 32, BLOCKS = STEP / 8 };
+
+template <int D> struct backward_plan {
+    enum {
+        strips = D == 64 ? 2 : 1,
+        rows = 16 * strips, /* of a warp */
+        tile = rows * MMA_WARPS,
+        stage_bytes = 2 * STEP * D * (int)sizeof(bf16) + STEP * (int)sizeof(float2),
+        bytes = 2 * tile * D * (int)sizeof(bf16) + 2 * stage_bytes
+    };
+};
+
+/* the two tiles that move, and statistics where queries move */
+template <int D> struct stage {
+    bf16 *a, *b;
+    float2 *statistics;
+    __device__ stage(unsigned char *memory, int i) {
+        a = (bf16 *)(memory + 2 * backward_plan<D>::tile * D * sizeof(bf16) + i % 2 * backward_plan<D>::stage_bytes);
+        b = a + STEP * D;
+        statistics = (float2 *)(b + STEP * D);
+    }
+};
+
+template <int D> using sums = float[backward_plan<D>::strips][D / 8][4];
+template <int D> using scores = float[backward_plan<D>::strips][BLOCKS][4];
+
+template <int D> DEVICE_INLINE void clear_scores(scores<D> &s, scores<D> &dp) {
+#pragma unroll
+    for (int i = 0; i < backward_plan<D>::strips * BLOCKS * 4; i++)
+        s[i / (BLOCKS * 4)][i / 4 % BLOCKS][i % 4] = dp[i / (BLOCKS * 4)][i / 4 % BLOCKS][i % 4] = 0;
+}
+
+template <int D> DEVICE_INLINE void store_sums(bf16 *y, i64 ld, int valid, bf16 *tile, const sums<D> &c, float scale) {
+    float scales[backward_plan<D>::strips][2];
+#pragma unroll
+    for (int m = 0; m < backward_plan<D>::strips; m++) scales[m][0] = scales[m][1] = scale;
+    store_strips<D>(y, ld, valid, tile, c, scales);
+}
+
+/* one score and do.v -> p and ds; x: {lse in base 2, delta} of its query */
+DEVICE_INLINE void gradient(float &s, float &dp, float2 x, float scale) {
+    s = exp2_approx(fmaf(s, scale, -x.x));
+    dp = s * (dp - x.y);
+}
+
+/* --- dk, dv: keys stay, queries move --- */
+
+template <int D>
+DEVICE_INLINE void load_queries(stage<D> to, const bf16 *q, const bf16 *d_o, const float2 *statistics,
+                                const attention_shape &s, i64 b, i64 h, i64 query) {
+    load_tile<D, STEP>(to.a, q + (b * s.Tq + query) * s.ldq + h * D, s.ldq, (int)(s.Tq - query));
+    load_tile<D, STEP>(to.b, d_o + (b * s.Tq + query) * s.ldo + h * D, s.ldo, (int)(s.Tq - query));
+    const float2 *from = statistics + (b * s.H + h) * attention_padded(s) + query;
+    if (threadIdx.x < STEP / 2) cp_async_16(to.statistics + 2 * threadIdx.x, from + 2 * threadIdx.x, true);
+    cp_async_commit();
+}
+
+/* the warp's keys, rows of k and v, with a stage of queries; diagonal: its first query less the warp's first key */
+template <int D>
+DEVICE_INLINE void keys_step(sums<D> &dk, sums<D> &dv, bf16 *k, bf16 *v, stage<D> x, int diagonal, float scale) {
+    constexpr int M = backward_plan<D>::strips;
+    scores<D> s, dp;
+    clear_scores<D>(s, dp);
+#pragma unroll 2 /* all of it leaves too few registers at D = 64 */
+    for (int i = 0; i < D / 16; i++) {
+        unsigned a[M][4];
+        load_strips<D>(a, k, i);
+        multiply_by_rows<D>(s, a, x.a, i);
+        load_strips<D>(a, v, i);
+        multiply_by_rows<D>(dp, a, x.b, i);
+    }
+#pragma unroll
+    for (int n = 0; n < BLOCKS; n++) {
+        const float4 two = *(const float4 *)(x.statistics + n * 8 + threadIdx.x % 4 * 2);
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                gradient(s[m][n][i], dp[m][n][i], i % 2 ? make_float2(two.z, two.w) : make_float2(two.x, two.y), scale);
+    }
+    if (diagonal < backward_plan<D>::rows - 1) {
+        mask(s, -diagonal, true, 0);
+        mask(dp, -diagonal, true, 0);
+    }
+    multiply_by_columns<D>(dv, s, x.b);
+    multiply_by_columns<D>(dk, dp, x.a);
+}
+
+template <int D>
+static __global__ void __launch_bounds__(MMA_THREADS, 2)
+    keys_kernel(bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k, const bf16 *v,
+                const float2 *statistics, attention_shape s) {
+    constexpr int TILE = backward_plan<D>::tile;
+    DYN_SHARED(memory);
+    bf16 *sk = (bf16 *)memory, *sv = sk + TILE * D;
+    const int first = blockIdx.x * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows, heads = (int)(s.H / s.K);
+    const i64 b = blockIdx.z, head = blockIdx.y, at = (b * s.Tk + first) * s.ldk + head * D;
+    const int rows = (int)s.Tk - first, per_head = (rows + STEP - 1) / STEP, steps = per_head * heads;
+    load_tile<D, TILE>(sk, k + at, s.ldk, rows);
+    load_tile<D, TILE>(sv, v + at, s.ldk, rows);
+    load_queries<D>(stage<D>(memory, 0), q, d_o, statistics, s, b, head * heads, first);
+
+    sums<D> sum_k = {}, sum_v = {};
+    for (int i = 0; i < steps; i++) {
+        const int query = i % per_head * STEP, next = i + 1; /* counted from the tile's first key */
+        cp_async_wait<0>();
+        __syncthreads(); /* this stage is there; the other is used up */
+        if (next < steps)
+            load_queries<D>(stage<D>(memory, next), q, d_o, statistics, s, b, head * heads + next / per_head,
+                            first + next % per_head * STEP);
+        if (query + STEP > mine && mine < rows)
+            keys_step<D>(sum_k, sum_v, sk + mine * D, sv + mine * D, stage<D>(memory, i), query - mine,
+                         s.scale * LOG2_E);
+    }
+    store_sums<D>(dk + at + mine * s.ldk, s.ldk, rows - mine, sk + mine * D, sum_k, s.scale);
+    store_sums<D>(dv + at + mine * s.ldk, s.ldk, rows - mine, sv + mine * D, sum_v, 1);
+}
+
+/* --- dq: queries stay, keys move --- */
+
+template <int D> DEVICE_INLINE void load_keys(stage<D> to, const bf16 *k, const bf16 *v, i64 ld, int valid) {
+    load_tile<D, STEP>(to.a, k, ld, valid);
+    load_tile<D, STEP>(to.b, v, ld, valid);
+    cp_async_commit();
+}
+
+/* the warp's queries, as operands, with a stage of keys; diagonal: the warp's first query less its first key */
+template <int D>
+DEVICE_INLINE void queries_step(sums<D> &dq, const unsigned (&q)[D / 16][backward_plan<D>::strips][4],
+                                const unsigned (&d_o)[D / 16][backward_plan<D>::strips][4],
+                                const float2 (&x)[backward_plan<D>::strips][2], stage<D> keys, int diagonal,
+                                float scale) {
+    scores<D> s, dp;
+    clear_scores<D>(s, dp);
+#pragma unroll
+    for (int i = 0; i < D / 16; i++) {
+        multiply_by_rows<D>(s, q[i], keys.a, i);
+        multiply_by_rows<D>(dp, d_o[i], keys.b, i);
+    }
+#pragma unroll
+    for (int m = 0; m < backward_plan<D>::strips; m++)
+#pragma unroll
+        for (int n = 0; n < BLOCKS; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) gradient(s[m][n][i], dp[m][n][i], x[m][i / 2], scale);
+    if (diagonal < STEP - 1) mask(dp, diagonal, false, 0);
+    multiply_by_columns<D>(dq, dp, keys.a);
+}
+
+template <int D>
+static __global__ void __launch_bounds__(MMA_THREADS, 2)
+    queries_kernel(bf16 *dq, const bf16 *d_o, const bf16 *q, const bf16 *k, const bf16 *v, const float2 *statistics,
+                   attention_shape s) {
+    constexpr int TILE = backward_plan<D>::tile, M = backward_plan<D>::strips;
+    DYN_SHARED(memory);
+    bf16 *sq = (bf16 *)memory, *sdo = sq + TILE * D;
+    const int first = (int)(gridDim.x - 1 - blockIdx.x) * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows;
+    const i64 b = blockIdx.z, h = blockIdx.y;
+    const int rows = (int)s.Tq - first, keys = (int)s.Tk, steps = (min(rows, TILE) + first + STEP - 1) / STEP;
+    k += b * s.Tk * s.ldk + h / (s.H / s.K) * D, v += b * s.Tk * s.ldk + h / (s.H / s.K) * D;
+    load_tile<D, TILE>(sq, q + (b * s.Tq + first) * s.ldq + h * D, s.ldq, rows);
+    load_tile<D, TILE>(sdo, d_o + (b * s.Tq + first) * s.ldo + h * D, s.ldo, rows);
+    load_keys<D>(stage<D>(memory, 0), k, v, s.ldk, keys);
+
+    unsigned held_q[D / 16][M][4], held_do[D / 16][M][4];
+    float2 x[M][2];
+    statistics += (b * s.H + h) * attention_padded(s) + first + mine + threadIdx.x % 32 / 4;
+#pragma unroll
+    for (int i = 0; i < 2 * M; i++) x[i / 2][i % 2] = statistics[i * 8];
+    sums<D> sum = {};
+    for (int j = 0; j < steps; j++) {
+        const int diagonal = first + mine - j * STEP;
+        cp_async_wait<0>();
+        __syncthreads(); /* this stage is there; the other is used up */
+        if (j == 0)
+#pragma unroll
+            for (int i = 0; i < D / 16; i++) {
+                load_strips<D>(held_q[i], sq + mine * D, i);
+                load_strips<D>(held_do[i], sdo + mine * D, i);
+            }
+        if (j + 1 < steps) {
+            const int next = (j + 1) * STEP;
+            load_keys<D>(stage<D>(memory, j + 1), k + next * s.ldk, v + next * s.ldk, s.ldk, keys - next);
+        }
+        if (diagonal + backward_plan<D>::rows > 0 && mine < rows)
+            queries_step<D>(sum, held_q, held_do, x, stage<D>(memory, j), diagonal, s.scale * LOG2_E);
+    }
+    store_sums<D>(dq + (b * s.Tq + first + mine) * s.ldq + h * D, s.ldq, rows - mine, sq + mine * D, sum, s.scale);
+}
+
+template <int D>
+static status backward(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
+                       const bf16 *v, const float2 *statistics, attention_shape s) {
+    const int bytes = backward_plan<D>::bytes;
+    const unsigned tiles = (unsigned)ceil_div(s.Tq, backward_plan<D>::tile);
+    TRY(attention_shared(dev, keys_kernel<D>, bytes, s.D));
+    TRY(attention_shared(dev, queries_kernel<D>, bytes, s.D));
+    RUN(dev, (keys_kernel<D>), dim3(tiles, (unsigned)s.K, (unsigned)s.B), MMA_THREADS, bytes, dk, dv, d_o, q, k, v,
+        statistics, s);
+    RUN(dev, (queries_kernel<D>), dim3(tiles, (unsigned)s.H, (unsigned)s.B), MMA_THREADS, bytes, dq, d_o, q, k, v,
+        statistics, s);
+    return STATUS_OK;
+}
+
+status attention_backward_mma(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
+                              const bf16 *v, const float2 *statistics, attention_shape s) {
+    if (s.D == 64) return backward<64>(dev, dq, dk, dv, d_o, q, k, v, statistics, s);
+    if (s.D == 96) return backward<96>(dev, dq, dk, dv, d_o, q, k, v, statistics, s);
+    return backward<128>(dev, dq, dk, dv, d_o, q, k, v, statistics, s);
+}

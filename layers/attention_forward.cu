@@ -1,0 +1,152 @@
+/* Forward on the tensor cores, after FlashAttention-2 (Dao 2023).
+ *
+ * A block takes 128 queries of one head against all keys they see, 64 at a time (48 at D = 128); each of its 4 warps
+ * has 32 queries, whose scores, probabilities and output never leave its registers. Floor: 4*B*H*D*S FLOPs on the
+ * tensor cores (S pairs a head, about T^2/2); of memory 2*B*T*D*(2H + 2K) bytes, the keys again for every 128 queries,
+ * from L2: 128 FLOPs a byte.
+ *
+ * - 32 queries a warp: an m16n8k16 product, 2048 multiply-adds, takes 2 cycles of an A100's multiprocessor, an
+ *   ldmatrix.x4, 512 bytes, 4 cycles of its shared memory. With 16 queries a warp each ldmatrix feeds 2 products and
+ *   shared memory would be the limit, all the more on an H100; with 32 it feeds 4.
+ * - D = 64 keeps the queries in registers too; with 96 and 128 the output takes their place (up to 128 registers).
+ * - Keys and values take turns: values come by cp.async while the scores are made, the next keys while the values are
+ *   used. One buffer of each is then enough, 56 KiB a block at D = 128: two blocks fit an A100's multiprocessor, one
+ *   computes products while the other is at its softmax.
+ * - A head's blocks are neighbours in the grid, and a group's heads: they run together and find each other's keys and
+ *   values in L2. Two blocks a multiprocessor are 216 on an A100, of 216 * 128 / T heads with 4*T*D bytes of keys and
+ *   values each (fewer where heads share them): 14 MB at D = 128 whatever T, of 40 MB.
+ * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: of a
+ *   head they go first.
+ * - Softmax in base 2 with scale * log2(e) in one multiply-add; a row's sum is added up over its four lanes once, at
+ *   the end. */
+#include "layers/attention.cuh"
+
+enum { QUERIES = 128, STRIPS = QUERIES / MMA_WARPS / 16 };
+
+template <int D> struct forward_plan {
+    enum { keys = D == 128 ? 48 : 64, blocks = keys / 8 }; /* 64 would not leave enough registers at 128 */
+};
+
+/* of the rows lane / 4 + 8 i of strip m: the largest score so far, in base 2, and this lane's part of the sum */
+struct softmax {
+    float top[STRIPS][2], sum[STRIPS][2];
+};
+
+/* scores become probabilities relative to the new maximum; the output so far is brought to it */
+template <int D>
+DEVICE_INLINE void soften(softmax &x, float (&s)[STRIPS][forward_plan<D>::blocks][4], float (&out)[STRIPS][D / 8][4],
+                          float scale) {
+#pragma unroll
+    for (int m = 0; m < STRIPS; m++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            float top = s[m][0][2 * i];
+#pragma unroll
+            for (int n = 0; n < forward_plan<D>::blocks; n++)
+                top = fmaxf(top, fmaxf(s[m][n][2 * i], s[m][n][2 * i + 1]));
+            top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
+            top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
+            top = fmaxf(top * scale, x.top[m][i]);
+            float shrink = exp2_approx(x.top[m][i] - top), sum = x.sum[m][i] * shrink;
+            x.top[m][i] = top;
+#pragma unroll
+            for (int n = 0; n < forward_plan<D>::blocks; n++)
+#pragma unroll
+                for (int c = 2 * i; c < 2 * i + 2; c++) {
+                    s[m][n][c] = exp2_approx(fmaf(s[m][n][c], scale, -top));
+                    sum += s[m][n][c];
+                }
+            x.sum[m][i] = sum;
+#pragma unroll
+            for (int n = 0; n < D / 8; n++) out[m][n][2 * i] *= shrink, out[m][n][2 * i + 1] *= shrink;
+        }
+}
+
+/* what the warp's 32 queries have gathered, divided by the sums, to rows of o and lse of which `valid` are there */
+template <int D>
+DEVICE_INLINE void finish(bf16 *o, i64 ldo, float *lse, int valid, bf16 *tile, softmax &x,
+                          const float (&out)[STRIPS][D / 8][4]) {
+    int lane = threadIdx.x % 32;
+    float over[STRIPS][2];
+#pragma unroll
+    for (int m = 0; m < STRIPS; m++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            float sum = x.sum[m][i];
+            sum += __shfl_xor_sync(~0u, sum, 1);
+            sum += __shfl_xor_sync(~0u, sum, 2);
+            over[m][i] = 1.0f / sum;
+            int row = m * 16 + lane / 4 + i * 8;
+            if (lane % 4 == 0 && row < valid) lse[row] = (x.top[m][i] + log2f(sum)) * LN_2;
+        }
+    store_strips<D>(o, ldo, valid, tile, out, over);
+}
+
+template <int D>
+static __global__ void __launch_bounds__(MMA_THREADS, 2)
+    forward_kernel(bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, attention_shape s) {
+    constexpr bool HELD = D == 64;
+    constexpr int KEYS = forward_plan<D>::keys;
+    DYN_SHARED(memory);
+    bf16 *sq = (bf16 *)memory, *sk = sq + QUERIES * D, *sv = sk + KEYS * D;
+    const int first = (int)(gridDim.x - 1 - blockIdx.x) * QUERIES;
+    const i64 b = blockIdx.z, h = blockIdx.y;
+    const int past = (int)(s.Tk - s.Tq), mine = threadIdx.x / 32 * 16 * STRIPS; /* the warp's queries in the tile */
+    const int rows = (int)s.Tq - first, keys = (int)s.Tk, end = min(QUERIES, rows) + first + past;
+    const int seen = mine < rows ? first + mine + past : -16 * STRIPS; /* the last key of the warp's first query */
+    const i64 kv = b * s.Tk * s.ldk + h / (s.H / s.K) * D;
+    k += kv, v += kv;
+    load_tile<D, QUERIES>(sq, q + (b * s.Tq + first) * s.ldq + h * D, s.ldq, rows);
+    load_tile<D, KEYS>(sk, k, s.ldk, keys);
+    cp_async_commit();
+
+    unsigned held[HELD ? D / 16 : 1][STRIPS][4];
+    float out[STRIPS][D / 8][4] = {};
+    softmax x;
+#pragma unroll
+    for (int i = 0; i < 2 * STRIPS; i++) x.top[i / 2][i % 2] = -INFINITY, x.sum[i / 2][i % 2] = 0;
+    for (int key = 0; key < end; key += KEYS) {
+        const bool busy = key < seen + 16 * STRIPS;
+        float scores[STRIPS][forward_plan<D>::blocks][4] = {};
+        cp_async_wait<0>();
+        __syncthreads(); /* the keys are there; the values before are used up */
+        load_tile<D, KEYS>(sv, v + key * s.ldk, s.ldk, keys - key);
+        cp_async_commit();
+        if (busy) {
+#pragma unroll
+            for (int i = 0; i < D / 16; i++) {
+                auto &a = held[HELD ? i : 0];
+                if (!HELD || key == 0) load_strips<D>(a, sq + mine * D, i);
+                multiply_by_rows<D>(scores, a, sk, i);
+            }
+            if (key + KEYS - 1 > seen) mask(scores, seen - key, false, -INFINITY);
+        }
+        cp_async_wait<0>();
+        __syncthreads(); /* the values are there; the keys are used up */
+        if (key + KEYS < end) load_tile<D, KEYS>(sk, k + (key + KEYS) * s.ldk, s.ldk, keys - key - KEYS);
+        cp_async_commit();
+        if (busy) {
+            soften<D>(x, scores, out, s.scale * LOG2_E);
+            multiply_by_columns<D>(out, scores, sv);
+        }
+    }
+    finish<D>(o + (b * s.Tq + first + mine) * s.ldo + h * D, s.ldo, lse + (b * s.H + h) * s.Tq + first + mine,
+              rows - mine, sq + mine * D, x, out);
+}
+
+template <int D>
+static status forward(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
+                      attention_shape s) {
+    const int bytes = (QUERIES + 2 * forward_plan<D>::keys) * D * (int)sizeof(bf16);
+    const dim3 grid((unsigned)ceil_div(s.Tq, QUERIES), (unsigned)s.H, (unsigned)s.B);
+    TRY(attention_shared(dev, forward_kernel<D>, bytes, s.D));
+    RUN(dev, (forward_kernel<D>), grid, MMA_THREADS, bytes, o, lse, q, k, v, s);
+    return STATUS_OK;
+}
+
+status attention_forward_mma(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
+                             attention_shape s) {
+    if (s.D == 64) return forward<64>(dev, o, lse, q, k, v, s);
+    if (s.D == 96) return forward<96>(dev, o, lse, q, k, v, s);
+    return forward<128>(dev, o, lse, q, k, v, s);
+}

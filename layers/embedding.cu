@@ -1,0 +1,198 @@
+#include "runtime/kernel.cuh"
+
+extern "C" {
+#include "layers/embedding.h"
+}
+
+enum { THREADS = 256, IN_FLIGHT = 4 };
+
+/* a block a token */
+template <class E, int W>
+static __global__ void forward_kernel(E *x, const int32_t *tokens, const E *wte, const E *wpe, embedding_shape s,
+                                      i64 first) {
+    i64 n = blockIdx.x;
+    int32_t token = tokens[n];
+    bool known = token >= 0 && token < s.V;
+    x += n * s.C;
+    wte += (known ? token : 0) * s.C;
+    if (wpe) wpe += (first + blockIdx.x % (unsigned)s.T) * s.C;
+    for (i64 c = threadIdx.x * W; c < s.C; c += blockDim.x * W) {
+        float a[W], b[W];
+        load(a, wte + c);
+        if (wpe) load(b, wpe + c);
+#pragma unroll
+        for (int k = 0; k < W; k++) a[k] = !known ? NAN : wpe ? a[k] + b[k] : a[k];
+        store(x + c, a);
+    }
+}
+
+/* --- the places of every token, in the order of n: counted and listed by integer atomics, whose order decides only where a
+ * list lies and how it is mixed, then each list is put in order --- */
+
+typedef struct {
+    uint2 *lists;      /* [V] of a token: x its length, y where it begins */
+    unsigned *used;    /* [1] of `listed` so far */
+    unsigned *ordered; /* [N]; before that, the place in its list that n drew */
+    unsigned *listed;  /* [N] */
+} places;
+
+DEVICE_INLINE bool in_vocabulary(int32_t token, i64 V) { return token >= 0 && token < V; }
+
+static __global__ void count_kernel(places p, const int32_t *tokens, unsigned N, i64 V) {
+    unsigned n = blockIdx.x * THREADS + threadIdx.x;
+    if (n < N && in_vocabulary(tokens[n], V)) p.ordered[n] = atomicAdd(&p.lists[tokens[n]].x, 1u);
+}
+
+/* one atomic a warp: all go to one address */
+static __global__ void start_kernel(places p, i64 V) {
+    i64 v = (i64)blockIdx.x * THREADS + threadIdx.x;
+    unsigned lane = threadIdx.x % 32, count = v < V ? p.lists[v].x : 0, behind = count, start = 0;
+#pragma unroll
+    for (unsigned step = 1; step < 32; step *= 2) {
+        unsigned left = __shfl_up_sync(~0u, behind, step);
+        if (lane >= step) behind += left;
+    }
+    if (lane == 31) start = atomicAdd(p.used, behind);
+    start = __shfl_sync(~0u, start, 31);
+    if (v < V) p.lists[v].y = start + behind - count;
+}
+
+static __global__ void list_kernel(places p, const int32_t *tokens, unsigned N, i64 V) {
+    unsigned n = blockIdx.x * THREADS + threadIdx.x;
+    if (n < N && in_vocabulary(tokens[n], V)) p.listed[p.lists[tokens[n]].y + p.ordered[n]] = n;
+}
+
+/* a thread an entry: its rank in its list; the neighbours mostly read the same list */
+static __global__ void order_kernel(places p, const int32_t *tokens) {
+    unsigned i = blockIdx.x * THREADS + threadIdx.x;
+    if (i >= *p.used) return;
+    unsigned n = p.listed[i], rank = 0;
+    uint2 list = p.lists[tokens[n]];
+#pragma unroll 8
+    for (unsigned k = 0; k < list.x; k++) rank += p.listed[list.y + k] < n;
+    p.ordered[list.y + rank] = n;
+}
+
+/* --- sums of rows --- */
+
+/* += rows [from, to) of a list of rows of dx, or of the rows first, first + step, ...; in this order, with IN_FLIGHT
+ * loads under way */
+template <class E, int W>
+DEVICE_INLINE void add_rows(float (&sum)[W], const E *dx, i64 C, const unsigned *list, unsigned first, unsigned step,
+                            unsigned from, unsigned to) {
+    for (unsigned i = from; i < to; i += IN_FLIGHT) {
+        pack<E, W> rows[IN_FLIGHT];
+#pragma unroll
+        for (unsigned k = 0; k < IN_FLIGHT; k++)
+            if (i + k < to) rows[k] = *(const pack<E, W> *)(dx + (list ? list[i + k] : first + (i + k) * step) * C);
+#pragma unroll
+        for (unsigned k = 0; k < IN_FLIGHT; k++)
+            if (i + k < to)
+#pragma unroll
+                for (int w = 0; w < W; w++) sum[w] += to_f32(rows[k].v[w]);
+    }
+}
+
+template <int W> DEVICE_INLINE void put(float *to, float (&before)[W], const float (&sum)[W]) {
+#pragma unroll
+    for (int w = 0; w < W; w++) before[w] += sum[w];
+    store(to, before);
+}
+
+/* A block a row of the vocabulary: threadIdx.x along the columns. A long list is divided among threadIdx.y, whose sums
+ * are added in order. */
+template <class E, int W>
+static __global__ void __launch_bounds__(THREADS, 3)
+    token_kernel(float *dwte, const E *dx, places p, i64 C, bool accumulate) {
+    SHARED(float, parts, [THREADS * W]);
+    i64 v = blockIdx.x;
+    uint2 list = p.lists[v];
+    if (accumulate && !list.x) return;
+    unsigned teams = list.x > IN_FLIGHT ? blockDim.y : 1, share = (list.x + teams - 1) / teams;
+    unsigned from = threadIdx.y * share, to = from + share < list.x ? from + share : list.x;
+    for (i64 c0 = 0; c0 < C; c0 += blockDim.x * W) {
+        i64 c = c0 + threadIdx.x * W;
+        float sum[W] = {0}, before[W] = {0}; /* read early, beside the rows */
+        if (accumulate && c < C && threadIdx.y == 0) load(before, dwte + v * C + c);
+        if (c < C && threadIdx.y < teams) add_rows(sum, dx + c, C, p.ordered + list.y, 0, 0, from, to);
+        if (teams > 1) {
+            __syncthreads();
+            store(parts + (threadIdx.y * blockDim.x + threadIdx.x) * W, sum);
+            __syncthreads();
+            for (unsigned team = 1; team < teams && threadIdx.y == 0; team++) {
+                float part[W];
+                load(part, parts + (team * blockDim.x + threadIdx.x) * W);
+#pragma unroll
+                for (int w = 0; w < W; w++) sum[w] += part[w];
+            }
+        }
+        if (c < C && threadIdx.y == 0) put(dwte + v * C + c, before, sum);
+    }
+}
+
+/* a block a position; rows past T are zero, or stay */
+template <class E, int W>
+static __global__ void position_kernel(float *dwpe, const E *dx, embedding_shape s, bool accumulate) {
+    bool inside = blockIdx.x < s.T;
+    if (accumulate && !inside) return;
+    for (i64 c = threadIdx.x * W; c < s.C; c += blockDim.x * W) {
+        float sum[W] = {0}, before[W] = {0};
+        if (accumulate) load(before, dwpe + blockIdx.x * s.C + c);
+        if (inside) add_rows(sum, dx + c, s.C, (const unsigned *)NULL, blockIdx.x, (unsigned)s.T, 0, (unsigned)s.B);
+        put(dwpe + blockIdx.x * s.C + c, before, sum);
+    }
+}
+
+/* --- launches --- */
+
+template <class E, int W>
+static status forward_run(device *dev, void *x, const int32_t *tokens, const void *wte, const void *wpe,
+                          embedding_shape s, i64 first) {
+    RUN(dev, (forward_kernel<E, W>), (unsigned)(s.B * s.T), even_threads(s.C / W, THREADS), 0, (E *)x, tokens,
+        (const E *)wte, (const E *)wpe, s, first);
+    return STATUS_OK;
+}
+
+extern "C" status embedding_forward_cuda(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte,
+                                         const void *wpe, embedding_shape s, i64 first) {
+    bool wide = fits_16(t, x, s.C) && fits_16(t, wte, s.C) && fits_16(t, wpe, s.C);
+    WITH_TYPE(t, E,
+              return wide ? forward_run<E, lanes<E>::all>(dev, x, tokens, wte, wpe, s, first)
+                          : forward_run<E, 1>(dev, x, tokens, wte, wpe, s, first));
+}
+
+static status find_places(device *dev, places *p, const int32_t *tokens, unsigned N, i64 V) {
+    void *scratch;
+    TRY(cuda_scratch(dev, &scratch, (size_t)(1 + 2 * V + 2 * (i64)N) * sizeof(unsigned)));
+    uint2 *lists = (uint2 *)scratch;
+    unsigned *behind = (unsigned *)(lists + V), by_token = (unsigned)ceil_div(N, THREADS);
+    *p = (places){lists, behind, behind + 1, behind + 1 + N};
+    TRY(dev->ops->zero(dev, scratch, (size_t)(1 + 2 * V) * sizeof(unsigned)));
+    RUN(dev, count_kernel, by_token, THREADS, 0, *p, tokens, N, V);
+    RUN(dev, start_kernel, (unsigned)ceil_div(V, THREADS), THREADS, 0, *p, V);
+    RUN(dev, list_kernel, by_token, THREADS, 0, *p, tokens, N, V);
+    RUN(dev, order_kernel, by_token, THREADS, 0, *p, tokens);
+    return STATUS_OK;
+}
+
+template <class E, int W>
+static status backward_run(device *dev, float *dwte, float *dwpe, const void *dx, places p, embedding_shape s,
+                           bool accumulate_wte, bool accumulate_wpe) {
+    unsigned along = even_threads(s.C / W, THREADS);
+    RUN(dev, (token_kernel<E, W>), (unsigned)s.V, dim3(along, THREADS / along), 0, dwte, (const E *)dx, p, s.C,
+        accumulate_wte);
+    if (!dwpe) return STATUS_OK;
+    RUN(dev, (position_kernel<E, W>), (unsigned)s.positions, along, 0, dwpe, (const E *)dx, s, accumulate_wpe);
+    return STATUS_OK;
+}
+
+extern "C" status embedding_backward_cuda(device *dev, dtype t, float *dwte, float *dwpe, const void *dx,
+                                          const int32_t *tokens, embedding_shape s, bool accumulate_wte,
+                                          bool accumulate_wpe) {
+    places p = {};
+    bool wide = fits_16(t, dx, s.C) && fits_16(F32, dwte, s.C) && fits_16(F32, dwpe, s.C);
+    TRY(find_places(dev, &p, tokens, (unsigned)(s.B * s.T), s.V));
+    WITH_TYPE(t, E,
+              return wide ? backward_run<E, lanes<E>::all>(dev, dwte, dwpe, dx, p, s, accumulate_wte, accumulate_wpe)
+                          : backward_run<E, 1>(dev, dwte, dwpe, dx, p, s, accumulate_wte, accumulate_wpe));
+}

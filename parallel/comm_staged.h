@@ -1,0 +1,9 @@
+/* A communicator of device memory through host memory: see comm_open_device. staging_bytes: of each of two host buffers. */
+#ifndef TALLY_COMM_STAGED_H
+#define TALLY_COMM_STAGED_H
+
+#include "parallel/comm.h"
+
+status comm_open_staged(comm **c, comm *host, device *dev, size_t staging_bytes);
+
+#endif

@@ -1,0 +1,66 @@
+#include "runtime/gemm_backend.h"
+
+status gemm(device *dev, const gemm_args *g) {
+    if (g->M <= 0 || g->N <= 0 || g->K <= 0)
+        FAIL(ARG, "gemm: M %lld, N %lld, K %lld, expected at least 1", (long long)g->M, (long long)g->N,
+             (long long)g->K);
+    i64 a_columns = g->trans_a ? g->M : g->K, b_columns = g->trans_b ? g->K : g->N;
+    if (g->lda < a_columns || g->ldb < b_columns || g->ldd < g->N)
+        FAIL(ARG, "gemm: row strides lda %lld, ldb %lld, ldd %lld, expected at least %lld, %lld, %lld",
+             (long long)g->lda, (long long)g->ldb, (long long)g->ldd, (long long)a_columns, (long long)b_columns,
+             (long long)g->N);
+    if (!g->A || !g->B || !g->D) FAIL(ARG, "gemm: A, B or D is NULL");
+    if (g->d != g->ab && g->d != F32)
+        FAIL(ARG, "gemm: operands %s, D %s, expected the same or D fp32", dtype_name(g->ab), dtype_name(g->d));
+    if (g->accumulate && (g->d != F32 || g->bias || g->residual))
+        FAIL(ARG, "gemm: accumulate with %s, expected D fp32 without bias and residual",
+             g->d != F32 ? "D bf16"
+             : g->bias   ? "bias"
+                         : "residual");
+    if (g->bias && g->d != g->ab)
+        FAIL(ARG, "gemm: bias with operands %s and D %s, expected D of the operands' dtype", dtype_name(g->ab),
+             dtype_name(g->d));
+    if (g->dgelu_of && !gemm_fuses_dgelu(dev, g)) FAIL(ARG, "gemm: dgelu_of where gemm_fuses_dgelu says no");
+    TRY(DISPATCH(dev, gemm, g));
+    dev->flops.work[g->work] += 2 * (uint64_t)g->M * (uint64_t)g->N * (uint64_t)g->K;
+    return STATUS_OK;
+}
+
+bool gemm_fuses_dgelu(const device *dev, const gemm_args *g) {
+    if (dev->kind != DEVICE_CUDA || g->ab != BF16 || g->d != BF16 || g->bias || g->residual) return false;
+    uintptr_t pointers = (uintptr_t)g->A | (uintptr_t)g->B | (uintptr_t)g->D | (uintptr_t)g->dgelu_of;
+    return pointers % 16 == 0 && (g->lda | g->ldb | g->ldd) % 8 == 0;
+}
+
+void gemm_search(device *dev, bool on) {
+#ifdef TALLY_CUDA
+    if (dev->kind == DEVICE_CUDA) gemm_search_cuda(dev, on);
+#endif
+    (void)dev, (void)on;
+}
+
+void gemm_weights_changed(device *dev) {
+    if (dev->kind == DEVICE_CPU) gemm_weights_changed_cpu(dev);
+}
+
+size_t gemm_memory_bytes(const device *dev) {
+#ifdef TALLY_CUDA
+    if (dev->kind == DEVICE_CUDA) return gemm_memory_bytes_cuda(dev);
+#endif
+    return gemm_memory_bytes_cpu(dev);
+}
+
+status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s) {
+    return DISPATCH(dev, gemm_measure_peak, t, seconds, flops_per_s);
+}
+
+/* of both signs in [1,2), all bits in use: what multipliers draw, and so their clock, depends on the data */
+void gemm_trial_values(void *x, dtype t, i64 n) {
+    uint32_t bits = 1;
+    for (i64 i = 0; i < n; i++) {
+        bits = bits * 1664525u + 1013904223u;
+        uint32_t value = (bits & 0x807fffffu) | 0x3f800000u;
+        if (t == BF16) ((bf16 *)x)[i] = (bf16)(value >> 16);
+        else memcpy((float *)x + i, &value, 4);
+    }
+}

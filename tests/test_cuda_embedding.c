@@ -1,0 +1,108 @@
+#include "layers/embedding.h"
+#include "tests/twin.h"
+
+typedef struct {
+    embedding_shape s;
+    i64 spread, offset; /* tokens are drawn from [0, spread); every 5th is 0, where `often` */
+    bool often;
+} embedding_case;
+
+static twin tokens_of(const embedding_case *c) {
+    i64 N = c->s.B * c->s.T;
+    twin w = twin_open(F32, N, 0, 0, 0); /* 4 bytes each as well */
+    int32_t *tokens = w.host;
+    for (i64 n = 0; n < N; n++)
+        tokens[n] = c->often && n % 5 == 2 ? 0 : (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)c->spread);
+    twin_upload(&w);
+    return w;
+}
+
+/* one addition, rounded once: the same bits */
+static void forward_case(dtype t, const embedding_case *c, bool learned, i64 first) {
+    embedding_shape s = c->s;
+    twin tokens = tokens_of(c), wte = twin_open(t, s.V * s.C, c->offset, 1, 1);
+    twin wpe = twin_open(t, s.positions * s.C, c->offset, 1, 2), x = twin_open(t, s.B * s.T * s.C, c->offset, 0, 0);
+    OK(embedding_forward(both.cpu, t, x.host, tokens.host, wte.host, learned ? wpe.host : NULL, s, first));
+    OK(embedding_forward(both.cuda, t, x.cuda, tokens.cuda, wte.cuda, learned ? wpe.cuda : NULL, s, first));
+    void *got = twin_download(&x);
+    assert_memory_equal(got, x.host, (size_t)x.n * dtype_bytes(t));
+    free(got);
+    twin_close(&tokens), twin_close(&wte), twin_close(&wpe), twin_close(&x);
+}
+
+static void backward_case(dtype t, const embedding_case *c, bool accumulate_wte, bool accumulate_wpe) {
+    embedding_shape s = c->s;
+    twin tokens = tokens_of(c), dx = twin_open(t, s.B * s.T * s.C, c->offset, 1, 3);
+    twin dwte = twin_open(F32, s.V * s.C, c->offset, accumulate_wte ? 1 : 0, 4);
+    twin dwpe = twin_open(F32, s.positions * s.C, c->offset, accumulate_wpe ? 1 : 0, 5);
+    bool learned = s.positions > 0;
+    void *first[2];
+    OK(embedding_backward(both.cpu, t, dwte.host, learned ? dwpe.host : NULL, dx.host, tokens.host, s, accumulate_wte,
+                          accumulate_wpe));
+    for (int k = 0; k < 2; k++) {
+        twin a = twin_open(F32, dwte.n, c->offset, accumulate_wte ? 1 : 0, 4);
+        twin b = twin_open(F32, dwpe.n, c->offset, accumulate_wpe ? 1 : 0, 5);
+        OK(embedding_backward(both.cuda, t, a.cuda, learned ? b.cuda : NULL, dx.cuda, tokens.cuda, s, accumulate_wte,
+                              accumulate_wpe));
+        /* f32 sums of at most N rows of both signs; each addition rounds what is there so far, once on either side */
+        double tolerance = 2 * sqrt((double)(s.B * s.T + 1)) * F32_ROUNDOFF;
+        check_same("dwte", F32, a.cuda, dwte.host, dwte.n, tolerance);
+        if (learned) check_same("dwpe", F32, b.cuda, dwpe.host, dwpe.n, tolerance);
+        void *got = twin_download(&a);
+        first[k] = got;
+        twin_close(&a), twin_close(&b);
+    }
+    assert_memory_equal(first[0], first[1], (size_t)dwte.n * 4);
+    free(first[0]), free(first[1]);
+    twin_close(&tokens), twin_close(&dx), twin_close(&dwte), twin_close(&dwpe);
+}
+
+static const embedding_case cases[] = {
+    {.s = {.B = 1, .T = 1, .C = 1, .V = 1, .positions = 1}, .spread = 1},
+    {.s = {.B = 3, .T = 5, .C = 33, .V = 9, .positions = 9}, .spread = 4}, /* rows that never occur, and often */
+    {.s = {.B = 2, .T = 300, .C = 24, .V = 61, .positions = 300}, .spread = 40, .often = true}, /* several blocks */
+    {.s = {.B = 2, .T = 16, .C = 768, .V = 100, .positions = 20}, .spread = 100},
+    {.s = {.B = 1, .T = 20, .C = 2504, .V = 7, .positions = 0}, .spread = 7, .often = true}, /* several sweeps */
+    {.s = {.B = 2, .T = 3, .C = 20, .V = 700, .positions = 0}, .spread = 700},
+    {.s = {.B = 2, .T = 50, .C = 64, .V = 5, .positions = 50}, .spread = 5, .offset = 1},
+};
+
+static void embedding_is_the_cpus(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (dtype t = F32; t <= BF16; t++) {
+            i64 room = cases[i].s.positions - cases[i].s.T;
+            forward_case(t, &cases[i], false, 0);
+            if (room >= 0) forward_case(t, &cases[i], true, room);
+            for (int flags = 0; flags < 4; flags++) backward_case(t, &cases[i], flags % 2, flags / 2);
+        }
+}
+
+static void tokens_out_of_range_touch_nothing(void **state) {
+    (void)state;
+    enum { N = 5, C = 8, V = 3 };
+    const int32_t tokens[N] = {1, V, -1, INT32_MAX, 1};
+    embedding_shape s = {.B = 1, .T = N, .C = C, .V = V};
+    float ones[N * C], x[N * C], d[V * C];
+    for (int i = 0; i < N * C; i++) ones[i] = 1;
+    void *ct = to_cuda(tokens, sizeof tokens), *cx = cuda_unwritten(sizeof x);
+    void *cw = to_cuda(ones, sizeof d), *cdx = to_cuda(ones, sizeof ones), *cd = cuda_unwritten(sizeof d);
+    OK(embedding_forward(both.cuda, F32, cx, ct, cw, NULL, s, 0));
+    from_cuda(x, cx, sizeof x);
+    for (int n = 0; n < N; n++)
+        assert_true(tokens[n] == 1 ? x[n * C] == 1 : isnan(x[n * C]) && isnan(x[n * C + C - 1]));
+    OK(embedding_backward(both.cuda, F32, cd, NULL, cdx, ct, s, false, false));
+    from_cuda(d, cd, sizeof d);
+    for (int i = 0; i < V * C; i++) assert_true(d[i] == (i / C == 1 ? 2 : 0));
+    cuda_release(ct, sizeof tokens), cuda_release(cx, sizeof x), cuda_release(cw, sizeof d);
+    cuda_release(cdx, sizeof ones), cuda_release(cd, sizeof d);
+}
+
+int main(void) {
+    NEEDS_CUDA("test_cuda_embedding");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(embedding_is_the_cpus),
+        cmocka_unit_test(tokens_out_of_range_touch_nothing),
+    };
+    return cmocka_run_group_tests(tests, pair_open, pair_close);
+}

@@ -1,0 +1,70 @@
+# Training, evaluating and sampling with --device cuda as a user has them, against the CPU. In a build with
+# TALLY_CUDA=EMULATED it runs anywhere, else where there is a GPU.
+cd "$(dirname "$0")/.." && . tests/tap.sh
+
+text=$scratch/text.txt
+for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
+cat >"$scratch/model.json" <<'J'
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 64, "intermediate_size": 96,
+ "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64, "max_position_embeddings": 64,
+ "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
+J
+options=(--model "$scratch/model.json" --data "$text" --steps 8 --batch 2 --seq-len 32 --warmup 2 --lr 1e-3
+    --checkpoint-every 3 --eval-every 4 --eval-batches 2 --price 1 --keep 2 --peak-seconds 0)
+train() { local run=$1; shift; "$tally" train "${options[@]}" --out "$run" "$@" >"$scratch/out" 2>"$scratch/err"; }
+weights() { cat "$1"/checkpoints/step-"${2:-8}"/{model,optimizer}.safetensors | sha256sum; }
+
+train "$scratch/cuda" --device cuda; status=$?
+if [ $status -ne 0 ] && grep -qE -- '--device cuda: (this tally was built without CUDA|no GPU here|.*(driver|device))' "$scratch/err"; then
+    [ $status -eq 2 ]; ok "a GPU that is asked for and absent is an error, not a run on the CPU"
+    skip "training on CUDA" "$(head -1 "$scratch/err")"
+    finish
+fi
+[ $status -eq 0 ]; ok "a run ends with exit code 0"
+[ "$(grep -c '"loss"' "$scratch/cuda/metrics.jsonl")" -eq 8 ]; ok "metrics.jsonl has a line a step, read late or not"
+train "$scratch/cpu" --device cpu --threads 1
+train "$scratch/cpu32" --device cpu --threads 1 --precision fp32 && train "$scratch/cuda32" --device cuda --precision fp32
+# half an ulp is 2^-9 (bf16), 2^-25 (fp32); each step starts from weights that have drifted apart, and a norm, the length of a
+# sum in which much cancels, shows more of it than a mean of 64 losses
+python3 - "$scratch" <<'P'; ok "losses, norms and held-out losses are the CPU's within rounding, fp32 and bf16"
+import json, sys
+for pair, bound in ((("cpu", "cuda"), 8 * 2**-8), (("cpu32", "cuda32"), 8 * 2**-14)):
+    runs = [[json.loads(x) for x in open(f"{sys.argv[1]}/{p}/metrics.jsonl")] for p in pair]
+    for a, b in zip(*runs):
+        for key in ("loss", "val_loss", "grad_norm"):
+            if a.get(key) is None: assert b.get(key) is None, (key, a, b); continue
+            drift = bound * (4 if key == "grad_norm" else 1)
+            assert abs(a[key] - b[key]) <= drift * abs(a[key]), (pair, key, a["step"], a[key], b[key])
+        for key in ("tokens", "flops_model", "flops_executed", "lr"): assert a[key] == b[key], (key, a, b)
+P
+python3 - "$scratch/cuda" <<'P'; ok "every second is booked once"
+import json, sys
+l = json.load(open(sys.argv[1] + "/ledger.json"))
+assert abs(sum(l["bookings"].values()) - l["wall_s"]) < 1e-6 and l["bookings"]["useful_s"] > 0, l
+assert abs(sum(l["usd_by_booking"].values()) - l["usd"]) < 1e-9, l
+P
+train "$scratch/again" --device cuda; [ "$(weights "$scratch/again")" = "$(weights "$scratch/cuda")" ]; ok "the same run again gives the same bits"
+train "$scratch/policy" --device cuda --recompute block; [ "$(weights "$scratch/policy")" = "$(weights "$scratch/cuda")" ]; ok "--recompute block ends in the same bits"
+python3 -c 'import json, sys; assert json.load(open(sys.argv[1] + "/ledger.json"))["bookings"]["recompute_s"] > 0' "$scratch/policy"
+ok "and its recompute is booked, by the device's own clock"
+
+train "$scratch/resumed" --device cuda --steps 3 && train "$scratch/resumed" --device cuda --resume
+[ "$(weights "$scratch/resumed")" = "$(weights "$scratch/cuda")" ]; ok "resumed: bitwise the uninterrupted run"
+train "$scratch/moved" --device cpu --threads 1 --steps 3 && train "$scratch/moved" --device cuda --resume; ok "a checkpoint of the CPU goes on on CUDA"
+TALLY_CRASH_AT_WRITE=30 train "$scratch/killed" --device cuda 2>/dev/null; train "$scratch/killed" --device cuda --resume
+[ "$(weights "$scratch/killed")" = "$(weights "$scratch/cuda")" ]; ok "killed and resumed: bitwise the uninterrupted run"
+
+train "$scratch/diverged" --device cuda --steps 40 --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --schedule constant --max-skipped 3 --eval-every 0
+[ $? -eq 1 ] && grep -q "max-skipped" "$scratch/err"; ok "losses that are not finite end the run after --max-skipped"
+"$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
+ok "and leave a checkpoint of the last good weights"
+
+"$tally" eval "$scratch/cuda32" --data "$text" --seq-len 32 --json --device cuda >"$scratch/a" 2>"$scratch/err" &&
+    "$tally" eval "$scratch/cuda32" --data "$text" --seq-len 32 --json --device cpu >"$scratch/b" 2>>"$scratch/err" &&
+    python3 -c 'import json, sys; a, b = (json.load(open(f))["loss"] for f in sys.argv[1:]); assert abs(a - b) <= 2**-12 * b, (a, b)' "$scratch/a" "$scratch/b"
+ok "eval gives the CPU's loss"
+for device in cuda cpu; do "$tally" generate "$scratch/cuda32" --prompt "line 3" --temperature 0 --tokens 30 --device $device >"$scratch/$device.txt" 2>"$scratch/err"; done
+[ -s "$scratch/cuda.txt" ] && cmp "$scratch/cuda.txt" "$scratch/cpu.txt" >"$scratch/err" 2>&1
+ok "generate gives the CPU's text"
+refuses "a GPU number that there is not" "--device cuda:4711" train "${options[@]}" --out "$scratch/x" --device cuda:4711
+finish

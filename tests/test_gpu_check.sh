@@ -1,0 +1,73 @@
+# tools/gpu_check.sh where there is no GPU: on the emulated device, or, in a build without CUDA, on the CPU; and what it packs
+# runs with nothing of this system's but the C library.
+cd "$(dirname "$0")/.." && . tests/tap.sh
+. tests/mpi.sh
+
+if [ "${SANITIZED:-OFF}" = ON ]; then skip "gpu_check.sh" "it packs and times what it is given; the tests that it calls run sanitized by themselves"; finish; fi
+for command in python3 mpirun; do command -v $command >/dev/null || { skip "gpu_check.sh" "no $command here"; finish; }; done
+
+device=cpu
+if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt" 2>/dev/null; then device=cuda; fi
+check() { timeout 300 "$1"/gpu_check.sh "${@:2}" >"$scratch/out" 2>"$scratch/err"; }
+last() { tail -1 "$scratch/out"; }
+# what has failed, for the message of `ok`
+told() { grep -A 15 FAILED "$scratch/out" >>"$scratch/err"; }
+
+check tools --build "$TESTS" --quick --device $device --tests test_cuda_device --out "$scratch/results.md"; status=$?; told
+[ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$'; ok "all parts run, on $device"
+grep -q "gradients of all recompute policies: the same bits" "$scratch/out" && grep -q "ok: two ranks on one device = one, bf16" "$scratch/out"
+ok "the tiny model's comparisons are among them"
+grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32, own \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
+ok "--out has the table and its JSON lines"
+
+cat >"$scratch/test_cuda_bad" <<'S'
+#!/bin/sh
+echo "ok 1 - good"; echo "ok 2 - absent # SKIP no such part"; echo "not ok 3 - as cmocka skips # SKIP"
+echo "not ok 4 - bad"; exit 1
+S
+printf '#!/bin/sh\nkill -9 $$\n' >"$scratch/test_cuda_dead"
+printf '#!/bin/sh\nexit 0\n' >"$scratch/test_cuda_silent"
+printf '#!/bin/sh\n[ "$1" = --help ]\n' >"$scratch/tally"
+chmod +x "$scratch"/test_cuda_* "$scratch/tally"
+check tools --build "$scratch" --quick --tests 'test_cuda_[bds]*'
+[ $? -eq 1 ] && grep -q 'test_cuda_bad: 1 ok, 1 failed, 2 skipped' "$scratch/out" && grep -q 'FAILED test_cuda_dead' "$scratch/out" &&
+    grep -q 'FAILED test_cuda_silent' "$scratch/out" && last | grep -qE '^1 passed, ([4-9]|1[0-9]) failed, '
+ok "what fails, dies or tells of nothing is counted as failed"
+check tools --build "$scratch/none"; [ $? -eq 2 ] && grep -q "none: no tally in it" "$scratch/err"; ok "a folder without a build is refused"
+check tools --nonsense; [ $? -eq 2 ] && grep -q -- "--nonsense: no such option" "$scratch/err"; ok "an option that there is not is refused"
+mkdir "$scratch/mine" && check tools --build "$TESTS" --pack "$scratch/mine"
+[ $? -eq 2 ] && [ -d "$scratch/mine" ]; ok "--pack does not write over a folder that is not its own"
+
+packed=$scratch/there/tally-gpu
+check tools --build "$TESTS" --pack "$packed"; ok "--pack"
+[ "$(stat -c %s "$packed.tar.gz")" -le $((60 << 20)) ]; ok "what it packs is below 60 MiB compressed"
+if [ ! -x "$packed/mpi/bin/mpirun" ]; then skip "what is packed runs alone" "$(grep 'two ranks are skipped' "$scratch/out")"; finish; fi
+
+# this system's own are taken away: the libraries that were packed, MPI's programs, plugins and texts
+rm -rf "$packed" && tar -C "$scratch/there" -xzf "$packed.tar.gz"
+hidden=("$(readlink -f "$(command -v mpirun)")" "$(readlink -f "$(command -v orted)")")
+for library in "$packed"/lib/*.so*; do
+    path=$(ldconfig -p | awk -v name="$(basename "$library")" '$1 == name { print $NF; exit }')
+    [ -z "$path" ] || hidden+=("$(readlink -f "$path")")
+done
+folders=()
+for folder in $(ompi_info --parsable --path all 2>/dev/null | sed -nE 's/^path:(pkglibdir|pkgdatadir|sysconfdir)://p' | sort -u); do
+    [ ! -d "$folder" ] || folders+=("$folder")
+done
+mkdir "$scratch/empty"
+cat >"$scratch/bare.sh" <<'S'
+set -e
+python3 -c 'import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 1))' # SIOCSIFFLAGS: up
+while [ "$1" != -- ]; do if [ -d "$1" ]; then mount --bind "$EMPTY" "$1"; else mount --bind /dev/null "$1"; fi; shift; done
+shift
+exec env -i PATH=/usr/bin:/bin HOME=/nonexistent "$@"
+S
+for how in "unshare -mn" "unshare -rmn"; do $how true 2>/dev/null && break; how=''; done
+if [ -z "$how" ]; then skip "what is packed runs alone" "unshare is not permitted here"; finish; fi
+bare() { EMPTY=$scratch/empty timeout 300 $how bash "$scratch/bare.sh" "${hidden[@]}" "${folders[@]}" -- "$@" >"$scratch/out" 2>"$scratch/err"; }
+if ! bare true; then skip "what is packed runs alone" "mounts are not permitted here"; finish; fi
+bare "$tally" --help; [ $? -ne 0 ]; ok "without these libraries the program does not start"
+bare "$packed/gpu_check.sh" --quick --device $device --tests test_cuda_device; status=$?; told
+[ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, ' && grep -q "ok: two ranks on one device = one, fp32" "$scratch/out"
+ok "what is packed runs alone, two ranks too, without libraries, MPI and network of this system"
+finish

@@ -1,0 +1,387 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "layers/activation.h"
+#include "layers/classifier.h"
+#include "layers/crossentropy.h"
+#include "layers/embedding.h"
+#include "layers/norm.h"
+#include "optim/adamw.h"
+#include "optim/gradnorm.h"
+#include "runtime/json.h"
+#include "runtime/log.h"
+#include "runtime/rng.h"
+#include "tools/bench.h"
+
+/* Operations that move bytes rather than compute, one at a time on tensors of the model's shapes, each beside a copy that
+ * moves as many bytes: what fits in a cache does so for both. */
+
+enum { MOST_PARAMETERS = 1 << 26, FILL_BYTES = 4 << 20, MOST_REPEATS = 1000 };
+
+/* Tensors are taken from `pool` anew by each operation; with pool NULL it is only found out how much that is. */
+typedef struct {
+    device *dev;
+    const model_config *c;
+    dtype t;
+    i64 B, T, N, occurring; /* occurring: different tokens */
+    char *pool;
+    size_t pool_bytes, used;
+    double bytes; /* that the operation's header says it moves */
+    int32_t *tokens;
+    step_verdict *verdict;
+} workbench;
+
+static void *take(workbench *w, i64 elements, dtype t) {
+    char *p = w->pool ? w->pool + w->used : NULL;
+    w->used += ((size_t)elements * dtype_bytes(t) + 255) & ~(size_t)255;
+    return p;
+}
+
+static void *take_f32(workbench *w, i64 elements) { return take(w, elements, F32); }
+static double width(const workbench *w) { return (double)dtype_bytes(w->t); }
+
+/* --- the operations --- */
+
+static status run_norm(workbench *w, bool backward) {
+    const model_config *c = w->c;
+    norm_shape s = {.N = w->N, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
+    bool ln = c->layer_norm;
+    void *x = take(w, s.N * s.C, w->t), *y = take(w, s.N * s.C, w->t), *g = take(w, s.C, w->t), *b = take(w, s.C, w->t);
+    void *dx = backward ? take(w, s.N * s.C, w->t) : NULL;
+    float *mean = take_f32(w, s.N), *rstd = take_f32(w, s.N), *dg = take_f32(w, s.C), *db = take_f32(w, s.C);
+    w->bytes = (backward ? 4 : 2) * width(w) * (double)(s.N * s.C);
+    if (!w->pool) return STATUS_OK;
+    if (!backward) return norm_forward(w->dev, w->t, y, ln ? mean : NULL, rstd, x, g, ln ? b : NULL, s);
+    return norm_backward(w->dev, w->t, dx, dg, ln ? db : NULL, dx, y, x, g, ln ? mean : NULL, rstd, s, true);
+}
+static status run_norm_forward(workbench *w) { return run_norm(w, false); }
+static status run_norm_backward(workbench *w) { return run_norm(w, true); }
+
+static status run_head_norm(workbench *w, bool backward) {
+    const model_config *c = w->c;
+    i64 ld = (c->H + 2 * c->K) * c->D;
+    norm_shape s = {.N = w->N, .G = c->H, .C = c->D, .ldx = ld, .ldy = ld, .eps = c->norm_eps};
+    void *x = take(w, s.N * ld, w->t), *y = take(w, s.N * ld, w->t), *g = take(w, s.C, w->t);
+    float *rstd = take_f32(w, s.N * s.G), *dg = take_f32(w, s.C);
+    w->bytes = (backward ? 3 : 2) * width(w) * (double)(s.N * s.G * s.C);
+    if (!w->pool) return STATUS_OK;
+    if (!backward) return norm_forward(w->dev, w->t, y, NULL, rstd, x, g, NULL, s);
+    return norm_backward(w->dev, w->t, y, dg, NULL, NULL, y, x, g, NULL, rstd, s, true);
+}
+static status run_head_norm_forward(workbench *w) { return run_head_norm(w, false); }
+static status run_head_norm_backward(workbench *w) { return run_head_norm(w, true); }
+
+static status run_activation(workbench *w, bool backward) {
+    i64 N = w->N, F = w->c->F, in = w->c->swiglu ? 2 * F : F;
+    void *x = take(w, N * in, w->t), *y = take(w, N * F, w->t), *dx = backward ? take(w, N * in, w->t) : NULL;
+    w->bytes = width(w) * (double)(N * (backward ? 2 * in + F : in + F));
+    if (!w->pool) return STATUS_OK;
+    if (w->c->swiglu)
+        return backward ? swiglu_backward(w->dev, w->t, dx, y, x, N, F) : swiglu_forward(w->dev, w->t, y, x, N, F);
+    return backward ? gelu_backward(w->dev, w->t, dx, y, x, N, F) : gelu_forward(w->dev, w->t, y, x, N, F);
+}
+static status run_activation_forward(workbench *w) { return run_activation(w, false); }
+static status run_activation_backward(workbench *w) { return run_activation(w, true); }
+
+static status run_rope(workbench *w) {
+    const model_config *c = w->c;
+    i64 ld = (c->H + 2 * c->K) * c->D, heads = c->H + c->K;
+    void *x = take(w, w->N * ld, w->t);
+    float *cosines = take_f32(w, w->T * c->D / 2), *sines = take_f32(w, w->T * c->D / 2);
+    w->bytes = 2 * width(w) * (double)(w->N * heads * c->D);
+    if (!w->pool) return STATUS_OK;
+    return rope_forward(w->dev, w->t, x, ld, cosines, sines, w->B, w->T, heads, c->D, 0);
+}
+
+static embedding_shape embedding_of(const workbench *w) {
+    const model_config *c = w->c;
+    return (embedding_shape){
+        .B = w->B, .T = w->T, .C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
+}
+
+static status run_embedding_forward(workbench *w) {
+    embedding_shape s = embedding_of(w);
+    void *x = take(w, w->N * s.C, w->t), *wte = take(w, s.V * s.C, w->t), *wpe = take(w, s.positions * s.C, w->t);
+    w->bytes = width(w) * (double)((w->N + w->occurring + (s.positions ? s.T : 0)) * s.C);
+    if (!w->pool) return STATUS_OK;
+    return embedding_forward(w->dev, w->t, x, w->tokens, wte, s.positions ? wpe : NULL, s, 0);
+}
+
+/* as in a step: behind the head's gradient where they are tied, else first */
+static status run_embedding_backward(workbench *w) {
+    embedding_shape s = embedding_of(w);
+    void *dx = take(w, w->N * s.C, w->t);
+    float *dwte = take_f32(w, s.V * s.C), *dwpe = take_f32(w, s.positions * s.C);
+    double rows = w->c->tied ? 2 * (double)w->occurring : (double)s.V;
+    w->bytes = ((s.positions ? 2 : 1) * width(w) * (double)w->N + 4 * (rows + (double)s.positions)) * (double)s.C;
+    if (!w->pool) return STATUS_OK;
+    return embedding_backward(w->dev, w->t, dwte, s.positions ? dwpe : NULL, dx, w->tokens, s, w->c->tied, false);
+}
+
+/* of one chunk, as the classifier keeps it */
+static status run_crossentropy(workbench *w) {
+    i64 V = w->c->V, n = classifier_chunk(w->dev, w->t, w->N, V);
+    bool cuda = w->dev->kind == DEVICE_CUDA, in_place = cuda || w->t == F32;
+    i64 ld = cuda ? (V + 63) / 64 * 64 : V;
+    dtype lt = cuda ? w->t : F32;
+    void *logits = take(w, n * ld, lt), *dlogits = in_place ? logits : take(w, n * ld, w->t);
+    float *losses = take_f32(w, n);
+    w->bytes = ((double)dtype_bytes(lt) + width(w)) * (double)(n * V);
+    if (!w->pool) return STATUS_OK;
+    return crossentropy_forward_backward(w->dev, w->t, dlogits, losses, lt, logits, ld, w->tokens, n, V, 1e-3f);
+}
+
+static status run_losses_sum(workbench *w) {
+    float *losses = take_f32(w, w->N), *sum = take_f32(w, 2);
+    w->bytes = 4 * (double)w->N;
+    return w->pool ? losses_sum(w->dev, (double *)(void *)sum, losses, w->N, false) : STATUS_OK;
+}
+
+static i64 parameters_of(const workbench *w) {
+    i64 n = model_parameters(w->c);
+    return n < MOST_PARAMETERS ? n : MOST_PARAMETERS;
+}
+
+static status run_adamw(workbench *w) {
+    i64 n = parameters_of(w);
+    bool master = w->t == BF16;
+    void *weights = take(w, n, w->t);
+    float *copy = master ? take_f32(w, n) : NULL, *m = take_f32(w, n), *v = take_f32(w, n), *grads = take_f32(w, n);
+    adamw_args a = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .decay = 0.1f};
+    w->bytes = (master ? 30 : 28) * (double)n;
+    if (!w->pool) return STATUS_OK;
+    return adamw_step(w->dev, w->t, weights, copy, F32, m, v, grads, n, a, w->verdict);
+}
+
+static status run_gradnorm(workbench *w) {
+    i64 n = parameters_of(w);
+    float *x = take_f32(w, n), *sum = take_f32(w, 2);
+    void *scratch = take_f32(w, (i64)(gradnorm_scratch_bytes(n) / 4 + 1));
+    w->bytes = 4 * (double)n;
+    return w->pool ? gradnorm_sum_squares(w->dev, (double *)(void *)sum, x, n, scratch) : STATUS_OK;
+}
+
+typedef enum { ALWAYS, WITH_QK_NORM, WITH_ROPE } when;
+
+static const struct {
+    const char *name;
+    status (*run)(workbench *w);
+    when when;
+} operations[] = {
+    {"norm_forward", run_norm_forward, ALWAYS},
+    {"norm_backward", run_norm_backward, ALWAYS},
+    {"head_norm_forward", run_head_norm_forward, WITH_QK_NORM},
+    {"head_norm_backward", run_head_norm_backward, WITH_QK_NORM},
+    {"activation_forward", run_activation_forward, ALWAYS},
+    {"activation_backward", run_activation_backward, ALWAYS},
+    {"rope", run_rope, WITH_ROPE},
+    {"embedding_forward", run_embedding_forward, ALWAYS},
+    {"embedding_backward", run_embedding_backward, ALWAYS},
+    {"crossentropy", run_crossentropy, ALWAYS},
+    {"losses_sum", run_losses_sum, ALWAYS},
+    {"adamw_step", run_adamw, ALWAYS},
+    {"gradnorm", run_gradnorm, ALWAYS},
+};
+enum { OPERATIONS = sizeof operations / sizeof *operations };
+
+static bool has(const model_config *c, when w) {
+    return w == ALWAYS || (w == WITH_QK_NORM ? c->qk_norm : !c->learned_positions);
+}
+
+/* --- measuring --- */
+
+typedef struct {
+    double bytes, *op_s, *copy_s; /* [rounds * steps] */
+    double op_median, copy_median;
+    i64 repeats; /* a sample is the mean of so many in a row */
+} result;
+
+/* as many bytes read and written as the operation moves in all; on the CPU by all threads, like the operations */
+static status copy(workbench *w) {
+    size_t half = (size_t)(w->bytes / 2) & ~(size_t)255;
+    char *to = w->pool + w->pool_bytes / 2;
+    if (w->dev->kind == DEVICE_CUDA) { /* of one row: a plain copy; a row's stride is of 31 bits */
+        enum { PIECE = 1 << 30 };
+        for (size_t at = 0; at < half; at += PIECE) {
+            size_t bytes = half - at < PIECE ? half - at : PIECE;
+            TRY(w->dev->ops->copy_rows(w->dev, to + at, bytes, w->pool + at, bytes, bytes, 1));
+        }
+        return STATUS_OK;
+    }
+    enum { ROW = 1 << 16 };
+    i64 rows = (i64)(half / ROW), rest = (i64)(half % ROW);
+#pragma omp parallel for schedule(static)
+    for (i64 r = 0; r <= rows; r++) memcpy(to + r * ROW, w->pool + r * ROW, (size_t)(r < rows ? ROW : rest));
+    return STATUS_OK;
+}
+
+static status sample(double *seconds, workbench *w, status (*run)(workbench *w), i64 repeats) {
+    TRY(w->dev->ops->synchronize(w->dev));
+    uint64_t since = clock_ns();
+    for (i64 i = 0; i < repeats; i++) {
+        w->used = 0;
+        TRY(run(w));
+    }
+    TRY(w->dev->ops->synchronize(w->dev));
+    *seconds = (double)(clock_ns() - since) * 1e-9 / (double)repeats;
+    return STATUS_OK;
+}
+
+static status plan(workbench *w, result results[OPERATIONS]) {
+    for (int i = 0; i < OPERATIONS; i++) {
+        if (!has(w->c, operations[i].when)) continue;
+        w->used = 0;
+        TRY(operations[i].run(w));
+        results[i].bytes = w->bytes;
+        if (w->used > w->pool_bytes) w->pool_bytes = w->used;
+        if ((size_t)w->bytes > w->pool_bytes) w->pool_bytes = (size_t)w->bytes;
+    }
+    w->pool_bytes = (w->pool_bytes + 511) & ~(size_t)511;
+    return STATUS_OK;
+}
+
+/* random bf16, which in pairs are f32 of the same sizes; one piece again and again */
+static status fill_pool(workbench *w) {
+    enum { COUNT = FILL_BYTES / 2 };
+    status_code st = STATUS_OK;
+    float *wide = malloc(COUNT * sizeof *wide);
+    bf16 *piece = malloc(FILL_BYTES);
+    if (!wide || !piece) FAIL_DONE(MEM, "%d bytes", FILL_BYTES);
+    rng_normal(wide, COUNT, 1, 7, RNG_ORDER, 0);
+    for (int i = 0; i < COUNT; i++) piece[i] = bf16_from_f32(wide[i]);
+    for (size_t at = 0; at < w->pool_bytes; at += FILL_BYTES) {
+        size_t left = w->pool_bytes - at;
+        TRY_DONE(w->dev->ops->copy(w->dev, w->pool + at, piece, left < FILL_BYTES ? left : FILL_BYTES));
+    }
+done:
+    free(wide);
+    free(piece);
+    return st;
+}
+
+static status fill_tokens(workbench *w, int32_t *host, bool *seen) {
+    w->occurring = 0;
+    for (i64 n = 0; n < w->N; n++) {
+        host[n] = (int32_t)rng_below(7, RNG_ORDER, (uint64_t)n, (uint64_t)w->c->V);
+        if (!seen[host[n]]) w->occurring++;
+        seen[host[n]] = true;
+    }
+    step_verdict verdict = {.updates = 10, .grad_scale = 1, .m_correction = 1.5f, .v_correction = 2.5f};
+    TRY(w->dev->ops->copy(w->dev, w->verdict, &verdict, sizeof verdict));
+    return w->dev->ops->copy(w->dev, w->tokens, host, (size_t)w->N * sizeof *host);
+}
+
+/* the operations and their copies take turns */
+static status measure(workbench *w, result results[OPERATIONS], const bench_values *v) {
+    for (i64 round = 0; round < v->rounds; round++)
+        for (int i = 0; i < OPERATIONS; i++) {
+            result *r = &results[i];
+            double once;
+            if (!r->bytes) continue;
+            TRY(sample(&once, w, operations[i].run, 1));
+            TRY(sample(&once, w, operations[i].run, 1));
+            if (round == 0) r->repeats = (i64)fmin(MOST_REPEATS, ceil(2e-3 / once));
+            w->bytes = r->bytes;
+            TRY(sample(&once, w, copy, 1));
+            for (i64 k = round * v->steps; k < (round + 1) * v->steps; k++) {
+                TRY(sample(&r->copy_s[k], w, copy, r->repeats));
+                TRY(sample(&r->op_s[k], w, operations[i].run, r->repeats));
+            }
+        }
+    for (int i = 0; i < OPERATIONS; i++) {
+        if (!results[i].bytes) continue;
+        results[i].op_median = median(results[i].op_s, v->rounds * v->steps);
+        results[i].copy_median = median(results[i].copy_s, v->rounds * v->steps);
+    }
+    return STATUS_OK;
+}
+
+static void print_table(const workbench *w, const result results[OPERATIONS], const bench_values *v) {
+    printf("%s, %s, B=%ld T=%ld, on %s; medians of %ld, beside copies that move as many bytes\n", w->c->name,
+           dtype_name(w->t), w->B, w->T, w->dev->name, v->rounds * v->steps);
+    printf("  %-20s %12s %10s %10s %10s %9s\n", "operation", "moves", "us", "GB/s", "copy GB/s", "of copy");
+    for (int i = 0; i < OPERATIONS; i++) {
+        const result *r = &results[i];
+        if (!r->bytes) continue;
+        printf("  %-20s %12s %10.1f %10.1f %10.1f %9.2f\n", operations[i].name, text_bytes(r->bytes).text,
+               r->op_median * 1e6, r->bytes / r->op_median * 1e-9, r->bytes / r->copy_median * 1e-9,
+               r->copy_median / r->op_median);
+    }
+}
+
+static status print_json(const workbench *w, const result results[OPERATIONS]) {
+    char *text = NULL;
+    status_code st = STATUS_OK;
+    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "operations");
+    if (!o || !list) FAIL_DONE(MEM, "result");
+    TRY_DONE(json_add_string(o, "model", w->c->name));
+    TRY_DONE(json_add_string(o, "precision", dtype_name(w->t)));
+    TRY_DONE(json_add_i64(o, "batch", w->B));
+    TRY_DONE(json_add_i64(o, "seq_len", w->T));
+    TRY_DONE(json_add_string(o, "device", w->dev->name));
+    for (int i = 0; i < OPERATIONS; i++) {
+        const result *r = &results[i];
+        if (!r->bytes) continue;
+        cJSON *row = cJSON_CreateObject();
+        if (!row) FAIL_DONE(MEM, "result");
+        cJSON_AddItemToArray(list, row);
+        TRY_DONE(json_add_string(row, "operation", operations[i].name));
+        TRY_DONE(json_add_double(row, "bytes", r->bytes));
+        TRY_DONE(json_add_double(row, "us", r->op_median * 1e6));
+        TRY_DONE(json_add_double(row, "bytes_per_s", r->bytes / r->op_median));
+        TRY_DONE(json_add_double(row, "copy_bytes_per_s", r->bytes / r->copy_median));
+        TRY_DONE(json_add_double(row, "of_copy", r->copy_median / r->op_median));
+    }
+    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
+    puts(text);
+done:
+    free(text);
+    cJSON_Delete(o);
+    return st;
+}
+
+static status take_memory(workbench *w, result results[OPERATIONS], const bench_values *v, int32_t **host,
+                          bool **seen) {
+    size_t samples = (size_t)(v->rounds * v->steps);
+    *host = malloc((size_t)w->N * sizeof **host);
+    *seen = calloc((size_t)w->c->V, sizeof **seen);
+    for (int i = 0; i < OPERATIONS; i++) {
+        results[i].op_s = malloc(samples * sizeof(double));
+        results[i].copy_s = malloc(samples * sizeof(double));
+        if (!results[i].op_s || !results[i].copy_s) FAIL(MEM, "%zu times", samples);
+    }
+    if (!*host || !*seen) FAIL(MEM, "%ld tokens", w->N);
+    TRY(w->dev->ops->alloc(w->dev, (void **)&w->tokens, (size_t)w->N * sizeof **host));
+    return w->dev->ops->alloc(w->dev, (void **)&w->verdict, sizeof *w->verdict);
+}
+
+status bench_op(const bench_values *v) {
+    model_config c;
+    result results[OPERATIONS] = {0};
+    workbench w = {.c = &c, .t = v->precision ? F32 : BF16, .B = v->batch, .T = v->seq_len, .N = v->batch * v->seq_len};
+    int32_t *host = NULL;
+    bool *seen = NULL;
+    status_code st = STATUS_OK;
+    TRY_DONE(model_config_load(&c, v->model));
+    if (w.T > c.context)
+        FAIL_DONE(ARG, "--seq-len %ld: %s has a context of %ld tokens; expected at most that", w.T, c.name, c.context);
+    TRY_DONE(device_open(&w.dev, v->device, (int)v->threads, 0));
+    TRY_DONE(take_memory(&w, results, v, &host, &seen));
+    TRY_DONE(fill_tokens(&w, host, seen));
+    TRY_DONE(plan(&w, results));
+    TRY_DONE(w.dev->ops->alloc(w.dev, (void **)&w.pool, w.pool_bytes));
+    TRY_DONE(fill_pool(&w));
+    TRY_DONE(measure(&w, results, v));
+    if (v->json) TRY_DONE(print_json(&w, results));
+    else print_table(&w, results, v);
+done:
+    if (w.pool) w.dev->ops->free(w.dev, w.pool, w.pool_bytes);
+    if (w.tokens) w.dev->ops->free(w.dev, w.tokens, (size_t)w.N * sizeof *host);
+    if (w.verdict) w.dev->ops->free(w.dev, w.verdict, sizeof *w.verdict);
+    for (int i = 0; i < OPERATIONS; i++) free(results[i].op_s), free(results[i].copy_s);
+    free(host);
+    free(seen);
+    device_close(w.dev);
+    return st;
+}
