@@ -51,7 +51,7 @@ pack_into() { # DIR BUILD
     for program in "$build"/tally "$build"/test_cuda_*; do
         [ -f "$program" ] && [ -x "$program" ] && install -m 755 "$program" "$dir/build/"
     done
-    cp tests/test_cuda_*.sh tests/tap.sh tests/mpi.sh "$dir/tests/"
+    cp -r tests/test_cuda_*.sh tests/tap.sh tests/mpi.sh tests/reference "$dir/tests/"
     install -m 755 tools/gpu_check.sh "$dir/"
     copy_libraries "$dir" "$dir"/build/*
     pack_mpi "$dir"

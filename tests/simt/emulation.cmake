@@ -79,7 +79,7 @@ endfunction()
 
 # Orders of threads are for what tests kernels. What tests the host's part, and whole models, has them in another order of
 # streams, and not under racecheck, which looks at one launch at a time.
-set(SIMT_HOST_TESTS "^test_cuda_(comm|device|fsdp|ledger|model)$")
+set(SIMT_HOST_TESTS "^test_cuda_(comm|device|fsdp|ledger|model|reference)$")
 
 # simt_modes(NAME): what was registered as NAME with add_test, in all modes; scripts, which are slow, in two, and so what tests
 # the host's part; test_simt, which chooses its own, once
