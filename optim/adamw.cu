@@ -8,29 +8,6 @@ extern "C" {
 /* GROUP: the elements that share a block of random numbers */
 enum { THREADS = 256, GROUP = 8 };
 
-/* W elements of T, by accesses of at most 16 bytes */
-template <int W, class T> DEVICE_INLINE void load_group(float (&y)[W], const T *x) {
-    constexpr int at_once = W < lanes<T>::all ? W : lanes<T>::all;
-#pragma unroll
-    for (int from = 0; from < W; from += at_once) {
-        float part[at_once];
-        load(part, x + from);
-#pragma unroll
-        for (int k = 0; k < at_once; k++) y[from + k] = part[k];
-    }
-}
-
-template <int W, class T> DEVICE_INLINE void store_group(T *y, const float (&x)[W]) {
-    constexpr int at_once = W < lanes<T>::all ? W : lanes<T>::all;
-#pragma unroll
-    for (int from = 0; from < W; from += at_once) {
-        float part[at_once];
-#pragma unroll
-        for (int k = 0; k < at_once; k++) part[k] = x[from + k];
-        store(y + from, part);
-    }
-}
-
 DEVICE_INLINE bf16 round_by_adding(float x, unsigned add) { /* as bf16_by_adding does on the CPU */
     unsigned bits = __float_as_uint(x);
     return (bf16)((x == x ? bits + add : bits | 0x400000u) >> 16);
@@ -52,7 +29,7 @@ DEVICE_INLINE void store_stochastic(bf16 *y, const float (&x)[W], uint64_t seed,
 
 /* f32 is kept as it is */
 template <int W> DEVICE_INLINE void store_stochastic(float *y, const float (&x)[W], uint64_t, uint64_t, uint64_t) {
-    store_group(y, x);
+    store(y, x);
 }
 
 template <class T, class M> struct tensors {
@@ -66,11 +43,11 @@ template <class T, class M> struct tensors {
 template <int W, class T, class M>
 DEVICE_INLINE void update(const tensors<T, M> &x, i64 i, const adamw_args &a, const step_verdict &s) {
     float w[W], m[W], v[W], g[W];
-    load_group(g, x.grads + i);
-    load_group(m, x.m + i);
-    load_group(v, x.v + i);
-    if (x.master) load_group(w, x.master + i);
-    else load_group(w, x.weights + i);
+    load(g, x.grads + i);
+    load(m, x.m + i);
+    load(v, x.v + i);
+    if (x.master) load(w, x.master + i);
+    else load(w, x.weights + i);
 #pragma unroll
     for (int k = 0; k < W; k++) {
         float gk = g[k] * s.grad_scale;
@@ -80,8 +57,8 @@ DEVICE_INLINE void update(const tensors<T, M> &x, i64 i, const adamw_args &a, co
     }
     uint64_t index = a.first + (uint64_t)i;
     if (x.master) {
-        store_group(x.master + i, w);
-        store_group(x.weights + i, w);
+        store(x.master + i, w);
+        store(x.weights + i, w);
     } else store_stochastic(x.weights + i, w, a.seed, index, round_stream(s.updates, ROUND_WEIGHT));
     store_stochastic(x.m + i, m, a.seed, index, round_stream(s.updates, ROUND_M));
     store_stochastic(x.v + i, v, a.seed, index, round_stream(s.updates, ROUND_V));

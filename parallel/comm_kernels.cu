@@ -17,38 +17,13 @@ enum { THREADS = 256, WIDE = 8 };
 
 DEVICE_INLINE i64 first_element(int width) { return ((i64)blockIdx.x * THREADS + threadIdx.x) * width; }
 
-/* 8 elements as accesses of 16 bytes each: two of f32, one of bf16 */
-template <int W> DEVICE_INLINE void load_all(float (&y)[W], const bf16 *x) { load(y, x); }
-template <int W> DEVICE_INLINE void load_all(float (&y)[W], const float *x) {
-    constexpr int part = W < 4 ? W : 4;
-#pragma unroll
-    for (int i = 0; i < W; i += part) {
-        float v[part];
-        load(v, x + i);
-#pragma unroll
-        for (int k = 0; k < part; k++) y[i + k] = v[k];
-    }
-}
-
-template <int W> DEVICE_INLINE void store_all(bf16 *y, const float (&x)[W]) { store(y, x); }
-template <int W> DEVICE_INLINE void store_all(float *y, const float (&x)[W]) {
-    constexpr int part = W < 4 ? W : 4;
-#pragma unroll
-    for (int i = 0; i < W; i += part) {
-        float v[part];
-#pragma unroll
-        for (int k = 0; k < part; k++) v[k] = x[i + k];
-        store(y + i, v);
-    }
-}
-
 template <class To, class From, int W>
 static __global__ void convert_kernel(To *to, i64 to_row, const From *from, i64 from_row, i64 count) {
     i64 i = first_element(W);
     if (i >= count) return;
     float v[W];
-    load_all(v, from + blockIdx.y * from_row + i);
-    store_all(to + blockIdx.y * to_row + i, v);
+    load(v, from + blockIdx.y * from_row + i);
+    store(to + blockIdx.y * to_row + i, v);
 }
 
 template <int W>
@@ -56,29 +31,29 @@ static __global__ void sum_kernel(float *to, const bf16 *from, i64 from_row, int
     i64 i = first_element(W);
     if (i >= count) return;
     float sum[W], v[W];
-    load_all(sum, from + i);
+    load(sum, from + i);
     for (int r = 1; r < rows; r++) {
-        load_all(v, from + r * from_row + i);
+        load(v, from + r * from_row + i);
 #pragma unroll
         for (int k = 0; k < W; k++) sum[k] += v[k];
     }
     if (accumulate) {
-        load_all(v, to + i);
+        load(v, to + i);
 #pragma unroll
         for (int k = 0; k < W; k++) sum[k] = v[k] + sum[k];
     }
-    store_all(to + i, sum);
+    store(to + i, sum);
 }
 
 template <int W> static __global__ void add_kernel(float *to, const float *from, i64 count) {
     i64 i = first_element(W);
     if (i >= count) return;
     float a[W], b[W];
-    load_all(a, to + i);
-    load_all(b, from + i);
+    load(a, to + i);
+    load(b, from + i);
 #pragma unroll
     for (int k = 0; k < W; k++) a[k] += b[k];
-    store_all(to + i, a);
+    store(to + i, a);
 }
 
 /* rows at p may be taken 8 elements at a time */
