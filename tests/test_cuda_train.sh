@@ -59,6 +59,20 @@ train "$scratch/diverged" --device cuda --steps 40 --lr 100 --warmup 0 --eps 0 -
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
 ok "and leave a checkpoint of the last good weights"
 
+# the step under way when it comes is finished, booked and saved
+endless=("${options[@]}" --steps 100000 --eval-every 0 --checkpoint-every 0 --device cuda)
+last_step() { tail -1 "$1/metrics.jsonl" | sed 's/.*"step":\([0-9]*\),.*/\1/'; }
+"$tally" train "${endless[@]}" --out "$scratch/stopped" >/dev/null 2>"$scratch/err" & pid=$!
+for i in $(seq 300); do [ "$(cat "$scratch/stopped/metrics.jsonl" 2>/dev/null | wc -l)" -ge 3 ] && break; sleep 0.1; done
+kill -TERM $pid; wait $pid
+[ $? -eq 143 ] && [ -d "$scratch/stopped/checkpoints/step-$(last_step "$scratch/stopped")" ] &&
+    "$tally" inspect "$scratch/stopped" --json 2>"$scratch/err" | grep '"whole":true' >/dev/null
+ok "a signal: the step under way is finished and in the checkpoint"
+"$tally" train "${endless[@]}" --out "$scratch/budget" --price 3600 --budget 1.5 >"$scratch/out" 2>"$scratch/err"; status=$?
+usd=$(tail -1 "$scratch/budget/metrics.jsonl" | sed 's/.*"usd":\([0-9.]*\),.*/\1/')
+[ $status -eq 0 ] && python3 -c "import sys; sys.exit(not 0 < $usd <= 1.5)" && [ -d "$scratch/budget/checkpoints/step-$(last_step "$scratch/budget")" ]
+ok "--budget ends the run with a checkpoint before it is exceeded"
+
 "$tally" eval "$scratch/cuda32" --data "$text" --seq-len 32 --json --device cuda >"$scratch/a" 2>"$scratch/err" &&
     "$tally" eval "$scratch/cuda32" --data "$text" --seq-len 32 --json --device cpu >"$scratch/b" 2>>"$scratch/err" &&
     python3 -c 'import json, sys; a, b = (json.load(open(f))["loss"] for f in sys.argv[1:]); assert abs(a - b) <= 2**-12 * b, (a, b)' "$scratch/a" "$scratch/b"
