@@ -17,16 +17,14 @@ enum {
 static inline i64 min_i64(i64 a, i64 b) { return a < b ? a : b; }
 
 /* pairs (i, j <= i + Tk - Tq) of one head */
-static uint64_t attention_pairs(attention_shape s) {
-    uint64_t Tq = (uint64_t)s.Tq;
-    return Tq * (Tq + 1) / 2 + Tq * (uint64_t)(s.Tk - s.Tq);
+static u128 attention_pairs(attention_shape s) {
+    u128 Tq = (u128)s.Tq;
+    return Tq * (Tq + 1) / 2 + Tq * (u128)(s.Tk - s.Tq);
 }
 
-static uint64_t product_flops(attention_shape s) {
-    return 2 * (uint64_t)s.B * (uint64_t)s.H * (uint64_t)s.D * attention_pairs(s);
-}
+static u128 product_flops(attention_shape s) { return 2 * (u128)s.B * (u128)s.H * (u128)s.D * attention_pairs(s); }
 
-uint64_t attention_forward_flops(attention_shape s) { return 2 * product_flops(s); }
+u128 attention_forward_flops(attention_shape s) { return 2 * product_flops(s); }
 
 static status check_shape(attention_shape s) {
     if (s.B < 1 || s.Tq < 1 || s.Tk < s.Tq || s.H < 1 || s.K < 1 || s.D < 1)

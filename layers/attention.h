@@ -44,7 +44,7 @@ typedef enum { ATTENTION_OWN, ATTENTION_CUDNN } attention_kind;
  * planner knows of; for backward on Hopper at least 2*B*H*T*T bytes. */
 status attention_choose(device *dev, attention_kind kind);
 
-uint64_t attention_forward_flops(attention_shape s);
+u128 attention_forward_flops(attention_shape s);
 size_t attention_backward_scratch_bytes(const device *dev, attention_shape s);
 
 status attention_forward(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,

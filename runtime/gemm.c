@@ -22,7 +22,7 @@ status gemm(device *dev, const gemm_args *g) {
              dtype_name(g->d));
     if (g->dgelu_of && !gemm_fuses_dgelu(dev, g)) FAIL(ARG, "gemm: dgelu_of where gemm_fuses_dgelu says no");
     TRY(DISPATCH(dev, gemm, g));
-    dev->flops.work[g->work] += 2 * (uint64_t)g->M * (uint64_t)g->N * (uint64_t)g->K;
+    dev->flops.work[g->work] += 2 * (u128)g->M * (u128)g->N * (u128)g->K;
     return STATUS_OK;
 }
 

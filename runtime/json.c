@@ -1,7 +1,7 @@
 #include "runtime/json.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +54,26 @@ static status check_tree(const cJSON *item, const char *path) {
     return STATUS_OK;
 }
 
+/* The number items of the tree from `item` on, in the order of the text: those that are integers too large for a double get
+ * their digits. *at is where the scan of the text stands. */
+static status keep_digits(cJSON *item, const char *path, const char **at) {
+    for (; item; item = item->next) {
+        if (item->child) TRY(keep_digits(item->child, path, at));
+        if (!cJSON_IsNumber(item)) continue;
+        const char *p = *at;
+        for (; *p != '-' && !isdigit((unsigned char)*p); p++) { /* to the next number outside of strings */
+            if (*p != '"') continue;
+            for (p++; *p != '"'; p++) p += *p == '\\';
+        }
+        size_t length = strspn(p, "+-.0123456789eE"), digits = strspn(p + (*p == '-'), "0123456789") + (*p == '-');
+        *at = p + length;
+        if (digits != length || fabs(item->valuedouble) < EXACT_LIMIT) continue;
+        item->valuestring = strndup(p, length);
+        if (!item->valuestring) FAIL(MEM, "%s: no memory for a number of %zu digits", path, length);
+    }
+    return STATUS_OK;
+}
+
 status json_parse(cJSON **json, const char *path, const char *text, size_t bytes) {
     *json = NULL;
     for (size_t i = 0; i < bytes; i++) { /* cJSON takes NUL and its like for space */
@@ -64,6 +84,7 @@ status json_parse(cJSON **json, const char *path, const char *text, size_t bytes
     cJSON *parsed = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, true);
     if (!parsed) return syntax_error(path, text, bytes, (size_t)(end - text));
     status_code st = check_tree(parsed, path);
+    if (!st) st = keep_digits(parsed, path, &text);
     if (st == STATUS_OK) *json = parsed;
     else cJSON_Delete(parsed);
     return st;
@@ -98,7 +119,8 @@ static void print_number(char text[32], double v) {
 static status_code wrong(const cJSON *o, const char *path, const char *key, const char *expected) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
     char found[64] = "missing";
-    if (cJSON_IsNumber(item)) print_number(found, item->valuedouble);
+    if (cJSON_IsNumber(item) && item->valuestring) snprintf(found, sizeof found, "%.60s", item->valuestring);
+    else if (cJSON_IsNumber(item)) print_number(found, item->valuedouble);
     else if (cJSON_IsString(item)) snprintf(found, sizeof found, "\"%.40s\"", item->valuestring);
     else if (item)
         snprintf(found, sizeof found, "%s",
@@ -116,9 +138,9 @@ static bool is_exact_integer(const cJSON *item) {
            item->valuedouble == trunc(item->valuedouble);
 }
 
-/* A decimal string of digits (with a sign where negative may be), as json_add_i64 and json_add_u64 write. */
+/* A number that keeps its digits, or a string of digits; with a sign where negative may be. */
 static bool is_decimal(const cJSON *item, bool negative) {
-    if (!cJSON_IsString(item)) return false;
+    if (!item || !item->valuestring) return false;
     const char *digits = item->valuestring + (negative && item->valuestring[0] == '-');
     return digits[0] && strspn(digits, "0123456789") == strlen(digits);
 }
@@ -192,19 +214,24 @@ static status added(const cJSON *item, const char *key) {
     return STATUS_OK;
 }
 
-status json_add_i64(cJSON *o, const char *key, i64 v) {
-    if (fabs((double)v) < EXACT_LIMIT) return added(cJSON_AddNumberToObject(o, key, (double)v), key);
-    char text[32];
-    snprintf(text, sizeof text, "%" PRId64, v);
-    return json_add_string(o, key, text);
+static status add_integer(cJSON *o, const char *key, bool negative, u128 magnitude) {
+    char digits[48], *first = digits + sizeof digits;
+    double value = (double)magnitude;
+    cJSON *item = cJSON_AddNumberToObject(o, key, negative ? -value : value);
+    TRY(added(item, key));
+    if (value < EXACT_LIMIT) return STATUS_OK;
+    *--first = 0;
+    for (; magnitude; magnitude /= 10) *--first = (char)('0' + (int)(magnitude % 10));
+    if (negative) *--first = '-';
+    item->valuestring = strdup(first);
+    return item->valuestring ? STATUS_OK : added(NULL, key);
 }
 
-status json_add_u64(cJSON *o, const char *key, uint64_t v) {
-    if ((double)v < EXACT_LIMIT) return added(cJSON_AddNumberToObject(o, key, (double)v), key);
-    char text[32];
-    snprintf(text, sizeof text, "%" PRIu64, v);
-    return json_add_string(o, key, text);
-}
+status json_add_i64(cJSON *o, const char *key, i64 v) { return add_integer(o, key, v < 0, v < 0 ? -(u128)v : (u128)v); }
+
+status json_add_u64(cJSON *o, const char *key, uint64_t v) { return add_integer(o, key, false, v); }
+
+status json_add_u128(cJSON *o, const char *key, u128 v) { return add_integer(o, key, false, v); }
 
 status json_add_double(cJSON *o, const char *key, double v) {
     if (!isfinite(v)) FAIL(NUMERIC, "\"%s\" is %g, expected a finite number", key, v);
@@ -259,6 +286,8 @@ static void print_item(FILE *out, const cJSON *item, int indent) {
         fputc(object ? '}' : ']', out);
     } else if (cJSON_IsString(item)) {
         print_string(out, item->valuestring);
+    } else if (cJSON_IsNumber(item) && item->valuestring) {
+        fputs(item->valuestring, out);
     } else if (cJSON_IsNumber(item) && isfinite(item->valuedouble)) {
         print_number(number, item->valuedouble);
         fputs(number, out);

@@ -3,8 +3,10 @@
  * `path` names the source in messages ("run/step-10/manifest.json: "step" is "ten", expected an integer"). Reading is
  * strict: a number that is no double, a name twice in one object, and anything behind the value are refused.
  *
- * cJSON holds numbers as doubles. Integers of 2^53 and beyond are therefore written as decimal strings; the getters of
- * integers accept both. Print with json_print: cJSON_Print rounds doubles to 15 digits. */
+ * Integers are JSON numbers with all of their digits, whatever their size. cJSON holds numbers as doubles, so an integer of
+ * 2^53 or more keeps its digits in the item's valuestring; json_parse and json_read_file put them there. The getters of
+ * integers also accept a string of decimal digits: versions before this one wrote large integers so. Print with json_print:
+ * cJSON_Print rounds doubles to 15 digits. */
 #ifndef TALLY_JSON_H
 #define TALLY_JSON_H
 
@@ -31,6 +33,7 @@ status json_get_object(const cJSON *o, const char *path, const char *key, const 
 
 status json_add_i64(cJSON *o, const char *key, i64 v);
 status json_add_u64(cJSON *o, const char *key, uint64_t v);
+status json_add_u128(cJSON *o, const char *key, u128 v);
 status json_add_double(cJSON *o, const char *key, double v);         /* not finite: fails with NUMERIC */
 status json_add_number_or_null(cJSON *o, const char *key, double v); /* not finite: null */
 status json_add_bool(cJSON *o, const char *key, bool v);

@@ -56,6 +56,7 @@ static void draw_bar(double done, int columns) {
 void log_progress(const char *line, double done) {
     static const char separator[] = " | ";
     if (own_rank) return;
+    done = done > 0 ? fmin(done, 1) : 0; /* a NaN is 0 */
     if (!log_is_terminal()) {
         fprintf(stderr, "%s\n", line);
         return;
@@ -111,6 +112,10 @@ short_text text_count(double count) {
 
 short_text text_seconds(double seconds) {
     short_text s;
+    if (!(fabs(seconds) < 1e15)) { /* a NaN too: it has no integer */
+        snprintf(s.text, sizeof s.text, isnan(seconds) ? "unknown" : "%.3gs", seconds);
+        return s;
+    }
     long t = (long)(seconds + 0.5);
     if (seconds < 10) snprintf(s.text, sizeof s.text, "%.1fs", seconds);
     else if (t < 60) snprintf(s.text, sizeof s.text, "%lds", t);

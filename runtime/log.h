@@ -24,7 +24,7 @@ typedef struct {
 } short_text;
 short_text text_bytes(double bytes);
 short_text text_count(double count);
-short_text text_seconds(double seconds);
+short_text text_seconds(double seconds); /* "unknown" for a NaN */
 short_text text_usd(double usd);
 
 #endif

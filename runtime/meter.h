@@ -12,16 +12,18 @@
 
 #include <stdint.h>
 
+#include "runtime/tensor.h"
+
 typedef enum { WORK_FORWARD, WORK_RECOMPUTE, WORK_DGRAD, WORK_WGRAD, WORK_KINDS } work_kind;
 
 typedef struct {
-    uint64_t work[WORK_KINDS];
+    u128 work[WORK_KINDS];
 } flop_counter;
 
-static inline uint64_t flops_model(const flop_counter *c) {
+static inline u128 flops_model(const flop_counter *c) {
     return c->work[WORK_FORWARD] + c->work[WORK_DGRAD] + c->work[WORK_WGRAD];
 }
-static inline uint64_t flops_executed(const flop_counter *c) { return flops_model(c) + c->work[WORK_RECOMPUTE]; }
+static inline u128 flops_executed(const flop_counter *c) { return flops_model(c) + c->work[WORK_RECOMPUTE]; }
 
 /* name in ledger.json, label for people */
 #define BOOKING_LIST(X)                                                                                                \

@@ -13,6 +13,7 @@
 #include <string.h>
 
 typedef int64_t i64;
+__extension__ typedef unsigned __int128 u128; /* FLOPs, and sums over ranks: 64 bits do not hold them */
 typedef uint16_t bf16;
 typedef enum { F32, BF16 } dtype;
 

@@ -39,7 +39,7 @@ static flop_counter count_calls(const model_config *c, i64 blocks_again, i64 B, 
 }
 
 static void check_equal(flop_counter a, flop_counter b) {
-    for (int w = 0; w < WORK_KINDS; w++) assert_int_equal(a.work[w], b.work[w]);
+    for (int w = 0; w < WORK_KINDS; w++) assert_true(a.work[w] == b.work[w]);
 }
 
 static void test_closed_form_is_the_sum_of_the_calls(void **state) {
@@ -78,6 +78,21 @@ static void test_training_is_three_times_forward_whatever_is_recomputed(void **s
             flop_counter many = cost_training_flops(&c, none, 6, T);
             assert_int_equal(flops_model(&many), 6 * flops_model(&f));
         }
+    }
+}
+
+static void test_a_step_beyond_64_bits_is_exact(void **state) {
+    (void)state;
+    model_config c = {.L = 126, .C = 16384, .H = 128, .K = 8, .D = 128, .F = 53248, .V = 128256, .swiglu = true};
+    const i64 T = 8192,
+              batches[] = {1024, 1 << 28}; /* 2e19 and 5e24 FLOP: a step's of 8.4 million tokens, and far more */
+    flop_counter one = cost_training_flops(&c, none, 1, T), calls = count_calls(&c, 0, 1, T);
+    check_equal(one, calls);
+    for (int i = 0; i < 2; i++) {
+        flop_counter f = cost_training_flops(&c, none, batches[i], T);
+        assert_true(flops_model(&f) > UINT64_MAX);
+        assert_true(flops_model(&f) == (u128)batches[i] * flops_model(&calls));
+        assert_true(flops_executed(&f) == (u128)batches[i] * flops_executed(&calls));
     }
 }
 
@@ -126,6 +141,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_closed_form_is_the_sum_of_the_calls),
         cmocka_unit_test(test_training_is_three_times_forward_whatever_is_recomputed),
+        cmocka_unit_test(test_a_step_beyond_64_bits_is_exact),
         cmocka_unit_test(test_known_models),
         cmocka_unit_test(test_published_mfu),
     };

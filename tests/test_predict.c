@@ -347,6 +347,19 @@ static void durations_are_the_formula(void **unused) {
     FAILS(ARG, "3 ranks share", comm_open_simulated(&c, &k, &net, 12, 3));
 }
 
+static void what_64_bits_do_not_hold_is_an_error(void **unused) {
+    (void)unused;
+    step_plan plan = {.s = {.B = 1, .T = 8192},
+                      .o = {.t = BF16, .training = true, .shard = {.ranks = 1, .replicas = 1}},
+                      .micro_batches = 1};
+    machine slow = {.flops = 1, .memory = 1, .net = {.per_node = 1, .inside = {1, 0}, .between = {1, 0}}};
+    prediction p;
+    OK(model_config_load(&plan.c, "llama3.1-8b"));
+    FAILS(ARG, "predicted time", predict_step(&p, &plan, &slow));
+    plan.s = (model_shape){.B = (i64)1 << 50, .T = 8192};
+    FAILS(ARG, "activations of 1125899906842624 sequences of 8192 tokens", predict_step(&p, &plan, &slow));
+}
+
 static void a_collective_waits_for_its_event(void **unused) {
     (void)unused;
     network net = {.per_node = 8, .inside = {1e9, 0}, .between = {1e9, 0}};
@@ -369,6 +382,7 @@ int main(void) {
     OK(device_open(&dev, "cpu", 1, 0));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(simulation_asks_what_the_model_asks),
+        cmocka_unit_test(what_64_bits_do_not_hold_is_an_error),
         cmocka_unit_test(free_links_leave_the_computation),
         cmocka_unit_test(free_computation_leaves_the_links),
         cmocka_unit_test(overlap_is_between_the_bounds),

@@ -50,8 +50,8 @@ static status fill_json(cJSON *o, const bench_values *v, const device *dev, cons
     TRY(json_add_bool(o, "bf16_products", dev->bf16_products));
     TRY(json_add_double(o, "step_ms", f->step_s * 1e3));
     TRY(json_add_double(o, "tokens_per_s", f->tokens_per_s));
-    TRY(json_add_u64(o, "flops_model", flops_model(&r->flops)));
-    TRY(json_add_u64(o, "flops_executed", flops_executed(&r->flops)));
+    TRY(json_add_u128(o, "flops_model", flops_model(&r->flops)));
+    TRY(json_add_u128(o, "flops_executed", flops_executed(&r->flops)));
     TRY(json_add_double(o, "flops_per_s", f->flops_per_s));
     TRY(json_add_double(o, "peak_measured_flops", f->peak));
     TRY(json_add_double(o, "fraction_of_peak", f->flops_per_s / f->peak));

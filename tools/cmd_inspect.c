@@ -55,7 +55,8 @@ static void print_value(const cJSON *v, int depth) {
         } else if (cJSON_IsString(item)) {
             printf("%s\n", item->valuestring);
         } else if (cJSON_IsNumber(item)) {
-            printf("%.17g", item->valuedouble);
+            if (item->valuestring) printf("%s", item->valuestring); /* an integer with more digits than a double */
+            else printf("%.17g", item->valuedouble);
             bool bytes = (v->string && strstr(v->string, "bytes")) || (item->string && strstr(item->string, "bytes"));
             double n = item->valuedouble;
             if (n >= 1e4) printf("  (%s)", bytes ? text_bytes(n).text : text_count(n).text);

@@ -74,7 +74,7 @@ static double block_flops(const step_plan *plan, i64 layer, pass p) {
     recompute_policy r = plan->s.recompute;
     bool recomputed = r.kind == RECOMPUTE_BLOCK && layer < r.blocks;
     flop_counter with = flops_of(plan, 1, recomputed), without = flops_of(plan, 0, false);
-    uint64_t forward = with.work[WORK_FORWARD] - without.work[WORK_FORWARD];
+    u128 forward = with.work[WORK_FORWARD] - without.work[WORK_FORWARD];
     if (p == PASS_FORWARD) return (double)forward;
     return (double)(flops_executed(&with) - flops_executed(&without) - forward);
 }
@@ -86,7 +86,7 @@ static double head_flops(const step_plan *plan) {
 
 /* a row is read and one written; backward reads the gradient and adds to a row in f32 */
 static double embedding_bytes(const step_plan *plan, pass p) {
-    double elements = (double)(plan->s.B * plan->s.T * plan->c.C), t = (double)dtype_bytes(plan->o.t);
+    double elements = (double)(plan->s.B * plan->s.T) * (double)plan->c.C, t = (double)dtype_bytes(plan->o.t);
     return elements * (p == PASS_FORWARD ? 2 * t : t + 8);
 }
 
@@ -175,6 +175,9 @@ static status simulate(prediction *p, state *s, const step_plan *plan, const mac
     comm_totals before = comm_spent(s->o.shard.world);
     TRY(simulate_step(s, plan, m, k));
     comm_totals after = comm_spent(s->o.shard.world);
+    if (k->overflow)
+        FAIL(ARG, "predicted time or bytes sent: above %.3g ns or bytes in %d steps, expected less", 0x1p62,
+             STEPS_BEFORE + 1);
     p->step_ns = k->now_ns - since.now_ns;
     p->compute_ns = k->compute_ns - since.compute_ns;
     p->exposed_ns = after.waited_ns - before.waited_ns;

@@ -22,10 +22,14 @@ static simulated *of(comm *c) { return (simulated *)c; }
 
 static uint64_t latest(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-static uint64_t nanoseconds(double seconds) { return (uint64_t)llround(seconds * 1e9); }
+/* x as a whole number that is to be added to `sum` */
+static uint64_t whole(virtual_clock *k, double x, uint64_t sum) {
+    k->overflow |= !(x + (double)sum < 0x1p62);
+    return k->overflow ? 0 : (uint64_t)llround(x);
+}
 
 void virtual_work(virtual_clock *k, double seconds) {
-    uint64_t ns = nanoseconds(seconds);
+    uint64_t ns = whole(k, seconds * 1e9, k->now_ns);
     k->now_ns += ns;
     k->compute_ns += ns;
 }
@@ -59,11 +63,11 @@ static void wait_until(simulated *s, uint64_t ns) {
 static void queue(simulated *s, int ways, double bytes, const comm_event *after, comm_event *done) {
     virtual_clock *k = s->clock;
     comm_totals *totals = &s->c.root->totals;
-    uint64_t ns = nanoseconds(ways * one_way(s->net, s->here, bytes));
     uint64_t start = latest(latest(k->queue_ns, k->now_ns), after ? after->ticket : 0);
+    uint64_t ns = whole(k, ways * one_way(s->net, s->here, bytes) * 1e9, start);
     k->queue_ns = start + ns;
     totals->busy_ns += ns;
-    totals->bytes_sent += (uint64_t)(ways * bytes * (s->here.ranks - 1) / s->here.ranks);
+    totals->bytes_sent += whole(k, floor(ways * bytes * (s->here.ranks - 1) / s->here.ranks), totals->bytes_sent);
     if (done) *done = (comm_event){.ticket = k->queue_ns};
     if (k->blocking) wait_until(s, k->queue_ns);
 }

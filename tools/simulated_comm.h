@@ -26,12 +26,13 @@ typedef struct {
     network_link inside, between;
 } network;
 
-/* Whole nanoseconds, so that sums are exact. */
+/* Whole nanoseconds, so that sums are exact. overflow: what is asked for has passed 2^62 ns or bytes; the rest is then void. */
 typedef struct {
     uint64_t now_ns;
     uint64_t queue_ns;   /* when all that is queued is complete */
     uint64_t compute_ns; /* of now_ns, the computation's */
-    bool blocking;       /* for comparison: the computation waits for every collective as soon as it is queued */
+    bool overflow;
+    bool blocking; /* for comparison: the computation waits for every collective as soon as it is queued */
 } virtual_clock;
 
 void virtual_work(virtual_clock *k, double seconds); /* the computation goes on for so long */

@@ -17,7 +17,8 @@ typedef struct {
 
 /* FLOPs of one training step over `sequences` sequences of T tokens; by work kind, as the counters book them. Selective
  * recompute repeats no product; a recomputed block repeats all but its last one (down), whose result only the next block
- * reads. 64 bits hold 1.8e19: far above one device's step. */
+ * reads. 128 bits hold 3.4e38: more than any
+ * model that model_config_check accepts takes for 2^63 tokens. */
 flop_counter cost_training_flops(const model_config *c, recompute_policy r, i64 sequences, i64 T);
 double cost_flops_per_token(const model_config *c, i64 T);      /* training: model FLOPs, exact-causal */
 double cost_flops_per_token_palm(const model_config *c, i64 T); /* 6P + 12 L q T */

@@ -82,7 +82,8 @@ ledger_part ledger_mine(ledger *l) {
 static double usd_of(const ledger *l, uint64_t ns) { return l->usd_per_hour * (double)ns * 1e-9 / 3600; }
 
 void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
-    uint64_t booked[BOOKINGS] = {0}, before[BOOKINGS] = {0};
+    u128 booked[BOOKINGS] = {0}; /* 64 bits wrap after 13 days of 16,384 ranks */
+    uint64_t before[BOOKINGS] = {0};
     double before_usd[BOOKINGS] = {0};
     l->energy_j = 0;
     for (int r = 0; r < l->world->ranks; r++) {
@@ -95,7 +96,7 @@ void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
         l->energy_j += p->energy_j + p->energy_before_j;
     }
     for (int b = 0; b < BOOKINGS; b++) {
-        uint64_t mean = booked[b] / (uint64_t)l->world->ranks;
+        uint64_t mean = (uint64_t)(booked[b] / (u128)l->world->ranks);
         l->booked_ns[b] = before[b] + mean;
         l->usd[b] = before_usd[b] + usd_of(l, mean);
     }

@@ -51,11 +51,11 @@ static status record_json(cJSON *o, const step_record *r) {
     };
     TRY(json_add_u64(o, "step", r->step));
     TRY(json_add_u64(o, "tokens", r->tokens));
-    TRY(json_add_u64(o, "flops_model", r->flops_model));
-    TRY(json_add_u64(o, "flops_executed", r->flops_executed));
+    TRY(json_add_u128(o, "flops_model", r->flops_model));
+    TRY(json_add_u128(o, "flops_executed", r->flops_executed));
     TRY(json_add_u64(o, "memory_bytes", r->memory_bytes));
     TRY(json_add_u64(o, "ranks", (uint64_t)r->ranks));
-    TRY(json_add_u64(o, "bytes_sent", r->bytes_sent));
+    TRY(json_add_u128(o, "bytes_sent", r->bytes_sent));
     TRY(json_add_u64(o, "slowest_rank", (uint64_t)r->slowest_rank));
     TRY(json_add_bool(o, "skipped", r->skipped));
     TRY(json_add_string(o, "energy_source", r->energy_source));

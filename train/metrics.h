@@ -1,5 +1,6 @@
 /* RUN/metrics.jsonl: one JSON object a step. Cumulative over the run, resumed attempts and lost work included:
- * tokens, usd, energy_total_j, wall_s. Unknown is null.
+ * tokens, usd, energy_total_j, wall_s. Unknown is null. Integers have all of their digits, also beyond 2^53 (FLOPs, bytes): a
+ * reader that holds numbers as doubles rounds them. Earlier versions wrote integers from 2^53 on as strings of digits.
  *
  *   step, tokens
  *   loss            mean nats a token of the step's batch     val_loss  of the held-out tokens, where evaluated
@@ -40,14 +41,14 @@ typedef struct {
     double lr, grad_norm;
     bool skipped;
     double step_s, tokens_per_s;
-    uint64_t flops_model, flops_executed;
+    u128 flops_model, flops_executed;
     double flops_palm;     /* of this step */
     double peak_datasheet; /* FLOP/s; 0: not known */
     double peak_measured;
     uint64_t memory_bytes;
     int ranks, slowest_rank;
     double exposed_s, skew;
-    uint64_t bytes_sent;
+    u128 bytes_sent;
     double energy_j, energy_total_j;
     const char *energy_source;
     nvml_state gpu;                     /* of all ranks */

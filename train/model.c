@@ -44,12 +44,25 @@ static void layout(model *m, arena *a) {
     m->verdict = arena_take(a, MEM_SCRATCH, sizeof *m->verdict);
 }
 
+/* Sizes that 64 bits do not hold must not look like small ones. Every buffer that layout takes has, for each token, at most
+ * so many elements as this in all; parameters are bounded by model_config_check. */
+static status check_sizes(const model_config *c, model_shape s) {
+    double block = 8.0 * (double)c->C + 8.0 * (double)(c->H * c->D) + 8.0 * (double)(c->K * c->D) + 8.0 * (double)c->F +
+                   8.0 * (double)(c->H + c->K);
+    double row = (double)(c->L + 2) * block + (double)c->V + 16, bytes = 4 * row * (double)s.B * (double)s.T;
+    if (bytes > 0x1p62)
+        FAIL(ARG, "activations of %ld sequences of %ld tokens: up to %.3g bytes, expected fewer than %.3g", s.B, s.T,
+             bytes, 0x1p62);
+    return STATUS_OK;
+}
+
 static status prepare(model *m, device *dev, const model_config *c, model_shape s, state_options options) {
     *m = (model){.dev = dev, .c = *c, .s = s};
     TRY(model_config_check(c));
     if (s.B < 1 || s.T < 1) FAIL(ARG, "batch %ld, sequence length %ld: expected positive", s.B, s.T);
     if (s.T > c->context)
         FAIL(ARG, "--seq-len %ld: %s has a context of %ld tokens; expected at most that", s.T, c->name, c->context);
+    TRY(check_sizes(c, s));
     m->kept = calloc((size_t)c->L, sizeof *m->kept);
     if (!m->kept) FAIL(MEM, "%ld layers", c->L);
     m->env = (block_env){.dev = dev, .c = &m->c, .t = options.t};

@@ -4,6 +4,8 @@
 
 #include "runtime/json.h"
 
+static const uint64_t MOST_NS = 36525ull * 86400 * 1000000000; /* sums of all bookings then fit in 64 bits */
+
 typedef struct {
     const char *key;
     size_t offset;
@@ -69,7 +71,13 @@ static status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const ch
 status spent_read(progress *p, const cJSON *o, const char *path) {
     const cJSON *booked;
     TRY(json_get_object(o, path, "booked_ns", &booked));
-    for (int b = 0; b < BOOKINGS; b++) TRY(json_get_u64(booked, path, booking_key((booking)b), &p->booked_ns[b]));
+    for (int b = 0; b < BOOKINGS; b++) {
+        const char *key = booking_key((booking)b);
+        TRY(json_get_u64(booked, path, key, &p->booked_ns[b]));
+        if (p->booked_ns[b] > MOST_NS)
+            FAIL(DATA, "%s: \"%s\" of booked_ns is %lu, expected at most %lu, a century", path, key, p->booked_ns[b],
+                 MOST_NS);
+    }
     TRY(usd_by_booking_read(p->usd, o, path));
     return json_get_double(o, path, "energy_j", &p->energy_j);
 }

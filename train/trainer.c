@@ -95,7 +95,8 @@ static void count_from_here(trainer *t) {
 }
 
 static status queue_step(trainer *t) {
-    uint64_t number = t->p.step + t->under_way, flops = flops_executed(&t->dev->flops);
+    uint64_t number = t->p.step + t->under_way;
+    u128 flops = flops_executed(&t->dev->flops);
     queued_step *q = &t->steps[number % DEVICE_SLOTS];
     if (!t->under_way) count_from_here(t);
     q->args = arguments(t, number);

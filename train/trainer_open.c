@@ -139,6 +139,10 @@ static status choose_global_batch(trainer *t, const progress *then, const char *
     if (kept && asked && asked != kept)
         FAIL(DATA, "%s: --global-batch was %ld, is now %ld; a resumed run keeps it: expected --global-batch %ld, or 0",
              folder, kept, asked, kept);
+    i64 tokens;
+    if (__builtin_mul_overflow(t->global_batch, t->o->steps, &tokens))
+        FAIL(ARG, "--steps %ld of %ld tokens each: the run's tokens are more than 2^63; expected fewer steps",
+             t->o->steps, t->global_batch);
     return check_global_batch(t, kept ? folder : NULL);
 }
 

@@ -18,16 +18,18 @@ typedef struct {
     uint64_t memory_bytes, threads;
     double save_s, eval_s;             /* what the last checkpoint and evaluation took; before the first, an estimate */
     double step_s, waited_s, energy_j; /* of the last step */
-    uint64_t flops_executed, bytes_sent; /* the same */
-    nvml_state gpu;                      /* at the end of the last step, of the GPU that this rank reads */
-    uint64_t stop;                       /* the signal that has come, or 0 */
+    uint64_t bytes_sent;               /* the same */
+    u128 flops_executed;               /* the same */
+    nvml_state gpu;                    /* at the end of the last step, of the GPU that this rank reads */
+    uint64_t stop;                     /* the signal that has come, or 0 */
 } rank_report;
 
 /* a step that is queued, its result not yet collected */
 typedef struct {
     step_args args;
     uint64_t windows; /* of the data, once it is done */
-    uint64_t flops_executed, bytes_sent;
+    uint64_t bytes_sent;
+    u128 flops_executed;
 } queued_step;
 
 typedef struct {
@@ -57,7 +59,7 @@ typedef struct {
     uint64_t since_waited_ns;
     throttle_watch throttle;
     rank_report mine, *all; /* all: [ranks], as of the last trainer_gather */
-    uint64_t bytes_sent;    /* in all steps of this attempt, by all ranks */
+    u128 bytes_sent;        /* in all steps of this attempt, by all ranks */
 } trainer;
 
 status trainer_open(trainer *t); /* t->o and t->stop are set, the rest is zero */
