@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "runtime/log.h"
+
 void *arena_take(arena *a, mem_category category, size_t bytes) {
     size_t rounded = (bytes + 255) & ~(size_t)255;
     char *memory = a->base && bytes ? a->base + a->used : NULL;
@@ -11,8 +13,20 @@ void *arena_take(arena *a, mem_category category, size_t bytes) {
     return memory;
 }
 
+status memory_fits(const char *whose, uint64_t bytes, const host_room *room) {
+    if (bytes <= room->left) return STATUS_OK;
+    FAIL(ARG, "memory: %s needs %s; %s leaves %s of %s; expected a smaller model, batch or sequence, or more memory", whose,
+         text_bytes((double)bytes).text, room->what, text_bytes((double)room->left).text,
+         text_bytes((double)room->limit).text);
+}
+
 status arena_commit(arena *a, device *dev) {
     void *memory;
+    host_room room;
+    if (dev->ops->room) {
+        TRY(dev->ops->room(dev, &room));
+        TRY(memory_fits("this model", a->used, &room));
+    }
     TRY(dev->ops->alloc(dev, &memory, a->used));
     *a = (arena){.dev = dev, .base = memory, .capacity = a->used};
     return STATUS_OK;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "runtime/host.h"
 #include "runtime/meter.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
@@ -37,6 +38,7 @@ typedef struct {
      * now, on CUDA by the next collect of a slot posted behind it */
     status (*span)(device *dev, booking what, bool begin);
     status (*used)(device *dev, uint64_t *bytes); /* of a GPU's memory, by all on it; 0 on the CPU */
+    status (*room)(device *dev, host_room *r);    /* what can still be allocated; NULL: not bounded */
     status (*synchronize)(device *dev);
     void (*close)(device *dev);
 } device_ops;
@@ -48,6 +50,7 @@ struct device {
     char name[96]; /* as the hardware names itself, e.g. "AMD EPYC" */
     char isa[48];  /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
     int threads;   /* CPU: OpenMP threads, the calling one included */
+    double cpus;   /* CPU: what these threads can have of the machine's CPUs, which a quota may cut below their number */
     bool
         bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
     flop_counter flops;       /* every GEMM and attention call adds here */
@@ -61,7 +64,8 @@ struct device {
 };
 
 /* text: "cpu" | "cuda" | "cuda:N" | "auto", which is the GPU where there is one. A device that is asked for and absent is an
- * error, never another device. threads: CPU threads, 0 for all that this process may use. Without N a process takes the GPU
+ * error, never another device. threads: CPU threads, 0 for all that this process may use, which a CPU quota (host.h) cuts
+ * down to the nearest whole number. Fewer threads than asked for are an error. Without N a process takes the GPU
  * of its local_rank, modulo their number. */
 status device_open(device **dev, const char *text, int threads, int local_rank);
 void device_close(device *dev);

@@ -1,13 +1,16 @@
 #include "runtime/device_cpu.h"
 
 #include <errno.h>
+#include <math.h>
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "runtime/gemm_backend.h"
+#include "runtime/log.h"
 
 static const size_t huge_page = 2u << 20;
 
@@ -90,6 +93,12 @@ static status cpu_used(device *dev, uint64_t *bytes) {
     return STATUS_OK;
 }
 
+static status cpu_room(device *dev, host_room *r) {
+    (void)dev;
+    *r = host_memory();
+    return STATUS_OK;
+}
+
 static status cpu_synchronize(device *dev) {
     (void)dev;
     return STATUS_OK;
@@ -109,6 +118,7 @@ static const device_ops cpu_ops = {
     .collect = cpu_collect,
     .span = cpu_span,
     .used = cpu_used,
+    .room = cpu_room,
     .synchronize = cpu_synchronize,
     .close = cpu_close,
 };
@@ -131,20 +141,56 @@ static void read_cpu_name(char *name, size_t size) {
     fclose(f);
 }
 
-static int usable_threads(void) {
+static int usable_threads(double quota) {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-    return omp_get_num_procs();
+    int usable = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
+    return host_whole_cpus(quota) < usable ? host_whole_cpus(quota) : usable;
+}
+
+static void *wait_for_all(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* Where a thread cannot be created, libgomp ends the process with a message of its own. So as many threads as it will want
+ * are created here first, all at once, and then its own at once, before other memory is taken. */
+static status start_threads(int threads) {
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t *probes = calloc((size_t)threads, sizeof *probes);
+    int started = 0, error = 0;
+    if (!probes) FAIL(MEM, "%d threads", threads);
+    pthread_mutex_lock(&gate);
+    while (started < threads - 1 && !error) {
+        error = pthread_create(&probes[started], NULL, wait_for_all, &gate);
+        started += !error;
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++) pthread_join(probes[i], NULL);
+    free(probes);
+    if (error)
+        FAIL(ARG, "--threads: %d, but only %d can be started here (%s); expected fewer, or a higher limit of processes "
+             "(ulimit -u) or memory (ulimit -v)", threads, started + 1, strerror(error));
+    omp_set_num_threads(threads);
+    omp_set_dynamic(0);
+#pragma omp parallel
+    {
+    }
+    return STATUS_OK;
 }
 
 status device_open_cpu(device *dev, int threads) {
-    int usable = usable_threads();
+    host_quota quota = host_cpu_quota();
+    double mine = quota.cpus / host_ranks();
     if (threads < 0 || threads > 1024) FAIL(ARG, "--threads: %d, expected 0 (all) to 1024", threads);
     dev->kind = DEVICE_CPU;
     dev->ops = &cpu_ops;
-    dev->threads = threads ? threads : usable;
-    omp_set_num_threads(dev->threads);
-    omp_set_dynamic(0);
+    dev->threads = threads ? threads : usable_threads(mine);
+    dev->cpus = fmin(dev->threads, mine);
+    if (threads > host_whole_cpus(mine))
+        log_line("threads: %d share %.3g CPUs by the quota of cgroup %s; %d would be faster", threads, mine,
+                 quota.group, host_whole_cpus(mine));
+    TRY(start_threads(dev->threads));
     read_cpu_name(dev->name, sizeof dev->name);
     return gemm_open_cpu(dev);
 }

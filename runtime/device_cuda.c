@@ -163,6 +163,14 @@ static status cuda_used(device *dev, uint64_t *bytes) {
     return STATUS_OK;
 }
 
+static status cuda_room(device *dev, host_room *r) {
+    size_t left, all;
+    CUDA_TRY(cudaMemGetInfo(&left, &all));
+    *r = (host_room){.left = left, .limit = all};
+    snprintf(r->what, sizeof r->what, "%s", dev->name);
+    return STATUS_OK;
+}
+
 static status cuda_synchronize(device *dev) {
     CUDA_TRY(cudaStreamSynchronize(cuda_stream(dev)));
     return STATUS_OK;
@@ -204,6 +212,7 @@ static const device_ops cuda_ops = {
     .collect = cuda_collect,
     .span = cuda_span_mark,
     .used = cuda_used,
+    .room = cuda_room,
     .synchronize = cuda_synchronize,
     .close = cuda_close,
 };

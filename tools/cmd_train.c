@@ -66,7 +66,7 @@ static const option table[] = {
     {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest whole checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
     {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
-    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, RUN, false},
+    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: as many as this process has CPUs, by its affinity and its cgroup's quota", NULL, 0, 1024, RUN, false},
     {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use; a run that is resumed is then equal within rounding, not bitwise", NULL, 0, 0, RUN, false},
     {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it: equal within bf16's rounding, not bitwise", "own|cudnn", 0, 0, RUN, false},
     {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},

@@ -9,6 +9,7 @@
 #include <cjson/cJSON.h>
 #include <zlib.h>
 
+#include "runtime/host.h"
 #include "runtime/log.h"
 #include "runtime/rng.h"
 
@@ -22,6 +23,7 @@ typedef struct {
 typedef struct {
     corpus *c;
     i64 capacity; /* tokens */
+    host_room room; /* for them, as of the beginning; of ranks that share it, this one's part */
     document *documents;
     i64 document_capacity;
     char *line; /* of a .jsonl file, as far as it has been read */
@@ -110,11 +112,20 @@ static status read_to_end(loading *l) {
 
 /* ---- documents ---- */
 
+static status_code too_large(const loading *l, i64 tokens) {
+    FAIL(DATA, "%s: the text up to here takes %s of memory as tokens; %s leaves %s of %s; expected less text, or more memory",
+         l->path, text_bytes((double)tokens * sizeof *l->c->tokens).text, l->room.what,
+         text_bytes((double)l->room.left).text, text_bytes((double)l->room.limit).text);
+}
+
 static status add_bytes(loading *l, const char *text, size_t bytes) {
     corpus *c = l->c;
     i64 need = c->count + (i64)bytes + 1; /* 1: end-of-text always fits behind */
     if (need > l->capacity) {
+        i64 most = (i64)(l->room.left / sizeof *c->tokens);
         i64 capacity = l->capacity * 2 > need ? l->capacity * 2 : need;
+        if (capacity > most) capacity = most;
+        if (capacity < need) return too_large(l, need);
         uint16_t *grown = realloc(c->tokens, (size_t)capacity * sizeof *grown);
         if (!grown) FAIL(MEM, "%s: text of %lld tokens", l->path, (long long)capacity);
         c->tokens = grown;
@@ -328,6 +339,7 @@ static status put_in_order(loading *l, uint64_t seed) {
         if (shrunk) c->tokens = shrunk;
         return STATUS_OK;
     }
+    if (c->count > (i64)(l->room.left / sizeof *c->tokens) / 2) return too_large(l, 2 * c->count);
     uint16_t *ordered = malloc((size_t)c->count * sizeof *ordered), *to = ordered;
     if (!ordered) FAIL(MEM, "text of %lld tokens", (long long)c->count);
     for (i64 i = 0; i < c->documents; to += d[i++].count)
@@ -345,6 +357,8 @@ status corpus_load(corpus *c, const char *const *paths, int count, double val_fr
     loading *l = calloc(1, sizeof *l);
     if (!l) FAIL(MEM, "data: %zu bytes", sizeof *l);
     l->c = c;
+    l->room = host_memory();
+    l->room.left = l->room.left / 8 * 7 / (uint64_t)host_ranks(); /* the rest is for all else */
     status_code st = STATUS_OK;
     for (int i = 0; i < count; i++) TRY_DONE(add_named(l, paths[i]));
     if (l->skipped)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "parallel/peer.h"
+#include "runtime/host.h"
 #include "runtime/log.h"
 
 /* what each rank tells the others of itself */
@@ -68,15 +69,19 @@ static int first_of_host(const card *all, int rank) {
 }
 
 static void find_place(job *j, const card *all) {
-    int sharing = 0, own_first = first_of_host(all, j->world->rank);
+    int sharing = 0, here = 0, own_first = first_of_host(all, j->world->rank);
     const card *mine = &all[j->world->rank];
     for (int i = 0; i < j->world->ranks; i++) {
         bool first = first_of_host(all, i) == i;
         j->hosts += first;
         j->host += first && i < own_first;
+        here += same_host(&all[i], mine);
         sharing += share_cpus(&all[i], mine);
     }
+    host_set_ranks(here);
     j->threads = usable_cpus(mine) / sharing;
+    int allowed = host_whole_cpus(host_cpu_quota().cpus / here);
+    if (j->threads > allowed) j->threads = allowed;
     if (j->threads < 1) j->threads = 1;
 }
 

@@ -11,7 +11,7 @@ typedef struct {
     comm *world; /* alone: comm_open_self's */
     int hosts;
     int host;    /* which of them, in the order of their first ranks */
-    int threads; /* CPUs that this process may use, divided by the ranks that share them; alone 0: all */
+    int threads; /* CPUs that this process may use (affinity and quota), divided by the ranks that share them; alone 0: all */
     double timeout_s;
     atomic_int *spoken; /* of this host's ranks: one has said why the job ends. NULL: none could be had */
 } job;

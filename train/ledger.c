@@ -47,14 +47,16 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
     const hardware *h = hardware_find(dev);
     TRY(find_shared_gpu(l, dev));
     int gpus = !l->gpu_counted;
-    int devices = dev->kind == DEVICE_CPU ? dev->threads : gpus; /* the table has CPUs by hardware thread */
+    double devices = dev->kind == DEVICE_CPU ? dev->cpus : gpus; /* the table has CPUs by hardware thread */
     if (!isnan(price)) {
         l->usd_per_hour = price * gpus;
         snprintf(l->price_source, sizeof l->price_source, "--price");
     } else if (h && h->usd_per_hour > 0) {
         l->usd_per_hour = h->usd_per_hour * devices;
         snprintf(l->price_source, sizeof l->price_source, "%s%s", h->price_source,
-                 dev->kind == DEVICE_CPU ? ", times the threads used" : "");
+                 dev->kind != DEVICE_CPU          ? ""
+                 : dev->cpus < dev->threads ? ", times the CPU quota"
+                                            : ", times the threads used");
     }
     l->watts = watts * gpus;
     snprintf(l->watts_source, sizeof l->watts_source, watts > 0 ? "--tdp-watts" : "not known; --tdp-watts gives it");

@@ -10,6 +10,7 @@
 #include "runtime/log.h"
 #include "train/blockfile.h"
 #include "train/hardware.h"
+#include "train/room.h"
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L) {
     long blocks;
@@ -242,6 +243,13 @@ static status resume(trainer *t, const char *folder, progress then) {
 
 /* --- opening --- */
 
+static status check_room(const trainer *t, model_shape s, state_options precision) {
+    size_t plan[MEM_CATEGORIES], bytes = 0;
+    TRY(model_plan(plan, t->dev, &t->c, s, precision));
+    for (int i = 0; i < MEM_CATEGORIES; i++) bytes += plan[i];
+    return room_check(&t->job, t->dev, bytes);
+}
+
 static status open_model(trainer *t) {
     const train_options *o = t->o;
     TRY(model_config_load(&t->c, o->model));
@@ -253,6 +261,7 @@ static status open_model(trainer *t) {
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
     state_options precision = o->precision;
     precision.shard.world = t->world->ranks > 1 ? t->peers : NULL;
+    TRY(check_room(t, s, precision));
     TRY(model_init(&t->m, t->dev, &t->c, s, precision));
     t->step_flops = cost_training_flops(&t->c, s.recompute, t->global_batch / o->seq_len, o->seq_len);
     return STATUS_OK;

@@ -1,0 +1,59 @@
+# The limits that the system sets: a cgroup's CPU quota and memory, ulimit. Refused in one line, or followed.
+cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
+head -c 20000 README.md >"$scratch/text.txt"
+# A cgroup of version 1 or 2 for this test, with SETTING=VALUE written into it; fails where this machine allows none.
+group() { # CONTROLLER FILE=VALUE...
+    local controller=$1 top; shift
+    top=/sys/fs/cgroup/$controller
+    [ -f /sys/fs/cgroup/cgroup.controllers ] && top=/sys/fs/cgroup
+    group=$top/tally-test-$$
+    mkdir "$group" 2>/dev/null || return 1
+    for setting in "$@"; do
+        if ! echo "${setting#*=}" 2>/dev/null >"$group/${setting%%=*}"; then rmdir "$group"; return 1; fi
+    done
+}
+inside() { (echo "$BASHPID" >"$group/cgroup.procs" && exec "$@"); }
+train() { # OPTIONS: into an own folder
+    rm -rf "$scratch/run"
+    "${before[@]}" "$tally" train --model llama-3m --data "$scratch/text.txt" --out "$scratch/run" --steps 1 --batch 1 --seq-len 32 \
+        --peak-seconds 0 "$@" >"$scratch/out" 2>"$scratch/err"
+}
+price() { sed -n 's/^price: \(\S*\) an hour.*/\1/p' "$scratch/err"; }
+before=()
+train --threads 1; of_one=$(price)
+before=(inside)
+
+name="a quota of one CPU: one thread, and the price of one"
+if group cpu cpu.cfs_period_us=100000 cpu.cfs_quota_us=100000 || group cpu "cpu.max=100000 100000"; then
+    train; [ $? -eq 0 ] && grep -q '^device: .*, 1 threads' "$scratch/err" && [ "$(price)" = "$of_one" ]; ok "$name"
+    train --threads 2; [ $? -eq 0 ] && grep -q '^threads: 2 share 1 CPUs by the quota' "$scratch/err" &&
+        [ "$(price)" = "$of_one" ] && grep -q '^price: .*times the CPU quota' "$scratch/err"; ok "threads above the quota: obeyed and said"
+    rmdir "$group"
+else skip "$name" "no cgroup with a CPU quota can be made here"; fi
+
+name="a memory limit below the plan: refused with both numbers"
+if group memory memory.limit_in_bytes=400000000 || group memory memory.max=400000000; then
+    train --model gpt2-124m
+    [ $? -eq 2 ] && [ ! -e "$scratch/run" ] &&
+        grep -q '^tally: memory: this run needs 1\..* GiB; cgroup .* leaves .* of 381.5 MiB' "$scratch/err"; ok "$name"
+    echo 2500000000 >"$group/memory.limit_in_bytes" 2>/dev/null || echo 2500000000 >"$group/memory.max"
+    name="a memory limit that holds the plan of one rank, not of two"
+    if [ -n "${MPIEXEC:-}" ]; then
+        before=(inside "$MPIEXEC" -np 2)
+        train --model gpt2-124m --shard none
+        [ $? -eq 2 ] && grep -q 'memory: this run, with 2 ranks here, needs [23]\..* GiB; cgroup' "$scratch/err"; ok "$name"
+    else skip "$name" "no mpirun"; fi
+    rmdir "$group"
+else skip "$name" "no cgroup with a memory limit can be made here"; fi
+
+before=()
+if [ "${SANITIZED:-OFF}" = ON ]; then skip "ulimit -v" "the address sanitizer needs all addresses"; else
+    (ulimit -v 800000; train --model gpt2-124m); [ $? -eq 2 ] && [ "$(grep -c ^tally: "$scratch/err")" -eq 1 ] &&
+        grep -q 'this run needs .*ulimit -v leaves' "$scratch/err"; ok "ulimit -v below the plan"
+    (ulimit -v 2000000; train --threads 1024); [ $? -eq 2 ] && [ "$(wc -l <"$scratch/err")" -eq 1 ] &&
+        grep -q '^tally: --threads: 1024, but only [0-9]* can be started' "$scratch/err"; ok "more threads than can be started"
+    yes "so it goes on and on" | head -c 400000000 | gzip -1 >"$scratch/large.txt.gz"
+    (ulimit -v 600000; train --data "$scratch/large.txt.gz"); [ $? -eq 2 ] &&
+        grep -q 'large.txt.gz: the text up to here takes .*ulimit -v leaves' "$scratch/err"; ok "text that memory does not hold"
+fi
+finish
