@@ -87,5 +87,6 @@ status adamw_step(device *dev, dtype t, void *weights, float *master, dtype mome
     if (n < 1) FAIL(ARG, "adamw: %lld elements, expected at least 1", (long long)n);
     if (!(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1))
         FAIL(ARG, "adamw: betas %g and %g, expected 0 <= beta < 1", (double)a.beta1, (double)a.beta2);
+    if (!(a.eps > 0)) FAIL(ARG, "adamw: eps %g, expected more than 0", (double)a.eps);
     return DISPATCH(dev, adamw_step, t, weights, master, moments, m, v, grads, n, a, verdict);
 }

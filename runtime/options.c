@@ -193,14 +193,8 @@ static status set_from_json(const options *o, const option *row, const cJSON *js
     void *value = value_of(o, row);
     const cJSON *array;
     switch (row->type) {
-    case OPT_I64:
-        TRY(json_get_i64(json, path, key, value));
-        snprintf(text, sizeof text, "%" PRId64, *(i64 *)value);
-        return in_range(row, (double)*(i64 *)value) ? STATUS_OK : unfit(row, &at, text);
-    case OPT_F64:
-        TRY(json_get_double(json, path, key, value));
-        snprintf(text, sizeof text, "%.15g", *(double *)value);
-        return in_range(row, *(double *)value) ? STATUS_OK : unfit(row, &at, text);
+    case OPT_I64: return json_get_i64(json, path, key, value);
+    case OPT_F64: return json_get_double(json, path, key, value);
     case OPT_STRING:
     case OPT_CHOICE: TRY(json_get_string(json, path, key, text, sizeof text)); return set_text(o, row, text, &at);
     case OPT_FLAG: return json_get_bool(json, path, key, value);
@@ -235,6 +229,25 @@ static status read_config(options *o, const char *path) {
 done:
     cJSON_Delete(json);
     return st;
+}
+
+/* Only of values that are still the file's: an option overrides a value that is out of range, too, such as one that a run
+ * was begun with before the range was what it is. */
+static status check_file_ranges(const options *o, const char *path) {
+    for (int i = 0; i < o->count; i++) {
+        const option *row = &o->table[i];
+        if (o->source[i] != FROM_FILE || (row->type != OPT_I64 && row->type != OPT_F64)) continue;
+        char key[NAME_BYTES], text[64];
+        const void *value = value_of(o, row);
+        if (row->type == OPT_I64) snprintf(text, sizeof text, "%" PRId64, *(const i64 *)value);
+        else snprintf(text, sizeof text, "%.15g", *(const double *)value);
+        place at = {.code = STATUS_DATA};
+        key_of(key, row->name);
+        snprintf(at.text, sizeof at.text, "%s: \"%s\"", path, key);
+        if (!in_range(row, row->type == OPT_I64 ? (double)*(const i64 *)value : *(const double *)value))
+            return unfit(row, &at, text);
+    }
+    return STATUS_OK;
 }
 
 static status set_from_words(options *o, const option *row, char **values, int count) {
@@ -310,9 +323,10 @@ status options_parse(options *o, const option *table, int count, void *values, i
     TRY(set_defaults(o));
     TRY(read_command_line(o, argc, argv, true));
     const option *config = find(o, "config", strlen("config"));
-    if (config && *(char **)value_of(o, config)) TRY(read_config(o, *(char **)value_of(o, config)));
+    const char *path = config ? *(char **)value_of(o, config) : NULL;
+    if (path) TRY(read_config(o, path));
     TRY(read_command_line(o, argc, argv, false));
-    return STATUS_OK;
+    return path ? check_file_ranges(o, path) : STATUS_OK;
 }
 
 void options_free(options *o) {
@@ -330,6 +344,13 @@ bool options_given(const options *o, const char *name) {
     const option *row = find(o, name, strlen(name));
     assert(row);
     return o->source[row - o->table] != FROM_DEFAULT;
+}
+
+void options_unset(options *o, const char *name) {
+    const option *row = find(o, name, strlen(name));
+    assert(row && !row->default_text && (row->type == OPT_I64 || row->type == OPT_F64));
+    memset(value_of(o, row), 0, sizeof(i64));
+    o->source[row - o->table] = FROM_DEFAULT;
 }
 
 /* ---- writing ---- */

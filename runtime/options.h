@@ -3,6 +3,7 @@
  *
  * On the command line: `--name value` or `--name=value`; a flag is `--name` or `--no-name`; a list takes the words up
  * to the next option and may repeat. `--` ends the options. Words that belong to no option are left to the caller.
+ * A value of the file that is out of range is refused, unless an option on the command line replaces it.
  * Integers: 524288, 1e6, 0.5M, 512k (k = 1000, M, G: decimal), only where the value is a whole number.
  *
  * A row named "config" is the file's name, and "-h" is short for a row named "help"; such rows are marked
@@ -61,6 +62,7 @@ status options_parse(options *o, const option *table, int count, void *values, i
 void options_free(options *o);
 
 bool options_given(const options *o, const char *name); /* on the command line or in the file */
+void options_unset(options *o, const char *name);       /* as if not given; of a number without a default */
 
 /* The values in effect, as a file for --config that gives the same values again. */
 status options_to_json(cJSON **json, const options *o);

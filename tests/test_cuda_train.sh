@@ -54,7 +54,7 @@ train "$scratch/moved" --device cpu --threads 1 --steps 3 && train "$scratch/mov
 TALLY_CRASH_AT_WRITE=30 train "$scratch/killed" --device cuda 2>/dev/null; train "$scratch/killed" --device cuda --resume
 [ "$(weights "$scratch/killed")" = "$(weights "$scratch/cuda")" ]; ok "killed and resumed: bitwise the uninterrupted run"
 
-train "$scratch/diverged" --device cuda --steps 40 --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --schedule constant --max-skipped 3 --eval-every 0
+train "$scratch/diverged" --device cuda --steps 40 --lr 100 --warmup 0 --eps 1e-20 --beta1 0 --clip 0 --schedule constant --max-skipped 3 --eval-every 0
 [ $? -eq 1 ] && grep -q "max-skipped" "$scratch/err"; ok "losses that are not finite end the run after --max-skipped"
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
 ok "and leave a checkpoint of the last good weights"

@@ -1,4 +1,4 @@
-#include "runtime/options.h"
+#include "runtime/options_changes.h"
 
 #include <unistd.h>
 
@@ -161,6 +161,7 @@ static void refuses_bad_files(void **state) {
     FILE_REFUSED("{\"steps\": \"ten\"}", "\"steps\" is \"ten\", expected an integer");
     FILE_REFUSED("{\"steps\": 1.5}", "\"steps\" is 1.5, expected an integer");
     FILE_REFUSED("{\"steps\": 0}", "\"steps\" is 0, expected an integer of 1 or more");
+    FILE_REFUSED("{\"lr\": 1e999}", "\"lr\" is too large a number");
     FILE_REFUSED("{\"lr\": NaN}", ":1:8: found NaN");
     FILE_REFUSED("{\"lr\": 1.5}", "\"lr\" is 1.5, expected a number from 0 to 1");
     FILE_REFUSED("{\"lr\": \"1\"}", "\"lr\" is \"1\", expected a number");
@@ -214,6 +215,26 @@ static void written_values_read_back(void **state) {
     unlink(file_of(""));
 }
 
+static void changes_are_a_line_each(void **state) {
+    (void)state;
+    options a, b;
+    settings s, t;
+    char *lines;
+    OK(PARSE(&a, &s, "--steps", "20", "--data", "x", "--lr", "0.1", "--seed", "9223372036854775807"));
+    OK(PARSE(&b, &t, "--steps", "40", "--data", "x", "y", "--lr", "0.1", "--seed", "9223372036854775806", "--warmup-steps",
+             "5", "--shard", "full", "--no-compile", "--help"));
+    OK(options_changes(&lines, &a, &b));
+    assert_string_equal(lines, "--steps was 20, is now 40\n--seed was 9223372036854775807, is now 9223372036854775806\n"
+                               "--warmup-steps was not given, is now 5\n--shard was none, is now full\n"
+                               "--compile was on, is now off\n--data was x, is now x y\n");
+    free(lines);
+    options_unset(&b, "warmup-steps");
+    assert_false(options_given(&b, "warmup-steps"));
+    OK(options_changes(&lines, &b, &b));
+    assert_string_equal(lines, "");
+    free(lines), options_free(&a), options_free(&b);
+}
+
 static void help_is_grouped_and_narrow(void **state) {
     (void)state;
     char *text;
@@ -243,6 +264,7 @@ int main(void) {
         cmocka_unit_test(refuses_bad_files),
         cmocka_unit_test(command_line_overrides_file),
         cmocka_unit_test(written_values_read_back),
+        cmocka_unit_test(changes_are_a_line_each),
         cmocka_unit_test(help_is_grouped_and_narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

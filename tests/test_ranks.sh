@@ -149,7 +149,7 @@ two --out "$scratch/x" --comm-timeout 2 : --out "$scratch/x" --comm-timeout 2 --
 ok "what only one rank is given wrongly is told by it, not as its silence, with a short --comm-timeout too"
 mkdir "$scratch/disk"; ln -s /dev/full "$scratch/disk/metrics.jsonl"
 ranks 3 "$scratch/disk"; [ $? -eq 1 ] && one_line "^tally: rank 0: .*No space left"; ok "a full disk on one rank ends all: one line, exit code 1"
-ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --weight-decay 10 --schedule constant --max-skipped 3 --steps 60
+ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 1e-20 --beta1 0 --clip 0 --weight-decay 10 --schedule constant --max-skipped 3 --steps 60
 [ $? -eq 1 ] && one_line "--max-skipped is 3" && [ "$(grep -c '^step [0-9]* skipped' "$scratch/err")" -eq 4 ]
 ok "what is not finite skips the step on all ranks, and ends the run after --max-skipped"
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"

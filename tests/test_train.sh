@@ -116,7 +116,7 @@ usd=$(tail -1 "$scratch/budget/metrics.jsonl" | sed 's/.*"usd":\([0-9.]*\),.*/\1
 [ $status -eq 0 ] && python3 -c "import sys; sys.exit(not 0 < $usd <= 1.5)" && ls "$scratch/budget/checkpoints" | grep -q step-
 ok "--budget ends the run with a checkpoint before it is exceeded"
 
-train "$scratch/diverged" --lr 100 --warmup 0 --eps 0 --beta1 0 --clip 0 --schedule constant --max-skipped 3; [ $? -eq 1 ] && grep -q "max-skipped" "$scratch/err"
+train "$scratch/diverged" --lr 100 --warmup 0 --eps 1e-20 --beta1 0 --clip 0 --schedule constant --max-skipped 3; [ $? -eq 1 ] && grep -q "max-skipped" "$scratch/err"
 ok "losses that are not finite end the run after --max-skipped, with exit code 1"
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
 ok "and leave a checkpoint of the last good weights"

@@ -2,13 +2,17 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "runtime/file.h"
+#include "runtime/options_changes.h"
 #include "tools/commands.h"
 #include "train/trainer.h"
 
 enum { PRECISION_BF16, PRECISION_FP32 };
 enum { GATHER_AUTO, GATHER_FP32, GATHER_BF16 };
 enum { REDUCE_FP32, REDUCE_BF16 };
+static const double DEFAULT_MIN_LR = 1e-4;
 static const char *const comm_kinds[] = {"auto", "nccl", "staged"};
 
 typedef struct {
@@ -41,13 +45,13 @@ static const option table[] = {
     {"global-batch", OPT_I64, AT(global_batch), "0", "N", "tokens a step; gradients of micro-batches add up to it; 0: one micro-batch a rank, or what the resumed run has", NULL, 0, 1e12, MODEL, false},
     {"steps", OPT_I64, AT(steps), "1000", "N", "optimizer steps of the whole run", NULL, 0, 1e12, OPTIMIZER, false},
     {"lr", OPT_F64, AT(lr), "1e-3", "X", "highest learning rate", NULL, 0, 100, OPTIMIZER, false},
-    {"min-lr", OPT_F64, AT(min_lr), "1e-4", "X", "where the schedule ends", NULL, 0, 100, OPTIMIZER, false},
+    {"min-lr", OPT_F64, AT(min_lr), NULL, "X", "learning rate at the schedule's end; without it 1e-4, or --lr where that is less", NULL, 0, 100, OPTIMIZER, false},
     {"warmup", OPT_I64, AT(warmup), "100", "N", "steps of linear rise", NULL, 0, 1e12, OPTIMIZER, false},
     {"schedule", OPT_CHOICE, AT(schedule), "cosine", "KIND", "of the learning rate after the warm-up", "cosine|linear|wsd|constant", 0, 0, OPTIMIZER, false},
     {"decay-fraction", OPT_F64, AT(decay_fraction), "0.2", "X", "wsd: share of the steps in which the rate falls", NULL, 0, 1, OPTIMIZER, false},
     {"beta1", OPT_F64, AT(beta1), "0.9", "X", "AdamW's decay of the first moment", NULL, 0, 0.999999, OPTIMIZER, false},
     {"beta2", OPT_F64, AT(beta2), "0.95", "X", "AdamW's decay of the second moment", NULL, 0, 0.999999, OPTIMIZER, false},
-    {"eps", OPT_F64, AT(eps), "1e-8", "X", "AdamW's epsilon", NULL, 0, 1, OPTIMIZER, false},
+    {"eps", OPT_F64, AT(eps), "1e-8", "X", "AdamW's epsilon", NULL, 1e-20, 1, OPTIMIZER, false},
     {"weight-decay", OPT_F64, AT(weight_decay), "0.1", "X", "decoupled, on matrices only", NULL, 0, 10, OPTIMIZER, false},
     {"clip", OPT_F64, AT(clip), "1", "X", "global gradient norm is cut to this; 0: not", NULL, 0, 1e9, OPTIMIZER, false},
     {"max-skipped", OPT_I64, AT(max_skipped), "10", "N", "end the run after more than N steps in a row whose loss or gradient is not finite", NULL, 0, 1e9, OPTIMIZER, false},
@@ -124,6 +128,10 @@ static status catch_signals(void) {
     return STATUS_OK;
 }
 
+static double min_lr(const values *v, const options *given) {
+    return fmin(options_given(given, "min-lr") ? v->min_lr : DEFAULT_MIN_LR, v->lr);
+}
+
 static train_options to_train_options(const values *v, const options *given) {
     return (train_options){
         .model = v->model,
@@ -134,7 +142,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .batch = v->batch,
         .seq_len = v->seq_len,
         .global_batch = v->global_batch,
-        .lr = {(schedule_kind)v->schedule, v->lr, fmin(v->min_lr, v->lr), v->warmup, v->steps, v->decay_fraction},
+        .lr = {(schedule_kind)v->schedule, v->lr, min_lr(v, given), v->warmup, v->steps, v->decay_fraction},
         .seed = (uint64_t)v->seed,
         .precision = {.t = v->precision == PRECISION_FP32 ? F32 : BF16,
                       .master = v->master == 0,
@@ -180,24 +188,55 @@ static status config_text(char **text, const options *o) {
     return st;
 }
 
+/* Earlier versions stored the default as if it had been given, above --lr too. */
+static void drop_stored_default(options *o, const values *v) {
+    if (v->min_lr == DEFAULT_MIN_LR && v->min_lr > v->lr) options_unset(o, "min-lr");
+}
+
+/* RUN/config.json; false where there is none: the run was stopped before it began */
+static bool stored_config(path_text *path, const values *v) {
+    *path = path_join(v->out, "config.json");
+    return access(path->text, F_OK) == 0;
+}
+
 /* With --resume, --out and no --config: the run's own config.json stands for --config. */
 static status parse(options *o, values *v, int argc, char **argv, bool *done) {
+    path_text path;
     TRY(command_parse(o, v, &help, argc, argv, done));
-    if (*done || !v->resume || v->config || !v->out) return STATUS_OK;
-    char path[4096];
-    snprintf(path, sizeof path, "%.4000s/config.json", v->out);
-    FILE *there = fopen(path, "r");
-    if (!there) return STATUS_OK; /* stopped before it began: starts from what is given */
-    fclose(there);
+    if (*done || !v->resume || v->config || !v->out || !stored_config(&path, v)) return STATUS_OK;
+    bool typed = options_given(o, "min-lr");
     char **longer = calloc((size_t)argc + 2, sizeof *longer);
     if (!longer) FAIL(MEM, "%d words", argc);
     char name[] = "--config";
-    longer[0] = name, longer[1] = path;
+    longer[0] = name, longer[1] = path.text;
     memcpy(longer + 2, argv, (size_t)argc * sizeof *argv);
     options_free(o);
     *v = (values){0};
     status_code st = command_parse(o, v, &help, argc + 2, longer, done);
     free(longer);
+    if (!st && !typed) drop_stored_default(o, v);
+    return st;
+}
+
+/* what differs from the options of the run that is resumed, and the schedule that those give; both stay as they are where
+ * nothing is stored */
+static status compare_with_stored(char **changes, schedule *before, const options *now, const values *v) {
+    path_text path;
+    if (!v->resume || !stored_config(&path, v)) return STATUS_OK;
+    options then;
+    values was = {0};
+    char name[] = "--config", *words[] = {name, path.text};
+    status_code st = options_parse(&then, table, help.count, &was, 2, words);
+    if (st == STATUS_DATA) { /* what is given now replaces what is wrong there, or the run would not begin */
+        if (asprintf(changes, "the options are not compared with those before: %s\n", status_message()) < 0)
+            *changes = NULL;
+        st = STATUS_OK;
+    } else if (!st) {
+        drop_stored_default(&then, &was);
+        *before = to_train_options(&was, &then).lr;
+        st = options_changes(changes, &then, now);
+    }
+    options_free(&then);
     return st;
 }
 
@@ -213,12 +252,19 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
         FAIL(ARG, "--replicas %ld: with --shard none every rank is one; expected 1", v->replicas);
     train_options t = to_train_options(v, o);
     train_outcome outcome;
-    char *config;
+    schedule before = t.lr;
+    char *config = NULL, *changes = NULL;
+    status_code st = STATUS_OK;
     TRY(catch_signals());
-    TRY(config_text(&config, o));
+    TRY_DONE(config_text(&config, o));
+    TRY_DONE(compare_with_stored(&changes, &before, o, v));
     t.config_json = config;
-    status_code st = train_run(&t, &stop_signal, &outcome);
+    t.changes = changes;
+    t.lr_before = before;
+    st = train_run(&t, &stop_signal, &outcome);
+done:
     free(config);
+    free(changes);
     if (!st && outcome == TRAIN_STOPPED) *exit_code = 128 + (int)stop_signal;
     return st;
 }

@@ -20,6 +20,8 @@ typedef struct {
     i64 steps, batch, seq_len;
     i64 global_batch; /* tokens a step, of all ranks; 0: one micro-batch a rank, or what the resumed run has */
     schedule lr;
+    schedule lr_before;  /* of a resumed run: by the options it had before; else lr */
+    const char *changes; /* of a resumed run: a line for each option that is another one now; may be NULL */
     uint64_t seed;
     state_options precision; /* its shard.world is the trainer's to set */
     double comm_timeout;     /* seconds that a collective may take */

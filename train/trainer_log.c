@@ -52,6 +52,9 @@ void trainer_log_start(const trainer *t) {
         if (bytes[i]) log_line("  %-12s %s", memory_name((mem_category)i), text_bytes((double)bytes[i]).text);
     log_line("step: %ld tokens, %.4g model GFLOP, %.4g executed", t->global_batch,
              (double)flops_model(&t->step_flops) * 1e-9, (double)flops_executed(&t->step_flops) * 1e-9);
+    if (o->lr.warmup > o->steps)
+        log_line("warning: --warmup %ld is longer than --steps %ld: the learning rate does not reach --lr %g, but %g",
+                 o->lr.warmup, o->steps, o->lr.lr, schedule_lr(&o->lr, o->steps - 1));
     if (t->peak_datasheet > 0) log_line("peak: %.4g TFLOP/s by datasheet", t->peak_datasheet * 1e-12);
     else log_line("peak: no datasheet figure for this device, so no MFU");
     if (t->peak_measured > 0)

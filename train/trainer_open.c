@@ -238,6 +238,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     t->p = then;
     TRY(model_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
+    trainer_log_changes(t);
     return STATUS_OK;
 }
 
@@ -280,6 +281,7 @@ static status start_or_resume(trainer *t) {
     if (found) {
         TRY(checkpoint_progress(folder.text, &then));
         TRY(check_fixed(t, folder.text, &then));
+        TRY(trainer_check_steps(t, folder.text, &then));
     }
     TRY(choose_global_batch(t, found ? &then : NULL, folder.text));
     t->p.global_batch = (uint64_t)t->global_batch;

@@ -68,6 +68,10 @@ void trainer_close(trainer *t);
 status trainer_gather(trainer *t);                            /* all ranks together */
 status trainer_measure_peak(trainer *t, double *flops_per_s); /* all ranks at the same time; their sum */
 
+/* trainer_resume.c: whether the options leave anything to do after checkpoint `then`; and what is another one now */
+status trainer_check_steps(const trainer *t, const char *folder, const progress *then);
+void trainer_log_changes(const trainer *t);
+
 const char *trainer_shard_name(shard_stage s);
 void trainer_log_start(const trainer *t);
 /* of the step that trainer_gather was told of last */
