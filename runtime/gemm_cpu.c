@@ -1,7 +1,9 @@
 #include "runtime/gemm_backend.h"
 
+#include <omp.h>
 #include <stdlib.h>
 
+#include "runtime/gemm_check.h"
 #include "runtime/gemm_cpu_onednn.h"
 #include "runtime/simd.h"
 
@@ -147,32 +149,40 @@ static void finish(const gemm_args *g, const float *product) {
 }
 
 /* Where the CPU has no bf16 product, bf16 operands are widened to f32 whole, O(MK + KN) bytes beside 2MNK operations,
- * and D in bf16 is rounded from an f32 product in a pass of its own, which adds bias and residual too. */
+ * and D in bf16 is rounded from an f32 product in a pass of its own, which adds bias and residual too.
+ *
+ * An A [K,1] that is transposed and a D [M,1] are made dense first. oneDNN 3.7 with AVX-512 ignores the row stride of
+ * both: it reads A's elements, and writes D's, as if they were neighbours. */
 status gemm_cpu(device *dev, const gemm_args *g) {
     gemm_context *c = dev->gemm;
     bool widened = g->ab == BF16 && !dev->bf16_products;
     bool finished_apart = widened && g->d == BF16;
+    bool row_a = g->M == 1;
+    bool gathered_a = row_a && g->trans_a && g->lda > 1 && !widened;
+    bool column_d = g->N == 1 && g->ldd > 1 && !finished_apart;
     i64 a_rows = g->trans_a ? g->K : g->M, a_columns = g->trans_a ? g->M : g->K;
     i64 b_rows = g->trans_b ? g->N : g->K, b_columns = g->trans_b ? g->K : g->N;
+    size_t ab_bytes = dtype_bytes(g->ab), d_bytes = dtype_bytes(g->d);
 
     matmul_shape shape = {
         .M = g->M,
         .N = g->N,
         .K = g->K,
-        .lda = widened ? a_columns : g->lda,
+        .lda = row_a     ? g->K
+               : widened ? a_columns
+                         : g->lda,
         .ldb = widened ? b_columns : g->ldb,
-        .ldd = finished_apart ? g->N : g->ldd,
-        .trans_a = g->trans_a,
+        .ldd = finished_apart || column_d ? g->N : g->ldd,
+        .trans_a = g->trans_a && !row_a,
         .trans_b = g->trans_b,
         .ab = widened ? F32 : g->ab,
         .d = widened ? F32 : g->d,
         .may_pack = g->b_is_weight,
     };
+    const void *added = g->accumulate ? g->D : g->residual;
     if (!finished_apart) {
         shape.has_bias = g->bias != NULL;
-        shape.add = g->accumulate || (g->residual && g->residual == g->D) ? ADD_TO_D
-                    : g->residual                                         ? ADD_RESIDUAL
-                                                                          : ADD_NOTHING;
+        shape.add = !added ? ADD_NOTHING : added == g->D || column_d ? ADD_TO_D : ADD_RESIDUAL;
     }
     matmul *m;
     TRY(onednn_matmul(c->nn, &m, &shape));
@@ -185,12 +195,19 @@ status gemm_cpu(device *dev, const gemm_args *g) {
         if (!g->b_is_weight) TRY(widened_copy(dev, &c->b, &B, b_rows, b_columns, g->ldb));
         if (shape.has_bias) TRY(widened_copy(dev, &c->bias, &bias, 1, g->N, g->N));
     }
-    if (finished_apart) {
+    if (gathered_a) {
+        TRY(reserve(dev, &c->a, (size_t)g->K * ab_bytes));
+        A = c->a.memory;
+        TRY(dev->ops->copy_rows(dev, c->a.memory, ab_bytes, g->A, (size_t)g->lda * ab_bytes, ab_bytes, g->K));
+    }
+    if (finished_apart || column_d) {
         TRY(reserve(dev, &c->product, (size_t)(g->M * g->N) * 4));
         D = c->product.memory;
     }
+    if (column_d && added) TRY(dev->ops->copy_rows(dev, D, d_bytes, added, (size_t)g->ldd * d_bytes, d_bytes, g->M));
     TRY(reserve(dev, &c->scratch, matmul_scratch_bytes(m)));
     TRY(matmul_run(c->nn, m, D, A, B, bias, g->residual, c->scratch.memory));
+    if (column_d) TRY(dev->ops->copy_rows(dev, g->D, (size_t)g->ldd * d_bytes, D, d_bytes, d_bytes, g->M));
     if (finished_apart) finish(g, D);
     return STATUS_OK;
 }
@@ -201,7 +218,7 @@ void gemm_weights_changed_cpu(device *dev) { dev->gemm->generation++; }
 
 size_t gemm_memory_bytes_cpu(const device *dev) { return dev->gemm->bytes; }
 
-status gemm_open_cpu(device *dev) {
+static status open_context(device *dev) {
     gemm_context *c = calloc(1, sizeof *c);
     if (!c) FAIL(MEM, "gemm");
     status_code st = onednn_open(&c->nn, dev->isa, sizeof dev->isa, &dev->bf16_products);
@@ -225,6 +242,29 @@ void gemm_close_cpu(device *dev) {
     onednn_close(c->nn);
     free(c);
     dev->gemm = NULL;
+}
+
+/* The check has a context of its own, so that its packed copies do not stay with the device. It uses one thread: several
+ * would wait for each other longer than they compute, and much longer on a busy machine. */
+static status check_library(const device *dev) {
+    char library[32];
+    onednn_version(library, sizeof library);
+    device probe = *dev;
+    TRY(open_context(&probe));
+    omp_set_num_threads(1);
+    status_code st = gemm_check(&probe, gemm_cpu, library);
+    omp_set_num_threads(dev->threads);
+    gemm_close_cpu(&probe);
+    if (st) return status_trace(st, __FILE__, __LINE__);
+    return STATUS_OK;
+}
+
+status gemm_open_cpu(device *dev) {
+    TRY(open_context(dev));
+    status_code st = check_library(dev);
+    if (!st) return STATUS_OK;
+    gemm_close_cpu(dev);
+    return status_trace(st, __FILE__, __LINE__);
 }
 
 /* --- peak */
@@ -263,7 +303,7 @@ status gemm_measure_peak_cpu(device *dev, dtype t, double seconds, double *flops
     enum { count = sizeof shapes / sizeof *shapes };
     /* a context of its own, so that workspace, packed copies and FLOPs of the trial do not stay with the device */
     device probe = *dev;
-    TRY(gemm_open_cpu(&probe));
+    TRY(open_context(&probe));
     status_code st = STATUS_OK;
     *flops_per_s = 0;
     /* without a bf16 product of the hardware's own, what remains when conversions cost nothing: f32 */

@@ -133,6 +133,8 @@ static status describe(onednn *nn, dnnl_primitive_desc_t *pd, const matmul_shape
     if (s->add == ADD_RESIDUAL) TRY_DNNL_DONE(dnnl_post_ops_append_binary(ops, dnnl_binary_add, layout_of(&d)));
     TRY_DNNL_DONE(dnnl_primitive_attr_create(&attr));
     TRY_DNNL_DONE(dnnl_primitive_attr_set_post_ops(attr, ops));
+    /* ONEDNN_DEFAULT_FPMATH_MODE must not round f32 operands to bf16 or TF32 */
+    TRY_DNNL_DONE(dnnl_primitive_attr_set_fpmath_mode(attr, dnnl_fpmath_mode_strict));
     TRY_DNNL_DONE(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
     TRY_DNNL_DONE(describe_matmul(pd, nn->engine, layout_of(&a), layout_of(&b), layout_of(&bias), layout_of(&d), attr));
 done:
@@ -331,6 +333,11 @@ static bool multiplies_bf16(onednn *nn) {
     forward.trans_b = forward.has_bias = true, forward.add = ADD_RESIDUAL;
     wgrad.trans_a = true, wgrad.d = F32, wgrad.add = ADD_TO_D;
     return has_own_kernel(nn, &forward) && has_own_kernel(nn, &wgrad);
+}
+
+void onednn_version(char *text, size_t bytes) {
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, bytes, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }
 
 status onednn_open(onednn **out, char *isa, size_t isa_bytes, bool *bf16_products) {

@@ -14,6 +14,7 @@ typedef struct matmul matmul; /* one primitive: owned by the cache, stays until 
 /* isa: what oneDNN dispatches to, e.g. "avx2"; bf16_products: whether that multiplies bf16 without emulation */
 status onednn_open(onednn **nn, char *isa, size_t isa_bytes, bool *bf16_products);
 void onednn_close(onednn *nn);
+void onednn_version(char *text, size_t bytes); /* "oneDNN 3.7.2": the one that is loaded */
 
 typedef enum { ADD_NOTHING, ADD_TO_D, ADD_RESIDUAL } matmul_add;
 

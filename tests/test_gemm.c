@@ -3,6 +3,8 @@
 #include "check.h"
 #include "runtime/gemm.h"
 
+#include <string.h>
+
 static device *dev;
 
 static int open_device(void **state) {
@@ -17,78 +19,127 @@ static int close_device(void **state) {
     return 0;
 }
 
-enum { MOST = 150 * 150 }; /* elements of the largest matrix here */
-enum { PAD = 3 };          /* row strides are wider than the rows by this */
+enum { MOST = 150 * 260 }; /* elements of the largest matrix here */
 
 typedef enum { NONE, SEPARATE, IN_D } residual_kind;
 
-static double a64[MOST], b64[MOST], d64[MOST], r64[MOST], bias64[MOST];
-static char a[MOST * 4], b[MOST * 4], d[MOST * 4], r[MOST * 4], bias[MOST * 4];
+/* what a product is made of, beside the numbers: how the row strides exceed the rows, and how far A, B and D begin
+ * behind an address aligned to 64 bytes, in elements */
+typedef struct {
+    gemm_args g;
+    residual_kind residual;
+    bool bias;
+    i64 pad_a, pad_b, pad_d, offset;
+} product_case;
 
-static void check_product(gemm_args g, residual_kind residual) {
-    i64 a_rows = g.trans_a ? g.K : g.M, b_rows = g.trans_b ? g.N : g.K;
-    g.lda = (g.trans_a ? g.M : g.K) + PAD, g.ldb = (g.trans_b ? g.K : g.N) + PAD, g.ldd = g.N + PAD;
-    random_tensor(a, a64, g.ab, a_rows * g.lda, 1, 1);
-    random_tensor(b, b64, g.ab, b_rows * g.ldb, 1, 2);
-    random_tensor(d, d64, g.d, g.M * g.ldd, 1, 3);
-    random_tensor(r, r64, g.d, g.M * g.ldd, 1, 4);
-    random_tensor(bias, bias64, g.ab, g.N, 1, 5);
-    g.A = a, g.B = b, g.D = d;
-    if (residual) g.residual = residual == IN_D ? d : r;
+static double a64[MOST], b64[MOST], d64[MOST], r64[MOST], bias64[MOST];
+static char a[MOST * 4] __attribute__((aligned(64))), b[MOST * 4] __attribute__((aligned(64)));
+static char d[MOST * 4] __attribute__((aligned(64))), r[MOST * 4] __attribute__((aligned(64)));
+static char bias[MOST * 4] __attribute__((aligned(64)));
+
+static const char *describe(const product_case *p) {
+    static char text[256];
+    const gemm_args *g = &p->g;
+    snprintf(
+        text, sizeof text,
+        "M %d N %d K %d lda %d ldb %d ldd %d trans %d%d %s -> %s bias %d residual %d accumulate %d weight %d offset %d",
+        (int)g->M, (int)g->N, (int)g->K, (int)g->lda, (int)g->ldb, (int)g->ldd, g->trans_a, g->trans_b,
+        dtype_name(g->ab), dtype_name(g->d), p->bias, p->residual, g->accumulate, g->b_is_weight, (int)p->offset);
+    return text;
+}
+
+/* The number of elements that are further from the product in f64 than roundings explain; elements between the rows
+ * of D that were written count too. */
+static int wrong_elements(product_case *p) {
+    gemm_args *g = &p->g;
+    i64 a_rows = g->trans_a ? g->K : g->M, b_rows = g->trans_b ? g->N : g->K;
+    g->lda = (g->trans_a ? g->M : g->K) + p->pad_a;
+    g->ldb = (g->trans_b ? g->K : g->N) + p->pad_b;
+    g->ldd = g->N + p->pad_d;
+    char *at_a = a + p->offset * (i64)dtype_bytes(g->ab), *at_b = b + p->offset * (i64)dtype_bytes(g->ab);
+    char *at_d = d + p->offset * (i64)dtype_bytes(g->d), *at_r = r + p->offset * (i64)dtype_bytes(g->d);
+    random_tensor(at_a, a64, g->ab, a_rows * g->lda, 1, 1);
+    random_tensor(at_b, b64, g->ab, b_rows * g->ldb, 1, 2);
+    random_tensor(at_d, d64, g->d, g->M * g->ldd, 1, 3);
+    random_tensor(at_r, r64, g->d, g->M * g->ldd, 1, 4);
+    random_tensor(bias, bias64, g->ab, g->N, 1, 5);
+    g->A = at_a, g->B = at_b, g->D = at_d;
+    g->bias = p->bias ? bias : NULL;
+    g->residual = p->residual == NONE ? NULL : p->residual == IN_D ? at_d : at_r;
     gemm_weights_changed(dev);
-    OK(gemm(dev, &g));
+    OK(gemm(dev, g));
     static float got[MOST];
-    widen(got, d, g.d, g.M * g.ldd);
-    for (i64 m = 0; m < g.M; m++) {
-        for (i64 n = 0; n < g.N; n++) {
+    widen(got, at_d, g->d, g->M * g->ldd);
+    int wrong = 0;
+    for (i64 m = 0; m < g->M; m++) {
+        for (i64 n = 0; n < g->N; n++) {
             double sum = 0, magnitude = 0;
-            for (i64 k = 0; k < g.K; k++) {
-                double term = a64[g.trans_a ? k * g.lda + m : m * g.lda + k];
-                term *= b64[g.trans_b ? n * g.ldb + k : k * g.ldb + n];
+            for (i64 k = 0; k < g->K; k++) {
+                double term = a64[g->trans_a ? k * g->lda + m : m * g->lda + k];
+                term *= b64[g->trans_b ? n * g->ldb + k : k * g->ldb + n];
                 sum += term, magnitude += fabs(term);
             }
             double added[3] = {0};
-            if (g.bias) added[0] = bias64[n];
-            if (residual == SEPARATE) added[1] = r64[m * g.ldd + n];
-            if (residual == IN_D || g.accumulate) added[2] = d64[m * g.ldd + n];
+            if (p->bias) added[0] = bias64[n];
+            if (p->residual == SEPARATE) added[1] = r64[m * g->ldd + n];
+            if (p->residual == IN_D || g->accumulate) added[2] = d64[m * g->ldd + n];
             for (int i = 0; i < 3; i++) sum += added[i], magnitude += fabs(added[i]);
-            double bound = (double)(g.K + 2) * F32_ROUNDOFF * magnitude;
-            if (g.d == BF16) bound += BF16_ROUNDOFF * (fabs(sum) + bound);
-            double error = fabs(got[m * g.ldd + n] - sum);
-            if (!(error <= bound))
-                fail_msg("M %d N %d K %d trans %d%d %s -> %s bias %d residual %d accumulate %d weight %d: at %d,%d got "
-                         "%.9g, "
-                         "expected %.9g, bound %.3g",
-                         (int)g.M, (int)g.N, (int)g.K, g.trans_a, g.trans_b, dtype_name(g.ab), dtype_name(g.d),
-                         g.bias != NULL, residual, g.accumulate, g.b_is_weight, (int)m, (int)n, got[m * g.ldd + n], sum,
-                         bound);
+            double bound = (double)(g->K + 2) * F32_ROUNDOFF * magnitude;
+            if (g->d == BF16) bound += BF16_ROUNDOFF * (fabs(sum) + bound);
+            wrong += !(fabs(got[m * g->ldd + n] - sum) <= bound);
         }
-        for (i64 n = g.N; n < g.ldd; n++) /* between rows nothing is written */
-            assert_true(got[m * g.ldd + n] == (float)d64[m * g.ldd + n]);
+        for (i64 n = g->N; n < g->ldd; n++) wrong += got[m * g->ldd + n] != (float)d64[m * g->ldd + n];
     }
+    return wrong;
+}
+
+static const dtype types[][2] = {{F32, F32}, {BF16, BF16}, {BF16, F32}};
+enum { WAYS = 14 }; /* of bias, residual, accumulation and packing */
+
+/* false: these dtypes cannot be had so */
+static bool choose_way(product_case *p, int type, int trans, int way) {
+    p->g.ab = types[type][0], p->g.d = types[type][1];
+    p->g.trans_a = trans & 1, p->g.trans_b = trans & 2;
+    p->g.b_is_weight = way & 1;
+    p->g.accumulate = way >= 12;
+    p->bias = way < 12 && way & 2;
+    p->residual = way < 12 ? (residual_kind)(way / 4) : NONE;
+    return p->g.accumulate ? p->g.d == F32 : !p->bias || p->g.d == p->g.ab;
+}
+
+static void check_product(product_case p) {
+    int wrong = wrong_elements(&p);
+    if (wrong) fail_msg("%s: %d wrong of %d", describe(&p), wrong, (int)(p.g.M * p.g.N));
 }
 
 static void every_combination(void **state) {
     (void)state;
-    static const i64 sizes[][3] = {{1, 1, 1}, {1, 37, 5}, {37, 1, 5}, {17, 33, 65}, {64, 96, 32}, {130, 67, 141}};
-    static const dtype types[][2] = {{F32, F32}, {BF16, BF16}, {BF16, F32}};
+    static const i64 sizes[][3] = {{1, 37, 5}, {37, 1, 5}, {17, 33, 65}, {64, 96, 32}, {130, 67, 141}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-        for (size_t t = 0; t < 3; t++)
+        for (int type = 0; type < 3; type++)
             for (int trans = 0; trans < 4; trans++)
-                for (int how = 0; how < 14; how++) {
-                    gemm_args g = {.M = sizes[s][0], .N = sizes[s][1], .K = sizes[s][2], .ab = types[t][0]};
-                    g.d = types[t][1];
-                    g.trans_a = trans & 1, g.trans_b = trans & 2;
-                    g.b_is_weight = how & 1;
-                    if (how >= 12) {
-                        if (g.d != F32) continue;
-                        g.accumulate = true;
-                        check_product(g, NONE);
-                    } else {
-                        if (how & 2 && g.d != g.ab) continue;
-                        if (how & 2) g.bias = bias;
-                        check_product(g, (residual_kind)(how / 4));
-                    }
+                for (int way = 0; way < WAYS; way++) {
+                    product_case p = {.g = {.M = sizes[s][0], .N = sizes[s][1], .K = sizes[s][2]}};
+                    p.pad_a = p.pad_b = p.pad_d = 3;
+                    if (choose_way(&p, type, trans, way)) check_product(p);
+                }
+}
+
+/* Sizes of 1, of less than a vector and of a vector and a bit, each in rows that are dense and in rows that are not:
+ * a matrix of one row or one column has two strides of which only one means anything, and libraries take the wrong one. */
+static void small_sizes_and_strides(void **state) {
+    (void)state;
+    static const i64 sizes[] = {1, 2, 7, 33};
+    int way = 0;
+    for (int size = 0; size < 64; size++)
+        for (int type = 0; type < 3; type++)
+            for (int trans = 0; trans < 4; trans++)
+                for (int pads = 0; pads < 4; pads++) {
+                    product_case p = {.g = {.M = sizes[size & 3], .N = sizes[size >> 2 & 3], .K = sizes[size >> 4]}};
+                    p.pad_a = pads & 1 ? 3 : 0, p.pad_b = pads & 2 ? 5 : 0, p.pad_d = pads == 3 ? 1 : 0;
+                    p.offset = pads;
+                    while (!choose_way(&p, type, trans, way++ % WAYS)) continue;
+                    check_product(p);
                 }
 }
 
@@ -254,11 +305,55 @@ static void peak(void **state) {
     assert_int_equal(held, gemm_memory_bytes(dev));
 }
 
-int main(void) {
+/* test_gemm search COUNT [SEED]: COUNT products of random shape and layout; prints each that is wrong. For a library or
+ * an instruction set that is new to us; DNNL_MAX_CPU_ISA (oneDNN 2) or ONEDNN_MAX_CPU_ISA (3) limits the latter. */
+static int search(long count, uint64_t seed) {
+    static const i64 sizes[] = {1, 1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 63, 64, 65, 96, 127, 129};
+    static const i64 pads[] = {0, 0, 1, 3, 16, 64};
+    enum { SIZES = sizeof sizes / sizeof *sizes, PADS = sizeof pads / sizeof *pads, OFTEN = 4096 };
+    long wrong = 0;
+    for (long i = 0; i < count; i++) {
+        if (i % OFTEN == 0) { /* the library keeps what it made for each shape */
+            device_close(dev);
+            if (device_open(&dev, "cpu", 2, 0)) return fprintf(stderr, "%s\n", status_message()), 1;
+            if (i == 0) printf("# %s, %s\n", dev->name, dev->isa);
+        }
+        uint64_t random[2];
+        for (int j = 0; j < 2; j++) { /* splitmix64 */
+            uint64_t z = seed += 0x9E3779B97F4A7C15u;
+            z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+            z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+            random[j] = z ^ z >> 31;
+        }
+        product_case p = {.g = {.M = sizes[(random[0] & 0xffff) % SIZES],
+                                .N = sizes[(random[0] >> 16 & 0xffff) % SIZES],
+                                .K = sizes[(random[0] >> 32 & 0xffff) % SIZES]}};
+        p.offset = (random[0] >> 48 & 1) ? (i64)(random[0] >> 49 & 15) : 0;
+        p.pad_a = pads[(random[1] & 0xff) % PADS], p.pad_b = pads[(random[1] >> 8 & 0xff) % PADS];
+        p.pad_d = pads[(random[1] >> 16 & 0xff) % PADS];
+        if (!choose_way(&p, (int)((random[1] >> 24 & 0xff) % 3), (int)(random[1] >> 32 & 3),
+                        (int)((random[1] >> 40 & 0xff) % WAYS)))
+            continue;
+        int elements = wrong_elements(&p);
+        if (!elements) continue;
+        printf("%s: %d wrong of %d\n", describe(&p), elements, (int)(p.g.M * p.g.N));
+        wrong++;
+    }
+    printf("# %ld wrong of %ld\n", wrong, count);
+    device_close(dev);
+    return wrong != 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 2 && strcmp(argv[1], "search") == 0)
+        return search(strtol(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_combination), cmocka_unit_test(rounded_once),  cmocka_unit_test(weights_change),
-        cmocka_unit_test(many_shapes),       cmocka_unit_test(not_finite),    cmocka_unit_test(repeatable),
-        cmocka_unit_test(flops_are_counted), cmocka_unit_test(bad_arguments), cmocka_unit_test(peak),
+        cmocka_unit_test(every_combination), cmocka_unit_test(small_sizes_and_strides),
+        cmocka_unit_test(rounded_once),      cmocka_unit_test(weights_change),
+        cmocka_unit_test(many_shapes),       cmocka_unit_test(not_finite),
+        cmocka_unit_test(repeatable),        cmocka_unit_test(flops_are_counted),
+        cmocka_unit_test(bad_arguments),     cmocka_unit_test(peak),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
