@@ -54,6 +54,14 @@ done:
     return st;
 }
 
+status file_create(int *fd, const char *path) {
+    *fd = -1;
+    if (unlink(path) && errno != ENOENT) FAIL(IO, "%s: cannot be replaced: %s", path, strerror(errno));
+    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (*fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
+    return STATUS_OK;
+}
+
 path_text path_join(const char *folder, const char *name) {
     path_text p;
     if (snprintf(p.text, sizeof p.text, "%s/%s", folder, name) >= (int)sizeof p.text) p.text[0] = 0;

@@ -1,4 +1,4 @@
-/* A whole small file in memory: configurations, manifests. And paths. */
+/* A whole small file in memory: configurations, manifests. New files, and paths. */
 #ifndef TALLY_FILE_H
 #define TALLY_FILE_H
 
@@ -10,6 +10,10 @@
 /* malloc'ed, with a NUL behind; at most 1 GiB. Pipes work too. A path that cannot be opened because it is absent, a
  * folder or not allowed is DATA (bad input); else IO. */
 status read_file(const char *path, char **data, size_t *bytes);
+
+/* A new, empty file to write, never one that is there: what has the name, a link too, is removed first, and no link is
+ * followed. Where another process makes it at the same time: fails. */
+status file_create(int *fd, const char *path);
 
 typedef struct {
     char text[4096];

@@ -117,31 +117,49 @@ static void reports_a_limit(void **state) {
     assert_true(access(in_folder("kept.tmp"), F_OK));
 }
 
+/* What is written to the file that is open as `name` goes to `target` instead: no link is followed when it is made. */
+static void redirect(const char *name, const char *target) {
+    char link[64], path[4096];
+    for (int fd = 3; fd < 1024; fd++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(link, path, sizeof path - 1);
+        if (length <= 0) continue;
+        path[length] = 0;
+        if (strcmp(path, in_folder(name)) != 0) continue;
+        int to = open(target, O_WRONLY);
+        assert_true(to >= 0 && dup2(to, fd) == fd);
+        close(to);
+        return;
+    }
+    fail_msg("%s is not open", name);
+}
+
 static void reports_a_full_disk(void **state) {
     (void)state;
     blockfile *f;
-    assert_int_equal(symlink("/dev/full", in_folder("full")), 0);
     OK(blockfile_create(&f, folder, "full"));
+    redirect("full", "/dev/full");
     FAILS(IO, "full: write: No space left on device", blockfile_write(f, pattern, BLOCKFILE_BLOCK));
     blockfile_abandon(f);
     blockfile_abandon(NULL);
     /* a device that takes writes but cannot sync */
-    assert_int_equal(symlink("/dev/null", in_folder("null")), 0);
     blockfile_sums sums;
     OK(blockfile_create(&f, folder, "null"));
+    redirect("null", "/dev/null");
     FAILS(IO, "null: fsync: Invalid argument", blockfile_close(f, &sums));
 }
 
 typedef struct {
     pthread_t writer;
     uint32_t crc;
+    char path[4096];
 } reader_state;
 
 static void interrupt(int signal_number) { (void)signal_number; }
 
 static void *read_and_interrupt(void *arg) {
     reader_state *r = arg;
-    int fd = open(in_folder("fifo"), O_RDONLY);
+    int fd = open(r->path, O_RDONLY);
     unsigned char bytes[5000];
     uLong sum = 0;
     for (ssize_t n; (n = read(fd, bytes, sizeof bytes)) > 0;) {
@@ -160,10 +178,12 @@ static void survives_short_writes_and_interrupts(void **state) {
     sigaction(SIGUSR1, &action, &old);
     assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
     reader_state r = {.writer = pthread_self()};
+    strcpy(r.path, in_folder("fifo"));
     pthread_t reader;
     assert_int_equal(pthread_create(&reader, NULL, read_and_interrupt, &r), 0);
     blockfile *f;
-    OK(blockfile_create(&f, folder, "fifo"));
+    OK(blockfile_create(&f, folder, "piped"));
+    redirect("piped", r.path);
     OK(blockfile_write(f, pattern, 2 * BLOCKFILE_BLOCK));
     blockfile_abandon(f);
     pthread_join(reader, NULL);
@@ -194,6 +214,45 @@ static void folders(void **state) {
     OK(remove_folder(in_folder("moved")));
     assert_true(access(in_folder("moved"), F_OK) && !access(in_folder("outside/kept"), F_OK));
     FAILS(IO, "is no folder", remove_folder(in_folder("outside/kept")));
+}
+
+/* A link in a folder that others may write to must not lead to a file of theirs, or of ours; nor does what a crash left stand
+ * in the way. */
+static void follows_no_link(void **state) {
+    (void)state;
+    static const char *const names[] = {"target", "target.tmp"};
+    char *data;
+    size_t bytes;
+    blockfile *f;
+    blockfile_sums sums;
+    OK(write_file_atomic(in_folder("precious"), "precious", 8));
+    for (int i = 0; i < 2; i++) {
+        for (int hard = 0; hard < 2; hard++) {
+            unlink(in_folder(names[i]));
+            if (hard) assert_int_equal(link(in_folder("precious"), in_folder(names[i])), 0);
+            else assert_int_equal(symlink(in_folder("precious"), in_folder(names[i])), 0);
+            OK(write_file_atomic(in_folder("target"), "new", 3));
+            assert_int_equal(access(in_folder("target.tmp"), F_OK), -1);
+            OK(read_file(in_folder("target"), &data, &bytes));
+            assert_string_equal(data, "new");
+            free(data);
+        }
+        assert_int_equal(symlink(in_folder("precious"), in_folder("block")), 0);
+        OK(blockfile_create(&f, folder, "block"));
+        OK(blockfile_write(f, "new", 3));
+        OK(blockfile_close(f, &sums));
+        OK(blockfile_check(folder, &sums));
+        free(sums.crc);
+        unlink(in_folder("block"));
+    }
+    OK(write_file_atomic(in_folder("target.tmp"), "left over", 9));
+    OK(write_file_atomic(in_folder("target"), "new", 3));
+    OK(make_folders(in_folder("target.tmp")));
+    FAILS(IO, "target.tmp: cannot be replaced", write_file_atomic(in_folder("target"), "newer", 5));
+    OK(remove_folder(in_folder("target.tmp")));
+    OK(read_file(in_folder("precious"), &data, &bytes));
+    assert_string_equal(data, "precious");
+    free(data);
 }
 
 /* What the child of the next test does in `argv[2]`: replace a file, then publish a folder with a block file in it. */
@@ -276,6 +335,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(reports_a_full_disk),
         cmocka_unit_test(survives_short_writes_and_interrupts),
         cmocka_unit_test(folders),
+        cmocka_unit_test(follows_no_link),
         cmocka_unit_test(a_crash_leaves_old_or_new),
     };
     int failed = cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);

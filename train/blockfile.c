@@ -43,6 +43,12 @@ static void crash_point(void) {
     if (crash_at && atomic_fetch_add(&crash_count, 1) + 1 == crash_at) kill(getpid(), SIGKILL);
 }
 
+static status_code (*guard)(void);
+
+void blockfile_guard(status_code (*check)(void)) { guard = check; }
+
+static status check_guard(void) { return guard ? guard() : STATUS_OK; }
+
 static status write_all(int fd, const char *path, const void *data, size_t bytes) {
     for (const char *from = data; bytes;) {
         crash_point();
@@ -56,7 +62,7 @@ static status write_all(int fd, const char *path, const void *data, size_t bytes
     return STATUS_OK;
 }
 
-static status sync_all(int fd, const char *path) {
+status fsync_file(int fd, const char *path) {
     int failed;
     do {
         crash_point();
@@ -67,6 +73,7 @@ static status sync_all(int fd, const char *path) {
 }
 
 static status rename_path(const char *from, const char *to) {
+    TRY(check_guard());
     crash_point();
     if (rename(from, to)) FAIL(IO, "%s: rename to %s: %s", from, to, strerror(errno));
     return STATUS_OK;
@@ -94,10 +101,10 @@ status blockfile_create(blockfile **out, const char *folder, const char *name) {
     if (!f) FAIL(MEM, "%s/%s: no memory for a buffer", folder, name);
     f->fd = -1, f->bytes = 0, f->crc = NULL, f->blocks = f->capacity = 0, f->failed = false, f->buffered = 0;
     status_code st = STATUS_OK;
+    TRY_DONE(check_guard());
     TRY_DONE(join(f->path, folder, name));
     strcpy(f->name, name);
-    f->fd = open(f->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (f->fd < 0) FAIL_DONE(IO, "%s: %s", f->path, strerror(errno));
+    TRY_DONE(file_create(&f->fd, f->path));
     *out = f;
     return STATUS_OK;
 done:
@@ -151,7 +158,7 @@ status blockfile_close(blockfile *f, blockfile_sums *sums) {
     status_code st = STATUS_OK;
     if (f->failed) FAIL_DONE(IO, "%s: an earlier write failed", f->path);
     if (f->buffered) TRY_DONE(write_block(f, f->buffer, f->buffered));
-    TRY_DONE(sync_all(f->fd, f->path));
+    TRY_DONE(fsync_file(f->fd, f->path));
     int fd = f->fd;
     f->fd = -1;
     TRY_DONE(close_file(fd, f->path));
@@ -239,10 +246,11 @@ static status sync_parent(const char *path) {
 status write_file_atomic(const char *path, const void *data, size_t bytes) {
     char temporary[PATH_MAX];
     if (snprintf(temporary, sizeof temporary, "%s.tmp", path) >= PATH_MAX) FAIL(ARG, "%s: path is too long", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) FAIL(IO, "%s: %s", temporary, strerror(errno));
+    int fd;
+    TRY(check_guard());
+    TRY(file_create(&fd, temporary));
     status_code st = write_all(fd, temporary, data, bytes);
-    if (st == STATUS_OK) st = sync_all(fd, temporary);
+    if (st == STATUS_OK) st = fsync_file(fd, temporary);
     if (st == STATUS_OK) st = close_file(fd, temporary);
     else close(fd);
     if (st == STATUS_OK) st = rename_path(temporary, path);
@@ -261,7 +269,7 @@ status rename_folder(const char *from, const char *to) {
 status fsync_folder(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
-    status_code st = sync_all(fd, path);
+    status_code st = fsync_file(fd, path);
     if (st == STATUS_OK) st = close_file(fd, path);
     else close(fd);
     return st;
@@ -269,6 +277,7 @@ status fsync_folder(const char *path) {
 
 static status make_folder(const char *path) {
     struct stat info;
+    TRY(check_guard());
     if (mkdir(path, 0777) == 0) return sync_parent(path);
     if (errno != EEXIST) FAIL(IO, "%s: mkdir: %s", path, strerror(errno));
     if (stat(path, &info)) FAIL(IO, "%s: %s", path, strerror(errno));
@@ -295,6 +304,7 @@ static int remove_one(const char *path, const struct stat *info, int type, struc
 
 status remove_folder(const char *path) {
     struct stat info;
+    TRY(check_guard());
     if (lstat(path, &info)) {
         if (errno == ENOENT) return STATUS_OK;
         FAIL(IO, "%s: %s", path, strerror(errno));

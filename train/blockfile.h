@@ -15,6 +15,10 @@
 
 enum { BLOCKFILE_BLOCK = 4 << 20 };
 
+/* Called before anything below is made, renamed or removed, and what it fails with is passed on: whether this process may
+ * still write there. NULL: no check. */
+void blockfile_guard(status_code (*check)(void));
+
 typedef struct blockfile blockfile;
 
 typedef struct {
@@ -36,6 +40,7 @@ status blockfile_check(const char *folder, const blockfile_sums *sums);
 status blockfile_check_some(const char *folder, const blockfile_sums *sums, int first, int stride);
 
 status write_file_atomic(const char *path, const void *data, size_t bytes); /* PATH.tmp, fsync, rename, fsync folder */
+status fsync_file(int fd, const char *path);
 status rename_folder(const char *from, const char *to); /* rename, fsync of the folder that holds `to` */
 status fsync_folder(const char *path);
 status make_folders(const char *path); /* mkdir -p; the entry of each new folder is synced */
