@@ -2,6 +2,7 @@
 
 #include "tools/commands.h"
 #include "train/report.h"
+#include "train/run_lock.h"
 
 typedef struct {
     char *loss_svg;
@@ -23,9 +24,13 @@ static const command_help help = {
 };
 
 static status report(const options *o, const values *v) {
+    run_lock *lock;
     TRY(command_words(o, 1, 1, "run"));
-    TRY(report_write(o->words.list[0]));
-    return v->loss_svg ? report_loss_svg(o->words.list[0], v->loss_svg) : STATUS_OK;
+    TRY(run_lock_take(&lock, o->words.list[0], false));
+    status_code st = report_write(o->words.list[0]);
+    if (!st && v->loss_svg) st = report_loss_svg(o->words.list[0], v->loss_svg);
+    run_lock_release(lock);
+    return st;
 }
 
 status report_command(int argc, char **argv, int *exit_code) {

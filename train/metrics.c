@@ -1,8 +1,10 @@
 #include "train/metrics.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/file.h"
@@ -64,6 +66,30 @@ static status record_json(cJSON *o, const step_record *r) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         TRY(json_add_number_or_null(o, numbers[i].key, numbers[i].value));
     return STATUS_OK;
+}
+
+status metrics_open(FILE **f, const char *path, bool keep) {
+    *f = NULL;
+    int fd = -1;
+    if (keep) fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && (!keep || errno == ENOENT)) TRY(file_create(&fd, path));
+    struct stat info = {0};
+    if (fd < 0 || fstat(fd, &info) || !S_ISREG(info.st_mode)) {
+        int code = errno;
+        if (fd >= 0) close(fd);
+        if (fd < 0 && code != ELOOP) FAIL(IO, "%s: %s", path, strerror(code));
+        FAIL(ARG, "%s: is a link or no regular file; expected a regular file", path);
+    }
+    if (!(*f = fdopen(fd, "a"))) {
+        close(fd);
+        FAIL(MEM, "%s", path);
+    }
+    return STATUS_OK;
+}
+
+status metrics_sync(FILE *f, const char *path) {
+    if (fflush(f)) FAIL(IO, "%s: %s", path, strerror(errno));
+    return fsync_file(fileno(f), path);
 }
 
 status metrics_append(FILE *f, const char *path, const step_record *r) {

@@ -56,6 +56,9 @@ typedef struct {
     double wall_s, left_s, left_usd;
 } step_record;
 
+/* To append to; begun anew unless `keep`. A link in its place is not followed. */
+status metrics_open(FILE **f, const char *path, bool keep);
+status metrics_sync(FILE *f, const char *path); /* what was appended is on the medium */
 status metrics_append(FILE *f, const char *path, const step_record *r);
 void metrics_progress_line(char *line, size_t size, const step_record *r);
 

@@ -19,6 +19,7 @@ static void go_on(trainer *t, booking with) {
 static status save(trainer *t) {
     booking before = pause_steps(t, BOOK_CHECKPOINT);
     uint64_t since = clock_ns();
+    if (trainer_speaks(t)) TRY(metrics_sync(t->metrics, t->metrics_path.text));
     TRY(trainer_gather(t));
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
     memcpy(t->p.usd, t->bill.usd, sizeof t->p.usd);
@@ -174,6 +175,7 @@ static status finish_step(trainer *t) {
         TRY(evaluate_now(t));
         record.val_loss = t->val_loss;
     }
+    if (trainer_speaks(t)) TRY(trainer_check_files(t));
     if (trainer_speaks(t)) TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
     show(t, &record);
     TRY(account_skip(t, &r));
@@ -229,7 +231,11 @@ status train_run(const train_options *o, volatile sig_atomic_t *stop, train_outc
     if (!st && trainer_speaks(&t)) st = report_write(o->out);
     if (!st) trainer_log_end(&t, *outcome);
     if (!st) st = comm_barrier(t.world); /* a rank that ends with a signal's exit code would end the others */
-    if (st) job_fail(&t.job, st);
+    if (st) {
+        run_lock_release(t.lock); /* job_fail may not return */
+        t.lock = NULL;
+        job_fail(&t.job, st);
+    }
     trainer_close(&t);
     return st;
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "runtime/gemm.h"
 #include "runtime/json.h"
@@ -82,28 +81,6 @@ static status check_same_data(const trainer *t) {
             r, all[r].count, all[r].train_count, all[r].crc32, all[0].count, all[0].train_count, all[0].crc32);
 done:
     free(all);
-    return st;
-}
-
-/* Makes --out; a file that rank 0 puts there, of a name that none has looked for before, all must find. */
-static status open_folder(trainer *t) {
-    const char *out = t->o->out;
-    uint64_t token = clock_ns();
-    path_text path;
-    status_code st = STATUS_OK;
-    if (trainer_speaks(t)) st = make_folders(out);
-    if (t->world->ranks == 1) return st;
-    TRY(comm_tell(t->world, &token, sizeof token));
-    snprintf(path.text, sizeof path.text, "%.4000s/.seen-by-all-%016lx", out, token);
-    if (trainer_speaks(t) && !st) {
-        FILE *f = fopen(path.text, "w");
-        if (!f || fclose(f)) st = ERROR(IO, "%s: %s", path.text, strerror(errno));
-    }
-    TRY(comm_agree(t->world, st));
-    if (access(path.text, F_OK) != 0)
-        st = ERROR(ARG, "--out %s: not the folder of rank 0; expected a file system that all ranks see", out);
-    st = comm_agree(t->world, st);
-    if (trainer_speaks(t)) remove(path.text);
     return st;
 }
 
@@ -302,8 +279,7 @@ static status open_files(trainer *t) {
         TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
         TRY(ledger_resume(&t->bill, o->out, &t->p, &last));
     }
-    t->metrics = fopen(t->metrics_path.text, o->resume ? "a" : "w");
-    if (!t->metrics) FAIL(IO, "%s: %s", t->metrics_path.text, strerror(errno));
+    TRY(metrics_open(&t->metrics, t->metrics_path.text, o->resume));
     return write_file_atomic(config.text, o->config_json, strlen(o->config_json));
 }
 
@@ -325,6 +301,7 @@ status trainer_open(trainer *t) {
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
+    TRY(trainer_lock(t));
     TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
     gemm_search(t->dev, o->gemm_search);
     TRY(attention_choose(t->dev, o->attention));
@@ -337,7 +314,6 @@ status trainer_open(trainer *t) {
     TRY(start_or_resume(t));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,
                     t->world->ranks));
-    TRY(open_folder(t));
     if (trainer_speaks(t)) TRY(open_files(t));
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
     TRY(find_datasheet_peak(t));
@@ -359,6 +335,7 @@ void trainer_close(trainer *t) {
     if (t->peers) comm_book(t->peers, NULL);
     ledger_close(&t->bill);
     if (t->metrics) fclose(t->metrics);
+    run_lock_release(t->lock);
     comm_close(t->peers);
     device_close(t->dev);
     free(t->all);

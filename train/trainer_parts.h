@@ -1,5 +1,5 @@
 /* What the files of the trainer share: trainer_open.c (from options to a run that is ready), trainer.c (its steps),
- * trainer_log.c (what it tells). Every rank runs all of it; what leads to a collective (an evaluation, a checkpoint, the
+ * trainer_folder.c (that --out is this run's alone), trainer_log.c (what it tells). Every rank runs all of it; what leads to a collective (an evaluation, a checkpoint, the
  * end) is decided from options, the count of steps, and what trainer_gather has given to all ranks alike. */
 #ifndef TALLY_TRAINER_PARTS_H
 #define TALLY_TRAINER_PARTS_H
@@ -8,6 +8,7 @@
 
 #include "train/metrics.h"
 #include "train/job.h"
+#include "train/run_lock.h"
 #include "train/step.h"
 #include "train/throttle.h"
 #include "train/trainer.h"
@@ -45,7 +46,8 @@ typedef struct {
     ledger bill;
     progress p;
     i64 global_batch; /* tokens */
-    FILE *metrics;    /* rank 0's */
+    run_lock *lock;   /* rank 0's, and what follows */
+    FILE *metrics;
     path_text metrics_path;
     double peak_datasheet, peak_measured; /* of all ranks' devices */
     flop_counter step_flops;              /* closed form, of all ranks */
@@ -64,6 +66,9 @@ typedef struct {
 
 status trainer_open(trainer *t); /* t->o and t->stop are set, the rest is zero */
 void trainer_close(trainer *t);
+
+status trainer_lock(trainer *t);          /* makes and locks --out, which all ranks must see; all ranks together */
+status trainer_check_files(const trainer *t); /* of rank 0, before a line of metrics: they are still what their paths name */
 
 status trainer_gather(trainer *t);                            /* all ranks together */
 status trainer_measure_peak(trainer *t, double *flops_per_s); /* all ranks at the same time; their sum */

@@ -1,0 +1,32 @@
+/* Who holds the lock of a run: the contents of RUN/.lock, one line of JSON of a fixed length:
+ *   host, boot, space, pid, start   the process (parallel/peer.h)     since    when it took the lock, UTC
+ *   command                         its command line                  nonce    tells this lock from any other
+ *   renewed                         counts up while the owner lives */
+#ifndef TALLY_LOCK_OWNER_H
+#define TALLY_LOCK_OWNER_H
+
+#include <stddef.h>
+
+#include "parallel/peer.h"
+#include "runtime/status.h"
+
+typedef struct {
+    peer process;
+    char since[32];
+    char command[256];
+    char nonce[40];
+} lock_owner;
+
+lock_owner lock_owner_self(void);
+
+/* malloc'ed; *renewed: where in it the ten digits of `renewed` are */
+status lock_owner_text(char **text, size_t *renewed, const lock_owner *o);
+bool lock_owner_parse(lock_owner *o, const char *text, size_t bytes); /* text[bytes] is NUL; false: damaged */
+
+/* "process 123 on host since 2026-11-27 21:50:12 UTC (tally train ...)", printable whatever the file held */
+typedef struct {
+    char text[512];
+} lock_owner_name;
+lock_owner_name lock_owner_describe(const lock_owner *o);
+
+#endif

@@ -1,0 +1,383 @@
+#include "train/run_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/file.h"
+#include "runtime/log.h"
+#include "train/blockfile.h"
+#include "train/lock_owner.h"
+
+static const char NAME[] = ".lock";
+static const double LEASE_S = 60, RENEWALS_A_LEASE = 12;
+enum { TEXT_BYTES = 2048, ATTEMPTS = 100 };
+
+struct run_lock {
+    path_text run;
+    size_t existed; /* so many characters of `run` named a folder before it was made */
+    int folder, file;
+    bool lease_only;
+    bool by_lease; /* flock does not keep out every process that may write */
+    double lease_s;
+    lock_owner owner;
+    char *text; /* of RUN/.lock */
+    size_t renewed_at;
+    uint64_t renewals;
+    pthread_t thread;
+    bool has_thread, closing; /* closing: under the mutex */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    _Atomic uint64_t seen_ns; /* when RUN/.lock was last seen to be this process's */
+    atomic_bool lost;
+};
+
+static run_lock *held; /* by this process */
+
+typedef struct {
+    bool there, known;
+    char text[TEXT_BYTES + 1];
+    size_t bytes;
+    lock_owner owner;
+} found_lock;
+
+/* It runs on while the process or the machine is stopped. */
+static uint64_t boot_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void wait_ms(long ms) {
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* ---- what is there ---- */
+
+/* flock holds among all that can write here, but for hosts to which this one exports the file system */
+static bool is_local(int fd) {
+    static const long local[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,  BTRFS_SUPER_MAGIC,     TMPFS_MAGIC,
+                                 RAMFS_MAGIC,      F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, 0x2fc12fc1 /* ZFS */};
+    struct statfs info;
+    if (fstatfs(fd, &info)) return false;
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++)
+        if ((long)info.f_type == local[i]) return true;
+    return false;
+}
+
+static status read_lock_at(const run_lock *l, const char *name, found_lock *f) {
+    *f = (found_lock){0};
+    int fd = openat(l->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return STATUS_OK;
+    struct stat info = {0};
+    if (fd < 0 || fstat(fd, &info) || !S_ISREG(info.st_mode)) {
+        int code = errno;
+        if (fd >= 0) close(fd);
+        if (fd < 0 && code != ELOOP) FAIL(IO, "%s/%s: %s", l->run.text, name, strerror(code));
+        FAIL(ARG, "%s/%s: is a link, a folder or a device; expected a regular file", l->run.text, name);
+    }
+    f->there = true;
+    for (ssize_t got; f->bytes < TEXT_BYTES; f->bytes += (size_t)got) {
+        got = read(fd, f->text + f->bytes, TEXT_BYTES - f->bytes);
+        if (got < 0 && errno == EINTR) got = 0;
+        else if (got <= 0) break;
+    }
+    close(fd);
+    f->known = lock_owner_parse(&f->owner, f->text, f->bytes);
+    return STATUS_OK;
+}
+
+static bool is_mine(const run_lock *l, const found_lock *f) {
+    return f->known && strcmp(f->owner.nonce, l->owner.nonce) == 0;
+}
+
+static status refuse(const run_lock *l, const found_lock *f) {
+    FAIL(ARG, "%s: is in use by %s; expected one process at a time that writes into a run", l->run.text,
+         f->known ? lock_owner_describe(&f->owner).text : "another process");
+}
+
+/* ---- taking ---- */
+
+static status lock_folder(run_lock *l) {
+    found_lock f = {0};
+    l->by_lease = l->lease_only || !is_local(l->folder);
+    for (int i = 0; i < ATTEMPTS && !l->lease_only; i++) {
+        if (flock(l->folder, LOCK_EX | LOCK_NB) == 0) return STATUS_OK;
+        if (errno == EINTR) continue;
+        if (errno != EWOULDBLOCK) { /* not on this file system */
+            l->by_lease = true;
+            return STATUS_OK;
+        }
+        TRY(read_lock_at(l, NAME, &f));
+        if (f.known) break;
+        wait_ms(10); /* the owner is about to write its name, or to end */
+    }
+    return l->lease_only ? STATUS_OK : refuse(l, &f);
+}
+
+static bool names_locked_folder(const run_lock *l) {
+    struct stat named, locked;
+    return stat(l->run.text, &named) == 0 && fstat(l->folder, &locked) == 0 && named.st_dev == locked.st_dev &&
+           named.st_ino == locked.st_ino;
+}
+
+/* Whether its owner cannot be running. With flock: it would be locked, were it of this host or of one that this was before it
+ * was started anew. */
+static bool is_stale(const run_lock *l, const found_lock *f) {
+    const peer *then = &f->owner.process, *now = &l->owner.process;
+    if (f->known && peer_gone(then, now)) return true;
+    if (l->by_lease) return false;
+    return !f->known || strcmp(then->boot, now->boot) == 0 || strcmp(then->host, now->host) == 0;
+}
+
+/* Ends with *stale, or with *f no longer there. Renewed meanwhile: fails, for its owner lives. */
+static status watch(const run_lock *l, found_lock *f, bool *stale) {
+    found_lock now;
+    log_line("%s: locked by %s; watching for %.0f s whether it is still renewed", l->run.text,
+             f->known ? lock_owner_describe(&f->owner).text : "a process that is not known", l->lease_s);
+    for (uint64_t since = boot_ns(); (double)(boot_ns() - since) < l->lease_s * 1e9;) {
+        wait_ms(100);
+        TRY(read_lock_at(l, NAME, &now));
+        bool changed = now.bytes != f->bytes || memcmp(now.text, f->text, now.bytes) != 0;
+        if (now.there && changed && now.known) return refuse(l, &now);
+        if (changed) since = boot_ns(); /* it is being written */
+        *f = now;
+        if (!f->there) return STATUS_OK;
+    }
+    *stale = true;
+    return STATUS_OK;
+}
+
+/* Two may find the same lock stale: what was moved away is looked at again, and goes back where it was another's. */
+static status displace(const run_lock *l, const found_lock *f) {
+    char away[64];
+    found_lock moved;
+    snprintf(away, sizeof away, "%s.%s", NAME, l->owner.nonce);
+    if (renameat(l->folder, NAME, l->folder, away)) {
+        if (errno == ENOENT) return STATUS_OK;
+        FAIL(IO, "%s/%s: rename: %s", l->run.text, NAME, strerror(errno));
+    }
+    TRY(read_lock_at(l, away, &moved));
+    bool same = moved.bytes == f->bytes && memcmp(moved.text, f->text, f->bytes) == 0;
+    if (!same) (void)!linkat(l->folder, away, l->folder, NAME, 0);
+    unlinkat(l->folder, away, 0);
+    if (!same) return refuse(l, &moved);
+    log_line("%s: the lock of %s is stale and was taken over", l->run.text,
+             f->known ? lock_owner_describe(&f->owner).text : "a process that is not known");
+    return STATUS_OK;
+}
+
+static status clear_stale(const run_lock *l) {
+    found_lock f;
+    TRY(read_lock_at(l, NAME, &f));
+    bool stale = f.there && is_stale(l, &f);
+    if (f.there && !stale) TRY(watch(l, &f, &stale));
+    return stale ? displace(l, &f) : STATUS_OK;
+}
+
+static status write_text(const run_lock *l, size_t from, size_t bytes) {
+    if (pwrite(l->file, l->text + from, bytes, (off_t)from) != (ssize_t)bytes || (l->by_lease && fsync(l->file)))
+        FAIL(IO, "%s/%s: %s", l->run.text, NAME, strerror(errno));
+    return STATUS_OK;
+}
+
+/* *taken stays false where another was faster, or the folder has gone: then it is tried again */
+static status attempt(run_lock *l, bool create, bool *taken) {
+    if (create) TRY(make_folders(l->run.text));
+    if (l->folder >= 0) close(l->folder);
+    l->folder = open(l->run.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (l->folder < 0 && create && errno == ENOENT) return STATUS_OK;
+    if (l->folder < 0) FAIL(DATA, "%s: %s", l->run.text, strerror(errno));
+    TRY(lock_folder(l));
+    if (!names_locked_folder(l)) return STATUS_OK;
+    TRY(clear_stale(l));
+    l->file = openat(l->folder, NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (l->file < 0 && (errno == EEXIST || errno == ENOENT)) return STATUS_OK;
+    if (l->file < 0) FAIL(IO, "%s/%s: %s", l->run.text, NAME, strerror(errno));
+    l->seen_ns = boot_ns();
+    *taken = true;
+    return write_text(l, 0, strlen(l->text));
+}
+
+/* ---- keeping ---- */
+
+/* RUN/.lock may be gone where flock holds the run: somebody has tidied up. Else it may be away for a moment: see displace. */
+static status look(run_lock *l) {
+    found_lock f;
+    uint64_t now = boot_ns();
+    TRY(read_lock_at(l, NAME, &f));
+    for (int i = 0; i < 20 && !f.there && l->by_lease; i++) {
+        wait_ms(10);
+        TRY(read_lock_at(l, NAME, &f));
+    }
+    if (!is_mine(l, &f) && (f.there || l->by_lease)) {
+        l->lost = true;
+        FAIL(ARG, "%s: %s took the run over, for this process had not renewed its lock; it writes nothing more",
+             l->run.text, f.known ? lock_owner_describe(&f.owner).text : "another process");
+    }
+    l->seen_ns = now;
+    return STATUS_OK;
+}
+
+static void renew(run_lock *l) {
+    char digits[32];
+    if (look(l)) return; /* run_lock_check finds it too, and says it */
+    snprintf(digits, sizeof digits, "%010lu", ++l->renewals % 10000000000u);
+    memcpy(l->text + l->renewed_at, digits, 10);
+    (void)!write_text(l, l->renewed_at, 10);
+}
+
+static void *keep_renewing(void *lock) {
+    run_lock *l = lock;
+    double period_s = l->lease_s / RENEWALS_A_LEASE;
+    pthread_mutex_lock(&l->mutex);
+    while (!l->closing) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        uint64_t ns = (uint64_t)until.tv_nsec + (uint64_t)(period_s * 1e9);
+        until.tv_sec += (time_t)(ns / 1000000000u);
+        until.tv_nsec = (long)(ns % 1000000000u);
+        pthread_cond_timedwait(&l->wake, &l->mutex, &until);
+        if (l->closing) break;
+        pthread_mutex_unlock(&l->mutex);
+        renew(l);
+        pthread_mutex_lock(&l->mutex);
+    }
+    pthread_mutex_unlock(&l->mutex);
+    return NULL;
+}
+
+/* Signals are for the threads that were made for them. */
+static status start_renewing(run_lock *l) {
+    pthread_condattr_t clock;
+    sigset_t all, before;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->wake, &clock);
+    pthread_condattr_destroy(&clock);
+    pthread_mutex_init(&l->mutex, NULL);
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int code = pthread_create(&l->thread, NULL, keep_renewing, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code) FAIL(MEM, "thread that renews the lock: %s", strerror(code));
+    l->has_thread = true;
+    return STATUS_OK;
+}
+
+static status folder_gone(const run_lock *l) {
+    char link[64];
+    path_text now = {0};
+    struct stat info;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", l->folder);
+    ssize_t length = readlink(link, now.text, sizeof now.text - 1);
+    bool deleted = length <= 0 || ends_with(now.text, " (deleted)"), other = stat(l->run.text, &info) == 0;
+    if (deleted)
+        FAIL(ARG, "%s: the folder of the run was deleted%s while the run was writing to it", l->run.text,
+             other ? " and replaced by another" : "");
+    FAIL(ARG, "%s: the folder of the run was moved to %s%s while the run was writing to it", l->run.text, now.text,
+         other ? " and replaced by another" : "");
+}
+
+status run_lock_check(run_lock *l) {
+    if (!names_locked_folder(l)) return folder_gone(l);
+    double unseen_s = (double)(boot_ns() - l->seen_ns) * 1e-9;
+    if (l->lost || unseen_s > 2 * l->lease_s / RENEWALS_A_LEASE) return look(l);
+    return STATUS_OK;
+}
+
+static status_code check_held(void) { return held ? run_lock_check(held) : STATUS_OK; }
+
+/* ---- the whole ---- */
+
+/* how much of `run` names a folder now: what lies behind it will be made */
+static size_t existing_part(const char *run) {
+    path_text part;
+    struct stat info;
+    size_t length = (size_t)snprintf(part.text, sizeof part.text, "%s", run);
+    while (length && stat(part.text, &info)) {
+        while (length && part.text[length - 1] == '/') length--;
+        while (length && part.text[length - 1] != '/') length--;
+        part.text[length] = 0;
+    }
+    return length;
+}
+
+static void remove_made(const run_lock *l) {
+    path_text part = l->run;
+    for (size_t length = strlen(part.text); length > l->existed && rmdir(part.text) == 0; part.text[length] = 0) {
+        while (length && part.text[length - 1] == '/') length--;
+        while (length && part.text[length - 1] != '/') length--;
+    }
+}
+
+static status init(run_lock *l, const char *run) {
+    const char *lease = getenv("TALLY_LOCK_LEASE");
+    if (snprintf(l->run.text, sizeof l->run.text, "%s", run) >= (int)sizeof l->run.text)
+        FAIL(ARG, "%s: path is too long", run);
+    l->lease_s = lease ? atof(lease) : LEASE_S;
+    l->lease_only = lease != NULL;
+    if (!(l->lease_s > 0)) FAIL(ARG, "TALLY_LOCK_LEASE=%s: expected a number of seconds", lease);
+    l->existed = existing_part(run);
+    l->owner = lock_owner_self();
+    return lock_owner_text(&l->text, &l->renewed_at, &l->owner);
+}
+
+status run_lock_take(run_lock **out, const char *run, bool create) {
+    *out = NULL;
+    run_lock *l = calloc(1, sizeof *l);
+    if (!l) FAIL(MEM, "%s: lock", run);
+    l->folder = l->file = -1;
+    bool taken = false;
+    status_code st = STATUS_OK;
+    TRY_DONE(init(l, run));
+    for (int i = 0; i < ATTEMPTS && !taken; i++) TRY_DONE(attempt(l, create, &taken));
+    if (!taken) FAIL_DONE(ARG, "%s: other processes take and release its lock without an end", run);
+    TRY_DONE(start_renewing(l));
+    held = *out = l;
+    blockfile_guard(check_held);
+    return STATUS_OK;
+done:
+    run_lock_release(l);
+    return st;
+}
+
+void run_lock_release(run_lock *l) {
+    if (!l) return;
+    if (held == l) {
+        held = NULL;
+        blockfile_guard(NULL);
+    }
+    if (l->has_thread) {
+        pthread_mutex_lock(&l->mutex);
+        l->closing = true;
+        pthread_cond_signal(&l->wake);
+        pthread_mutex_unlock(&l->mutex);
+        pthread_join(l->thread, NULL);
+        pthread_cond_destroy(&l->wake);
+        pthread_mutex_destroy(&l->mutex);
+    }
+    struct stat named, mine;
+    if (l->file >= 0 && fstat(l->file, &mine) == 0 && fstatat(l->folder, NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+        named.st_ino == mine.st_ino)
+        unlinkat(l->folder, NAME, 0);
+    if (l->file >= 0) close(l->file);
+    if (l->folder >= 0) {
+        if (names_locked_folder(l)) remove_made(l);
+        close(l->folder); /* ends the flock */
+    }
+    free(l->text);
+    free(l);
+}
