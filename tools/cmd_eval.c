@@ -4,12 +4,14 @@
 
 #include "tools/commands.h"
 #include "tools/model_folder.h"
+#include "tools/text_options.h"
 #include "train/step.h"
 #include "train/weights.h"
 
 typedef struct {
     char *config, *device;
     string_list data;
+    text_options text;
     i64 batch, batches, seq_len, threads;
     int precision;
     bool json, help;
@@ -18,7 +20,8 @@ typedef struct {
 #define AT(field) offsetof(values, field)
 /* clang-format off */
 static const option table[] = {
-    {"data", OPT_LIST, AT(data), NULL, "PATH", "text: files, folders, .gz, .jsonl with a \"text\" field; all of it is used", NULL, 0, 0, "Evaluation", false},
+    {"data", OPT_LIST, AT(data), NULL, "PATH", "text to evaluate on, all of it: " TEXT_OPTION_PATHS, NULL, 0, 0, "Evaluation", false},
+    TEXT_OPTION_ROWS(values, text, "Evaluation"),
     {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, "Evaluation", false},
     {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a batch", NULL, 1, 1 << 20, "Evaluation", false},
     {"batches", OPT_I64, AT(batches), "0", "N", "at most so many; 0: all", NULL, 0, 1e12, "Evaluation", false},
@@ -76,11 +79,13 @@ static status eval(const options *o, const values *v) {
         FAIL(DATA, "%s: a vocabulary of %ld tokens; expected %d, bytes and end-of-text", f.folder.text, f.config.V,
              BYTE_VOCABULARY);
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
-    TRY_DONE(corpus_load(&data, (const char *const *)v->data.list, v->data.count, 0, 0));
+    text_source from = text_options_source(&v->text, (const char *const *)v->data.list, v->data.count);
+    TRY_DONE(corpus_load(&data, &from, 0, 0));
     data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};
     TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
     TRY_DONE(weights_read(&m.state, &f.config, f.folder.text));
+    corpus_log(&data);
     TRY_DONE(evaluate(&m, &data, v->batches, &nats));
     if (isnan(nats)) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
     double most = v->batches ? (double)v->batches * (double)(v->batch * v->seq_len) : (double)data.count;

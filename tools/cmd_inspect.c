@@ -6,6 +6,7 @@
 #include "runtime/log.h"
 #include "tools/commands.h"
 #include "tools/model_folder.h"
+#include "tools/text_options.h"
 #include "train/data.h"
 #include "train/safetensors.h"
 #include "train/trainer.h"
@@ -13,6 +14,7 @@
 typedef struct {
     char *config, *model, *recompute;
     i64 seq_len, batch;
+    text_options text;
     int precision, moments, master;
     bool models, json, help;
 } values;
@@ -28,6 +30,7 @@ static const option table[] = {
     {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, "A model", false},
     {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, "A model", false},
     {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "none, selective, block or block:K", NULL, 0, 0, "A model", false},
+    TEXT_OPTION_ROWS(values, text, "Text"),
     {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Output", false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Output", true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Output", true},
@@ -176,15 +179,34 @@ static status add_run(cJSON *o, const char *run) {
     return STATUS_OK;
 }
 
-static status add_text(cJSON *o, const char *path) {
+static status add_kinds(cJSON *o, const corpus *c) {
+    cJSON *kinds = cJSON_AddObjectToObject(o, "kinds");
+    if (!kinds) FAIL(MEM, "result");
+    for (int i = 0; i < TEXT_KINDS; i++) {
+        const text_count_of_kind *k = &c->kinds[i];
+        if (!k->files) continue;
+        cJSON *kind = cJSON_AddObjectToObject(kinds, corpus_kind_name((text_kind)i));
+        if (!kind) FAIL(MEM, "result");
+        TRY(json_add_i64(kind, "files", k->files));
+        TRY(json_add_i64(kind, "documents", k->documents));
+        TRY(json_add_i64(kind, "tokens", k->tokens));
+    }
+    return STATUS_OK;
+}
+
+static status add_text(cJSON *o, const char *path, const text_options *text) {
     corpus c;
-    TRY(corpus_load(&c, &path, 1, 0, 0));
+    text_source from = text_options_source(text, &path, 1);
+    TRY(corpus_load(&c, &from, 0, 0));
     status_code st = STATUS_OK;
+    corpus_log(&c);
     TRY_DONE(json_add_string(o, "data", path));
     TRY_DONE(json_add_i64(o, "documents", c.documents));
     TRY_DONE(json_add_i64(o, "text_bytes", c.bytes));
     TRY_DONE(json_add_i64(o, "tokens", c.count));
     TRY_DONE(json_add_u64(o, "crc32", c.crc32));
+    TRY_DONE(json_add_i64(o, "bad_lines", c.bad_lines));
+    TRY_DONE(add_kinds(o, &c));
 done:
     corpus_free(&c);
     return st;
@@ -197,14 +219,14 @@ static bool holds(const char *folder, const char *name) {
     return stat(p.text, &info) == 0;
 }
 
-static status add_path(cJSON *o, const char *path) {
+static status add_path(cJSON *o, const char *path, const text_options *text) {
     size_t length = strlen(path);
     static const char suffix[] = ".safetensors";
     size_t suffix_length = sizeof suffix - 1;
     if (length > suffix_length && strcmp(path + length - suffix_length, suffix) == 0) return add_tensors(o, path);
     if (holds(path, "MANIFEST")) return add_checkpoint(o, path);
     if (holds(path, "checkpoints") || holds(path, "metrics.jsonl")) return add_run(o, path);
-    return add_text(o, path);
+    return add_text(o, path, text);
 }
 
 static status inspect(const options *o, const values *v) {
@@ -219,7 +241,7 @@ static status inspect(const options *o, const values *v) {
     result = cJSON_CreateObject();
     if (!result) FAIL(MEM, "result");
     if (v->model) TRY_DONE(add_model(result, v));
-    else TRY_DONE(add_path(result, o->words.list[0]));
+    else TRY_DONE(add_path(result, o->words.list[0], &v->text));
     if (!v->json) {
         print_value(result, 0);
     } else {

@@ -7,6 +7,7 @@
 #include "runtime/file.h"
 #include "runtime/options_changes.h"
 #include "tools/commands.h"
+#include "tools/text_options.h"
 #include "train/trainer.h"
 
 enum { PRECISION_BF16, PRECISION_FP32 };
@@ -18,6 +19,7 @@ static const char *const comm_kinds[] = {"auto", "nccl", "staged"};
 typedef struct {
     char *config, *model, *out, *recompute, *device;
     string_list data;
+    text_options text;
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
         checkpoint_every, keep;
     i64 replicas;
@@ -38,7 +40,8 @@ typedef struct {
 /* clang-format off */
 static const option table[] = {
     {"model", OPT_STRING, AT(model), "llama-3m", "NAME|PATH", "a preset (`tally inspect --models` lists them), or a Hugging Face config.json", NULL, 0, 0, MODEL, false},
-    {"data", OPT_LIST, AT(data), NULL, "PATH", "text to train on: files, folders, .gz, .jsonl with a \"text\" field", NULL, 0, 0, MODEL, false},
+    {"data", OPT_LIST, AT(data), NULL, "PATH", "text to train on: " TEXT_OPTION_PATHS, NULL, 0, 0, MODEL, false},
+    TEXT_OPTION_ROWS(values, text, MODEL),
     {"val-fraction", OPT_F64, AT(val_fraction), "0.1", "X", "share of the tokens held out for evaluation", NULL, 0, 0.9, MODEL, false},
     {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, MODEL, false},
     {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a micro-batch, on each rank", NULL, 1, 1 << 20, MODEL, false},
@@ -135,8 +138,7 @@ static double min_lr(const values *v, const options *given) {
 static train_options to_train_options(const values *v, const options *given) {
     return (train_options){
         .model = v->model,
-        .data = (const char *const *)v->data.list,
-        .data_count = v->data.count,
+        .data = text_options_source(&v->text, (const char *const *)v->data.list, v->data.count),
         .out = v->out,
         .steps = v->steps,
         .batch = v->batch,

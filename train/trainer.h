@@ -13,8 +13,7 @@
 
 typedef struct {
     const char *model; /* preset, config.json, or folder with one */
-    const char *const *data;
-    int data_count;
+    text_source data;
     const char *out;
     const char *config_json; /* kept as RUN/config.json, once the run is sure to begin */
     i64 steps, batch, seq_len;

@@ -309,7 +309,7 @@ status trainer_open(trainer *t) {
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
-    TRY(corpus_load(&t->data, o->data, o->data_count, o->val_fraction, o->seed));
+    TRY(corpus_load(&t->data, &o->data, o->val_fraction, o->seed));
     TRY(check_same_data(t));
     TRY(start_or_resume(t));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,

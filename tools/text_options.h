@@ -1,0 +1,35 @@
+/* The options of every command that reads text, beside the paths themselves. */
+#ifndef TALLY_TEXT_OPTIONS_H
+#define TALLY_TEXT_OPTIONS_H
+
+#include "runtime/options.h"
+#include "train/data.h"
+
+typedef struct {
+    char *key;
+    i64 max_bad_lines;
+} text_options;
+
+/* what --data takes, for its help */
+#define TEXT_OPTION_PATHS                                                                                              \
+    "files and folders, also .gz: plain text, or documents in .jsonl, .ndjson and .json, each an object with "         \
+    "--text-key"
+
+/* rows of an option table, for the member `member` of the struct `values` */
+#define TEXT_OPTION_ROWS(values, member, group)                                                                        \
+    {"text-key", OPT_STRING, offsetof(values, member) + offsetof(text_options, key),                                   \
+     "text",     "KEY",      "the key of JSON objects under which the text stands",                                    \
+     NULL,       0,          0,                                                                                        \
+     group,      false},                                                                                               \
+    {                                                                                                                  \
+        "max-bad-lines", OPT_I64, offsetof(values, member) + offsetof(text_options, max_bad_lines), "100", "N",        \
+            "leave out up to N lines of JSON that hold no text under the key, and name the first; more end the "       \
+            "command",                                                                                                 \
+            NULL, 0, 1e15, group, false                                                                                \
+    }
+
+static inline text_source text_options_source(const text_options *o, const char *const *paths, int count) {
+    return (text_source){.paths = paths, .count = count, .text_key = o->key, .max_bad_lines = o->max_bad_lines};
+}
+
+#endif
