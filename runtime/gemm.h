@@ -13,7 +13,13 @@
  * for the same GPU, library, shape and alignment of the pointers (mod 16 bytes): a sum over K may be cut up only where
  * the parts are kept in f32 and added in a pass of their own, never in D. f32 products are of f32: without TF32.
  * Where the CPU has no bf16 product (dev->bf16_products is false) the operands are widened: the products of two bf16
- * are exact in f32, so only the order of summation differs. */
+ * are exact in f32, so only the order of summation differs.
+ *
+ * A value that is not finite in row m of op(A) makes row m of D not finite. In bf16 on a CPU with AMX, where K is not a
+ * multiple of 32, oneDNN also multiplies up to 31 elements that follow a row of A by zeros. A NaN or an infinity there,
+ * in row m + 1 or in the gap between the rows, makes row m of D NaN too. So callers must not rely on which other rows are
+ * finite. A training step does not: each A is an operand of a weight gradient too, which then is not finite, and the step
+ * is skipped by its gradient norm. */
 #ifndef TALLY_GEMM_H
 #define TALLY_GEMM_H
 

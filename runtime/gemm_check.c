@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { LARGEST = 70, PAD = 3, ROW = LARGEST + PAD };
 
@@ -50,6 +51,7 @@ static float get(const void *x, dtype t, i64 index) {
 
 static void fill(matrices *x, const gemm_args *g) {
     int large = g->ab == BF16 ? LARGE_BF16 : LARGE_F32;
+    memset(x, 0, sizeof *x); /* AMX reads the gaps between the rows of A: they must be finite in any dtype */
     for (i64 k = 0; k < g->K; k++) {
         for (i64 m = 0; m < g->M; m++) {
             float value = integer_at(1, m, k, k % 2 ? SMALL : large);
