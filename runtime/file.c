@@ -10,8 +10,35 @@
 
 enum { SMALLEST_BUFFER = 4096, LARGEST_FILE = 1 << 30 };
 
-/* Reads to the end rather than st_size bytes: pipes and /proc say 0. */
-static status read_all(int fd, const char *path, size_t capacity, char **data, size_t *bytes) {
+status file_open(int *fd, const char *path, size_t *size) {
+    struct stat info;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ENXIO))
+        FAIL(DATA, "%s: %s", path, strerror(errno));
+    if (*fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
+    status_code st = STATUS_OK;
+    if (fstat(*fd, &info)) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        FAIL_DONE(DATA, "%s: is %s, expected a regular file", path,
+                  S_ISDIR(info.st_mode)    ? "a folder"
+                  : S_ISFIFO(info.st_mode) ? "a pipe"
+                  : S_ISSOCK(info.st_mode) ? "a socket"
+                                           : "a device");
+    *size = (size_t)info.st_size;
+    return STATUS_OK;
+done:
+    close(*fd);
+    *fd = -1;
+    return st;
+}
+
+static status_code too_large(const char *path, size_t most) {
+    if (most >= 1 << 20) FAIL(DATA, "%s: is larger than %zu MiB, expected a smaller file", path, most >> 20);
+    FAIL(DATA, "%s: is larger than %zu bytes, expected a smaller file", path, most);
+}
+
+/* Reads to the end rather than st_size bytes: files of /proc say 0, and a file may grow. */
+static status read_all(int fd, const char *path, size_t capacity, size_t most, char **data, size_t *bytes) {
     status_code st = STATUS_OK;
     size_t used = 0;
     char *buffer = malloc(capacity);
@@ -22,7 +49,10 @@ static status read_all(int fd, const char *path, size_t capacity, char **data, s
         if (got < 0) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
         if (got == 0) break;
         used += (size_t)got;
-        if (used > LARGEST_FILE) FAIL_DONE(DATA, "%s: more than 1 GiB", path);
+        if (used > most) {
+            st = too_large(path, most);
+            goto done;
+        }
         if (used < capacity) continue;
         char *larger = realloc(buffer, capacity *= 2);
         if (!larger) FAIL_DONE(MEM, "%s: no memory for %zu bytes", path, capacity);
@@ -37,21 +67,20 @@ done:
     return st;
 }
 
-status read_file(const char *path, char **data, size_t *bytes) {
+status read_file_up_to(size_t most, const char *path, char **data, size_t *bytes) {
+    int fd;
+    size_t size;
     *data = NULL;
     *bytes = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES)) FAIL(DATA, "%s: %s", path, strerror(errno));
-    if (fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
-    status_code st = STATUS_OK;
-    struct stat info;
-    if (fstat(fd, &info)) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
-    if (S_ISDIR(info.st_mode)) FAIL_DONE(DATA, "%s: is a folder, expected a file", path);
-    if (info.st_size > LARGEST_FILE) FAIL_DONE(DATA, "%s: more than 1 GiB", path);
-    TRY_DONE(read_all(fd, path, (size_t)info.st_size + SMALLEST_BUFFER, data, bytes));
-done:
+    TRY(file_open(&fd, path, &size));
+    status_code st = size > most ? too_large(path, most)
+                                 : read_all(fd, path, size + SMALLEST_BUFFER, most, data, bytes);
     close(fd);
     return st;
+}
+
+status read_file(const char *path, char **data, size_t *bytes) {
+    return read_file_up_to(LARGEST_FILE, path, data, bytes);
 }
 
 status file_create(int *fd, const char *path) {

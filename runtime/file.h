@@ -7,9 +7,13 @@
 
 #include "runtime/status.h"
 
-/* malloc'ed, with a NUL behind; at most 1 GiB. Pipes work too. A path that cannot be opened because it is absent, a
- * folder or not allowed is DATA (bad input); else IO. */
+/* A regular file, to read. What is none (a pipe without a writer would wait for ever, /dev/zero never ends) is DATA, and so
+ * is a path that is absent or not allowed; else IO. size: as the system tells it; files of /proc have 0. */
+status file_open(int *fd, const char *path, size_t *size);
+
+/* malloc'ed, with a NUL behind. Regular files only; more than `most` bytes (read_file: 1 GiB) are DATA. */
 status read_file(const char *path, char **data, size_t *bytes);
+status read_file_up_to(size_t most, const char *path, char **data, size_t *bytes);
 
 /* A new, empty file to write, never one that is there: what has the name, a link too, is removed first, and no link is
  * followed. Where another process makes it at the same time: fails. */

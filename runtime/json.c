@@ -9,6 +9,8 @@
 
 #include "runtime/file.h"
 
+enum { LARGEST_FILE = 16 << 20, MOST_VALUES = 1 << 20 };
+
 static const double EXACT_LIMIT = 9007199254740992.0; /* 2^53: integers below it are doubles of their own */
 
 /* ---- reading ---- */
@@ -23,6 +25,29 @@ static status syntax_error(const char *path, const char *text, size_t bytes, siz
     near[n] = 0;
     if (at >= bytes) FAIL(DATA, "%s:%d:%d: found the end, expected more JSON", path, line, column);
     FAIL(DATA, "%s:%d:%d: found %s, expected JSON", path, line, column, n ? near : "the end of the line");
+}
+
+/* What cJSON takes in silence: control characters (for space) and numbers too small for a double (for 0). And more values
+ * than any file of ours or a model's has: each takes cJSON 80 bytes, up to 40 times its text. */
+static status check_text(const char *path, const char *text, size_t bytes) {
+    size_t values = 1;
+    bool in_string = false;
+    for (size_t i = 0; i < bytes; i++) {
+        char c = text[i];
+        if ((unsigned char)c < 32 && c != '\t' && c != '\n' && c != '\r') return syntax_error(path, text, bytes, i);
+        if (in_string && c == '\\' && (text[i + 1] == '"' || text[i + 1] == '\\')) i++;
+        else if (c == '"') in_string = !in_string;
+        if (in_string) continue;
+        if ((c == ',' || c == '[' || c == '{') && ++values > MOST_VALUES)
+            FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", path, MOST_VALUES);
+        if (c != '-' && !isdigit((unsigned char)c)) continue;
+        size_t length = strspn(text + i, "+-.0123456789eE");
+        errno = 0;
+        if (strtod(text + i, NULL) == 0 && errno == ERANGE)
+            FAIL(DATA, "%s: %.*s is too small a number, expected a double", path, length < 40 ? (int)length : 40, text + i);
+        i += length - 1;
+    }
+    return STATUS_OK;
 }
 
 static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -76,10 +101,7 @@ static status keep_digits(cJSON *item, const char *path, const char **at) {
 
 status json_parse(cJSON **json, const char *path, const char *text, size_t bytes) {
     *json = NULL;
-    for (size_t i = 0; i < bytes; i++) { /* cJSON takes NUL and its like for space */
-        bool space = text[i] == '\t' || text[i] == '\n' || text[i] == '\r';
-        if ((unsigned char)text[i] < 32 && !space) return syntax_error(path, text, bytes, i);
-    }
+    TRY(check_text(path, text, bytes));
     const char *end = text;
     cJSON *parsed = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, true);
     if (!parsed) return syntax_error(path, text, bytes, (size_t)(end - text));
@@ -94,7 +116,7 @@ status json_read_file(cJSON **json, const char *path) {
     *json = NULL;
     char *text;
     size_t bytes;
-    TRY(read_file(path, &text, &bytes));
+    TRY(read_file_up_to(LARGEST_FILE, path, &text, &bytes));
     status_code st = json_parse(json, path, text, bytes);
     free(text);
     return st;

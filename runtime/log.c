@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "runtime/printable.h"
+
 static int own_rank, all_ranks = 1;
 static int progress_rows; /* on the screen now */
 
@@ -41,8 +43,13 @@ void log_line(const char *format, ...) {
     int length = vasprintf(&text, format, args);
     va_end(args);
     if (length < 0) return; /* no memory for a line */
-    erase_progress();
-    fprintf(stderr, "%s\n", text); /* written at once: what a launcher writes must not come between */
+    char *shown = malloc(PRINTABLE_BYTES * (size_t)length + 1);
+    if (shown) {
+        printable(shown, text, (size_t)length);
+        erase_progress();
+        fprintf(stderr, "%s\n", shown); /* written at once: what a launcher writes must not come between */
+    }
+    free(shown);
     free(text);
 }
 

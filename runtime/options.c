@@ -1,6 +1,7 @@
 #include "runtime/options.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -106,8 +107,9 @@ static bool parse_integer(const char *s, i64 *v) {
 static bool parse_number(const char *s, double *v) {
     char *end;
     if (!*s || strspn(s, "+-.0123456789eE") != strlen(s)) return false; /* no hexadecimal, inf, nan */
+    errno = 0;
     *v = strtod(s, &end);
-    return !*end && isfinite(*v);
+    return !*end && isfinite(*v) && !(errno == ERANGE && *v == 0);
 }
 
 static int parse_choice(const char *choices, const char *text) {
@@ -129,7 +131,8 @@ static status_code unfit(const option *row, const place *at, const char *found) 
     char range[64] = "";
     if (row->min < row->max && isinf(row->max)) snprintf(range, sizeof range, " of %.15g or more", row->min);
     else if (row->min < row->max) snprintf(range, sizeof range, " from %.15g to %.15g", row->min, row->max);
-    FAIL_AT(at, "%s is %s, expected %s%s", at->text, found,
+    const char *quote = found[0] && !strpbrk(found, " \t\n") ? "" : "\""; /* what would not be seen */
+    FAIL_AT(at, "%s is %s%s%s, expected %s%s", at->text, quote, found, quote,
             row->type == OPT_CHOICE ? row->choices
             : row->type == OPT_I64  ? "an integer"
                                     : "a number",
@@ -141,6 +144,9 @@ static bool in_range(const option *row, double v) { return !(row->min < row->max
 static status set_text(const options *o, const option *row, const char *text, const place *at) {
     void *value = value_of(o, row);
     char *copy;
+    const char *argument = row->argument ? row->argument : "a value";
+    if (!*text && (row->type == OPT_STRING || row->type == OPT_LIST) && strcmp(argument, "TEXT") != 0)
+        FAIL_AT(at, "%s is \"\", expected %s", at->text, argument);
     switch (row->type) {
     case OPT_I64:
         if (!parse_integer(text, value) || !in_range(row, (double)*(i64 *)value)) return unfit(row, at, text);
@@ -203,7 +209,7 @@ static status set_from_json(const options *o, const option *row, const cJSON *js
         clear(value);
         for (const cJSON *item = array->child; item; item = item->next) {
             if (!cJSON_IsString(item)) FAIL(DATA, "%s holds something else, expected strings only", at.text);
-            TRY(append(value, item->valuestring));
+            TRY(set_text(o, row, item->valuestring, &at));
         }
     }
     return STATUS_OK;

@@ -40,7 +40,7 @@ typedef struct {
     option_type type;
     size_t offset;
     const char *default_text; /* as typed; a flag's is "on" or NULL; a list has none */
-    const char *argument;     /* its name in the help: "N" */
+    const char *argument;     /* its name in the help: "N". A string or list may hold "" only where it is "TEXT" */
     const char *help;
     const char *choices; /* "none|optimizer|gradients|full" */
     double min, max;     /* both included; checked where min < max; INFINITY for none above */

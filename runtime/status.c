@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/printable.h"
+
 static _Thread_local char message[1024];
 static _Thread_local char backtrace_text[1024];
 
@@ -20,7 +22,9 @@ status_code status_fail(status_code code, const char *file, int line, const char
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    memcpy(message, text, sizeof message);
+    char shown[PRINTABLE_BYTES * sizeof text]; /* names and values in files may hold anything */
+    printable(shown, text, strlen(text));
+    snprintf(message, sizeof message, "%s", shown);
     backtrace_text[0] = 0;
     append_place(file, line);
     return code;

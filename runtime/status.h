@@ -24,7 +24,8 @@ typedef enum {
 /* what such a function returns: an unused result warns */
 #define status __attribute__((warn_unused_result)) status_code
 
-/* Records the message (printf-style) and where; returns code, so that `return status_fail(...)` reads well. */
+/* Records the message (printf-style, shown by printable.h) and where; returns code, so that `return status_fail(...)` reads
+ * well. */
 status_code status_fail(status_code code, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 status_code status_trace(status_code code, const char *file, int line);

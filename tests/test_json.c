@@ -32,6 +32,17 @@ static void refuses_what_is_not_json(void **state) {
     REFUSED("{\"a\": \"b", "x.json:1:");
     REFUSED("{\"b\": 2, \"a\": {\"c\": 1, \"d\": 2, \"c\": 3}}", "x.json: \"c\" is there twice");
 #undef REFUSED
+    /* numbers in strings are text */
+    cJSON *o = parsed("{\"a\": \"1e-400 \\\" 1e-400\", \"b\": -0e5, \"c\": 1e-300}");
+    cJSON_Delete(o);
+    refused("[1e-400]", 8, "x.json: 1e-400 is too small a number, expected a double");
+    enum { MANY = 3 << 20 };
+    char *many = malloc(MANY + 1);
+    memset(many, ',', MANY);
+    for (int i = 1; i < MANY; i += 2) many[i] = '0';
+    many[0] = '[', many[MANY - 1] = ']', many[MANY] = 0;
+    refused(many, MANY, "x.json: holds more than 1048576 JSON values");
+    free(many);
     char deep[4096];
     memset(deep, '[', sizeof deep);
     refused(deep, sizeof deep - 1, (deep[sizeof deep - 1] = 0, "x.json:1:"));

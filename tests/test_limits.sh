@@ -46,6 +46,22 @@ if group memory memory.limit_in_bytes=400000000 || group memory memory.max=40000
     rmdir "$group"
 else skip "$name" "no cgroup with a memory limit can be made here"; fi
 
+# Files that are none, or larger than what they stand for.
+mkfifo "$scratch/pipe.json"; ln -s /dev/zero "$scratch/zero.json"
+name="a pipe without a writer, as --config"
+timeout 60 "$tally" train --config "$scratch/pipe.json" >"$scratch/out" 2>"$scratch/err"
+[ $? -eq 2 ] && grep -q 'pipe.json: is a pipe, expected a regular file' "$scratch/err"; ok "$name"
+refuses "/dev/zero as --config" 'zero.json: is a device, expected a regular file' train --config "$scratch/zero.json"
+refuses "/dev/zero as a model" 'zero.json: is a device, expected a regular file' inspect --model "$scratch/zero.json"
+head -c 2000000 /dev/zero | tr '\0' ' ' >"$scratch/large.json"
+refuses "a model's config.json of 2 MB" 'large.json: is larger than 1 MiB' inspect --model "$scratch/large.json"
+{ printf '\xad\xaa\x2a\0\0\0\0\0{"a":['; yes 0, | head -n 1398098 | tr -d '\n'; printf '0]}'; } >"$scratch/many.safetensors"
+refuses "a safetensors header of many small values" 'many.safetensors: holds more than 1048576 JSON values' inspect "$scratch/many.safetensors"
+printf '{"\\u001b]0;owned\\u0007": 1}' >"$scratch/escape.json"
+refuses "what a file holds cannot steer the terminal" 'x1b' train --config "$scratch/escape.json"
+printf 'x' >"$scratch/$(printf 'a\033[2Jb.gz')"
+refuses "nor can its name" 'a\\x1b\[2Jb.gz' train --data "$scratch/$(printf 'a\033[2Jb.gz')" --out "$scratch/run"
+
 before=()
 if [ "${SANITIZED:-OFF}" = ON ]; then skip "ulimit -v" "the address sanitizer needs all addresses"; else
     (ulimit -v 800000; train --model gpt2-124m); [ $? -eq 2 ] && [ "$(grep -c ^tally: "$scratch/err")" -eq 1 ] &&

@@ -145,7 +145,15 @@ static void refuses_bad_words(void **state) {
     REFUSED(ARG, "--lr is nan, expected a number", "--lr", "nan");
     REFUSED(ARG, "--lr is 1e999, expected a number", "--lr", "1e999");
     REFUSED(ARG, "--lr is 0x1p-3, expected a number", "--lr", "0x1p-3");
-    REFUSED(ARG, "--lr is , expected a number", "--lr=");
+    REFUSED(ARG, "--lr is \"\", expected a number", "--lr=");
+    REFUSED(ARG, "--lr is 1e-400, expected a number", "--lr", "1e-400");
+    REFUSED(ARG, "--steps is \"\", expected an integer", "--steps", "");
+    REFUSED(ARG, "--steps is \" 5\", expected an integer", "--steps", " 5");
+    REFUSED(ARG, "--steps is 5abc, expected an integer", "--steps", "5abc");
+    REFUSED(ARG, "--steps is 1e-400, expected an integer", "--steps", "1e-400");
+    REFUSED(ARG, "--out is \"\", expected", "--out", "");
+    REFUSED(ARG, "--data is \"\", expected", "--data", "a", "");
+    REFUSED(ARG, "--steps is \\x1b]0;title\\x07, expected", "--steps", "\033]0;title\007");
     REFUSED(ARG, "--shard is ful, expected none|optimizer|gradients|full", "--shard", "ful");
     REFUSED(ARG, "--shard is none|optimizer, expected", "--shard", "none|optimizer");
     REFUSED(ARG, "--plan=yes: takes no value; write --plan or --no-plan", "--plan=yes");
@@ -167,6 +175,9 @@ static void refuses_bad_files(void **state) {
     FILE_REFUSED("{\"lr\": \"1\"}", "\"lr\" is \"1\", expected a number");
     FILE_REFUSED("{\"shard\": \"ful\"}", "\"shard\" is ful, expected none|optimizer|gradients|full");
     FILE_REFUSED("{\"compile\": 1}", "\"compile\" is 1, expected true or false");
+    FILE_REFUSED("{\"lr\": 1e-400}", "1e-400 is too small a number, expected a double");
+    FILE_REFUSED("{\"out\": \"\"}", "\"out\" is \"\", expected");
+    FILE_REFUSED("{\"data\": [\"\"]}", "\"data\" is \"\", expected");
     FILE_REFUSED("{\"data\": \"a\"}", "\"data\" is \"a\", expected an array");
     FILE_REFUSED("{\"data\": [\"a\", 1]}", "\"data\" holds something else, expected strings only");
     FILE_REFUSED("{\"steps\": 1, \"steps\": 2}", "\"steps\" is there twice");

@@ -1,8 +1,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "runtime/log.h"
+#include "runtime/printable.h"
 #include "tools/commands.h"
 #include "tools/model_folder.h"
 #include "train/data.h"
@@ -36,11 +38,17 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally generate RUN|CHECKPOINT|FOLDER [options]",
-    .about = "Samples text from a trained byte-level model, as it is drawn.\n"
+    .about = "Samples text from a trained byte-level model, as it is drawn. On a terminal control characters are shown as \\xNN.\n"
              "  tally generate runs/book --prompt \"Once upon\" --tokens 300 --temperature 0.8\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
+
+/* raw into a file or pipe; a terminal would obey control characters, and the text is from a model that may be anyone's */
+static void print_byte(printable_stream *shown, unsigned char byte) {
+    if (isatty(STDOUT_FILENO)) fputs(printable_next(shown, byte), stdout);
+    else putchar(byte);
+}
 
 static status stream(sampler *s, const values *v, const sampling *how) {
     const char *text = v->prompt ? v->prompt : "";
@@ -48,12 +56,13 @@ static status stream(sampler *s, const values *v, const sampling *how) {
     int32_t *prompt = malloc((length + 1) * sizeof *prompt), token;
     if (!prompt) FAIL(MEM, "prompt of %zu bytes", length);
     i64 count = 0;
+    printable_stream shown = {0};
     prompt[count++] = TOKEN_END_OF_TEXT; /* what stands before every document */
     for (size_t i = 0; i < length; i++) prompt[count++] = (unsigned char)text[i];
-    fputs(text, stdout);
+    for (size_t i = 0; i < length; i++) print_byte(&shown, (unsigned char)text[i]);
     status_code st = sampler_next(s, &token, prompt, count, how);
     for (i64 i = 1; !st && token != TOKEN_END_OF_TEXT; i++) {
-        putchar(token);
+        print_byte(&shown, (unsigned char)token);
         fflush(stdout);
         if (i == v->tokens) break;
         st = sampler_next(s, &token, &token, 1, how);

@@ -4,6 +4,7 @@
 
 #include "runtime/file.h"
 #include "runtime/log.h"
+#include "runtime/printable.h"
 #include "tools/commands.h"
 #include "tools/model_folder.h"
 #include "tools/text_options.h"
@@ -46,17 +47,26 @@ static const command_help help = {
     .count = sizeof table / sizeof *table,
 };
 
+/* names and texts of a file that may be anyone's */
+static void print_text(const char *text, int width) {
+    char *shown = malloc(PRINTABLE_BYTES * strlen(text) + 1);
+    if (shown) printable(shown, text, strlen(text));
+    printf("%-*s", width, shown ? shown : "?");
+    free(shown);
+}
+
 /* Everything is gathered as JSON; for people it is printed as lines of the same, nested by indentation. */
 static void print_value(const cJSON *v, int depth) {
     const cJSON *item;
     cJSON_ArrayForEach(item, v) {
         printf("%*s", 2 * depth, "");
-        if (item->string) printf("%-*s ", 26 - 2 * depth, item->string);
+        if (item->string) print_text(item->string, 26 - 2 * depth), putchar(' ');
         if (cJSON_IsObject(item) || cJSON_IsArray(item)) {
             putchar('\n');
             print_value(item, depth + 1);
         } else if (cJSON_IsString(item)) {
-            printf("%s\n", item->valuestring);
+            print_text(item->valuestring, 0);
+            putchar('\n');
         } else if (cJSON_IsNumber(item)) {
             if (item->valuestring) printf("%s", item->valuestring); /* an integer with more digits than a double */
             else printf("%.17g", item->valuedouble);

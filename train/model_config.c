@@ -26,6 +26,7 @@ static const struct {
     {offsetof(model_config, V), "vocab_size", "vocab_size", INT32_MAX},
     {offsetof(model_config, context), "n_positions", "max_position_embeddings", INT32_MAX},
 };
+enum { LARGEST_CONFIG = 1 << 20 };
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static const struct {
@@ -274,7 +275,7 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *pa
 static status load_file(model_config *c, const char *path) {
     char *text;
     size_t bytes;
-    TRY(read_file(path, &text, &bytes));
+    TRY(read_file_up_to(LARGEST_CONFIG, path, &text, &bytes));
     const char *end = text;
     cJSON *json = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, true);
     status_code st = STATUS_OK;

@@ -12,6 +12,8 @@
 #include "train/blockfile.h"
 #include "train/chart.h"
 
+enum { LARGEST_OBJECT = 1 << 20 };
+
 /* columns of metrics.jsonl that the page shows */
 enum { STEP, LOSS, VAL_LOSS, TOKENS_PER_S, MFU, MFU_MEASURED, MEMORY, COLUMNS };
 static const char *const column_key[] = {
@@ -93,7 +95,7 @@ static status read_object(cJSON **json, const char *path) {
     char *text;
     size_t bytes;
     if (access(path, F_OK)) return STATUS_OK;
-    TRY(read_file(path, &text, &bytes));
+    TRY(read_file_up_to(LARGEST_OBJECT, path, &text, &bytes));
     *json = cJSON_ParseWithOpts(text, NULL, true);
     free(text);
     if (cJSON_IsObject(*json)) return STATUS_OK;

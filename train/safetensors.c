@@ -1,15 +1,14 @@
 #include "train/safetensors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/file.h"
 #include "runtime/json.h"
 
 enum { LENGTH_BYTES = 8, LARGEST_HEADER = 100000000, MAX_DIMS = 4, REPACKED_ALIGN = 64 };
@@ -156,19 +155,15 @@ static status align_data(safetensors *s) {
 status safetensors_open(safetensors *s, const char *path) {
     *s = (safetensors){0};
     if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path) FAIL(ARG, "%s: path is too long", path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES)) FAIL(DATA, "%s: %s", path, strerror(errno));
-    if (fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
+    int fd;
+    size_t size;
+    TRY(file_open(&fd, path, &size));
     status_code st = STATUS_OK;
-    struct stat info;
-    if (fstat(fd, &info)) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) FAIL_DONE(DATA, "%s: is no plain file", path);
-    if (info.st_size < LENGTH_BYTES)
-        FAIL_DONE(DATA, "%s: is %lld bytes long, expected a safetensors file", path, (long long)info.st_size);
-    void *map = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (size < LENGTH_BYTES) FAIL_DONE(DATA, "%s: is %zu bytes long, expected a safetensors file", path, size);
+    void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED) FAIL_DONE(IO, "%s: mmap: %s", path, strerror(errno));
     s->map = map;
-    s->map_bytes = (size_t)info.st_size;
+    s->map_bytes = size;
     TRY_DONE(parse(s));
     TRY_DONE(align_data(s));
 done:
