@@ -63,8 +63,8 @@ static status stream(sampler *s, const values *v, const sampling *how) {
     status_code st = sampler_next(s, &token, prompt, count, how);
     for (i64 i = 1; !st && token != TOKEN_END_OF_TEXT; i++) {
         print_byte(&shown, (unsigned char)token);
-        fflush(stdout);
-        if (i == v->tokens) break;
+        st = command_flush(); /* nobody reads any more: no more is drawn */
+        if (st || i == v->tokens) break;
         st = sampler_next(s, &token, &token, 1, how);
     }
     putchar('\n');

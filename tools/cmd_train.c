@@ -1,11 +1,10 @@
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "runtime/file.h"
 #include "runtime/options_changes.h"
+#include "runtime/stop.h"
 #include "tools/commands.h"
 #include "tools/text_options.h"
 #include "train/trainer.h"
@@ -98,38 +97,6 @@ static const command_help help = {
     .table = table,
     .count = sizeof table / sizeof *table,
 };
-
-static volatile sig_atomic_t stop_signal;
-
-/* What has come is counted here: stop_signal the trainer sets too, where another rank was told to stop. */
-static void *wait_for_signals(void *set) {
-    int number;
-    for (bool second = false; sigwait(set, &number) == 0; second = true) {
-        if (second) { /* kills */
-            signal(number, SIG_DFL);
-            pthread_sigmask(SIG_UNBLOCK, set, NULL);
-            raise(number);
-        }
-        stop_signal = number;
-    }
-    return NULL;
-}
-
-/* A thread waits for them, and they are blocked in all others: a handler that interrupted a thread inside oneDNN's generated
- * code left the heap corrupted, in one of twenty runs or so that were stopped on a loaded machine. Before any thread is made,
- * for they inherit what is blocked. */
-static status catch_signals(void) {
-    static sigset_t set;
-    pthread_t thread;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    int code = pthread_create(&thread, NULL, wait_for_signals, &set);
-    if (code) FAIL(MEM, "thread for signals: %s", strerror(code));
-    pthread_detach(thread);
-    return STATUS_OK;
-}
 
 static double min_lr(const values *v, const options *given) {
     return fmin(options_given(given, "min-lr") ? v->min_lr : DEFAULT_MIN_LR, v->lr);
@@ -257,17 +224,16 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     schedule before = t.lr;
     char *config = NULL, *changes = NULL;
     status_code st = STATUS_OK;
-    TRY(catch_signals());
     TRY_DONE(config_text(&config, o));
     TRY_DONE(compare_with_stored(&changes, &before, o, v));
     t.config_json = config;
     t.changes = changes;
     t.lr_before = before;
-    st = train_run(&t, &stop_signal, &outcome);
+    st = train_run(&t, &outcome);
 done:
     free(config);
     free(changes);
-    if (!st && outcome == TRAIN_STOPPED) *exit_code = 128 + (int)stop_signal;
+    if (!st && outcome == TRAIN_STOPPED) *exit_code = 128 + stop_signal();
     return st;
 }
 
@@ -275,6 +241,7 @@ status train_command(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;
+    TRY(stop_open());
     status_code st = parse(&o, &v, argc, argv, &done);
     if (!st && !done) st = prepare_and_run(&o, &v, exit_code);
     options_free(&o);

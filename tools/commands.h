@@ -23,6 +23,9 @@ typedef struct {
 } command_help;
 status command_parse(options *o, void *values, const command_help *h, int argc, char **argv, bool *done);
 
+/* What was printed on standard output is written, or why not. main calls it last; whoever prints without end calls it too. */
+status command_flush(void);
+
 /* words that belong to no option */
 status command_words(const options *o, int least, int most, const char *what);
 

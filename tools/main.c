@@ -1,5 +1,9 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "parallel/comm.h"
@@ -35,13 +39,19 @@ static void spin_briefly(char **argv) {
     execv(path, argv);
 }
 
+/* A file that is opened where a standard stream was closed would get its number, and with it all that is printed there. */
+static void open_closed_streams(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDWR); /* takes the lowest free number: fd */
+}
+
 static void print_help(FILE *out) {
     fputs("tally trains transformer language models and tells, at every step, what the step cost.\n\n"
           "usage: tally COMMAND [options]\n\n",
           out);
     for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
     fputs("\n`tally COMMAND --help` tells its options. Exit codes: 0 done, 1 failed, 2 bad input,\n"
-          "130 or 143 stopped by a signal after saving.\n",
+          "128 + N stopped by signal N (130: Ctrl-C, 143: TERM) after saving.\n",
           out);
 }
 
@@ -71,6 +81,12 @@ status command_parse(options *o, void *values, const command_help *h, int argc, 
     return STATUS_OK;
 }
 
+status command_flush(void) {
+    errno = 0;
+    if (fflush(stdout) || ferror(stdout)) FAIL(IO, "standard output: %s", errno ? strerror(errno) : "write failed");
+    return STATUS_OK;
+}
+
 status command_words(const options *o, int least, int most, const char *what) {
     if (o->words.count < least) FAIL(ARG, "missing %s", what);
     if (o->words.count > most) FAIL(ARG, "\"%s\": expected %s%s", o->words.list[most], most ? "only one " : "", what);
@@ -79,10 +95,14 @@ status command_words(const options *o, int least, int most, const char *what) {
 
 int main(int argc, char **argv) {
     int exit_code = 0;
+    open_closed_streams();
+    /* A write that fails says so by its error; a line of the log that nobody reads is dropped. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     log_set_rank(launch_rank(), launch_ranks());
     spin_briefly(argv);
     status_code st = run(argc, argv, &exit_code);
-    if (st == STATUS_OK && fflush(stdout) != 0) st = ERROR(IO, "standard output: cannot be written");
+    if (st == STATUS_OK) st = command_flush();
     if (st == STATUS_OK) return exit_code;
     if (launch_rank() > 0 && status_exit_code(st) == 2) sleep(3); /* rank 0 sees it too, says it, and the job ends */
     log_failure(st);

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "runtime/log.h"
+#include "runtime/stop.h"
 #include "train/report.h"
 
 /* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
@@ -57,10 +58,10 @@ static bool next_step_exceeds_budget(const trainer *t) {
 /* Alone, a signal that is here now. Else one that any rank had got when all last told of themselves: one that has come since
  * is not known to all. */
 static bool stopped(const trainer *t) {
-    if (t->world->ranks == 1) return *t->stop;
+    if (t->world->ranks == 1) return stop_signal() != 0;
     for (int r = 0; r < t->world->ranks; r++)
         if (t->all[r].stop) {
-            *t->stop = (sig_atomic_t)t->all[r].stop;
+            stop_request((int)t->all[r].stop);
             return true;
         }
     return false;
@@ -223,9 +224,10 @@ static status run(trainer *t, train_outcome *outcome) {
     return save(t);
 }
 
-status train_run(const train_options *o, volatile sig_atomic_t *stop, train_outcome *outcome) {
-    trainer t = {.o = o, .stop = stop};
+status train_run(const train_options *o, train_outcome *outcome) {
+    trainer t = {.o = o};
     status_code st = trainer_open(&t);
+    if (!st) stop_wait_for_save();
     if (!st) st = run(&t, outcome);
     log_progress_end();
     if (!st && trainer_speaks(&t)) st = report_write(o->out);

@@ -3,8 +3,6 @@
 #ifndef TALLY_TRAINER_H
 #define TALLY_TRAINER_H
 
-#include <signal.h>
-
 #include "layers/attention.h"
 #include "optim/schedule.h"
 #include "train/data.h"
@@ -46,9 +44,10 @@ typedef struct {
 
 typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
 
-/* stop: the signal's number, set by its handler on any rank, and then by the trainer on all; the step in flight is finished and
- * a checkpoint saved. Where there are several ranks, an error ends the process, and the job: see job_fail. */
-status train_run(const train_options *o, volatile sig_atomic_t *stop, train_outcome *outcome);
+/* A signal that any rank gets (stop.h) stops all of them: at the end of a short step; a long one and an evaluation are broken
+ * off within a second or so. Then a checkpoint is saved of the last step that was finished. Where there are several ranks, an
+ * error ends the process, and the job: see job_fail. */
+status train_run(const train_options *o, train_outcome *outcome);
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L);
 

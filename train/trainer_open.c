@@ -7,6 +7,7 @@
 #include "runtime/gemm.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
+#include "runtime/stop.h"
 #include "train/blockfile.h"
 #include "train/hardware.h"
 #include "train/room.h"
@@ -30,7 +31,7 @@ status trainer_gather(trainer *t) {
     t->mine.memory_bytes =
         t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->dev->attention_bytes + t->peers->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
-    t->mine.stop = (uint64_t)*t->stop;
+    t->mine.stop = (uint64_t)stop_signal();
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
     ledger_sum(&t->bill, &t->all->bill, sizeof *t->all);
     return STATUS_OK;

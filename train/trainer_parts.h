@@ -35,7 +35,6 @@ typedef struct {
 
 typedef struct {
     const train_options *o;
-    volatile sig_atomic_t *stop;
     job job;
     comm *world, *peers; /* the same ranks, of host memory and of the device's */
     device *dev;
@@ -64,7 +63,7 @@ typedef struct {
     u128 bytes_sent;        /* in all steps of this attempt, by all ranks */
 } trainer;
 
-status trainer_open(trainer *t); /* t->o and t->stop are set, the rest is zero */
+status trainer_open(trainer *t); /* t->o is set, the rest is zero */
 void trainer_close(trainer *t);
 
 status trainer_lock(trainer *t);          /* makes and locks --out, which all ranks must see; all ranks together */

@@ -1,0 +1,79 @@
+# Signals and the standard streams: what stops a run saves it, and what breaks its log does not end it.
+cd "$(dirname "$0")/.." && . tests/tap.sh
+
+text=$scratch/text.txt
+for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
+cat >"$scratch/model.json" <<'J'
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 32, "intermediate_size": 48,
+ "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+ "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
+J
+# a learning rate that does not depend on --steps
+options=(--model "$scratch/model.json" --data "$text" --batch 2 --seq-len 32 --global-batch 1024 --warmup 0 --lr 1e-2
+    --schedule constant --eval-batches 2 --threads 1 --peak-seconds 0 --steps 100000)
+weights() { cat "$1/checkpoints/step-$2"/{model,optimizer}.safetensors | sha256sum; }
+steps_of() { grep -c '"loss"' "$1/metrics.jsonl" 2>/dev/null; }
+# until RUN has told of STEPS steps; 300 s are for a machine that is busy
+wait_for_steps() { for i in $(seq 3000); do [ "$(steps_of "$1")" -ge "$2" ] && return; sleep 0.1; done 2>/dev/null; false; }
+newest() { ls "$1/checkpoints" | sed 's/step-//' | sort -n | tail -1; }
+# resumed for two more steps, RUN has bitwise the weights of a run that never stopped
+resumes() {
+    local last
+    last=$(($(newest "$1") + 2))
+    "$tally" train "${options[@]}" --out "$1" --resume --steps $last >"$scratch/out" 2>"$scratch/err" &&
+        "$tally" train "${options[@]}" --out "$scratch/whole" --steps $last >"$scratch/out" 2>"$scratch/err" &&
+        [ "$(weights "$1" $last)" = "$(weights "$scratch/whole" $last)" ]
+    local same=$?
+    rm -rf "$scratch/whole"
+    return $same
+}
+
+for signal in HUP INT TERM USR1 USR2 XCPU; do
+    run=$scratch/$signal
+    "$tally" train "${options[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err" & pid=$!
+    wait_for_steps "$run" 2; kill -$signal $pid; wait $pid
+    [ $? -eq $((128 + $(kill -l $signal))) ] && grep -q "^stopped after step $(newest "$run");" "$scratch/err"
+    ok "SIG$signal: saved and stopped, exit code 128 + its number"
+    resumes "$run"; ok "and resumed, the weights are bitwise those of a run that never stopped"
+    rm -rf "$run"
+done
+
+run=$scratch/nohup
+(trap '' HUP; exec "$tally" train "${options[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err") & pid=$!
+wait_for_steps "$run" 1; kill -HUP $pid
+wait_for_steps "$run" $(($(steps_of "$run") + 3)); kill -TERM $pid; wait $pid; [ $? -eq 143 ]
+ok "HUP that was ignored at the start, by nohup, stays ignored"
+
+# --- the log ---
+run=$scratch/tee
+"$tally" train "${options[@]}" --out "$run" > >(head -1 >/dev/null; exec <&-; echo >"$scratch/unread") 2>&1 & pid=$!
+for i in $(seq 3000); do [ -s "$scratch/unread" ] && break; sleep 0.1; done
+wait_for_steps "$run" 1; wait_for_steps "$run" $(($(steps_of "$run") + 3)); ok "the log's reader has ended, and the run goes on"
+kill -INT $pid; wait $pid; [ $? -eq 130 ]; ok "SIGINT then saves and stops, as Ctrl-C under tee does"
+resumes "$run"; ok "and resumed, the weights are bitwise those of a run that never stopped"
+
+for fd in 0 1 2; do
+    run=$scratch/closed-$fd
+    (eval "exec $fd>&-"; exec "$tally" train "${options[@]}" --out "$run" --steps 4 --checkpoint-every 2); [ $? -eq 0 ]
+    ok "descriptor $fd closed: the run ends well"
+    python3 -c 'import json, sys
+steps = [json.loads(line)["step"] for line in open(sys.argv[1] + "/metrics.jsonl")]
+assert steps == [1, 2, 3, 4], steps' "$run" 2>"$scratch/python"
+    ok "and metrics.jsonl holds its steps and nothing else"
+done 2>"$scratch/err"
+"$tally" train "${options[@]}" --out "$scratch/full" --steps 4 2>/dev/full; ok "a log on a full disk does not end a run"
+
+# --- writes that fail ---
+(ulimit -f 24; exec "$tally" train "${options[@]}" --out "$scratch/limit" --steps 2 >"$scratch/out" 2>"$scratch/err")
+[ $? -eq 1 ] && grep -q "^tally: $scratch/limit/.*: .*File too large" "$scratch/err"
+ok "a file over ulimit -f: an error that names it, exit code 1"
+run=$scratch/results
+"$tally" train "${options[@]}" --out "$run" --steps 1 >"$scratch/out" 2>"$scratch/err"
+for command in "inspect $run --json" "inspect --models" "generate $run --tokens 1000000000 --temperature 0" "train --help"; do
+    "$tally" $command >/dev/full 2>"$scratch/err"; [ $? -eq 1 ] && grep -q "^tally: standard output: No space left" "$scratch/err"
+    ok "${command%% *}: a full disk for its result is an error"
+done
+{ "$tally" generate "$run" --seed 1 --tokens 1000000000 2>"$scratch/err"; echo $? >"$scratch/code"; } | head -c 1 >/dev/null
+[ "$(cat "$scratch/code")" = 1 ] && grep -q "^tally: standard output: Broken pipe" "$scratch/err"
+ok "generate ends when nobody reads its text any more"
+finish
