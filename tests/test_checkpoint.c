@@ -1,10 +1,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "runtime/file.h"
 #include "tests/tiny_model.h"
 #include "train/blockfile.h"
 #include "train/checkpoint.h"
+#include "train/manifest.h"
 #include "train/step.h"
 
 static device *dev;
@@ -49,6 +51,7 @@ static progress progress_of(uint64_t step) {
                   .ranks = 3,
                   .batch = 4,
                   .energy_j = 0.1,
+                  .finite = 1,
                   .precision = "bf16",
                   .moments = "fp32",
                   .master = "fp32",
@@ -117,14 +120,15 @@ static void what_is_saved_comes_back(void **unused) {
     }
 }
 
-static void save_at(uint64_t step) {
+static void save_as(progress p) {
     model m;
     model_config c;
-    progress p = progress_of(step);
     open_trained(&m, &c, tiny_options(BF16));
     OK(checkpoint_save(run, &m.state, &c, &p));
     model_free(&m);
 }
+
+static void save_at(uint64_t step) { save_as(progress_of(step)); }
 
 /* the file with byte `at` flipped (or cut there); what was there is returned for putting back */
 static void damage(const char *path, const char *whole, size_t size, size_t at, bool cut) {
@@ -183,8 +187,118 @@ static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
     free(whole);
     save_at(5);
     OK(checkpoint_verify(checkpoint_path(run, 5).text));
-    save_at(5); /* and a whole one is left as it is */
+    progress p = progress_of(5), read; /* and so is a whole one, which a resume had passed over */
+    p.tokens = 12;
+    save_as(p);
     OK(checkpoint_verify(checkpoint_path(run, 5).text));
+    OK(checkpoint_progress(checkpoint_path(run, 5).text, &read));
+    assert_int_equal(read.tokens, 12);
+}
+
+/* --- what is not finite --- */
+
+static void save_marked(uint64_t step, uint64_t updates, int64_t finite) {
+    progress p = progress_of(step);
+    p.updates = updates;
+    p.finite = finite;
+    save_as(p);
+}
+
+static void expect_newest(uint64_t step) {
+    int found;
+    path_text folder;
+    OK(checkpoint_newest(NULL, run, &found, &folder));
+    assert_true(found);
+    assert_string_equal(folder.text, checkpoint_path(run, step).text);
+}
+
+static bool is_there(uint64_t step) {
+    struct stat info;
+    return stat(checkpoint_path(run, step).text, &info) == 0;
+}
+
+static void one_of_a_bad_loss_is_passed_over_and_takes_no_place(void **unused) {
+    (void)unused;
+    save_marked(2, 2, 1);
+    save_marked(4, 4, 1);
+    save_marked(6, 5, 1); /* its update broke the weights: every step behind it was skipped */
+    save_marked(8, 5, 0);
+    expect_newest(4);
+    OK(checkpoint_prune(NULL, run, 8, 2));
+    assert_true(!is_there(2) && is_there(4) && is_there(6) && is_there(8));
+    save_marked(10, 5, 0);
+    OK(checkpoint_prune(NULL, run, 10, 2));
+    assert_true(is_there(4) && is_there(6) && !is_there(8) && is_there(10));
+    expect_newest(4);
+    save_marked(5, 5, 1); /* resumed from 4 */
+    OK(checkpoint_prune(NULL, run, 5, 2));
+    assert_true(is_there(4) && is_there(5) && !is_there(6) && !is_there(10));
+    expect_newest(5);
+}
+
+static void where_all_are_bad_the_newest_is_taken(void **unused) {
+    (void)unused;
+    save_marked(6, 5, 1);
+    save_marked(8, 5, 0);
+    expect_newest(8);
+}
+
+/* one bf16 value of the weights' file is made a NaN, and the manifest right again */
+static void break_weights(uint64_t step) {
+    manifest m;
+    char *bytes, *lines = NULL;
+    size_t size;
+    path_text folder = checkpoint_path(run, step), path = path_join(folder.text, "model.safetensors");
+    OK(read_file(path.text, &bytes, &size));
+    bytes[size - 1] = 0x7f, bytes[size - 2] = (char)0xc0;
+    OK(write_file_atomic(path.text, bytes, size));
+    OK(manifest_read(&m, folder.text));
+    m.files[1].crc[0] = (uint32_t)crc32(0, (unsigned char *)bytes, (uInt)size);
+    FILE *f = open_memstream(&lines, &size);
+    for (int i = 0; i < m.count; i++) manifest_line(f, &m.files[i]);
+    fclose(f);
+    OK(manifest_write(folder.text, MANIFEST_ALONE, lines));
+    manifest_free(&m);
+    free(bytes);
+    free(lines);
+}
+
+static void weights_of_an_older_version_are_looked_at(void **unused) {
+    (void)unused;
+    save_marked(3, 3, PROGRESS_FINITE_UNKNOWN);
+    save_marked(5, 5, PROGRESS_FINITE_UNKNOWN);
+    expect_newest(5);
+    break_weights(5);
+    OK(checkpoint_verify(checkpoint_path(run, 5).text));
+    expect_newest(3);
+}
+
+static void what_is_not_finite_is_not_saved(void **unused) {
+    (void)unused;
+    model m;
+    model_config c;
+    progress p = progress_of(6);
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    save_at(5);
+    open_trained(&m, &c, tiny_options(BF16));
+    state *s = &m.state;
+    for (int i = 0; i < 3; i++) {
+        float *places[] = {&s->master[77], (float *)s->m + 5, (float *)s->v + 1};
+        bf16 *w = (bf16 *)s->weights + 19, good = *w;
+        *w = bf16_from_f32(bad[i]);
+        FAILS(NUMERIC, "step 6 is not saved: \"model.embed_tokens.weight\" holds values that are not finite",
+              checkpoint_save(run, s, &c, &p));
+        *w = good;
+        for (int j = 0; j < 3; j++) {
+            float kept = *places[j];
+            *places[j] = bad[i];
+            FAILS(NUMERIC, "holds values that are not finite", checkpoint_save(run, s, &c, &p));
+            *places[j] = kept;
+        }
+    }
+    assert_true(is_there(5) && !is_there(6));
+    OK(checkpoint_save(run, s, &c, &p));
+    model_free(&m);
 }
 
 /* a run that went back to 5 because 9 is broken: pruning must not keep 9 in the place of 5 */
@@ -247,6 +361,10 @@ int main(void) {
         cmocka_unit_test_setup(a_file_older_than_ranks_is_of_one, start_clean),
         cmocka_unit_test_setup(every_damage_is_refused_and_the_one_before_is_used, start_clean),
         cmocka_unit_test_setup(a_broken_one_of_the_same_step_is_replaced, start_clean),
+        cmocka_unit_test_setup(one_of_a_bad_loss_is_passed_over_and_takes_no_place, start_clean),
+        cmocka_unit_test_setup(where_all_are_bad_the_newest_is_taken, start_clean),
+        cmocka_unit_test_setup(weights_of_an_older_version_are_looked_at, start_clean),
+        cmocka_unit_test_setup(what_is_not_finite_is_not_saved, start_clean),
         cmocka_unit_test_setup(broken_later_ones_take_no_place, start_clean),
         cmocka_unit_test_setup(another_model_is_refused, start_clean),
         cmocka_unit_test_setup(the_newest_are_kept_and_leftovers_go, start_clean),

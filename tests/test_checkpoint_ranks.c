@@ -52,7 +52,7 @@ static void open_state(model *m, int which, int precision, const way *w) {
 
 static progress progress_at(uint64_t step) {
     return (progress){
-        .step = step, .ranks = (uint64_t)world->ranks, .precision = "bf16", .moments = "fp32", .master = "fp32"};
+        .step = step, .ranks = (uint64_t)world->ranks, .finite = 1, .precision = "bf16", .moments = "fp32", .master = "fp32"};
 }
 
 static status save_filled(const char *folder, int which, int precision, const way *w, uint64_t step) {
@@ -201,8 +201,8 @@ static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
     OK(comm_barrier(world));
     OK(save_filled(run, 1, 0, usual(), 7));
     expect_newest(7);
-    OK(save_filled(run, 0, 0, usual(), 7)); /* and a whole one is left as it is */
-    load_filled(checkpoint_path(run, 7).text, 1, 0, usual());
+    OK(save_filled(run, 0, 0, usual(), 7)); /* and so is a whole one */
+    load_filled(checkpoint_path(run, 7).text, 0, 0, usual());
 }
 
 static void pruning_leaves_the_newest(void **unused) {
@@ -213,6 +213,31 @@ static void pruning_leaves_the_newest(void **unused) {
     assert_int_not_equal(stat(checkpoint_path(run, 1).text, &info), 0);
     assert_int_equal(stat(checkpoint_path(run, 9).text, &info), 0);
     expect_newest(12);
+}
+
+/* one rank has a value that is not finite: none saves; and of what a version that did not look has saved, each looks at a part */
+static void what_is_not_finite_on_one_rank_is_saved_by_none(void **unused) {
+    (void)unused;
+    model m;
+    model_config c = config_of(1);
+    progress p = progress_at(9);
+    struct stat info;
+    p.updates = 9;
+    OK(save_filled(run, 1, 0, usual(), 7));
+    open_state(&m, 1, 0, usual());
+    filled_each(&m.state, filled_set);
+    state_weights_changed(&m.state);
+    float *v = m.state.v, kept = *v;
+    if (world->rank == world->ranks - 1) *v = INFINITY;
+    FAILS(NUMERIC, "step 9 is not saved: ", checkpoint_save(run, &m.state, &c, &p));
+    assert_int_not_equal(stat(checkpoint_path(run, 9).text, &info), 0);
+    *v = kept;
+    OK(checkpoint_save(run, &m.state, &c, &p));
+    expect_newest(9);
+    p.step = 10, p.finite = 0;
+    OK(checkpoint_save(run, &m.state, &c, &p));
+    expect_newest(7);
+    model_free(&m);
 }
 
 static void what_one_rank_cannot_read_fails_on_all(void **unused) {
@@ -242,6 +267,7 @@ static int test_together(void) {
         cmocka_unit_test_setup(a_flipped_byte_of_any_file_is_refused_by_all, start_clean),
         cmocka_unit_test_setup(a_broken_one_of_the_same_step_is_replaced, start_clean),
         cmocka_unit_test_setup(pruning_leaves_the_newest, start_clean),
+        cmocka_unit_test_setup(what_is_not_finite_on_one_rank_is_saved_by_none, start_clean),
         cmocka_unit_test_setup(what_one_rank_cannot_read_fails_on_all, start_clean),
     };
     if (world->rank > 0 && !freopen("/dev/null", "w", stdout)) return 1; /* they run the same tests */

@@ -20,7 +20,7 @@ declare -A values=(
     [eps]="1e-20 1" [weight-decay]="0 10" [clip]="0 1e9" [max-skipped]="0 1e9" [precision]="fp32" [moments]="bf16" [master]="none"
     [recompute]="selective block block:1" [shard]="none optimizer gradients" [replicas]="1" [gather-dtype]="bf16" [reduce-dtype]="bf16"
     [comm-timeout]="1 1e6" [comm]="auto" [seed]="0 9007199254740993 9000000000000000000" [device]="auto" [threads]="2"
-    [attention]="own" [eval-every]="1" [eval-batches]="1 1e12" [checkpoint-every]="1 1e12" [keep]="1 1e9" [price]="0 0.1 1e9" [budget]="1e12"
+    [attention]="own" [eval-every]="1" [eval-batches]="1 1e12" [checkpoint-every]="1 1e12" [checkpoint-minutes]="0 1e-9 1e6" [keep]="1 1e9" [price]="0 0.1 1e9" [budget]="1e12"
     [peak-seconds]="0.001" [tdp-watts]="0.5 1e6")
 again() { # NAME WORDS...: what is tried as one run
     local name=$1 run="$scratch/run of $1"; shift

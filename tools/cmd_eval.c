@@ -86,8 +86,11 @@ static status eval(const options *o, const values *v) {
     TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
     TRY_DONE(weights_read(&m.state, &f.config, f.folder.text));
     corpus_log(&data);
+    if (data.count < 2) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
     TRY_DONE(evaluate(&m, &data, v->batches, &nats));
-    if (isnan(nats)) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
+    if (!isfinite(nats))
+        FAIL_DONE(NUMERIC, "%s: the loss is not finite, but %s: the weights are broken", f.folder.text,
+                  isnan(nats) ? "NaN" : "infinite");
     double most = v->batches ? (double)v->batches * (double)(v->batch * v->seq_len) : (double)data.count;
     TRY_DONE(print_result(v, f.folder.text, nats, most < (double)(data.count - 1) ? (i64)most : data.count - 1));
 done:

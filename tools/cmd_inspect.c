@@ -161,6 +161,7 @@ static status add_checkpoint(cJSON *o, const char *folder) {
     TRY(model_config_load(&c, folder));
     TRY(json_add_string(o, "checkpoint", folder));
     TRY(json_add_bool(o, "whole", true));
+    if (p.finite != PROGRESS_FINITE_UNKNOWN) TRY(json_add_bool(o, "finite", p.finite));
     TRY(json_add_u64(o, "step", p.step));
     TRY(json_add_u64(o, "tokens", p.tokens));
     TRY(json_add_u64(o, "skipped_steps", p.skipped));

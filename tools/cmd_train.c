@@ -24,7 +24,7 @@ typedef struct {
     i64 replicas;
     int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype, comm, attention;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
-        peak_seconds, comm_timeout;
+        peak_seconds, comm_timeout, checkpoint_minutes;
     bool resume, help, reduce_every_microbatch, gemm_search;
 } values;
 
@@ -77,7 +77,8 @@ static const option table[] = {
     {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it: equal within bf16's rounding, not bitwise", "own|cudnn", 0, 0, RUN, false},
     {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},
     {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
-    {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints; 0: at the end only", NULL, 0, 1e12, RUN, false},
+    {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints, beside those by --checkpoint-minutes; 0: none by steps", NULL, 0, 1e12, RUN, false},
+    {"checkpoint-minutes", OPT_F64, AT(checkpoint_minutes), "10", "X", "save a checkpoint when X minutes have passed since the last; 0: none by time", NULL, 0, 1e6, RUN, false},
     {"keep", OPT_I64, AT(keep), "3", "K", "checkpoints kept", NULL, 1, 1e9, RUN, false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_'); an option overrides it", NULL, 0, 0, RUN, true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, RUN, true},
@@ -139,6 +140,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .eval_batches = v->eval_batches,
         .val_fraction = v->val_fraction,
         .checkpoint_every = v->checkpoint_every,
+        .checkpoint_minutes = v->checkpoint_minutes,
         .keep = v->keep,
         .resume = v->resume,
         .price = options_given(given, "price") ? v->price : NAN,

@@ -8,6 +8,7 @@
 
 #include "runtime/json.h"
 #include "runtime/log.h"
+#include "train/finite.h"
 #include "train/manifest.h"
 #include "train/optimizer_file.h"
 #include "train/weights.h"
@@ -186,8 +187,14 @@ done:
 
 typedef struct {
     path_text final, temporary;
-    bool exists; /* a broken one of the same step */
+    path_text old;
+    bool exists; /* another one of the same step */
 } target;
+
+static status set_aside(const target *to) {
+    TRY(remove_folder(to->old.text));
+    return rename_folder(to->final.text, to->old.text);
+}
 
 static status save_into(const target *to, state *s, const model_config *c, const progress *p) {
     comm *world = s->o.shard.world;
@@ -200,8 +207,9 @@ static status save_into(const target *to, state *s, const model_config *c, const
     TRY_DONE(agree(world, write_share(&shares, to->temporary.text, s, c)));
     TRY_DONE(join_texts(world, &shares));
     if (first) st = write_common(to->temporary.text, s, c, p, shares);
-    if (first && !st && to->exists) st = remove_folder(to->final.text);
+    if (first && !st && to->exists) st = set_aside(to);
     if (first && !st) st = rename_folder(to->temporary.text, to->final.text);
+    if (first && !st && to->exists) st = remove_folder(to->old.text);
     st = agree(world, st);
 done:
     free(shares);
@@ -210,20 +218,20 @@ done:
 
 status checkpoint_save(const char *run, state *s, const model_config *c, const progress *p) {
     comm *world = s->o.shard.world;
-    target to = {.final = checkpoint_path(run, p->step), .temporary = hidden_path(run, p->step, "tmp")};
+    target to = {.final = checkpoint_path(run, p->step),
+                 .temporary = hidden_path(run, p->step, "tmp"),
+                 .old = hidden_path(run, p->step, "old")};
     struct stat info;
     to.exists = stat(to.final.text, &info) == 0;
     TRY(tell(world, &to.exists, sizeof to.exists));
-    if (to.exists) {
-        status_code whole = verify(world, to.final.text);
-        if (whole != STATUS_DATA) return whole;
-    }
     status_code st = save_into(&to, s, c, p);
     if (!st) return STATUS_OK;
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
     /* best effort: room again after a full disk */
     if (rank_of(world) == 0) (void)!remove_folder(to.temporary.text);
+    if (st == STATUS_NUMERIC)
+        FAIL(NUMERIC, "step %lu is not saved: %s; the checkpoints before it stay as they are", p->step, message);
     return status_fail(st == STATUS_COMM ? st : STATUS_IO, __FILE__, __LINE__, "%s", message);
 }
 
@@ -280,7 +288,10 @@ static status prune(const char *run, uint64_t step, int64_t keep) {
     TRY(list_steps(run, &steps, &count, &leftovers));
     status_code st = STATUS_OK;
     for (int i = 0; i < count; i++) {
-        if (steps[i] <= step && keep-- > 0) continue;
+        progress p;
+        /* one that cannot be read counts as it always did */
+        bool bad = checkpoint_progress(checkpoint_path(run, steps[i]).text, &p) == STATUS_OK && p.finite == 0;
+        if (bad ? steps[i] == step : steps[i] <= step && keep-- > 0) continue;
         /* out of sight first: a folder half removed must not look like a checkpoint */
         TRY_DONE(rename_folder(checkpoint_path(run, steps[i]).text, hidden_path(run, steps[i], "old").text));
         leftovers = true;
@@ -312,21 +323,60 @@ done:
     return st;
 }
 
+/* what is known of a whole checkpoint without training on from it */
+typedef enum { GOOD, NOT_FINITE, BROKEN } condition;
+
+static status judge(condition *c, progress *p, comm *world, const char *folder) {
+    *c = BROKEN;
+    status_code st = verify(world, folder);
+    if (!st) st = agree(world, checkpoint_progress(folder, p));
+    if (st == STATUS_DATA && rank_of(world) == 0) log_line("passed over a broken checkpoint: %s", status_message());
+    if (st) return st == STATUS_DATA ? STATUS_OK : st; /* that it cannot be read now does not make it broken */
+    if (p->finite == PROGRESS_FINITE_UNKNOWN) {
+        bool mine = true;
+        TRY(agree(world, finite_model(&mine, folder, rank_of(world), ranks_of(world))));
+        double bad = !mine;
+        if (world) TRY(comm_sum_f64(world, &bad, 1));
+        p->finite = bad == 0;
+    }
+    *c = p->finite ? GOOD : NOT_FINITE;
+    return STATUS_OK;
+}
+
+/* A step that is skipped leaves the weights as they were: they may be what made the loss bad. */
+static bool same_weights(const progress *a, const progress *b) { return a->updates == b->updates; }
+
+/* The newest whole one that is good and has not the weights of a newer one that is not; else the newest that is whole. */
+static status choose(comm *world, const char *run, const uint64_t *steps, int count, path_text *folder) {
+    progress p, bad = {0};
+    path_text newest = {""}, of_bad;
+    for (int i = 0; i < count; i++) {
+        condition c;
+        *folder = checkpoint_path(run, steps[i]);
+        TRY(judge(&c, &p, world, folder->text));
+        if (c == BROKEN) continue;
+        if (c == GOOD && !(newest.text[0] && same_weights(&p, &bad))) return STATUS_OK;
+        if (c == GOOD) log_line("passed over %s: it has the weights of %s", folder->text, of_bad.text);
+        else {
+            log_line("passed over %s: its loss or its weights are not finite", folder->text);
+            of_bad = *folder;
+            bad = p;
+        }
+        if (!newest.text[0]) newest = *folder;
+    }
+    if (!newest.text[0]) FAIL(DATA, "%s/checkpoints: %d found, none of them whole", run, count);
+    log_line("warning: no other checkpoint is left: taking %s", newest.text);
+    *folder = newest;
+    return STATUS_OK;
+}
+
 status checkpoint_newest(comm *world, const char *run, int *found, path_text *folder) {
     uint64_t *steps;
     int count;
     *found = 0;
     TRY(tell_steps(world, run, &steps, &count));
-    status_code st = STATUS_OK;
-    for (int i = 0; i < count && !*found; i++) {
-        *folder = checkpoint_path(run, steps[i]);
-        status_code whole = verify(world, folder->text);
-        if (whole == STATUS_OK) *found = 1;
-        else if (whole != STATUS_DATA) TRY_DONE(whole); /* that it cannot be read now does not make it broken */
-        else if (rank_of(world) == 0) log_line("passed over a broken checkpoint: %s", status_message());
-    }
-    if (count && !*found) FAIL_DONE(DATA, "%s/checkpoints: %d found, none of them whole", run, count);
-done:
+    status_code st = count ? choose(world, run, steps, count, folder) : STATUS_OK;
+    *found = !st && count;
     free(steps);
     return st;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "train/finite.h"
 #include "train/tensor_set.h"
 
 enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
@@ -35,6 +36,7 @@ static int ranks_of(const state *s) { return s->o.shard.world ? s->o.shard.world
 /* a tensor of the file, and where its elements lie */
 typedef struct {
     const buffer *b;
+    const char *name;
     i64 at, count;
 } source;
 
@@ -52,8 +54,9 @@ static int list_tensors(const state *s, const buffer *buffers, int n, safetensor
                 t.dims = 1;
                 t.shape[0] = part.count, t.shape[1] = 0;
             }
-            sources[count] = (source){&buffers[b], part.at, part.count};
-            list[count++] = t;
+            list[count] = t;
+            sources[count] = (source){&buffers[b], list[count].name, part.at, part.count};
+            count++;
         }
     return count;
 }
@@ -63,6 +66,7 @@ static status write_source(blockfile *out, const state *s, const source *from, v
         i64 n = from->count - done < CHUNK ? from->count - done : CHUNK;
         size_t bytes = (size_t)n * dtype_bytes(from->b->t);
         TRY(s->dev->ops->copy(s->dev, host, at(from->b->data, from->b->t, from->at + done), bytes));
+        TRY(finite_check(from->name, host, from->b->t, n));
         TRY(blockfile_write(out, host, bytes));
     }
     return STATUS_OK;

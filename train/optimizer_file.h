@@ -10,7 +10,7 @@
 #include "train/blockfile.h"
 #include "train/state.h"
 
-/* This rank's file. No collective. */
+/* This rank's file; NUMERIC where a value is not finite. No collective. */
 status optimizer_write(const state *s, const char *folder, blockfile_sums *sums);
 
 /* This rank's part of the state from the pieces or whole tensors of all files together, however many ranks wrote them.

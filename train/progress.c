@@ -52,6 +52,7 @@ status progress_text(char **text, const progress *p) {
         TRY_DONE(json_add_number_or_null(money, booking_key((booking)b), p->usd[b]));
     }
     TRY_DONE(json_add_double(o, "energy_j", p->energy_j));
+    if (p->finite != PROGRESS_FINITE_UNKNOWN) TRY_DONE(json_add_bool(o, "finite", p->finite));
     st = json_print(text, o, JSON_INDENTED);
 done:
     cJSON_Delete(o);
@@ -84,7 +85,8 @@ status spent_read(progress *p, const cJSON *o, const char *path) {
 
 status progress_read(progress *p, const char *path) {
     cJSON *o;
-    *p = (progress){.ranks = 1};
+    bool finite;
+    *p = (progress){.ranks = 1, .finite = PROGRESS_FINITE_UNKNOWN};
     TRY(json_read_file(&o, path));
     status_code st = STATUS_OK;
     for (int i = 0; i < U64_FIELDS; i++) {
@@ -96,6 +98,10 @@ status progress_read(progress *p, const char *path) {
     if (json_find(o, "batch")) TRY_DONE(json_get_u64(o, path, "batch", &p->batch));
     if (json_find(o, "device")) TRY_DONE(json_get_string(o, path, "device", p->device, sizeof p->device));
     if (json_find(o, "sharding")) TRY_DONE(json_get_string(o, path, "sharding", p->sharding, sizeof p->sharding));
+    if (json_find(o, "finite")) {
+        TRY_DONE(json_get_bool(o, path, "finite", &finite));
+        p->finite = finite;
+    }
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
     st = spent_read(p, o, path);

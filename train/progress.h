@@ -7,6 +7,8 @@
 #include "runtime/meter.h"
 #include "runtime/status.h"
 
+enum { PROGRESS_FINITE_UNKNOWN = -1 };
+
 typedef struct {
     uint64_t step;    /* of the run, skipped steps included */
     uint64_t updates; /* optimizer steps taken */
@@ -23,6 +25,8 @@ typedef struct {
     uint64_t booked_ns[BOOKINGS];
     double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
     double energy_j;
+    int64_t finite; /* 1: loss and gradient of the last step were, and the held-out loss where it was taken at this step;
+                       0: they were not; PROGRESS_FINITE_UNKNOWN: the file does not tell */
     char precision[16], moments[16], master[16];
     char device[160];  /* of rank 0, and how ranks exchange; "" where not told */
     char sharding[40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" where not told */

@@ -14,7 +14,7 @@ typedef struct {
 typedef struct {
     double loss;      /* mean nats a token */
     double grad_norm; /* L2 of the mean gradient, before clipping */
-    bool skipped;     /* loss or norm not finite: the weights are as before */
+    bool skipped;     /* loss or norm not finite: no update was made */
     double
         seconds; /* by the device's clock, from the end of the step before it, or from when it was queued where none was */
 } step_result;

@@ -25,10 +25,12 @@ static status save(trainer *t) {
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
     memcpy(t->p.usd, t->bill.usd, sizeof t->p.usd);
     t->p.energy_j = t->bill.energy_j;
-    TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
+    if (t->p.step != t->saved_step) TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
+    t->saved_step = t->p.step;
     TRY(checkpoint_prune(t->world, t->o->out, t->p.step, t->o->keep));
     go_on(t, before);
-    t->mine.save_s = (double)(clock_ns() - since) * 1e-9;
+    t->saved_ns = clock_ns();
+    t->mine.save_s = (double)(t->saved_ns - since) * 1e-9;
     TRY(trainer_gather(t));
     return trainer_speaks(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
 }
@@ -37,6 +39,7 @@ static status evaluate_now(trainer *t) {
     booking before = pause_steps(t, BOOK_EVALUATION);
     uint64_t since = clock_ns();
     TRY(evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss));
+    if (t->data.count - t->data.train_count > 1 && !isfinite(t->val_loss)) t->p.finite = 0;
     t->mine.eval_s = (double)(clock_ns() - since) * 1e-9;
     go_on(t, before);
     return STATUS_OK;
@@ -83,8 +86,7 @@ static status account_skip(trainer *t, const step_result *r) {
     t->skipped_in_row = r->skipped ? t->skipped_in_row + 1 : 0;
     if (!r->skipped) return STATUS_OK;
     t->p.skipped++;
-    log_line("step %lu skipped: loss %g, gradient norm %g; the weights stay as they were", t->p.step, r->loss,
-             r->grad_norm);
+    log_line("step %lu skipped: loss %g, gradient norm %g; no update was made", t->p.step, r->loss, r->grad_norm);
     if (t->skipped_in_row > t->o->max_skipped)
         FAIL(NUMERIC, "%ld steps in a row had a loss or gradient that is not finite; --max-skipped is %ld",
              t->skipped_in_row, t->o->max_skipped);
@@ -160,6 +162,11 @@ static bool evaluates(const trainer *t, uint64_t step) {
     return trainer_due(t->o->eval_every, step) || is_last(t, step);
 }
 
+/* What time has made due waits for the step that is under way behind this one: the weights are that one's already. */
+static bool saves(const trainer *t, uint64_t step) {
+    return trainer_due(t->o->checkpoint_every, step) || (t->all[0].save_is_due && !t->under_way);
+}
+
 static status finish_step(trainer *t) {
     queued_step q = t->steps[t->p.step % DEVICE_SLOTS];
     step_result r;
@@ -168,6 +175,7 @@ static status finish_step(trainer *t) {
     t->p.tokens += (uint64_t)t->global_batch;
     t->p.windows = q.windows;
     t->p.updates = t->m.state.step;
+    t->p.finite = !r.skipped;
     throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
     step_record record = trainer_log_record(t, &q.args, &r);
     t->bytes_sent += record.bytes_sent;
@@ -180,14 +188,14 @@ static status finish_step(trainer *t) {
     if (trainer_speaks(t)) TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
     show(t, &record);
     TRY(account_skip(t, &r));
-    if (trainer_due(t->o->checkpoint_every, t->p.step) && !is_last(t, t->p.step)) return save(t);
+    if (saves(t, t->p.step) && !is_last(t, t->p.step)) return save(t);
     return evaluates(t, t->p.step) ? trainer_gather(t) : STATUS_OK; /* what it took counts against a budget */
 }
 
 /* How many steps may stay under way once `step` is queued: on a GPU one, so that it need not wait for the host. None where
  * the weights after this step are looked at, or where the bill decides whether there is a next one. */
 static uint64_t may_stay(const trainer *t, uint64_t step) {
-    bool looked_at = evaluates(t, step) || trainer_due(t->o->checkpoint_every, step);
+    bool looked_at = evaluates(t, step) || trainer_due(t->o->checkpoint_every, step) || t->all[0].save_is_due;
     return t->dev->kind == DEVICE_CPU || looked_at || !isnan(t->o->budget) ? 0 : 1;
 }
 
@@ -196,7 +204,7 @@ static status finish_steps(trainer *t, uint64_t but) {
     return STATUS_OK;
 }
 
-/* The weights are still good: a step under way behind the last bad one is finished, whatever comes of it. */
+/* No bad step has changed the weights; one under way behind the last is finished, whatever comes of it. */
 static status save_and_fail(trainer *t) {
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
@@ -218,7 +226,7 @@ static status run(trainer *t, train_outcome *outcome) {
         st = finish_steps(t, may_stay(t, t->p.step + t->under_way));
     }
     if (!st) st = finish_steps(t, 0);
-    if (st == STATUS_NUMERIC) return save_and_fail(t);
+    if (st == STATUS_NUMERIC && t->skipped_in_row > t->o->max_skipped) return save_and_fail(t);
     TRY(st);
     log_progress_end();
     return save(t);

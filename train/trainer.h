@@ -33,7 +33,8 @@ typedef struct {
     i64 eval_every;   /* steps; 0: at the end only */
     i64 eval_batches; /* 0: all held-out tokens */
     double val_fraction;
-    i64 checkpoint_every; /* steps; 0: at the end only */
+    i64 checkpoint_every;      /* steps; 0: none by steps */
+    double checkpoint_minutes; /* since the last, or since training began; 0: none by time */
     i64 keep;
     bool resume;
     double price;  /* usd per device-hour, of which each rank has one; NaN: the table's */

@@ -32,6 +32,8 @@ status trainer_gather(trainer *t) {
         t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->dev->attention_bytes + t->peers->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
     t->mine.stop = (uint64_t)stop_signal();
+    double minutes = t->o->checkpoint_minutes;
+    t->mine.save_is_due = minutes > 0 && t->saved_ns && (double)(clock_ns() - t->saved_ns) >= minutes * 60e9;
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
     ledger_sum(&t->bill, &t->all->bill, sizeof *t->all);
     return STATUS_OK;
@@ -140,6 +142,7 @@ static void fill_sharding(trainer *t) {
 static void fill_fixed(trainer *t) {
     const state_options *s = &t->o->precision;
     t->p.seed = t->o->seed;
+    t->p.finite = 1;
     t->p.data_crc32 = t->data.crc32;
     t->p.train_tokens = (uint64_t)t->data.train_count;
     t->p.seq_len = (uint64_t)t->o->seq_len;
@@ -214,6 +217,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
     memcpy(then.device, t->p.device, sizeof then.device);
     t->p = then;
+    t->saved_step = then.step;
     TRY(model_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
     trainer_log_changes(t);
@@ -298,6 +302,7 @@ static void estimate_pauses(trainer *t) {
 status trainer_open(trainer *t) {
     const train_options *o = t->o;
     meter_start(&t->bill.time, BOOK_STARTUP);
+    t->saved_step = UINT64_MAX;
     TRY(job_open(&t->job, o->comm_timeout));
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
@@ -324,6 +329,7 @@ status trainer_open(trainer *t) {
     t->first_step = t->p.step;
     t->val_loss = NAN;
     TRY(trainer_gather(t));
+    t->saved_ns = clock_ns();
     trainer_log_start(t);
     t->first_wall_s = ledger_wall_s(&t->bill);
     return STATUS_OK;

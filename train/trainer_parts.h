@@ -23,6 +23,7 @@ typedef struct {
     u128 flops_executed;               /* the same */
     nvml_state gpu;                    /* at the end of the last step, of the GPU that this rank reads */
     uint64_t stop;                     /* the signal that has come, or 0 */
+    uint64_t save_is_due;              /* --checkpoint-minutes have passed since the last; rank 0's clock decides */
 } rank_report;
 
 /* a step that is queued, its result not yet collected */
@@ -54,6 +55,8 @@ typedef struct {
     uint64_t first_step;                  /* of this attempt */
     double first_wall_s;
     i64 skipped_in_row;
+    uint64_t saved_step; /* the newest checkpoint of this attempt, or that it began with; UINT64_MAX: none */
+    uint64_t saved_ns;   /* when it was saved, or the attempt began to train */
     queued_step steps[DEVICE_SLOTS]; /* that under way as number n is [n % DEVICE_SLOTS] */
     uint64_t under_way;
     double since_j; /* from what sums the oldest one under way counts */

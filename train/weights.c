@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "runtime/json.h"
+#include "train/finite.h"
 #include "train/hf.h"
 
 enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
@@ -63,6 +64,7 @@ static status write_piece(writer *w, const param *p, const hf_piece *piece, cons
     for (i64 from = 0; from < count; from += step) {
         size_t bytes = (size_t)(count - from < step ? count - from : step) * dtype_bytes(t);
         TRY(dev->ops->copy(dev, w->host, at(weights, t, first + from), bytes));
+        TRY(finite_check(piece->name, w->host, t, (i64)(bytes / dtype_bytes(t))));
         if (piece->transposed) transpose(w->turned, w->host, piece->rows, p->cols, dtype_bytes(t));
         TRY(blockfile_write(w->out, piece->transposed ? w->turned : w->host, bytes));
     }

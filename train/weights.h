@@ -9,7 +9,8 @@
 
 /* Alone: model.safetensors. Several ranks: n = min(ranks, units) files model-0000I-of-0000N.safetensors, each written
  * by one rank, of unit u that of rank u % n, without ever holding more than a unit; where this rank writes none,
- * sums->name is "". A rank that cannot write takes part to the end and fails then. */
+ * sums->name is "". A rank that cannot write takes part to the end and fails then.
+ * NUMERIC where a weight is not finite: such weights are not written. */
 status weights_write(state *s, const model_config *c, const char *folder, blockfile_sums *sums);
 /* The text of model.safetensors.index.json for those of several ranks; malloc'ed. */
 status weights_index(char **text, const state *s, const model_config *c);
