@@ -9,7 +9,7 @@
 
 #include "runtime/file.h"
 
-enum { LARGEST_FILE = 16 << 20, MOST_VALUES = 1 << 20 };
+enum { LARGEST_FILE = 16 << 20 };
 
 static const double EXACT_LIMIT = 9007199254740992.0; /* 2^53: integers below it are doubles of their own */
 
@@ -27,19 +27,29 @@ static status syntax_error(const char *path, const char *text, size_t bytes, siz
     FAIL(DATA, "%s:%d:%d: found %s, expected JSON", path, line, column, n ? near : "the end of the line");
 }
 
-/* What cJSON takes in silence: control characters (for space) and numbers too small for a double (for 0). And more values
- * than any file of ours or a model's has: each takes cJSON 80 bytes, up to 40 times its text. */
-static status check_text(const char *path, const char *text, size_t bytes) {
+bool json_too_many_values(const char *text, size_t bytes) {
     size_t values = 1;
     bool in_string = false;
+    if (bytes < 2 * (size_t)JSON_MOST_VALUES) return false; /* a value takes a character and what parts it from the next */
+    for (size_t i = 0; i < bytes; i++) {
+        if (in_string && text[i] == '\\') i++;
+        else if (text[i] == '"') in_string = !in_string;
+        else if (!in_string) values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    }
+    return values > JSON_MOST_VALUES;
+}
+
+/* What cJSON takes in silence: control characters (for space) and numbers too small for a double (for 0). */
+static status check_text(const char *path, const char *text, size_t bytes) {
+    bool in_string = false;
+    if (json_too_many_values(text, bytes))
+        FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", path, JSON_MOST_VALUES);
     for (size_t i = 0; i < bytes; i++) {
         char c = text[i];
         if ((unsigned char)c < 32 && c != '\t' && c != '\n' && c != '\r') return syntax_error(path, text, bytes, i);
         if (in_string && c == '\\' && (text[i + 1] == '"' || text[i + 1] == '\\')) i++;
         else if (c == '"') in_string = !in_string;
         if (in_string) continue;
-        if ((c == ',' || c == '[' || c == '{') && ++values > MOST_VALUES)
-            FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", path, MOST_VALUES);
         if (c != '-' && !isdigit((unsigned char)c)) continue;
         size_t length = strspn(text + i, "+-.0123456789eE");
         errno = 0;

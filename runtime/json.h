@@ -17,6 +17,11 @@
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
+/* More values than any file of ours or a model's holds: each takes cJSON 80 bytes, up to 40 times its text. The parsers below
+ * refuse them. */
+enum { JSON_MOST_VALUES = 1 << 20 };
+bool json_too_many_values(const char *text, size_t bytes);
+
 status json_parse(cJSON **json, const char *path, const char *text, size_t bytes); /* text[bytes] must be NUL */
 status json_read_file(cJSON **json, const char *path);                             /* free with cJSON_Delete */
 

@@ -8,6 +8,8 @@
 
 #include "train/json_text.h"
 
+enum { LARGEST_OBJECT = 64 << 20 }; /* it is held three times: as read, and its text by cJSON and as tokens */
+
 /* ---- objects of JSON ---- */
 
 static const char *key_of(const loading *l) { return l->from->text_key ? l->from->text_key : "text"; }
@@ -43,6 +45,8 @@ done:
 
 static status extend_line(loading *l, const char *text, size_t bytes) {
     size_t need = l->line_bytes + bytes + 1;
+    if (need > LARGEST_OBJECT)
+        FAIL(DATA, "%s: an object of more than %d MiB, expected a document in each", l->file.path, LARGEST_OBJECT >> 20);
     if (need > l->line_capacity) {
         size_t capacity = l->line_capacity * 2 > need ? l->line_capacity * 2 : need;
         char *grown = realloc(l->line, capacity);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/json.h"
+
 bool json_text_blank(const char *text, size_t bytes) {
     for (size_t i = 0; i < bytes; i++)
         if (!memchr(" \t\r\n", text[i], 4)) return false;
@@ -101,6 +103,8 @@ status json_text_get(cJSON **tree, const char **text, char *json, size_t bytes, 
     const char *end = json, *nul = memchr(json, 0, bytes);
     if (nul)
         FAIL(DATA, "%s: found a NUL byte at column %lld, expected JSON", where(at).text, (long long)(nul - json) + 1);
+    if (json_too_many_values(json, bytes))
+        FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", where(at).text, JSON_MOST_VALUES);
     char *copy = NULL;
     if (strstr(json, "\\u0000") && !(copy = strdup(json))) FAIL(MEM, "%s: %zu bytes", where(at).text, bytes);
     mend_escapes(json, '1');

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
+
+#include "runtime/file.h"
 
 static bool ends_in(const char *text, size_t n, const char *end) {
     size_t m = strlen(end);
@@ -21,8 +24,14 @@ status text_file_open(text_file *f, const char *path) {
     f->chunk_bytes = 0;
     f->not_utf8_at = -1;
     f->sequence.due = 0;
-    f->file = fopen(path, "rb");
-    if (!f->file) FAIL(IO, "%s: %s, expected a readable file", path, strerror(errno));
+    int fd;
+    size_t size;
+    TRY(file_open(&fd, path, &size));
+    f->file = fdopen(fd, "rb");
+    if (!f->file) {
+        close(fd);
+        FAIL(MEM, "%s: %s", path, strerror(errno));
+    }
     f->z = (z_stream){0};
     if (f->gz && inflateInit2(&f->z, 15 + 16) != Z_OK) { /* 15: largest window, + 16: gzip header and crc32 */
         fclose(f->file);
