@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -185,7 +186,12 @@ static status add_run(cJSON *o, const char *run) {
     snprintf(ledger_file.text, sizeof ledger_file.text, "%.4000s/ledger.json", run);
     if (stat(ledger_file.text, &info) != 0) return STATUS_OK;
     cJSON *ledger_json;
-    TRY(json_read_file(&ledger_json, ledger_file.text));
+    status_code st = json_read_file(&ledger_json, ledger_file.text);
+    if (st != STATUS_DATA) TRY(st);
+    if (st) {
+        log_line("%s", status_message());
+        return json_add_number_or_null(o, "ledger", NAN);
+    }
     cJSON_AddItemToObject(o, "ledger", ledger_json);
     return STATUS_OK;
 }

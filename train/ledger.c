@@ -7,6 +7,7 @@
 
 #include "parallel/peer.h"
 #include "runtime/json.h"
+#include "runtime/log.h"
 #include "train/blockfile.h"
 #include "train/hardware.h"
 
@@ -165,8 +166,7 @@ done:
 }
 
 /* what ledger.json has of p, where it is of the same step */
-static status read_written(progress *p, const char *path) {
-    if (access(path, F_OK) != 0) return STATUS_OK;
+static status read_ledger(progress *p, const char *path) {
     cJSON *o;
     TRY(json_read_file(&o, path));
     status_code st = STATUS_OK;
@@ -177,6 +177,17 @@ static status read_written(progress *p, const char *path) {
 done:
     cJSON_Delete(o);
     return st;
+}
+
+/* A damaged one changes nothing: the checkpoint and metrics.jsonl know all but what came after the checkpoint was written. */
+static status read_written(progress *p, const char *path) {
+    progress written = *p;
+    if (access(path, F_OK) != 0) return STATUS_OK;
+    status_code st = read_ledger(&written, path);
+    if (st != STATUS_DATA) TRY(st);
+    if (st) log_line("%s; the bill goes on from the checkpoint and metrics.jsonl", status_message());
+    else *p = written;
+    return STATUS_OK;
 }
 
 /* booked_ns, usd and energy_j of *then go on in l; what of it is not known in money is priced as now */

@@ -15,6 +15,7 @@
 #include "train/checkpoint.h"
 #include "train/energy.h"
 #include "train/metrics.h"
+#include "train/metrics_rewind.h"
 
 /* a rank's: what it has spent in this attempt, and what earlier ones had, where it knows it (else 0) */
 typedef struct {

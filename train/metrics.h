@@ -62,12 +62,4 @@ status metrics_sync(FILE *f, const char *path); /* what was appended is on the m
 status metrics_append(FILE *f, const char *path, const step_record *r);
 void metrics_progress_line(char *line, size_t size, const step_record *r);
 
-/* how far the file got: 0 and usd NaN where it has no line that tells */
-typedef struct {
-    double wall_s, usd, energy_j;
-} metrics_last;
-
-/* For a resume at `step`: reads *last, drops later lines and a torn last one. */
-status metrics_rewind(const char *path, uint64_t step, metrics_last *last);
-
 #endif

@@ -280,7 +280,7 @@ static status open_files(trainer *t) {
     snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
     snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
     if (o->resume) {
-        metrics_last last;
+        metrics_last last = {.usd = NAN};
         TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
         TRY(ledger_resume(&t->bill, o->out, &t->p, &last));
     }

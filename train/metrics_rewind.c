@@ -1,0 +1,135 @@
+#include "train/metrics_rewind.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/log.h"
+#include "train/blockfile.h"
+#include "train/metrics.h"
+#include "train/metrics_reader.h"
+
+static const char NAME[] = "metrics.jsonl.tmp";
+
+typedef struct {
+    const char *path;
+    path_text folder;
+    metrics_reader *in;
+    blockfile *out; /* the file's next contents; NULL while they are what it begins with */
+    i64 same;       /* so many bytes at its beginning stay */
+} rewinding;
+
+static double number_of(const cJSON *o, const char *key) {
+    const cJSON *v = json_find(o, key);
+    return cJSON_IsNumber(v) ? v->valuedouble : NAN;
+}
+
+static void look_at(metrics_last *last, const cJSON *json) {
+    last->wall_s = fmax(last->wall_s, number_of(json, "wall_s"));
+    last->usd = fmax(last->usd, number_of(json, "usd"));
+    last->energy_j = fmax(last->energy_j, number_of(json, "energy_total_j"));
+}
+
+static status event_text(char **text, uint64_t step, const metrics_last *last) {
+    status_code st = STATUS_OK;
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "metrics.jsonl");
+    TRY_DONE(json_add_string(o, "event", "resume"));
+    TRY_DONE(json_add_u64(o, "step", step));
+    TRY_DONE(json_add_double(o, "wall_s", last->wall_s));
+    TRY_DONE(json_add_number_or_null(o, "usd", last->usd));
+    TRY_DONE(json_add_double(o, "energy_total_j", last->energy_j));
+    st = json_print(text, o, JSON_ONE_LINE);
+done:
+    cJSON_Delete(o);
+    return st;
+}
+
+static status copy_beginning(rewinding *w) {
+    enum { PIECE = 1 << 20 };
+    status_code st = STATUS_OK;
+    char *piece = malloc(PIECE);
+    FILE *from = fopen(w->path, "rb");
+    if (!piece || !from) FAIL_DONE(IO, "%s: %s", w->path, strerror(errno));
+    for (i64 left = w->same; left > 0;) {
+        size_t bytes = left < PIECE ? (size_t)left : PIECE;
+        if (fread(piece, 1, bytes, from) != bytes) FAIL_DONE(IO, "%s: became shorter while it was read", w->path);
+        TRY_DONE(blockfile_write(w->out, piece, bytes));
+        left -= (i64)bytes;
+    }
+done:
+    if (from) fclose(from);
+    free(piece);
+    return st;
+}
+
+/* From here on all that is kept is written anew. */
+static status part_ways(rewinding *w) {
+    if (w->out) return STATUS_OK;
+    TRY(blockfile_create(&w->out, w->folder.text, NAME));
+    return copy_beginning(w);
+}
+
+static status write_line(rewinding *w, const char *text, size_t bytes) {
+    TRY(blockfile_write(w->out, text, bytes));
+    return blockfile_write(w->out, "\n", 1);
+}
+
+static status go_through(rewinding *w, uint64_t step, metrics_last *last) {
+    metrics_line line;
+    for (bool more;;) {
+        TRY(metrics_reader_next(w->in, &line, &more));
+        if (metrics_reader_damaged(w->in)) TRY(part_ways(w));
+        if (!more) break;
+        look_at(last, line.json);
+        bool keep = line.step <= (double)step; /* false for NaN */
+        if (!keep || !line.has_end) TRY(part_ways(w));
+        if (keep && w->out) TRY(write_line(w, line.text, line.bytes));
+        else if (keep) w->same = line.offset + (i64)line.bytes + 1;
+    }
+    metrics_reader_expect(w->in, (double)step);
+    return STATUS_OK;
+}
+
+static status append(const char *path, const char *text) {
+    FILE *f;
+    TRY(metrics_open(&f, path, true));
+    status_code st = STATUS_OK;
+    if (fprintf(f, "%s\n", text) < 0) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
+    st = metrics_sync(f, path);
+done:
+    fclose(f);
+    return st;
+}
+
+static status replace(rewinding *w, const char *event) {
+    blockfile_sums sums;
+    TRY(write_line(w, event, strlen(event)));
+    blockfile *out = w->out;
+    w->out = NULL;
+    TRY(blockfile_close(out, &sums));
+    free(sums.crc);
+    return rename_folder(path_join(w->folder.text, NAME).text, w->path);
+}
+
+status metrics_rewind(const char *path, uint64_t step, metrics_last *last) {
+    rewinding w = {.path = path};
+    const char *slash = strrchr(path, '/');
+    snprintf(w.folder.text, sizeof w.folder.text, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    if (access(path, F_OK) != 0) {
+        if (step) log_line("%s: is missing; the lines of steps 1 to %lu are lost", path, step);
+        return STATUS_OK;
+    }
+    status_code st = STATUS_OK;
+    char *event = NULL;
+    TRY_DONE(metrics_reader_open(&w.in, path));
+    TRY_DONE(go_through(&w, step, last));
+    TRY_DONE(event_text(&event, step, last));
+    st = w.out ? replace(&w, event) : append(path, event);
+done:
+    metrics_reader_close(w.in);
+    blockfile_abandon(w.out);
+    free(event);
+    return st;
+}
