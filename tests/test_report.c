@@ -238,42 +238,34 @@ static void test_long_run_makes_a_small_page_with_its_spike(void **state) {
     free(text);
     text = page();
     assert_true(strlen(text) < 200000);
+    has(text, "in 50000 steps");
+    has(text, "median of one step in 8");
+    has(text, "<title>held out 2.5, step 49999</title>");
     /* the axis ends at 9, and the curve touches its top: TOP of chart.c */
     has(text, ">9</text>");
     has(text, " 34.0L");
     free(text);
 }
 
+/* It costs what is damaged, and nothing else. */
 static void test_damaged_files(void **state) {
     (void)state;
-    static const struct {
-        const char *metrics, *message;
-    } cases[] = {
-        {"{\"step\":1}\n{\"step\":2,\"lo\n", "/metrics.jsonl:2: found no JSON object (column"},
-        {"{\"step\":1}\n\n{\"step\":2} x\n",
-         "/metrics.jsonl:3: found no JSON object (column 12), expected one of a step"},
-        {"nonsense\n{}\n", "/metrics.jsonl:1: found no JSON object (column 1)"},
-        {"[]\n", "/metrics.jsonl:1: found no JSON object"},
-        {"{}\n3\n", "/metrics.jsonl:2: found no JSON object"},
-        {"{\"loss\":nan}\n", "/metrics.jsonl:1: found no JSON object (column 9)"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        put("metrics.jsonl", cases[i].metrics);
-        FAILS(DATA, cases[i].message, report_write(folder));
-        FAILS(DATA, cases[i].message, report_loss_svg(folder, svg_path));
+    static const char *const damaged[] = {"{\"step\":2,\"lo\n", "{\"step\":2} x\n", "nonsense\n", "[]\n", "3\n",
+                                          "{\"loss\":nan}\n"};
+    static const char *const objects[] = {"", "{\"bookings\":{", "[]", "model"};
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "{\"step\":1,\"loss\":7}\n%s{\"step\":3,\"loss\":2.5}\n", damaged[i]);
+        put("metrics.jsonl", text);
+        put("ledger.json", objects[i % 4]);
+        put("config.json", objects[(i + 1) % 4]);
+        char *shown = page();
+        has(shown, "in 2 steps");
+        has(shown, "<b>2.5000</b>");
+        has(shown, "not known: the run has booked no time");
+        has(shown, folder);
+        free(shown);
     }
-    put_bytes("metrics.jsonl", "{\"step\":1}\n\0\0\0\n", 15); /* what a lost write may leave */
-    FAILS(DATA, "/metrics.jsonl:2: found no JSON object", report_write(folder));
-    put("metrics.jsonl", "{\"step\":1}\n");
-    put("ledger.json", "{\"bookings\":{");
-    FAILS(DATA, "/ledger.json: found no valid JSON, expected an object", report_write(folder));
-    put("ledger.json", "[]");
-    FAILS(DATA, "/ledger.json: found no valid JSON", report_write(folder));
-    put("ledger.json", "{}");
-    put("config.json", "model");
-    FAILS(DATA, "/config.json: found no valid JSON", report_write(folder));
-    assert_int_equal(access(page_path, F_OK), -1);
-    assert_int_equal(access(svg_path, F_OK), -1);
 }
 
 /* killed in the middle of a line, and resumed since: neither is a step */

@@ -5,159 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
 #include "runtime/log.h"
 #include "runtime/meter.h"
 #include "train/blockfile.h"
 #include "train/chart.h"
+#include "train/report_read.h"
 
-enum { LARGEST_OBJECT = 1 << 20 };
-
-/* columns of metrics.jsonl that the page shows */
-enum { STEP, LOSS, VAL_LOSS, TOKENS_PER_S, MFU, MFU_MEASURED, MEMORY, COLUMNS };
-static const char *const column_key[] = {
-    "step", "loss", "val_loss", "tokens_per_s", "mfu", "mfu_of_measured_peak", "memory_bytes"};
-
-typedef struct {
-    i64 n, capacity; /* steps */
-    double *column[COLUMNS];
-    double *smooth_loss, *smooth_rate;
-    cJSON *ledger; /* NULL where the run has none */
-    char *model;   /* of config.json, or the run folder's path */
-    char *sample;
-    size_t sample_bytes;
-} run;
-
-/* ---- reading ---- */
-
-static char *path_in(const char *folder, const char *name) {
-    char *path;
-    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
-}
-
-/* NaN where the field is absent or no number; nothing measured here is beyond 1e18, which still fits an integer */
-static double number(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) && fabs(item->valuedouble) < 1e18 ? item->valuedouble : NAN;
-}
-
-static const char *string(const cJSON *object, const char *key) {
-    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key)); /* NULL where it is none */
-}
-
-static status add_step(run *r, const cJSON *object) {
-    if (r->n == r->capacity) {
-        i64 capacity = r->capacity ? r->capacity * 2 : 1024;
-        for (int k = 0; k < COLUMNS; k++) {
-            double *grown = realloc(r->column[k], (size_t)capacity * sizeof *grown);
-            if (!grown) FAIL(MEM, "report: %lld steps", (long long)capacity);
-            r->column[k] = grown;
-        }
-        r->capacity = capacity;
-    }
-    double *steps = r->column[STEP], step = number(object, "step");
-    if (isnan(step)) step = r->n ? steps[r->n - 1] + 1 : 0;
-    while (r->n && steps[r->n - 1] >= step) r->n--; /* lost in a crash and done again */
-    for (int k = 0; k < COLUMNS; k++) r->column[k][r->n] = number(object, column_key[k]);
-    steps[r->n++] = step;
-    return STATUS_OK;
-}
-
-static status read_metrics(run *r, const char *path) {
-    char *text = NULL;
-    size_t bytes;
-    cJSON *object = NULL;
-    status_code st = STATUS_OK;
-    TRY_DONE(read_file(path, &text, &bytes));
-    long long line = 1;
-    for (char *from = text, *end = text + bytes, *stop; from < end; from = stop + 1, line++) {
-        if (!(stop = memchr(from, '\n', (size_t)(end - from)))) break; /* torn: the writer was stopped in it */
-        *stop = 0;
-        if (from + strspn(from, " \t\r") == stop) continue;
-        const char *bad = from;
-        object = cJSON_ParseWithOpts(from, &bad, true);
-        if (!cJSON_IsObject(object))
-            FAIL_DONE(DATA, "%s:%lld: found no JSON object (column %lld), expected one of a step", path, line,
-                      (long long)(object ? 0 : bad - from) + 1);
-        if (!cJSON_HasObjectItem(object, "event")) TRY_DONE(add_step(r, object));
-        cJSON_Delete(object);
-        object = NULL;
-    }
-done:
-    cJSON_Delete(object);
-    free(text);
-    return st;
-}
-
-/* *json stays NULL where there is no such file */
-static status read_object(cJSON **json, const char *path) {
-    char *text;
-    size_t bytes;
-    if (access(path, F_OK)) return STATUS_OK;
-    TRY(read_file_up_to(LARGEST_OBJECT, path, &text, &bytes));
-    *json = cJSON_ParseWithOpts(text, NULL, true);
-    free(text);
-    if (cJSON_IsObject(*json)) return STATUS_OK;
-    cJSON_Delete(*json);
-    *json = NULL;
-    FAIL(DATA, "%s: found no valid JSON, expected an object", path);
-}
-
-/* Mean over a window that narrows towards both ends, so that it stays centred: the steep beginning is not shifted. */
-static status smooth(double **y, const double *x, i64 n) {
-    double *sum = calloc((size_t)n + 1, sizeof *sum), *known = calloc((size_t)n + 1, sizeof *known);
-    *y = malloc(((size_t)n + 1) * sizeof **y);
-    status_code st = STATUS_OK;
-    if (!sum || !known || !*y) FAIL_DONE(MEM, "report: %lld steps", (long long)n);
-    for (i64 i = 0; i < n; i++) {
-        sum[i + 1] = sum[i] + (isnan(x[i]) ? 0 : x[i]);
-        known[i + 1] = known[i] + !isnan(x[i]);
-    }
-    for (i64 i = 0; i < n; i++) {
-        i64 half = n / 60, to_edge = i < n - 1 - i ? i : n - 1 - i;
-        if (half > to_edge) half = to_edge;
-        double count = known[i + half + 1] - known[i - half];
-        (*y)[i] = count > 0 ? (sum[i + half + 1] - sum[i - half]) / count : NAN;
-    }
-done:
-    free(sum);
-    free(known);
-    return st;
-}
-
-static void run_free(run *r) {
-    for (int k = 0; k < COLUMNS; k++) free(r->column[k]);
-    free(r->smooth_loss);
-    free(r->smooth_rate);
-    cJSON_Delete(r->ledger);
-    free(r->model);
-    free(r->sample);
-}
-
-static status run_read(run *r, const char *folder) {
-    enum { METRICS, LEDGER, CONFIG, SAMPLE, FILES };
-    static const char *const names[] = {"metrics.jsonl", "ledger.json", "config.json", "sample.txt"};
-    *r = (run){0};
-    char *paths[FILES] = {0};
-    cJSON *config = NULL;
-    status_code st = STATUS_OK;
-    for (int i = 0; i < FILES; i++)
-        if (!(paths[i] = path_in(folder, names[i]))) FAIL_DONE(MEM, "%s: path", folder);
-    TRY_DONE(read_metrics(r, paths[METRICS]));
-    TRY_DONE(smooth(&r->smooth_loss, r->column[LOSS], r->n));
-    TRY_DONE(smooth(&r->smooth_rate, r->column[TOKENS_PER_S], r->n));
-    TRY_DONE(read_object(&r->ledger, paths[LEDGER]));
-    TRY_DONE(read_object(&config, paths[CONFIG]));
-    if (!access(paths[SAMPLE], F_OK)) TRY_DONE(read_file(paths[SAMPLE], &r->sample, &r->sample_bytes));
-    const char *model = string(config, "model");
-    if (!(r->model = strdup(model ? model : folder))) FAIL_DONE(MEM, "%s: name", folder);
-done:
-    for (int i = 0; i < FILES; i++) free(paths[i]);
-    cJSON_Delete(config);
-    if (st) run_free(r);
-    return st;
-}
+static double number(const cJSON *object, const char *key) { return report_read_number(object, key); }
+static const char *string(const cJSON *object, const char *key) { return report_read_text(object, key); }
 
 /* ---- the page ---- */
 
@@ -187,30 +42,6 @@ static const char page_style[] =
 
 static void text(FILE *out, const char *s) { chart_text(out, s, strlen(s)); }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* middle and highest of the known values, NaN where there is none */
-static status summarise(const double *x, i64 n, double *median, double *highest) {
-    double *known = malloc(((size_t)n + 1) * sizeof *known);
-    if (!known) FAIL(MEM, "report: %lld steps", (long long)n);
-    i64 count = 0;
-    for (i64 i = 0; i < n; i++)
-        if (!isnan(x[i])) known[count++] = x[i];
-    qsort(known, (size_t)count, sizeof *known, by_value);
-    *median = count ? (known[(count - 1) / 2] + known[count / 2]) / 2 : NAN;
-    *highest = count ? known[count - 1] : NAN;
-    free(known);
-    return STATUS_OK;
-}
-
-static double last_known(const double *x, i64 n) {
-    while (n > 0 && isnan(x[n - 1])) n--;
-    return n > 0 ? x[n - 1] : NAN;
-}
-
 static short_text text_small_usd(double usd) {
     short_text s;
     if (usd == 0 || fabs(usd) >= 0.01) return text_usd(usd);
@@ -239,33 +70,35 @@ static void card(FILE *out, const char *name, double number, const char *value, 
     fputs("</div>\n", out);
 }
 
-static void loss_card(FILE *out, const char *name, const run *r, int column) {
+static void loss_card(FILE *out, const char *name, double loss) {
     char value[32];
-    double loss = last_known(r->column[column], r->n);
     snprintf(value, sizeof value, "%.4f", loss);
     card(out, name, loss, value, "last recorded");
 }
 
-static status write_totals(FILE *out, const run *r) {
+static void write_totals(FILE *out, const report_run *r) {
     double tokens = number(r->ledger, "tokens"), wall = number(r->ledger, "wall_s"), usd = number(r->ledger, "usd");
     double joules = number(r->ledger, "energy_j"), price = number(r->ledger, "price_usd_per_hour");
-    double median[COLUMNS], highest[COLUMNS], per_million = tokens > 0 ? usd / tokens * 1e6 : NAN;
-    for (int k = 0; k < COLUMNS; k++) TRY(summarise(r->column[k], r->n, &median[k], &highest[k]));
+    double per_million = tokens > 0 ? usd / tokens * 1e6 : NAN, rate = r->of[REPORT_RATE].median;
+    double mfu = r->of[REPORT_MFU].median, of_measured = r->of[REPORT_MFU_MEASURED].median;
+    double memory = r->of[REPORT_MEMORY].highest;
     const char *energy_source = string(r->ledger, "energy_source"), *price_source = string(r->ledger, "price_source");
     char note[512], value[32];
 
     fputs("<div class=\"cards\">\n", out);
-    snprintf(note, sizeof note, "in %lld steps", (long long)r->n);
+    snprintf(note, sizeof note, "in %lld steps", (long long)r->steps);
     card(out, "tokens", tokens, text_count(tokens).text, note);
     card(out, "wall time", wall, text_seconds(wall).text, NULL);
-    loss_card(out, "training loss", r, LOSS);
-    loss_card(out, "held-out loss", r, VAL_LOSS);
-    card(out, "tokens a second", median[TOKENS_PER_S], text_count(median[TOKENS_PER_S]).text, "median of the steps");
-    snprintf(value, sizeof value, "%.1f%%", 100 * median[MFU]);
-    if (isnan(median[MFU_MEASURED])) snprintf(note, sizeof note, "median, of the device's dense peak");
-    else snprintf(note, sizeof note, "median; %.1f%% of the measured peak", 100 * median[MFU_MEASURED]);
-    card(out, "MFU", median[MFU], value, note);
-    card(out, "peak memory", highest[MEMORY], text_bytes(highest[MEMORY]).text, NULL);
+    loss_card(out, "training loss", r->of[REPORT_LOSS].last);
+    loss_card(out, "held-out loss", r->of[REPORT_VAL_LOSS].last);
+    if (r->width == 1) snprintf(note, sizeof note, "median of the steps");
+    else snprintf(note, sizeof note, "median of one step in %lld", (long long)r->width);
+    card(out, "tokens a second", rate, text_count(rate).text, note);
+    snprintf(value, sizeof value, "%.1f%%", 100 * mfu);
+    if (isnan(of_measured)) snprintf(note, sizeof note, "median, of the device's dense peak");
+    else snprintf(note, sizeof note, "median; %.1f%% of the measured peak", 100 * of_measured);
+    card(out, "MFU", mfu, value, note);
+    card(out, "peak memory", memory, text_bytes(memory).text, NULL);
     snprintf(note, sizeof note, "source: %s", energy_source ? energy_source : "not known");
     card(out, "energy", joules, text_joules(joules).text, note);
     if (isnan(price)) snprintf(note, sizeof note, "price: not known");
@@ -275,7 +108,6 @@ static status write_totals(FILE *out, const run *r) {
     card(out, "cost", usd, text_small_usd(usd).text, note);
     card(out, "cost per 1M tokens", per_million, text_small_usd(per_million).text, NULL);
     fputs("</div>\n", out);
-    return STATUS_OK;
 }
 
 /* BOOKINGS: one that this version does not know */
@@ -297,7 +129,7 @@ static void write_cost_cell(FILE *out, double usd, double bill) {
     else fprintf(out, "<td>$%.*f</td>", decimals, usd);
 }
 
-static void write_bookings(FILE *out, const run *r) {
+static void write_bookings(FILE *out, const report_run *r) {
     const cJSON *bookings = cJSON_GetObjectItemCaseSensitive(r->ledger, "bookings"), *item;
     double total = 0, bill = number(r->ledger, "usd"), seconds;
     if (!cJSON_IsObject(bookings)) bookings = NULL;
@@ -333,14 +165,14 @@ static void write_bookings(FILE *out, const run *r) {
 }
 
 /* series: room for 3, which the chart points to */
-static chart loss_chart(const run *r, const char *title, chart_series *series) {
-    series[0] = (chart_series){"training", CHART_THIN, r->column[LOSS]};
+static chart loss_chart(const report_run *r, const char *title, chart_series *series) {
+    series[0] = (chart_series){"training", CHART_THIN, r->loss};
     series[1] = (chart_series){"smoothed", CHART_LINE, r->smooth_loss};
-    series[2] = (chart_series){"held out", CHART_DOTS, r->column[VAL_LOSS]};
-    return (chart){title, "step", "loss (nats a token)", r->column[STEP], r->n, series, 3, false};
+    series[2] = (chart_series){"held out", CHART_DOTS, r->val_loss};
+    return (chart){title, "step", "loss (nats a token)", r->x, r->n, series, 3, false};
 }
 
-static status write_page(FILE *out, const run *r) {
+static void write_page(FILE *out, const report_run *r) {
     fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>",
           out);
@@ -348,14 +180,13 @@ static status write_page(FILE *out, const run *r) {
     fprintf(out, " - tally</title>\n<style>%s%s</style></head><body>\n<h1>", page_style, chart_style);
     text(out, r->model);
     fputs("</h1>\n", out);
-    TRY(write_totals(out, r));
-    chart_series series[3],
-        rate[2] = {{"each step", CHART_THIN, r->column[TOKENS_PER_S]}, {"smoothed", CHART_LINE, r->smooth_rate}};
+    write_totals(out, r);
+    chart_series series[3], rate[2] = {{"each step", CHART_THIN, r->rate}, {"smoothed", CHART_LINE, r->smooth_rate}};
     chart loss = loss_chart(r, "Loss by step", series);
     fputs("<h2>Loss</h2>\n", out);
     chart_write_inline(out, &loss);
     fputs("<h2>Tokens a second</h2>\n", out);
-    chart speed = {"Tokens a second by step", "step", "tokens/s", r->column[STEP], r->n, rate, 2, true};
+    chart speed = {"Tokens a second by step", "step", "tokens/s", r->x, r->n, rate, 2, true};
     chart_write_inline(out, &speed);
     fputs("<h2>Where each second went</h2>\n", out);
     write_bookings(out, r);
@@ -365,44 +196,37 @@ static status write_page(FILE *out, const run *r) {
         fputs("</pre>\n", out);
     }
     fputs("</body></html>\n", out);
-    return STATUS_OK;
 }
 
-static status write_loss(FILE *out, const run *r) {
+static void write_loss(FILE *out, const report_run *r) {
     chart_series series[3];
     chart loss = loss_chart(r, r->model, series);
     chart_write_svg(out, &loss);
-    return STATUS_OK;
 }
 
 /* made in memory and put in place at once: a reader never sees half a page */
-static status write_whole(const char *folder, const char *path, status_code (*write)(FILE *out, const run *r)) {
-    run r;
-    TRY(run_read(&r, folder));
+static status write_whole(const char *folder, const char *path, void (*write)(FILE *out, const report_run *r)) {
+    report_run r;
+    TRY(report_read(&r, folder));
     char *data = NULL;
     size_t bytes;
     status_code st = STATUS_OK;
     FILE *out = open_memstream(&data, &bytes);
     if (!out) FAIL_DONE(MEM, "%s", path);
-    st = write(out, &r);
+    write(out, &r);
     bool short_of_memory = ferror(out);
-    if ((fclose(out) || short_of_memory) && !st) FAIL_DONE(MEM, "%s", path);
-    if (!st) TRY_DONE(write_file_atomic(path, data, bytes));
+    if (fclose(out) || short_of_memory) FAIL_DONE(MEM, "%s", path);
+    st = write_file_atomic(path, data, bytes);
 done:
     free(data);
-    run_free(&r);
+    report_read_free(&r);
     return st;
 }
 
 status report_write(const char *run_folder) {
-    char *path = path_in(run_folder, "report.html");
-    if (!path) FAIL(MEM, "%s: path", run_folder);
-    status_code st = write_whole(run_folder, path, write_page);
-    free(path);
-    return st;
+    return write_whole(run_folder, path_join(run_folder, "report.html").text, write_page);
 }
 
 status report_loss_svg(const char *run_folder, const char *svg_path) {
-    TRY(write_whole(run_folder, svg_path, write_loss));
-    return STATUS_OK;
+    return write_whole(run_folder, svg_path, write_loss);
 }
