@@ -20,14 +20,18 @@ static status print_value(char **text, const cJSON *item) {
     FAIL(MEM, "no memory to compare options");
 }
 
+static void print_name(FILE *f, const cJSON *item) {
+    fputs("--", f);
+    for (const char *c = item->string; *c; c++) fputc(*c == '_' ? '-' : *c, f);
+}
+
 static status print_change(FILE *f, const cJSON *then, const cJSON *now) {
     char *was = NULL, *is = NULL;
     status_code st = STATUS_OK;
     TRY_DONE(print_value(&was, then));
     TRY_DONE(print_value(&is, now));
     if (strcmp(was, is) == 0) goto done;
-    fputs("--", f);
-    for (const char *c = now->string; *c; c++) fputc(*c == '_' ? '-' : *c, f);
+    print_name(f, now);
     fprintf(f, " was %s, is now %s\n", was, is);
 done:
     free(was);
@@ -50,6 +54,28 @@ done:
     if (fclose(f) && !st) st = ERROR(MEM, "no memory to compare options");
     cJSON_Delete(a);
     cJSON_Delete(b);
+    if (st) free(*lines), *lines = NULL;
+    return st;
+}
+
+status options_lines(char **lines, const options *o) {
+    cJSON *json = NULL;
+    size_t size;
+    *lines = NULL;
+    FILE *f = open_memstream(lines, &size);
+    if (!f) FAIL(MEM, "no memory to list options");
+    status_code st = STATUS_OK;
+    TRY_DONE(options_to_json(&json, o));
+    for (const cJSON *x = json->child; x; x = x->next) {
+        char *value;
+        TRY_DONE(print_value(&value, x));
+        print_name(f, x);
+        fprintf(f, "\t%s\n", value);
+        free(value);
+    }
+done:
+    if (fclose(f) && !st) st = ERROR(MEM, "no memory to list options");
+    cJSON_Delete(json);
     if (st) free(*lines), *lines = NULL;
     return st;
 }

@@ -34,7 +34,7 @@ double median(const double *x, i64 n);
 
 status bench_step(const bench_values *v);
 status bench_recompute(const bench_values *v);
-status bench_shard(const bench_values *v);
+status bench_shard(const options *o, const bench_values *v);
 status bench_op(const bench_values *v);
 
 #endif

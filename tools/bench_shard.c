@@ -5,6 +5,7 @@
 #include "runtime/log.h"
 #include "tools/bench.h"
 #include "train/job.h"
+#include "train/job_same.h"
 
 enum { STAGES = SHARD_FULL + 1 };
 static const char *const stages[STAGES] = {"none", "optimizer", "gradients", "full"};
@@ -199,12 +200,25 @@ done:
     return st;
 }
 
-status bench_shard(const bench_values *v) {
+static status same_text(char **text, const options *o) {
+    static const char *const own[] = {"device", "threads"};
+    size_t size;
+    FILE *f = open_memstream(text, &size);
+    if (!f) FAIL(MEM, "no memory to compare ranks");
+    job_same_program(f);
+    status_code st = job_same_options(f, o, own, sizeof own / sizeof *own);
+    if (fclose(f) && !st) st = ERROR(MEM, "no memory to compare ranks");
+    return st;
+}
+
+status bench_shard(const options *o, const bench_values *v) {
     model_config c;
     job j = {0};
     stage_result results[STAGES] = {0};
+    char *same = NULL;
     status_code st = STATUS_OK;
-    TRY_DONE(job_open(&j, v->comm_timeout));
+    TRY_DONE(same_text(&same, o));
+    TRY_DONE(job_open(&j, v->comm_timeout, same));
     TRY_DONE(model_config_load(&c, v->model));
     for (int s = 0; s < STAGES; s++) {
         results[s].step_s = malloc((size_t)(v->rounds * v->steps) * sizeof(double));
@@ -218,5 +232,6 @@ done:
     for (int s = 0; s < STAGES; s++) free(results[s].step_s);
     if (st) job_fail(&j, st);
     job_close(&j);
+    free(same);
     return st;
 }

@@ -235,7 +235,7 @@ static status bench(const options *o, const bench_values *v) {
     const char *name = o->words.list[0];
     if (strcmp(name, names[0]) == 0) return bench_step(v);
     if (strcmp(name, names[1]) == 0) return bench_recompute(v);
-    if (strcmp(name, names[2]) == 0) return bench_shard(v);
+    if (strcmp(name, names[2]) == 0) return bench_shard(o, v);
     if (strcmp(name, names[3]) == 0) return bench_op(v);
     FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 4));
 }

@@ -7,6 +7,8 @@
 #include "runtime/stop.h"
 #include "tools/commands.h"
 #include "tools/text_options.h"
+#include "train/job.h"
+#include "train/job_same.h"
 #include "train/trainer.h"
 
 enum { PRECISION_BF16, PRECISION_FP32 };
@@ -211,6 +213,52 @@ static status compare_with_stored(char **changes, schedule *before, const option
     return st;
 }
 
+/* What may differ between ranks: what belongs to the rank's own machine (device, threads, its price and power), and paths,
+ * of which what they lead to is compared: of the model here, of the rest by the trainer. */
+static const char *const own_options[] = {"model", "data", "out", "device", "threads", "price", "tdp-watts"};
+
+static status same_model(FILE *f, const char *name) {
+    model_config c;
+    TRY(model_config_load(&c, name));
+    cJSON *json = model_config_to_json(&c);
+    status_code st = json ? STATUS_OK : ERROR(MEM, "%s: no memory to compare it", name);
+    for (const cJSON *item = json ? json->child : NULL; item && !st; item = item->next) {
+        char *value;
+        TRY_DONE(json_print(&value, item, JSON_ONE_LINE));
+        fprintf(f, "--model: %s\t%s\n", item->string, value);
+        free(value);
+    }
+done:
+    cJSON_Delete(json);
+    return st;
+}
+
+/* what all ranks must have alike: job_same.h */
+static status same_text(char **text, const options *o, const values *v) {
+    size_t size;
+    FILE *f = open_memstream(text, &size);
+    if (!f) FAIL(MEM, "no memory to compare ranks");
+    status_code st = STATUS_OK;
+    fputs("--help\toff\n", f);
+    job_same_program(f);
+    fprintf(f, "--resume\t%s\n", v->resume ? "on" : "off");
+    TRY_DONE(job_same_options(f, o, own_options, sizeof own_options / sizeof *own_options));
+    TRY_DONE(same_model(f, v->model));
+done:
+    if (fclose(f) && !st) st = ERROR(MEM, "no memory to compare ranks");
+    return st;
+}
+
+/* A rank that only prints its help would leave the others waiting for it. */
+static status end_help(void) {
+    job j = {0};
+    if (launch_ranks() == 1) return STATUS_OK;
+    status_code st = job_open(&j, 60, "--help\ton\n");
+    if (st) job_fail(&j, st);
+    job_close(&j);
+    return st;
+}
+
 static status prepare_and_run(const options *o, const values *v, int *exit_code) {
     TRY(command_words(o, 0, 0, "an option; text is named by --data"));
     if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
@@ -224,17 +272,20 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     train_options t = to_train_options(v, o);
     train_outcome outcome;
     schedule before = t.lr;
-    char *config = NULL, *changes = NULL;
+    char *config = NULL, *changes = NULL, *same = NULL;
     status_code st = STATUS_OK;
     TRY_DONE(config_text(&config, o));
     TRY_DONE(compare_with_stored(&changes, &before, o, v));
+    TRY_DONE(same_text(&same, o, v));
     t.config_json = config;
+    t.same = same;
     t.changes = changes;
     t.lr_before = before;
     st = train_run(&t, &outcome);
 done:
     free(config);
     free(changes);
+    free(same);
     if (!st && outcome == TRAIN_STOPPED) *exit_code = 128 + stop_signal();
     return st;
 }
@@ -245,7 +296,7 @@ status train_command(int argc, char **argv, int *exit_code) {
     bool done;
     TRY(stop_open());
     status_code st = parse(&o, &v, argc, argv, &done);
-    if (!st && !done) st = prepare_and_run(&o, &v, exit_code);
+    if (!st) st = done ? end_help() : prepare_and_run(&o, &v, exit_code);
     options_free(&o);
     return st;
 }

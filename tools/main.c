@@ -76,6 +76,7 @@ status command_parse(options *o, void *values, const command_help *h, int argc, 
     *done = argc == 0;
     for (int i = 0; i < argc; i++) *done |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
     if (!*done) return options_parse(o, h->table, h->count, values, argc, argv);
+    if (launch_rank() > 0) return STATUS_OK; /* once for a job */
     printf("usage: %s\n\n%s\n", h->usage, h->about);
     options_print_help(stdout, h->table, h->count);
     return STATUS_OK;

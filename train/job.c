@@ -12,6 +12,7 @@
 #include "parallel/peer.h"
 #include "runtime/host.h"
 #include "runtime/log.h"
+#include "train/job_same.h"
 
 /* what each rank tells the others of itself */
 typedef struct {
@@ -126,11 +127,12 @@ static status meet(job *j, card *all) {
     return st;
 }
 
-status job_open(job *j, double timeout_s) {
+status job_open(job *j, double timeout_s, const char *same) {
     *j = (job){.hosts = 1, .timeout_s = timeout_s};
     TRY(comm_open(&j->world, timeout_s));
     log_set_rank(j->world->rank, j->world->ranks);
     if (j->world->ranks == 1) return STATUS_OK;
+    TRY(job_same(j->world, same));
     card *all = calloc((size_t)j->world->ranks, sizeof *all);
     if (!all) FAIL(MEM, "%d ranks", j->world->ranks);
     j->hosts = 0;

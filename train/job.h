@@ -10,14 +10,15 @@
 typedef struct {
     comm *world; /* alone: comm_open_self's */
     int hosts;
-    int host;    /* which of them, in the order of their first ranks */
+    int host; /* which of them, in the order of their first ranks */
     int threads; /* CPUs that this process may use (affinity and quota), divided by the ranks that share them; alone 0: all */
     double timeout_s;
     atomic_int *spoken; /* of this host's ranks: one has said why the job ends. NULL: none could be had */
 } job;
 
-/* Opens the communicator; from then on the log is rank 0's. timeout_s: see comm_open. All ranks together. */
-status job_open(job *j, double timeout_s);
+/* Opens the communicator; from then on the log is rank 0's. timeout_s: see comm_open; same: see job_same, which fails before
+ * anything else is exchanged. All ranks together. */
+status job_open(job *j, double timeout_s, const char *same);
 void job_close(job *j);
 
 /* Says this thread's last error, unless another rank does, and ends the job with its exit code. Returns only where alone,

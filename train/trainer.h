@@ -14,6 +14,7 @@ typedef struct {
     text_source data;
     const char *out;
     const char *config_json; /* kept as RUN/config.json, once the run is sure to begin */
+    const char *same;        /* on all ranks: see job_same.h */
     i64 steps, batch, seq_len;
     i64 global_batch; /* tokens a step, of all ranks; 0: one micro-batch a rank, or what the resumed run has */
     schedule lr;

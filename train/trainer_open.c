@@ -303,7 +303,7 @@ status trainer_open(trainer *t) {
     const train_options *o = t->o;
     meter_start(&t->bill.time, BOOK_STARTUP);
     t->saved_step = UINT64_MAX;
-    TRY(job_open(&t->job, o->comm_timeout));
+    TRY(job_open(&t->job, o->comm_timeout, o->same));
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);

@@ -1,0 +1,75 @@
+# Ranks that are started with different options, data or models: each is refused in one line that names what differs, both values
+# and the ranks, before anything is computed. The options are those of a run's own config.json, so that a new one is tested too.
+cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
+need_ranks "ranks with different options"
+
+text=$scratch/text.txt
+for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
+cat >"$scratch/model.json" <<'J'
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 32, "intermediate_size": 48,
+ "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+ "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
+J
+# --comm-timeout: a rank that waits for another would take longer than this test may
+options=(--model "$scratch/model.json" --steps 2 --batch 2 --seq-len 32 --threads 1 --peak-seconds 0 --comm-timeout 900)
+# OPTIONS of rank 0 and 1 : of rank 2; $program and $data are those of rank 2
+program=$tally data=$text
+two() {
+    local first=()
+    while [ "$1" != : ]; do first+=("$1"); shift; done; shift
+    timeout -s KILL 240 "$MPIEXEC" -np 2 "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" "${first[@]}" : \
+        -np 1 "$program" train "${options[@]}" --data "$data" --out "$scratch/x" "$@" >"$scratch/out" 2>"$scratch/err"
+}
+one_line() { [ "$(grep -c '^tally:' "$scratch/err")" -eq 1 ] && grep '^tally: rank [0-9]: ' "$scratch/err" | grep -qF -- "$1"; }
+
+# "NAME VALUE OTHER", of every option that must be the same
+"$tally" train "${options[@]}" --data "$text" --out "$scratch/alone" >"$scratch/out" 2>"$scratch/err" && "$tally" train --help | python3 -c '
+import json, re, sys
+own = {"model", "data", "out", "device", "threads", "price", "tdp_watts"} # of the rank, or compared by what they lead to
+values = json.load(open(sys.argv[1]))
+choices = {name: words.split("|") for name, words in re.findall(r"--([a-z-]+) ([a-z0-9]+(?:\|[a-z0-9]+)+)", sys.stdin.read())}
+special = {"min_lr": 1e-5, "budget": 5, "recompute": "block", "text_key": "content", "gather_dtype": "bf16"}
+for key, value in values.items():
+    if key in own: continue
+    name = key.replace("_", "-")
+    if isinstance(value, bool): other = not value
+    elif key in special: other = special[key]
+    elif name in choices: other = next(x for x in choices[name] if x != value)
+    else: other = value / 2 if isinstance(value, float) else value + 1
+    print(name, *(("on" if x else "off") if isinstance(x, bool) else "not given" if x is None else x for x in (value, other)), sep="\t")
+' "$scratch/alone/config.json" >"$scratch/table"
+[ "$(wc -l <"$scratch/table")" -ge 21 ]; ok "there are $(wc -l <"$scratch/table") options to be the same"
+while IFS=$'\t' read -r name value other; do
+    case $other in
+    on) two : "--$name" ;;
+    off) two : "--no-$name" ;;
+    *) two : "--$name" "$other" ;;
+    esac </dev/null
+    [ $? -eq 2 ] && one_line "--$name: $value on ranks 0, 1, $other on rank 2; expected the same on all ranks"
+    ok "--$name $value on ranks 0 and 1, $other on rank 2"
+done <"$scratch/table"
+
+two : --resume; [ $? -eq 2 ] && one_line "--resume: off on ranks 0, 1, on on rank 2"; ok "--resume on one rank"
+echo '{"lr": 0.5}' >"$scratch/lr.json"
+two : --config "$scratch/lr.json"; [ $? -eq 2 ] && one_line "--lr: 0.001 on ranks 0, 1, 0.5 on rank 2"; ok "another value by --config"
+sed 's/10000.0/500000.0/' "$scratch/model.json" >"$scratch/other.json"
+two : --model "$scratch/other.json"; [ $? -eq 2 ] && one_line "--model: rope_theta: 10000 on ranks 0, 1, 500000 on rank 2"
+ok "another model of the same shapes"
+tr a b <"$text" >"$scratch/other.txt"
+data=$scratch/other.txt; two :; [ $? -eq 2 ] && one_line "--data: "; ok "other text of the same length"
+data=$text
+DNNL_MAX_CPU_ISA=AVX2 timeout -s KILL 240 "$MPIEXEC" -np 1 "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" : \
+    -np 1 env -u DNNL_MAX_CPU_ISA "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" >"$scratch/out" 2>"$scratch/err"
+[ $? -eq 2 ] && one_line "DNNL_MAX_CPU_ISA: AVX2 on rank 0, not given on rank 1"; ok "another environment"
+cp "$tally" "$scratch/tally" && echo >>"$scratch/tally"
+program=$scratch/tally; two :; [ $? -eq 2 ] && one_line "the program, by the crc32 of its file: "; ok "another build of the program"
+program=$tally
+two : --help; [ $? -eq 2 ] && one_line "--help: off on ranks 0, 1, on on rank 2"; ok "--help on one rank does not keep the others waiting"
+two --help : --help; [ $? -eq 0 ] && [ "$(grep -c '^usage' "$scratch/out")" -eq 1 ]; ok "--help on all of them is printed once"
+two : --stesp 3; [ $? -eq 2 ] && one_line "rank 2: --stesp"; ok "an unknown option on one rank"
+[ ! -e "$scratch/x" ]; ok "nothing is written for ranks that differ"
+
+cp "$scratch/model.json" "$scratch/same.json"; cp "$text" "$scratch/same.txt"; data=$scratch/same.txt
+two : --model "$scratch/same.json" --threads 2 --device cpu --price 2 --tdp-watts 9; [ $? -eq 0 ]
+ok "paths that lead to the same, and what belongs to a rank's own machine, may differ"
+finish
