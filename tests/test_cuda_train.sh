@@ -53,6 +53,12 @@ train "$scratch/resumed" --device cuda --steps 3 && train "$scratch/resumed" --d
 train "$scratch/moved" --device cpu --threads 1 --steps 3 && train "$scratch/moved" --device cuda --resume; ok "a checkpoint of the CPU goes on on CUDA"
 TALLY_CRASH_AT_WRITE=30 train "$scratch/killed" --device cuda 2>/dev/null; train "$scratch/killed" --device cuda --resume
 [ "$(weights "$scratch/killed")" = "$(weights "$scratch/cuda")" ]; ok "killed and resumed: bitwise the uninterrupted run"
+# due after each step: while one is under way behind it, the weights are that one's already, and the save waits for it
+train "$scratch/timed" --device cuda --checkpoint-minutes 1e-12 --checkpoint-every 0 --eval-every 0 --keep 9
+[ "$(ls "$scratch/timed/checkpoints" | sort | tr '\n' ' ')" = "step-3 step-4 step-5 step-6 step-7 step-8 " ] && [ "$(weights "$scratch/timed")" = "$(weights "$scratch/cuda")" ]
+ok "--checkpoint-minutes saves with no step under way, and changes no bit"
+train "$scratch/by-step" --device cuda --checkpoint-every 1 --keep 9
+for step in 3 4 5 6 7; do [ "$(weights "$scratch/timed" $step)" = "$(weights "$scratch/by-step" $step)" ] || break; done; ok "each is the checkpoint of its step"
 
 train "$scratch/diverged" --device cuda --steps 40 --lr 100 --warmup 0 --eps 1e-20 --beta1 0 --clip 0 --schedule constant --max-skipped 3 --eval-every 0
 [ $? -eq 1 ] && grep -q "max-skipped" "$scratch/err"; ok "losses that are not finite end the run after --max-skipped"

@@ -57,9 +57,9 @@ train "$run" --resume --steps 5; [ $? -eq 1 ] && grep -q '^tally: step 5 is not 
     [ "$(steps_of "$run" | tr '\n' ' ')" = "2 4 " ]
 ok "weights that are not finite are not saved, and end the run with exit code 1"
 
-# by time; a ten-millionth of a minute has passed after every step
+# by time; a nanosecond has passed after every step
 run=$scratch/timed
-train "$run" "${fresh[@]}" --steps 6 --checkpoint-minutes 1e-7 --keep 9 && [ "$(steps_of "$run" | tr '\n' ' ')" = "1 2 3 4 5 6 " ]; ok "--checkpoint-minutes saves when they have passed"
+train "$run" "${fresh[@]}" --steps 6 --checkpoint-minutes 1e-12 --keep 9 && [ "$(steps_of "$run" | tr '\n' ' ')" = "1 2 3 4 5 6 " ]; ok "--checkpoint-minutes saves when they have passed"
 train "$scratch/none" "${fresh[@]}" --steps 6 --checkpoint-minutes 0 --keep 9 && [ "$(steps_of "$scratch/none" | tr '\n' ' ')" = "6 " ]; ok "0: at the end only"
 "$tally" train --help | tr -s ' \n' ' ' | grep -q -- '--checkpoint-minutes X .*(default 10)'; ok "ten minutes where none are given"
 cmp -s "$run/checkpoints/step-6/model.safetensors" "$scratch/none/checkpoints/step-6/model.safetensors"; ok "and the weights are the same"

@@ -149,11 +149,16 @@ two --out "$scratch/x" --comm-timeout 2 : --out "$scratch/x" --comm-timeout 2 --
 ok "what only one rank is given wrongly is told by it, not as its silence, with a short --comm-timeout too"
 mkdir "$scratch/disk"; ln -s /dev/full "$scratch/disk/metrics.jsonl"
 ranks 3 "$scratch/disk"; [ $? -eq 1 ] && one_line "^tally: rank 0: .*No space left"; ok "a full disk on one rank ends all: one line, exit code 1"
-ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 1e-20 --beta1 0 --clip 0 --weight-decay 10 --schedule constant --max-skipped 3 --steps 60
+ranks 2 "$scratch/timed" --checkpoint-minutes 1e-12 --checkpoint-every 0 --steps 4 --keep 9 && [ "$(ls "$scratch/timed/checkpoints" | sort | tr '\n' ' ')" = "step-1 step-2 step-3 step-4 " ]
+ok "--checkpoint-minutes saves on all ranks together"
+ranks 2 "$scratch/diverged" --lr 100 --warmup 0 --eps 1e-20 --beta1 0 --clip 0 --weight-decay 10 --schedule constant --max-skipped 3 --steps 60 --checkpoint-every 1
 [ $? -eq 1 ] && one_line "--max-skipped is 3" && [ "$(grep -c '^step [0-9]* skipped' "$scratch/err")" -eq 4 ]
 ok "what is not finite skips the step on all ranks, and ends the run after --max-skipped"
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
 ok "with a checkpoint of the last good weights"
+grep -q '"finite": false' "$scratch/diverged"/checkpoints/step-*/progress.json && ranks 4 "$scratch/diverged" --resume --batch 1 --lr 1e-5 --weight-decay 0 --checkpoint-every 0 &&
+    grep -q "^passed over $scratch/diverged/checkpoints/step-.*: its loss or its weights are not finite" "$scratch/err"
+ok "which is marked, and passed over on another number of ranks too"
 
 # --- deaths: a step of 50 ms or so, to die in the middle of one ---
 options+=(--global-batch 16384)

@@ -71,7 +71,7 @@ static const option table[] = {
     {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "how long a rank waits for another before the run ends with an error", NULL, 1, 1e6, RANKS, false},
     {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", "auto|nccl|staged", 0, 0, RANKS, false},
     {"out", OPT_STRING, AT(out), NULL, "RUN", "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html", NULL, 0, 0, RUN, false},
-    {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest whole checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
+    {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest good checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
     {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: as many as this process has CPUs, by its affinity and its cgroup's quota", NULL, 0, 1024, RUN, false},
