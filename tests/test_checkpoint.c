@@ -12,8 +12,8 @@
 static device *dev;
 static char run[] = "/tmp/tally-checkpoint-XXXXXX";
 
-static const char *const file_names[] = {"config.json", "model.safetensors", "optimizer.safetensors", "progress.json",
-                                         "MANIFEST"};
+static const char *const file_names[] = {"config.json",           "generation_config.json", "model.safetensors",
+                                         "optimizer.safetensors", "progress.json",          "MANIFEST"};
 enum { FILES = sizeof file_names / sizeof *file_names };
 
 static void open_trained(model *m, model_config *c, state_options o) {
@@ -253,9 +253,11 @@ static void break_weights(uint64_t step) {
     bytes[size - 1] = 0x7f, bytes[size - 2] = (char)0xc0;
     OK(write_file_atomic(path.text, bytes, size));
     OK(manifest_read(&m, folder.text));
-    m.files[1].crc[0] = (uint32_t)crc32(0, (unsigned char *)bytes, (uInt)size);
+    int i = 0;
+    while (strcmp(m.files[i].name, "model.safetensors") != 0) i++;
+    m.files[i].crc[0] = (uint32_t)crc32(0, (unsigned char *)bytes, (uInt)size);
     FILE *f = open_memstream(&lines, &size);
-    for (int i = 0; i < m.count; i++) manifest_line(f, &m.files[i]);
+    for (i = 0; i < m.count; i++) manifest_line(f, &m.files[i]);
     fclose(f);
     OK(manifest_write(folder.text, MANIFEST_ALONE, lines));
     manifest_free(&m);
@@ -299,6 +301,27 @@ static void what_is_not_finite_is_not_saved(void **unused) {
     assert_true(is_there(5) && !is_there(6));
     OK(checkpoint_save(run, s, &c, &p));
     model_free(&m);
+}
+
+/* as saved before generation_config.json was written */
+static void one_without_generation_config_loads(void **unused) {
+    (void)unused;
+    save_at(5);
+    char *text, *line, *end;
+    size_t size;
+    OK(read_file(file_of(5, "MANIFEST").text, &text, &size));
+    char *files = strchr(text, '\n') + 1;
+    assert_non_null(line = strstr(files, "file generation_config.json "));
+    end = strchr(line, '\n') + 1;
+    memmove(line, end, strlen(end) + 1);
+    *strstr(files, "crc32 ") = 0;
+    OK(manifest_write(checkpoint_path(run, 5).text, MANIFEST_ALONE, files));
+    assert_int_equal(unlink(file_of(5, "generation_config.json").text), 0);
+    OK(checkpoint_verify(checkpoint_path(run, 5).text));
+    *strstr(files, "file optimizer") = 0; /* but no other file may be missing */
+    OK(manifest_write(checkpoint_path(run, 5).text, MANIFEST_ALONE, files));
+    FAILS(DATA, "names other files than format 1 has", checkpoint_verify(checkpoint_path(run, 5).text));
+    free(text);
 }
 
 /* a run that went back to 5 because 9 is broken: pruning must not keep 9 in the place of 5 */
@@ -365,6 +388,7 @@ int main(void) {
         cmocka_unit_test_setup(where_all_are_bad_the_newest_is_taken, start_clean),
         cmocka_unit_test_setup(weights_of_an_older_version_are_looked_at, start_clean),
         cmocka_unit_test_setup(what_is_not_finite_is_not_saved, start_clean),
+        cmocka_unit_test_setup(one_without_generation_config_loads, start_clean),
         cmocka_unit_test_setup(broken_later_ones_take_no_place, start_clean),
         cmocka_unit_test_setup(another_model_is_refused, start_clean),
         cmocka_unit_test_setup(the_newest_are_kept_and_leftovers_go, start_clean),

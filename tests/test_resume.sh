@@ -21,7 +21,7 @@ declare -A values=(
     [recompute]="selective block block:1" [shard]="none optimizer gradients" [replicas]="1" [gather-dtype]="bf16" [reduce-dtype]="bf16"
     [comm-timeout]="1 1e6" [comm]="auto" [seed]="0 9007199254740993 9000000000000000000" [device]="auto" [threads]="2"
     [attention]="own" [eval-every]="1" [eval-batches]="1 1e12" [checkpoint-every]="1 1e12" [checkpoint-minutes]="0 1e-9 1e6" [keep]="1 1e9" [price]="0 0.1 1e9" [budget]="1e12"
-    [peak-seconds]="0.001" [tdp-watts]="0.5 1e6")
+    [peak-seconds]="0.001" [tdp-watts]="0.5 1e6" [text-key]="text content" [max-bad-lines]="0 1e15")
 again() { # NAME WORDS...: what is tried as one run
     local name=$1 run="$scratch/run of $1"; shift
     rm -rf "$run"

@@ -85,6 +85,7 @@ static status eval(const options *o, const values *v) {
     model_shape s = {.B = v->batch, .T = v->seq_len};
     TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
     TRY_DONE(weights_read(&m.state, &f.config, f.folder.text));
+    model_config_log(&f.config, false);
     corpus_log(&data);
     if (data.count < 2) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
     TRY_DONE(evaluate(&m, &data, v->batches, &nats));

@@ -91,6 +91,7 @@ static status generate(const options *o, const values *v) {
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     TRY_DONE(
         sampler_open(&s, dev, &f.config, f.folder.text, v->precision ? F32 : BF16, v->context ? v->context : most));
+    model_config_log(&f.config, false);
     TRY_DONE(stream(s, v, &how));
 done:
     sampler_close(s);

@@ -118,6 +118,7 @@ static status add_shape(cJSON *o, const model_config *c) {
 static status add_model(cJSON *o, const values *v) {
     model_config c;
     TRY(model_config_load(&c, v->model));
+    model_config_log(&c, true);
     i64 T = v->seq_len ? v->seq_len : c.context, P = model_parameters(&c);
     TRY(json_add_string(o, "model", c.name));
     TRY(json_add_i64(o, "parameters", P));

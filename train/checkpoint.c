@@ -81,8 +81,7 @@ status checkpoint_load(const char *folder, state *s, const model_config *c) {
 
 /* --- writing --- */
 
-static status config_text(char **text, const model_config *c) {
-    cJSON *config = model_config_to_json(c);
+static status config_text(char **text, cJSON *config) {
     if (!config) FAIL(MEM, "config.json");
     status_code st = json_print(text, config, JSON_INDENTED);
     cJSON_Delete(config);
@@ -167,8 +166,10 @@ static status write_common(const char *folder, const state *s, const model_confi
     FILE *lines = open_memstream(&all, &size);
     if (!lines) FAIL(MEM, "%s: no memory for its manifest", folder);
     status_code st = STATUS_OK;
-    TRY_DONE(config_text(&text, c));
+    TRY_DONE(config_text(&text, model_config_to_json(c)));
     TRY_DONE(write_text(lines, folder, "config.json", text));
+    TRY_DONE(config_text(&text, model_config_generation_json(c)));
+    TRY_DONE(write_text(lines, folder, "generation_config.json", text));
     fputs(shares, lines);
     if (several) {
         TRY_DONE(weights_index(&text, s, c));

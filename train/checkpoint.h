@@ -1,6 +1,7 @@
 /* A checkpoint is a folder RUN/checkpoints/step-N:
  *
  *   config.json            the model, in Hugging Face's keys
+ *   generation_config.json the tokens at which a text begins and ends, for transformers' generate()
  *   model.safetensors      weights in their training dtype under Hugging Face's names      (weights.h)
  *   optimizer.safetensors  master.*, m.*, v.* of every parameter                            (optimizer_file.h)
  *   progress.json          step, position in the data, ledger                               (progress.h)

@@ -25,8 +25,7 @@
 
 #include "runtime/status.h"
 #include "runtime/tensor.h"
-
-enum { TOKEN_END_OF_TEXT = 256, BYTE_VOCABULARY = 257 };
+#include "train/tokens.h"
 
 typedef enum { TEXT_PLAIN, TEXT_JSON_LINES, TEXT_JSON_ARRAY, TEXT_KINDS } text_kind;
 

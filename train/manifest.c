@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-static const char *const alone[] = {"config.json", "model.safetensors", "optimizer.safetensors", "progress.json"};
+static const char *const alone[] = {"config.json", "generation_config.json", "model.safetensors",
+                                    "optimizer.safetensors", "progress.json"};
 static const char *const required[] = {"config.json", "progress.json"};
 enum { ALONE = sizeof alone / sizeof *alone, REQUIRED = sizeof required / sizeof *required };
 
@@ -65,8 +66,9 @@ static bool holds(const manifest *m, const char *name) {
 
 static status check_names(const manifest *m, const char *path, int format) {
     if (format == MANIFEST_ALONE) {
-        bool same = m->count == ALONE;
-        for (int i = 0; same && i < ALONE; i++) same = strcmp(m->files[i].name, alone[i]) == 0;
+        int older = m->count == ALONE - 1; /* without generation_config.json */
+        bool same = m->count == ALONE - older;
+        for (int i = 0; same && i < m->count; i++) same = strcmp(m->files[i].name, alone[i + (i > 0 ? older : 0)]) == 0;
         if (!same) FAIL(DATA, "%s: names other files than format 1 has", path);
     }
     for (int i = 0; i < REQUIRED; i++)

@@ -4,8 +4,9 @@
  *   file NAME BYTES CRC32 CRC32 ...           a line a file, a crc32 a block
  *   crc32 CRC32                               of all lines before
  *
- * Format 1: config.json, model.safetensors, optimizer.safetensors, progress.json, in this order. Format 2: written by
- * several ranks; config.json, progress.json and any files beside them. */
+ * Format 1: config.json, generation_config.json (not in older ones), model.safetensors, optimizer.safetensors,
+ * progress.json, in this order. Format 2: written by several ranks; config.json, progress.json and any files beside
+ * them. */
 #ifndef TALLY_MANIFEST_H
 #define TALLY_MANIFEST_H
 

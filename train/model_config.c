@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "runtime/log.h"
 #include "runtime/nearest.h"
 #include "train/blockfile.h"
+#include "train/model_keys.h"
 #include "train/presets.h"
+#include "train/tokens.h"
 
 static const double most_parameters = 1e15; /* far above any model; below 2^53, so that doubles count exactly */
 
@@ -38,23 +41,6 @@ static const struct {
     {"mistral", "MistralForCausalLM", ARCH_LLAMA}, /* a Llama but for its sliding window; written as llama */
 };
 enum { TYPES = sizeof types / sizeof *types };
-
-/* keys that must have the one value that this program computes; absent is that value */
-static const struct {
-    const char *key, *expected;
-    bool gpt2;
-} fixed[] = {
-    {"activation_function", "\"gelu_new\"", true},
-    {"scale_attn_weights", "true", true},
-    {"scale_attn_by_inverse_layer_idx", "false", true},
-    {"add_cross_attention", "false", true},
-    {"hidden_act", "\"silu\"", false},
-    {"attention_bias", "false", false},
-    {"mlp_bias", "false", false},
-    {"use_sliding_window", "false", false},
-    {"partial_rotary_factor", "1", false},
-};
-enum { FIXED = sizeof fixed / sizeof *fixed };
 
 static i64 *size_of(model_config *c, int i) { return (i64 *)((char *)c + sizes[i].offset); }
 static const char *key_of(const model_config *c, int i) {
@@ -127,18 +113,6 @@ status model_config_check(const model_config *c) { return check(c, c->name); }
 
 /* ---- reading ---- */
 
-/* what stands in the file, for a message */
-typedef struct {
-    char text[64];
-} shown;
-static shown show(const cJSON *item) {
-    shown s = {"missing"};
-    char *text = item ? cJSON_PrintUnformatted(item) : NULL;
-    if (text) snprintf(s.text, sizeof s.text, "%.60s", text);
-    cJSON_free(text);
-    return s;
-}
-
 static bool absent(const cJSON *item) { return !item || cJSON_IsNull(item); }
 
 /* 0 where the key is absent and need not be there; the range is checked with the whole, in model_config_check */
@@ -148,8 +122,8 @@ static status read_size(i64 *value, const cJSON *json, const char *path, const c
     if (!required && absent(item)) return STATUS_OK;
     double v = cJSON_IsNumber(item) ? item->valuedouble : 0;
     if (!(v >= 1 && v <= (double)most) || v != floor(v))
-        FAIL(DATA, "%s: key \"%s\" is %s, expected a whole number from 1 to %lld", path, key, show(item).text,
-             (long long)most);
+        FAIL(DATA, "%s: key \"%s\" is %s, expected a whole number from 1 to %lld", path, key,
+             model_keys_show(item).text, (long long)most);
     *value = (i64)v;
     return STATUS_OK;
 }
@@ -159,7 +133,7 @@ static status read_number(double *value, const cJSON *json, const char *path, co
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
     if (!required && absent(item)) return STATUS_OK;
     if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
-        FAIL(DATA, "%s: key \"%s\" is %s, expected a number", path, key, show(item).text);
+        FAIL(DATA, "%s: key \"%s\" is %s, expected a number", path, key, model_keys_show(item).text);
     *value = item->valuedouble;
     return STATUS_OK;
 }
@@ -172,7 +146,7 @@ static status read_type(int *type, const cJSON *json, const char *path) {
         return STATUS_OK;
     }
     FAIL(DATA, "%s: key \"model_type\" is %s, expected \"gpt2\", \"llama\", \"mistral\", \"qwen2\" or \"qwen3\"", path,
-         show(item).text);
+         model_keys_show(item).text);
 }
 
 /* GPT-2: F is 4C where not given. The others: heads of their own for keys and values, and a head size that is not C/H,
@@ -197,68 +171,80 @@ static status read_sizes(model_config *c, const cJSON *json, const char *path, c
     return STATUS_OK;
 }
 
-/* "rope_theta" beside "rope_scaling" (transformers up to 4), or all in "rope_parameters" (from 5) */
+/* GPT-2's sizes under the other families' names, which transformers reads for the same */
+static status check_aliases(const model_config *c, const cJSON *json, const char *path) {
+    for (int i = 0; c->arch == ARCH_GPT2 && i < SIZES; i++) {
+        const i64 *value = size_of((model_config *)c, i);
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, sizes[i].llama);
+        if (absent(item) || !sizes[i].gpt2 || value == &c->F) continue;
+        if (!cJSON_IsNumber(item) || item->valuedouble != (double)*value)
+            FAIL(DATA, "%s: key \"%s\" is %s beside \"%s\" %ld; expected the same", path, sizes[i].llama,
+                 model_keys_show(item).text, sizes[i].gpt2, *value);
+    }
+    return STATUS_OK;
+}
+
+static bool is_size(const keys_of *of, const char *key) {
+    for (int i = 0; i < SIZES; i++) {
+        bool alias = of->gpt2 && sizes[i].gpt2 && sizes[i].offset != offsetof(model_config, F);
+        if (of->gpt2 && sizes[i].gpt2 && !strcmp(key, sizes[i].gpt2)) return true;
+        if ((!of->gpt2 || alias) && !strcmp(key, sizes[i].llama)) return true;
+    }
+    return false;
+}
+
+/* "rope_theta" beside "rope_scaling" (transformers up to 4), or all in "rope_parameters" (from 5). Where both objects are
+ * there, transformers 5.24 reads "rope_scaling" alone; what stands in it comes before the "rope_theta" outside. */
 static status read_rope(rope_scaling *r, const cJSON *json, const char *path) {
     *r = (rope_scaling){.theta = 10000}; /* transformers' default */
     TRY(read_number(&r->theta, json, path, "rope_theta", false));
     const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(json, "rope_parameters");
     const cJSON *scaling = cJSON_GetObjectItemCaseSensitive(json, "rope_scaling");
-    const char *key = absent(parameters) ? "rope_scaling" : "rope_parameters";
-    const cJSON *given = absent(parameters) ? scaling : parameters;
+    bool older = !absent(scaling) && (!cJSON_IsObject(scaling) || scaling->child);
+    const char *key = older ? "rope_scaling" : "rope_parameters";
+    const cJSON *given = older ? scaling : parameters;
     if (absent(given)) return STATUS_OK;
     if (!cJSON_IsObject(given))
-        FAIL(DATA, "%s: key \"%s\" is %s, expected null or an object", path, key, show(given).text);
+        FAIL(DATA, "%s: key \"%s\" is %s, expected null or an object", path, key, model_keys_show(given).text);
     TRY(read_number(&r->theta, given, path, "rope_theta", false));
     const cJSON *partial = cJSON_GetObjectItemCaseSensitive(given, "partial_rotary_factor");
     if (!absent(partial) && (!cJSON_IsNumber(partial) || partial->valuedouble != 1))
-        FAIL(DATA, "%s: key \"partial_rotary_factor\" is %s, expected 1", path, show(partial).text);
+        FAIL(DATA, "%s: key \"partial_rotary_factor\" is %s, expected 1", path, model_keys_show(partial).text);
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(given, "rope_type");
     if (!type) type = cJSON_GetObjectItemCaseSensitive(given, "type");
     const char *name = cJSON_IsString(type) ? type->valuestring : "";
     if (strcmp(name, "default") == 0 || (!type && given == parameters)) return STATUS_OK;
     if (strcmp(name, "llama3"))
         FAIL(DATA, "%s: key \"rope_type\" in \"%s\" is %s, expected \"default\" or \"llama3\"", path, key,
-             show(type).text);
+             model_keys_show(type).text);
     TRY(read_number(&r->factor, given, path, "factor", true));
     TRY(read_number(&r->low_freq_factor, given, path, "low_freq_factor", true));
     TRY(read_number(&r->high_freq_factor, given, path, "high_freq_factor", true));
     TRY(read_number(&r->original_context, given, path, "original_max_position_embeddings", true));
     if (r->factor == 0) /* which would read as no scaling */
         FAIL(DATA, "%s: key \"factor\" in \"%s\" is 0, expected a number from 1", path, key);
-    return STATUS_OK;
-}
-
-/* what would make it another computation than ours is refused, not ignored; dropout is no part of the model */
-static status check_switches(const model_config *c, const cJSON *json, const char *path, const char *model_type) {
-    for (int i = 0; i < FIXED; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, fixed[i].key);
-        if (!item || fixed[i].gpt2 != (c->arch == ARCH_GPT2)) continue;
-        if (strcmp(show(item).text, fixed[i].expected))
-            FAIL(DATA, "%s: key \"%s\" is %s, expected %s", path, fixed[i].key, show(item).text, fixed[i].expected);
-    }
-    const cJSON *window = cJSON_GetObjectItemCaseSensitive(json, "sliding_window");
-    if (strcmp(model_type, "mistral") == 0 && !cJSON_IsNull(window)) /* absent is 4096 there */
-        FAIL(DATA, "%s: key \"sliding_window\" is %s, expected null", path, show(window).text);
-    const cJSON *layer, *layers = cJSON_GetObjectItemCaseSensitive(json, "layer_types");
-    if (!absent(layers) && !cJSON_IsArray(layers))
-        FAIL(DATA, "%s: key \"layer_types\" is %s, expected a list", path, show(layers).text);
-    cJSON_ArrayForEach(layer, layers) {
-        if (!cJSON_IsString(layer) || strcmp(layer->valuestring, "full_attention"))
-            FAIL(DATA, "%s: key \"layer_types\" has %s, expected only \"full_attention\"", path, show(layer).text);
-    }
+    double outside = r->original_context;
+    TRY(read_number(&outside, json, path, "original_max_position_embeddings", false));
+    if (outside != r->original_context)
+        FAIL(DATA, "%s: key \"original_max_position_embeddings\" is %g, and %g in \"%s\"; expected the same", path,
+             outside, r->original_context, key);
     return STATUS_OK;
 }
 
 status model_config_from_json(model_config *c, const cJSON *json, const char *path) {
-    if (!cJSON_IsObject(json)) FAIL(DATA, "%s: found %s, expected a JSON object", path, show(json).text);
+    if (!cJSON_IsObject(json)) FAIL(DATA, "%s: found %s, expected a JSON object", path, model_keys_show(json).text);
     int type = 0;
     TRY(read_type(&type, json, path));
     *c = (model_config){.init_std = 0.02};
     size_t length = strlen(path), skip = length < sizeof c->name ? 0 : length - sizeof c->name + 1;
     snprintf(c->name, sizeof c->name, "%s", path + skip);
     architecture_apply(c, types[type].arch);
-    TRY(check_switches(c, json, path, types[type].model_type));
+    keys_of keys = {.path = path, .model_type = types[type].model_type, .gpt2 = c->arch == ARCH_GPT2};
     TRY(read_sizes(c, json, path, types[type].model_type));
+    TRY(check_aliases(c, json, path));
+    TRY(model_keys_check(json, &keys, c->context));
+    model_keys_dropout(c->dropout, sizeof c->dropout, json);
+    model_keys_unknown(c->unknown, sizeof c->unknown, json, &keys, is_size);
     double eps = 1e-5;
     if (c->arch == ARCH_GPT2) TRY(read_number(&eps, json, path, "layer_norm_epsilon", false));
     else TRY(read_number(&eps, json, path, "rms_norm_eps", true));
@@ -267,7 +253,7 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *pa
     TRY(read_number(&c->init_std, json, path, "initializer_range", false));
     const cJSON *tied = cJSON_GetObjectItemCaseSensitive(json, "tie_word_embeddings");
     if (tied && !cJSON_IsBool(tied))
-        FAIL(DATA, "%s: key \"tie_word_embeddings\" is %s, expected true or false", path, show(tied).text);
+        FAIL(DATA, "%s: key \"tie_word_embeddings\" is %s, expected true or false", path, model_keys_show(tied).text);
     c->tied = tied ? cJSON_IsTrue(tied) : c->arch == ARCH_GPT2;
     return check(c, path);
 }
@@ -309,6 +295,11 @@ status model_config_load(model_config *c, const char *name_or_path) {
          name_or_path, nearest_name(name_or_path, names, count));
 }
 
+void model_config_log(const model_config *c, bool trains) {
+    if (*c->unknown) log_line("model: %s: these keys are not known and have no effect: %s", c->name, c->unknown);
+    if (trains && *c->dropout) log_line("model: %s: dropout is not applied: %s", c->name, c->dropout);
+}
+
 /* ---- writing ---- */
 
 /* the double that prints as the shortest decimal which reads back as f: 1e-05, not 9.99999974737875e-06 */
@@ -335,6 +326,14 @@ static void write_rope(cJSON *json, const rope_scaling *r) {
     cJSON_AddNumberToObject(scaling, "original_max_position_embeddings", r->original_context);
 }
 
+/* transformers' generate() stops at eos. Its default for GPT-2 is beyond the vocabulary of bytes; which tokens of another
+ * vocabulary these are is not known here. */
+static void add_tokens(cJSON *json, const model_config *c) {
+    if (c->V != BYTE_VOCABULARY) return;
+    cJSON_AddNumberToObject(json, "bos_token_id", TOKEN_END_OF_TEXT);
+    cJSON_AddNumberToObject(json, "eos_token_id", TOKEN_END_OF_TEXT);
+}
+
 cJSON *model_config_to_json(const model_config *c) {
     int type = 0;
     while (types[type].arch != c->arch) type++;
@@ -356,5 +355,12 @@ cJSON *model_config_to_json(const model_config *c) {
     }
     cJSON_AddNumberToObject(json, "initializer_range", c->init_std);
     cJSON_AddBoolToObject(json, "tie_word_embeddings", c->tied);
+    add_tokens(json, c);
+    return json;
+}
+
+cJSON *model_config_generation_json(const model_config *c) {
+    cJSON *json = cJSON_CreateObject();
+    add_tokens(json, c);
     return json;
 }

@@ -28,6 +28,8 @@ typedef struct {
     bool tied;      /* the head is the embedding */
     rope_scaling rope;
     double init_std; /* of matrices: normal; those that write to the residual stream / sqrt(2L) */
+    /* of a config.json, for model_config_log; else "" */
+    char dropout[160], unknown[256];
 } model_config;
 
 /* nameOrPath: a preset, or a path that ends in .json or is a folder that holds config.json. An unknown name fails with
@@ -36,6 +38,11 @@ status model_config_load(model_config *c, const char *name_or_path);
 status model_config_from_json(model_config *c, const cJSON *json, const char *path); /* Hugging Face's keys */
 cJSON *
 model_config_to_json(const model_config *c); /* Hugging Face's keys, so that transformers loads it; caller frees */
+/* generation_config.json: {} or the tokens that a text begins and ends with; caller frees */
+cJSON *model_config_generation_json(const model_config *c);
+/* Lines of the log on keys of the config.json that have no effect here. trains: dropout, too, which is part of training
+ * elsewhere. */
+void model_config_log(const model_config *c, bool trains);
 status model_config_check(const model_config *c);
 void model_presets_print(FILE *out); /* a line each: name, parameters, shape */
 

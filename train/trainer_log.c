@@ -44,6 +44,7 @@ void trainer_log_start(const trainer *t) {
     log_ranks(t);
     log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.state.p.parameters,
              dtype_name(o->precision.t), o->recompute);
+    model_config_log(&t->c, true);
     corpus_log(&t->data);
     log_line("data: %s of text, %ld documents, %ld tokens to train on, %ld held out",
              text_bytes((double)t->data.bytes).text, t->data.documents, t->data.train_count,
