@@ -106,11 +106,9 @@ static const char *trouble(void *library) {
  * communicator that goes away under it: a risk that is taken, for what else there is is to hang. */
 static void abort_all(void *library) {
     engine *e = library;
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += ABORT_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    bool locked = pthread_mutex_timedlock(&e->calls, &until) == 0;
+    const struct timespec pause = {.tv_nsec = 1000000};
+    bool locked = false; /* pthread_mutex_timedlock waits by a clock that may be set */
+    for (int ms = 0; ms < ABORT_MS && !(locked = pthread_mutex_trylock(&e->calls) == 0); ms++) nanosleep(&pause, NULL);
     pthread_mutex_lock(&e->list);
     nccl->GroupStart();
     for (nccl_comm *c = e->first; c; c = c->next) {

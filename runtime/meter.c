@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include "runtime/lifetime.h"
+
 uint64_t clock_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -9,15 +11,32 @@ uint64_t clock_ns(void) {
 }
 
 void meter_start(meter *m, booking first) {
-    m->since_ns = clock_ns();
-    m->current = first;
+    m->since_ns = lifetime_now_ns();
+    m->stopped_ns = lifetime_stopped_ns();
+    m->current = m->last = first;
+}
+
+void meter_start_at_birth(meter *m, booking first) {
+    m->since_ns = lifetime_start_ns();
+    m->current = m->last = first;
+}
+
+/* The watch may tell of a stop only after the bookings that it fell into have ended. */
+static void take_stopped(meter *m, booking ended) {
+    uint64_t all = lifetime_stopped_ns(), left = all - m->stopped_ns, had = m->booked_ns[BOOK_STOPPED];
+    if (!left || ended == BOOK_STOPPED) return;
+    const booking from[] = {ended, m->last, BOOK_USEFUL};
+    for (int i = 0; i < 3; i++) meter_move(m, from[i], BOOK_STOPPED, left - (m->booked_ns[BOOK_STOPPED] - had));
+    m->stopped_ns += m->booked_ns[BOOK_STOPPED] - had;
 }
 
 booking meter_book(meter *m, booking to) {
     booking ended = m->current;
-    uint64_t now = clock_ns();
+    uint64_t now = lifetime_now_ns();
     m->booked_ns[ended] += now - m->since_ns;
+    take_stopped(m, ended);
     m->since_ns = now;
+    if (to != ended) m->last = ended;
     m->current = to;
     return ended;
 }

@@ -6,7 +6,8 @@
  *   model FLOPs    = forward + dgrad + wgrad           (does not change with checkpointing)
  *   executed FLOPs = model FLOPs + recompute
  *
- * Seconds: meter_book(m, to) ends the running booking and starts `to`; the bookings add up to wall time by construction. */
+ * Seconds: meter_book(m, to) ends the running booking and starts `to`; the bookings add up to wall time by construction. Time
+ * in which the process was stopped or the machine suspended (runtime/lifetime.h) is moved to its own booking when it is known. */
 #ifndef TALLY_METER_H
 #define TALLY_METER_H
 
@@ -34,7 +35,8 @@ static inline u128 flops_executed(const flop_counter *c) { return flops_model(c)
     X(EVALUATION, "evaluation_s", "evaluation")                                                                        \
     X(CHECKPOINT, "checkpoint_s", "checkpoint")                                                                        \
     X(STARTUP, "startup_s", "start-up")                                                                                \
-    X(LOST, "lost_s", "lost work")
+    X(LOST, "lost_s", "lost work")                                                                                     \
+    X(STOPPED, "stopped_s", "stopped")
 
 typedef enum {
 #define X(code, key, label) BOOK_##code,
@@ -45,13 +47,15 @@ typedef enum {
 
 typedef struct {
     uint64_t booked_ns[BOOKINGS];
-    uint64_t since_ns; /* when the running booking began; 0: not started */
-    booking current;
+    uint64_t since_ns;   /* when the running booking began, on the clock of lifetime.h; 0: not started */
+    uint64_t stopped_ns; /* of lifetime_stopped_ns, what is booked */
+    booking current, last;
 } meter;
 
 uint64_t clock_ns(void); /* monotonic */
 
 void meter_start(meter *m, booking first);
+void meter_start_at_birth(meter *m, booking first); /* counts from the start of the process */
 booking meter_book(meter *m, booking to); /* returns the booking that ended, to go back to */
 void meter_settle(meter *m);              /* books up to now and goes on in the same booking */
 /* Of what is booked as `from`, up to ns was `to`: what a device's own clock tells afterwards. */

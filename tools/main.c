@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "parallel/comm.h"
+#include "runtime/lifetime.h"
 #include "runtime/log.h"
 #include "runtime/nearest.h"
 #include "tools/commands.h"
@@ -96,6 +97,7 @@ status command_words(const options *o, int least, int most, const char *what) {
 
 int main(int argc, char **argv) {
     int exit_code = 0;
+    lifetime_begin();
     open_closed_streams();
     /* A write that fails says so by its error; a line of the log that nobody reads is dropped. */
     signal(SIGPIPE, SIG_IGN);

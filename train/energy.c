@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,6 +18,7 @@ typedef struct {
 } rapl_package;
 
 struct energy_meter {
+    pthread_mutex_t lock; /* the heartbeat's thread reads it too */
     energy_kind kind;
     rapl_package packages[PACKAGES];
     int count;
@@ -93,6 +95,7 @@ static void open_gpu(energy_meter *e, const energy_places *at) {
 status energy_open_at(energy_meter **out, const energy_places *at, const device *dev, double tdp_watts, bool reads) {
     energy_meter *e = calloc(1, sizeof *e);
     if (!e) FAIL(MEM, "energy meter");
+    pthread_mutex_init(&e->lock, NULL);
     e->watts = tdp_watts;
     e->reads = reads;
     if (dev->kind == DEVICE_CPU) open_rapl(e, at->powercap);
@@ -135,12 +138,20 @@ static void read_gpu(energy_meter *e) {
 double energy_joules(energy_meter *e) {
     if (e->kind == ENERGY_TDP) return e->watts * 1e-9 * (double)(clock_ns() - e->opened_ns);
     if (!e->reads) return 0;
+    pthread_mutex_lock(&e->lock);
     if (e->kind == ENERGY_RAPL) read_packages(e);
     else read_gpu(e);
-    return e->joules;
+    double joules = e->joules;
+    pthread_mutex_unlock(&e->lock);
+    return joules;
 }
 
-nvml_state energy_gpu(energy_meter *e) { return e->state; }
+nvml_state energy_gpu(energy_meter *e) {
+    pthread_mutex_lock(&e->lock);
+    nvml_state state = e->state;
+    pthread_mutex_unlock(&e->lock);
+    return state;
+}
 
 energy_kind energy_kind_of(const energy_meter *e) { return e->kind; }
 

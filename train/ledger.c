@@ -10,6 +10,7 @@
 #include "runtime/log.h"
 #include "train/blockfile.h"
 #include "train/hardware.h"
+#include "train/heartbeat.h"
 
 /* a rank's GPU, as other ranks know it; "" where it computes on the CPU */
 typedef struct {
@@ -105,11 +106,13 @@ void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
     }
 }
 
-double ledger_wall_s(const ledger *l) {
+static uint64_t wall_ns(const ledger *l) {
     uint64_t all = 0;
     for (int b = 0; b < BOOKINGS; b++) all += l->booked_ns[b];
-    return (double)all * 1e-9;
+    return all;
 }
+
+double ledger_wall_s(const ledger *l) { return (double)wall_ns(l) * 1e-9; }
 
 double ledger_usd(const ledger *l) {
     double all = 0;
@@ -191,25 +194,40 @@ static status read_written(progress *p, const char *path) {
 }
 
 /* booked_ns, usd and energy_j of *then go on in l; what of it is not known in money is priced as now */
-static void take_over(ledger *l, const progress *then, const metrics_last *last) {
+static void take_over(ledger *l, const progress *then, const metrics_last *last, uint64_t stopped_ns) {
     ledger_part *b = &l->before;
-    double seconds = 0, usd = 0;
+    uint64_t booked = 0, lived = (uint64_t)(last->wall_s * 1e9);
+    double usd = 0;
     for (int i = 0; i < BOOKINGS; i++) {
         b->before_ns[i] = then->booked_ns[i];
         b->before_usd[i] = isnan(then->usd[i]) ? usd_of(l, then->booked_ns[i]) : then->usd[i];
-        seconds += (double)then->booked_ns[i] * 1e-9;
+        booked += then->booked_ns[i];
         usd += then->usd[i];
     }
-    uint64_t lost = last->wall_s > seconds ? (uint64_t)((last->wall_s - seconds) * 1e9) : 0;
-    b->before_ns[BOOK_LOST] += lost;
-    if (isnan(usd) || isnan(last->usd)) b->before_usd[BOOK_LOST] += usd_of(l, lost);
-    else if (last->usd > usd) b->before_usd[BOOK_LOST] += last->usd - usd;
+    uint64_t later = lived > booked ? lived - booked : 0, had = then->booked_ns[BOOK_STOPPED];
+    uint64_t stopped = stopped_ns > had ? stopped_ns - had : 0;
+    if (stopped > later) stopped = later;
+    double cost = isnan(usd) || isnan(last->usd) ? usd_of(l, later) : fmax(last->usd - usd, 0);
+    double of_stopped = later ? cost * (double)stopped / (double)later : 0;
+    b->before_ns[BOOK_LOST] += later - stopped;
+    b->before_usd[BOOK_LOST] += cost - of_stopped;
+    b->before_ns[BOOK_STOPPED] += stopped;
+    b->before_usd[BOOK_STOPPED] += of_stopped;
     b->energy_before_j = fmax(last->energy_j, then->energy_j);
 }
 
-status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last) {
+status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last, uint64_t stopped_ns) {
     progress then = *p;
     TRY(read_written(&then, ledger_path(run).text));
-    take_over(l, &then, last);
+    take_over(l, &then, last, stopped_ns);
     return STATUS_OK;
+}
+
+void ledger_beat(const ledger *l, double own_joules) {
+    heartbeat_totals now = {.wall_ns = wall_ns(l),
+                            .stopped_ns = l->booked_ns[BOOK_STOPPED],
+                            .usd = ledger_usd(l),
+                            .usd_per_hour = l->usd_per_hour,
+                            .energy_j = l->energy_j};
+    heartbeat_tell(&now, own_joules, l->energy);
 }

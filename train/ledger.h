@@ -6,6 +6,7 @@
  * Ranks that share a GPU pay for it, and count its joules, once.
  * Of several ranks each books its own time: a booking of the run is the mean over ranks, so that all of them add up to the
  * wall time, and times the price to the bill. Joules are summed.
+ * It counts from the start of the process. Time in which it was stopped costs what other time does: the rent goes on.
  * RUN/ledger.json: step, tokens, ranks, wall_s, energy_j, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
  * price_usd_per_hour, price_source; bookings {useful_s, recompute_s, ...} in seconds, which add up to wall_s, booked_ns the
  * same in exact nanoseconds, usd_by_booking the same in money. Unknown is null. */
@@ -62,7 +63,10 @@ status ledger_write(const ledger *l, const char *run, const progress *p);
 
 /* Takes over from an earlier attempt that had reached checkpoint p: its bookings as of then (from ledger.json where that
  * was written after the checkpoint), and what it spent later, up to `last`, as lost work. On one rank; the others learn it by
- * ledger_sum. */
-status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last);
+ * ledger_sum. stopped_ns: of what it spent in all, how long it was stopped. */
+status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last, uint64_t stopped_ns);
+
+/* tells the heartbeat (heartbeat.h) of the run as of the last ledger_sum, of which own_joules are this rank's */
+void ledger_beat(const ledger *l, double own_joules);
 
 #endif

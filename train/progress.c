@@ -63,7 +63,7 @@ static status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const ch
     const cJSON *money = json_find(o, "usd_by_booking");
     for (int b = 0; b < BOOKINGS; b++) {
         const char *key = booking_key((booking)b);
-        usd[b] = NAN;
+        usd[b] = b == BOOK_STOPPED && money ? 0 : NAN; /* a file may be older than this booking */
         if (money && json_find(money, key)) TRY(json_get_double(money, path, key, &usd[b]));
     }
     return STATUS_OK;
@@ -74,6 +74,8 @@ status spent_read(progress *p, const cJSON *o, const char *path) {
     TRY(json_get_object(o, path, "booked_ns", &booked));
     for (int b = 0; b < BOOKINGS; b++) {
         const char *key = booking_key((booking)b);
+        p->booked_ns[b] = 0;
+        if (b == BOOK_STOPPED && !json_find(booked, key)) continue; /* older than this booking */
         TRY(json_get_u64(booked, path, key, &p->booked_ns[b]));
         if (p->booked_ns[b] > MOST_NS)
             FAIL(DATA, "%s: \"%s\" of booked_ns is %lu, expected at most %lu, a century", path, key, p->booked_ns[b],

@@ -36,7 +36,7 @@ static const char page_style[] =
     "overflow-wrap:anywhere;font-size:13px}"
     ".b0{background:#2b8a57}.b1{background:#7a9e1f}.b2{background:#d9730d}.b3{background:#b78a00}.b4{background:#"
     "2f74d0}"
-    ".b5{background:#7d55c7}.b6{background:#7b8794}.b7{background:#d03b3b}.b8{background:#4a4f57}"
+    ".b5{background:#7d55c7}.b6{background:#7b8794}.b7{background:#d03b3b}.b8{background:#b0567f}.b9{background:#4a4f57}"
     "@media(prefers-color-scheme:dark){body{background:#0f141a;color:#e6edf3}.muted,.card div,th{color:#9da7b3}"
     ".card,th,td,pre{border-color:#262d36}.bar{background:#262d36}pre{background:#161c24}}";
 
@@ -131,6 +131,7 @@ static void write_cost_cell(FILE *out, double usd, double bill) {
 
 static void write_bookings(FILE *out, const report_run *r) {
     const cJSON *bookings = cJSON_GetObjectItemCaseSensitive(r->ledger, "bookings"), *item;
+    const cJSON *money = cJSON_GetObjectItemCaseSensitive(r->ledger, "usd_by_booking");
     double total = 0, bill = number(r->ledger, "usd"), seconds;
     if (!cJSON_IsObject(bookings)) bookings = NULL;
     cJSON_ArrayForEach(item, bookings) {
@@ -156,7 +157,8 @@ static void write_bookings(FILE *out, const report_run *r) {
         fprintf(out, "<tr><td><i class=\"b%d\"></i>", booking_of(item->string));
         write_booking_label(out, item->string);
         fprintf(out, "</td><td>%.2f</td><td>%.1f%%</td>", seconds, 100 * seconds / total);
-        write_cost_cell(out, bill * seconds / total, bill);
+        /* what was paid: prices may have changed between attempts. Older ledgers have the sum alone */
+        write_cost_cell(out, money ? number(money, item->string) : bill * seconds / total, bill);
         fputs("</tr>\n", out);
     }
     fprintf(out, "</tbody><tfoot><tr><td>total</td><td>%.2f</td><td>100%%</td>", total);

@@ -232,15 +232,24 @@ static status run(trainer *t, train_outcome *outcome) {
     return save(t);
 }
 
+/* The report shows the ledger as of now; what writing it takes is booked too, and the ledger is written last. */
+static status report(trainer *t) {
+    pause_steps(t, BOOK_CHECKPOINT);
+    if (trainer_speaks(t)) TRY(report_write(t->o->out));
+    TRY(trainer_gather(t));
+    return trainer_speaks(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
+}
+
 status train_run(const train_options *o, train_outcome *outcome) {
     trainer t = {.o = o};
     status_code st = trainer_open(&t);
     if (!st) stop_wait_for_save();
     if (!st) st = run(&t, outcome);
     log_progress_end();
-    if (!st && trainer_speaks(&t)) st = report_write(o->out);
+    if (!st) st = report(&t);
     if (!st) trainer_log_end(&t, *outcome);
     if (!st) st = comm_barrier(t.world); /* a rank that ends with a signal's exit code would end the others */
+    heartbeat_close(!t.begun ? HEARTBEAT_FORGET : st ? HEARTBEAT_KEEP : HEARTBEAT_SETTLED);
     if (st) {
         run_lock_release(t.lock); /* job_fail may not return */
         t.lock = NULL;

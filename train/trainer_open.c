@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "runtime/gemm.h"
 #include "runtime/json.h"
@@ -36,6 +38,7 @@ status trainer_gather(trainer *t) {
     t->mine.save_is_due = minutes > 0 && t->saved_ns && (double)(clock_ns() - t->saved_ns) >= minutes * 60e9;
     TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
     ledger_sum(&t->bill, &t->all->bill, sizeof *t->all);
+    if (trainer_speaks(t) && t->begun) ledger_beat(&t->bill, t->mine.bill.energy_j);
     return STATUS_OK;
 }
 
@@ -273,18 +276,28 @@ static status start_or_resume(trainer *t) {
     return state_randomize(&t->m.state, o->seed);
 }
 
+/* From here on a kill leaves this attempt's time in RUN/heartbeat. */
+static status begin_heartbeat(trainer *t) {
+    const char *out = t->o->out;
+    bool fresh = access(path_join(out, "metrics.jsonl").text, F_OK) && access(path_join(out, "checkpoints").text, F_OK);
+    return heartbeat_begin(out, fresh, &t->earlier);
+}
+
 /* rank 0's files of the run, once nothing is left that could refuse it */
 static status open_files(trainer *t) {
     const train_options *o = t->o;
     path_text config;
     snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
     snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
-    if (o->resume) {
-        metrics_last last = {.usd = NAN};
+    const heartbeat_totals *h = &t->earlier;
+    struct stat lines;
+    bool again = o->resume || h->wall_ns || (lstat(t->metrics_path.text, &lines) == 0 && S_ISREG(lines.st_mode));
+    if (again) { /* an attempt of which nothing was saved cost what it cost */
+        metrics_last last = {(double)h->wall_ns * 1e-9, h->wall_ns ? h->usd : NAN, h->energy_j};
         TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
-        TRY(ledger_resume(&t->bill, o->out, &t->p, &last));
+        TRY(ledger_resume(&t->bill, o->out, &t->p, &last, h->stopped_ns));
     }
-    TRY(metrics_open(&t->metrics, t->metrics_path.text, o->resume));
+    TRY(metrics_open(&t->metrics, t->metrics_path.text, again));
     return write_file_atomic(config.text, o->config_json, strlen(o->config_json));
 }
 
@@ -301,13 +314,15 @@ static void estimate_pauses(trainer *t) {
 
 status trainer_open(trainer *t) {
     const train_options *o = t->o;
-    meter_start(&t->bill.time, BOOK_STARTUP);
+    TRY(heartbeat_open());
+    meter_start_at_birth(&t->bill.time, BOOK_STARTUP);
     t->saved_step = UINT64_MAX;
     TRY(job_open(&t->job, o->comm_timeout, o->same));
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
     if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(trainer_lock(t));
+    if (trainer_speaks(t)) TRY(begin_heartbeat(t));
     TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
     gemm_search(t->dev, o->gemm_search);
     TRY(attention_choose(t->dev, o->attention));
@@ -321,6 +336,7 @@ status trainer_open(trainer *t) {
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,
                     t->world->ranks));
     if (trainer_speaks(t)) TRY(open_files(t));
+    t->begun = true;
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
     TRY(find_datasheet_peak(t));
     estimate_pauses(t);

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "train/heartbeat.h"
 #include "train/metrics.h"
 #include "train/job.h"
 #include "train/run_lock.h"
@@ -52,6 +53,8 @@ typedef struct {
     double peak_datasheet, peak_measured; /* of all ranks' devices */
     flop_counter step_flops;              /* closed form, of all ranks */
     double val_loss;                      /* the last one measured; NaN */
+    bool begun;                           /* nothing has refused the run: its files are written */
+    heartbeat_totals earlier;             /* rank 0: what RUN/heartbeat had */
     uint64_t first_step;                  /* of this attempt */
     double first_wall_s;
     i64 skipped_in_row;
