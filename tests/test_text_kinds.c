@@ -146,7 +146,7 @@ static void test_nul_only_matters_in_the_text(void **state) {
     check_one(put("a.jsonl", "{\"id\":\"a\\u0000b\",\"text\":\"x\\u0001\\\\u0000\"}"), "x\1\\u0000|");
     FAILS(DATA, ":1: found \\u0000 in \"text\"",
           load_one(&c, put("a.jsonl", "{\"id\":\"\\u0000\",\"text\":\"x\\u0000\"}")));
-    FAILS(DATA, "but \"text\1\"", load_one(&c, put("a.jsonl", "{\"text\\u0000\":\"x\"}")));
+    FAILS(DATA, "but \"text\\x01\"", load_one(&c, put("a.jsonl", "{\"text\\u0000\":\"x\"}")));
 }
 
 static status_code load_leaving(corpus *c, const char *path, const char *key, i64 most) {
