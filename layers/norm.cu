@@ -112,18 +112,18 @@ static __global__ void __launch_bounds__(THREADS, 2)
                 xs[p] = *(const pack<E, W> *)(x + in_x + p * step);
             }
 #pragma unroll
-        for (int p = 0; p < P; p++)
-            if (first + p * step < end) {
-                float gain[W];
-                load(gain, g + first + p * step);
+        for (int p = 0; p < P; p++) {
+            if (first + p * step >= end) continue;
+            float gain[W];
+            load(gain, g + first + p * step);
 #pragma unroll
-                for (int i = 0; i < W; i++) {
-                    float d = to_f32(dys[p].v[i]), xh = (to_f32(xs[p].v[i]) - center) * r, dxh = d * gain[i];
-                    dg[p][i] += d * xh;
-                    if (CENTERED) db[p][i] += d, sums[1] += dxh;
-                    sums[0] += dxh * xh;
-                }
+            for (int i = 0; i < W; i++) {
+                float d = to_f32(dys[p].v[i]), xh = (to_f32(xs[p].v[i]) - center) * r, dxh = d * gain[i];
+                dg[p][i] += d * xh;
+                if (CENTERED) db[p][i] += d, sums[1] += dxh;
+                sums[0] += dxh * xh;
             }
+        }
 /* on its way while the sums are made; beside dy and x there are too few registers for it */
 #pragma unroll
         for (int p = 0; p < P; p++)

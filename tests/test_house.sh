@@ -23,6 +23,7 @@ ok "kernels compile for the emulation too: no launch but RUN's, no __CUDA_ARCH__
 ! grep -lE '\bTALLY_MPI\b' */*.[ch] | grep -vx parallel/comm.c >"$scratch/err"; ok "one file chooses the communicator's backend"
 ! grep -nE '\bTALLY_CUDA\b' layers/*.c optim/*.c train/*.[ch] >"$scratch/err"; ok "no layer chooses a backend"
 ! wc -l */*.{c,h,cu,cuh} tests/simt/* 2>/dev/null | awk '$2 != "total" && $1 > 500' | grep . >"$scratch/err"; ok "no file of more than 500 lines"
+! grep -nE -- '-m(arch|tune|cpu)=native' CMakeLists.txt .ci/* tools/* tests/simt/* 2>/dev/null >"$scratch/err"; ok "what is built does not depend on the processor that builds it"
 ! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.ci|build.*|runs|out' >"$scratch/err"
 ok "nothing else at the top"
 finish

@@ -1,7 +1,7 @@
-# TALLY_CUDA=EMULATED: the .cu files compiled by g++ against simt.h, cuBLASLt and NCCL by stand-ins; and their tests, in all
+# TALLY_CUDA=EMULATED: the .cu files compiled by g++ or clang++ against simt.h, cuBLASLt and NCCL by stand-ins; and their tests, in all
 # modes. See README.md here.
 set(SIMT ${CMAKE_SOURCE_DIR}/tests/simt)
-set(SIMT_OPTIONS -std=c++17 -march=native -fno-strict-aliasing -Wall -Wno-unknown-pragmas)
+set(SIMT_OPTIONS -std=c++17 -fno-strict-aliasing -Wall -Wno-unknown-pragmas)
 if(TALLY_SANITIZE)
   # the linker makes of the `add` that finds a thread's variable a `lea`, on whose flags the null check then relies
   target_compile_options(tally_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize=null>)
