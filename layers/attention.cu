@@ -65,7 +65,9 @@ extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
     return STATUS_OK;
 }
 
-static bool by_cudnn(const device *dev, attention_shape s) { return cuda_of(dev)->attention_by_cudnn && s.Tq == s.Tk; }
+[[maybe_unused]] static bool by_cudnn(const device *dev, attention_shape s) {
+    return cuda_of(dev)->attention_by_cudnn && s.Tq == s.Tk;
+}
 
 static status check_grid(attention_shape s) {
     if (s.B > MOST_IN_GRID || s.H > MOST_IN_GRID)

@@ -23,17 +23,32 @@ static inline i64 tile_padded(i64 n) { return (n + TILE_COLUMNS - 1) / TILE_COLU
 #define TILE_TARGET
 #include "layers/tile_kernel.h"
 
+#ifdef TALLY_TARGET_CLONES
+/* The features of x86-64-v4 and of -v3 beyond the level below, one by one: clang 14 knows no
+ * levels here. */
+static inline bool tile_has_v3(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
+}
+
+static inline bool tile_has_v4(void) {
+    return tile_has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+#endif
+
 /* C[M,N] = A[M,K] B[K,N], or += where accumulate; row strides in elements. A is stored [K,M] where trans_a. N is a
  * multiple of 16. Each sum runs over k in order, whatever M and N. The kernels differ in the width of their vectors
  * only: target_clones cannot give each clone a vector type of its own. */
 static inline void tile_product(float *C, i64 ldc, const float *A, i64 lda, bool trans_a, const float *B, i64 ldb,
                                 i64 M, i64 N, i64 K, bool accumulate) {
 #ifdef TALLY_TARGET_CLONES
-    if (__builtin_cpu_supports("x86-64-v4")) {
+    if (tile_has_v4()) {
         tile_product16(C, ldc, A, lda, trans_a, B, ldb, M, N, K, accumulate);
         return;
     }
-    if (__builtin_cpu_supports("x86-64-v3")) {
+    if (tile_has_v3()) {
         tile_product8(C, ldc, A, lda, trans_a, B, ldb, M, N, K, accumulate);
         return;
     }

@@ -99,12 +99,11 @@ static void train(curve *out, const model_config *c, state_options o, recompute_
                        .micro_batches = micro,
                        .seed = 3};
         step_result result;
-        double nats = 0, loss;
+        double loss;
         if (step == 1) sent = bytes_sent(); /* what lies in the slots at first is not typical */
         for (int i = 0; i < micro; i++) {
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
             OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
-            nats += loss;
         }
         OK(update_weights(&m, &a));
         OK(step_collect(&m, &result));

@@ -371,7 +371,7 @@ done:
 
 static status predict(const options *o, const values *v) {
     setting s;
-    int count;
+    int count = 0;
     TRY(command_words(o, 0, 0, "an option"));
     TRY(read_machine(&s, v, o));
     row *rows = calloc(MOST_ROWS, sizeof *rows);
