@@ -1,6 +1,8 @@
-# What the tests on several ranks share, behind tap.sh. Open MPI: as root, more ranks than cores, none bound to one.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# What the tests on several ranks share, behind tap.sh. Open MPI: as root, more ranks than cores, none bound to one. From
+# version 5 on PRRTE starts the ranks, and has variables of its own.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
 # What MPI itself leaves allocated is not ours; some of it is in plugins that are unloaded by then.
 export ASAN_OPTIONS=detect_leaks=0
 
