@@ -1,10 +1,19 @@
 #!/usr/bin/env bash
 # The main job, from a fresh clone on a bare Debian or Ubuntu: installs what is missing, builds, trains a small model for
 # about two minutes with its bill live, samples from it, and leaves a report to look at.
-# Usage: tools/quickstart.sh [FILE]      FILE: text to learn; without it, this project's own sources and README
+# Usage: tools/quickstart.sh [--seconds N] [FILE]
+#   FILE         text to learn; without it, this project's own sources and README
+#   --seconds N  train for about N seconds instead of 110
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if [ $# -gt 1 ]; then echo "usage: tools/quickstart.sh [FILE]" >&2; exit 2; fi
+seconds=110
+if [ "${1:-}" = --seconds ]; then
+    seconds=${2:-}
+    case $seconds in '' | *[!0-9]* | 0* | ??????*) echo "--seconds: found '$seconds', expected a whole number from 1 to 99999" >&2; exit 2 ;; esac
+    shift 2
+fi
+case ${1:-} in -*) set -- '' '' ;; esac # no other options
+if [ $# -gt 1 ]; then echo "usage: tools/quickstart.sh [--seconds N] [FILE]" >&2; exit 2; fi
 if [ $# -eq 1 ] && [ ! -r "$1" ]; then echo "$1: cannot be read; expected a text file" >&2; exit 2; fi
 
 tools/install_packages.sh
@@ -17,10 +26,10 @@ if [ $# -eq 1 ]; then data=("$1"); prompt=""; else
     prompt="/* The "
 fi
 
-# As many steps as two minutes hold: the rate is measured, not assumed.
+# As many steps as that time holds: the rate is measured, not assumed.
 shape=(--model llama-3m --batch 8 --seq-len 256)
 step_ms=$(build/tally bench step "${shape[@]}" --steps 3 --json | sed 's/.*"step_ms":\([0-9]*\).*/\1/')
-steps=$((110000 / (step_ms > 0 ? step_ms : 1)))
+steps=$((seconds * 1000 / (step_ms > 0 ? step_ms : 1)))
 [ "$steps" -ge 20 ] || steps=20
 
 build/tally train "${shape[@]}" --data "${data[@]}" --out "$run" --steps "$steps" --warmup $((steps / 20 + 1)) --lr 2e-3 \
