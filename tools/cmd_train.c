@@ -81,7 +81,7 @@ static const option table[] = {
     {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
     {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints, beside those by --checkpoint-minutes; 0: none by steps", NULL, 0, 1e12, RUN, false},
     {"checkpoint-minutes", OPT_F64, AT(checkpoint_minutes), "10", "X", "save a checkpoint when X minutes have passed since the last; 0: none by time", NULL, 0, 1e6, RUN, false},
-    {"keep", OPT_I64, AT(keep), "3", "K", "checkpoints kept", NULL, 1, 1e9, RUN, false},
+    {"keep", OPT_I64, AT(keep), "3", "K", "checkpoints kept; one whose loss is not finite does not count, and only the newest such stays", NULL, 1, 1e9, RUN, false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_'); an option overrides it", NULL, 0, 0, RUN, true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, RUN, true},
     {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour, a device a rank; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},

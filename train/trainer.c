@@ -25,7 +25,12 @@ static status save(trainer *t) {
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
     memcpy(t->p.usd, t->bill.usd, sizeof t->p.usd);
     t->p.energy_j = t->bill.energy_j;
-    if (t->p.step != t->saved_step) TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
+    if (t->p.step != t->saved_step) {
+        TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
+        if (!t->p.finite)
+            log_line("warning: checkpoint step-%lu is saved while the loss is not finite; a resume passes it over",
+                     t->p.step);
+    }
     t->saved_step = t->p.step;
     TRY(checkpoint_prune(t->world, t->o->out, t->p.step, t->o->keep));
     go_on(t, before);
