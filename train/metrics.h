@@ -21,8 +21,9 @@
  *                   --shard optimizer and gradients gather the weights when they are first used after an update: in the next step,
  *                   or in an evaluation or a save between the two, and then in no step
  *   slowest_rank, skew              the rank that computed longest (step_ms - waiting), by how much of the mean longer
- * A resumed run drops the lines after its checkpoint and adds {"event": "resume", "step", "wall_s", "usd",
- * "energy_total_j"}. */
+ * A resumed run drops the lines after its checkpoint and adds {"event": "resume", "step", "wall_s", "usd", "energy_total_j",
+ * "dropped_lines"}: what the run had cost by then, and how many lines went. A run that is begun again after it was killed before
+ * its first checkpoint does the same, at step 0. */
 #ifndef TALLY_METRICS_H
 #define TALLY_METRICS_H
 

@@ -18,6 +18,7 @@ typedef struct {
     metrics_reader *in;
     blockfile *out; /* the file's next contents; NULL while they are what it begins with */
     i64 same;       /* so many bytes at its beginning stay */
+    uint64_t dropped;
 } rewinding;
 
 static double number_of(const cJSON *o, const char *key) {
@@ -31,7 +32,7 @@ static void look_at(metrics_last *last, const cJSON *json) {
     last->energy_j = fmax(last->energy_j, number_of(json, "energy_total_j"));
 }
 
-static status event_text(char **text, uint64_t step, const metrics_last *last) {
+static status event_text(char **text, uint64_t step, const metrics_last *last, uint64_t dropped) {
     status_code st = STATUS_OK;
     cJSON *o = cJSON_CreateObject();
     if (!o) FAIL(MEM, "metrics.jsonl");
@@ -39,7 +40,8 @@ static status event_text(char **text, uint64_t step, const metrics_last *last) {
     TRY_DONE(json_add_u64(o, "step", step));
     TRY_DONE(json_add_double(o, "wall_s", last->wall_s));
     TRY_DONE(json_add_number_or_null(o, "usd", last->usd));
-    TRY_DONE(json_add_double(o, "energy_total_j", last->energy_j));
+    TRY_DONE(json_add_number_or_null(o, "energy_total_j", last->energy_j));
+    TRY_DONE(json_add_u64(o, "dropped_lines", dropped));
     st = json_print(text, o, JSON_ONE_LINE);
 done:
     cJSON_Delete(o);
@@ -84,6 +86,7 @@ static status go_through(rewinding *w, uint64_t step, metrics_last *last) {
         if (!more) break;
         look_at(last, line.json);
         bool keep = line.step <= (double)step; /* false for NaN */
+        w->dropped += !keep;
         if (!keep || !line.has_end) TRY(part_ways(w));
         if (keep && w->out) TRY(write_line(w, line.text, line.bytes));
         else if (keep) w->same = line.offset + (i64)line.bytes + 1;
@@ -125,7 +128,7 @@ status metrics_rewind(const char *path, uint64_t step, metrics_last *last) {
     char *event = NULL;
     TRY_DONE(metrics_reader_open(&w.in, path));
     TRY_DONE(go_through(&w, step, last));
-    TRY_DONE(event_text(&event, step, last));
+    TRY_DONE(event_text(&event, step, last, w.dropped));
     st = w.out ? replace(&w, event) : append(path, event);
 done:
     metrics_reader_close(w.in);
