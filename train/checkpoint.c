@@ -233,7 +233,7 @@ status checkpoint_save(const char *run, state *s, const model_config *c, const p
     if (rank_of(world) == 0) (void)!remove_folder(to.temporary.text);
     if (st == STATUS_NUMERIC)
         FAIL(NUMERIC, "step %lu is not saved: %s; the checkpoints before it stay as they are", p->step, message);
-    return status_fail(st == STATUS_COMM ? st : STATUS_IO, __FILE__, __LINE__, "%s", message);
+    return status_fail(st == STATUS_COMM || st == STATUS_ARG ? st : STATUS_IO, __FILE__, __LINE__, "%s", message);
 }
 
 /* --- the checkpoints of a run --- */

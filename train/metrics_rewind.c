@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "runtime/log.h"
 #include "train/blockfile.h"
@@ -120,10 +120,13 @@ status metrics_rewind(const char *path, uint64_t step, metrics_last *last) {
     rewinding w = {.path = path};
     const char *slash = strrchr(path, '/');
     snprintf(w.folder.text, sizeof w.folder.text, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    if (access(path, F_OK) != 0) {
+    struct stat info;
+    if (lstat(path, &info) != 0) {
+        if (errno != ENOENT) FAIL(IO, "%s: %s", path, strerror(errno));
         if (step) log_line("%s: is missing; the lines of steps 1 to %lu are lost", path, step);
         return STATUS_OK;
     }
+    if (!S_ISREG(info.st_mode)) FAIL(ARG, "%s: is a link or no regular file; expected a regular file", path);
     status_code st = STATUS_OK;
     char *event = NULL;
     TRY_DONE(metrics_reader_open(&w.in, path));

@@ -194,13 +194,19 @@ static status parse_object(cJSON **json, const char *path) {
     FAIL(DATA, "%s: found no valid JSON, expected an object", path);
 }
 
+/* What cannot be shown is told. */
+static status do_without(status_code st) {
+    if (st == STATUS_DATA) log_line("%s; the report does without it", status_message());
+    return st == STATUS_DATA ? STATUS_OK : st;
+}
+
 /* *json stays NULL where there is no such file, or a damaged one */
 static status read_object(cJSON **json, const char *path) {
-    if (access(path, F_OK)) return STATUS_OK;
-    status_code st = parse_object(json, path);
-    if (st != STATUS_DATA) return st;
-    log_line("%s; the report does without it", status_message());
-    return STATUS_OK;
+    return access(path, F_OK) ? STATUS_OK : do_without(parse_object(json, path));
+}
+
+static status read_sample(report_run *r, const char *path) {
+    return access(path, F_OK) ? STATUS_OK : do_without(read_file_up_to(LARGEST, path, &r->sample, &r->sample_bytes));
 }
 
 void report_read_free(report_run *r) {
@@ -213,13 +219,11 @@ void report_read_free(report_run *r) {
 status report_read(report_run *r, const char *folder) {
     *r = (report_run){0};
     cJSON *config = NULL;
-    path_text sample = path_join(folder, "sample.txt");
     status_code st = STATUS_OK;
     TRY_DONE(read_steps(r, path_join(folder, "metrics.jsonl").text));
     TRY_DONE(read_object(&r->ledger, path_join(folder, "ledger.json").text));
     TRY_DONE(read_object(&config, path_join(folder, "config.json").text));
-    if (!access(sample.text, F_OK))
-        TRY_DONE(read_file_up_to(LARGEST, sample.text, &r->sample, &r->sample_bytes));
+    TRY_DONE(read_sample(r, path_join(folder, "sample.txt").text));
     const char *model = report_read_text(config, "model");
     if (!(r->model = strdup(model ? model : folder))) FAIL_DONE(MEM, "%s: name", folder);
 done:

@@ -15,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/file.h"
 #include "runtime/log.h"
 #include "train/blockfile.h"
 #include "train/lock_owner.h"
@@ -277,18 +276,31 @@ static status start_renewing(run_lock *l) {
     return STATUS_OK;
 }
 
-static status folder_gone(const run_lock *l) {
+/* The path by which the kernel knows the locked folder. false: it was deleted. */
+static bool find_folder(const run_lock *l, path_text *now) {
     char link[64];
-    path_text now = {0};
-    struct stat info;
     snprintf(link, sizeof link, "/proc/self/fd/%d", l->folder);
-    ssize_t length = readlink(link, now.text, sizeof now.text - 1);
-    bool deleted = length <= 0 || ends_with(now.text, " (deleted)"), other = stat(l->run.text, &info) == 0;
-    if (deleted)
-        FAIL(ARG, "%s: the folder of the run was deleted%s while the run was writing to it", l->run.text,
-             other ? " and replaced by another" : "");
-    FAIL(ARG, "%s: the folder of the run was moved to %s%s while the run was writing to it", l->run.text, now.text,
-         other ? " and replaced by another" : "");
+    ssize_t length = readlink(link, now->text, sizeof now->text - 1);
+    now->text[length > 0 ? length : 0] = 0;
+    return length > 0 && !ends_with(now->text, " (deleted)");
+}
+
+static status folder_gone(const run_lock *l) {
+    path_text now;
+    struct stat info;
+    const char *other = stat(l->run.text, &info) == 0 ? " and replaced by another" : "";
+    if (find_folder(l, &now))
+        FAIL(ARG, "%s: the folder of the run was moved to %s%s while the run was writing to it", l->run.text, now.text,
+             other);
+    FAIL(ARG, "%s: the folder of the run was deleted%s while the run was writing to it", l->run.text, other);
+}
+
+status run_lock_follow(run_lock *l, path_text *to) {
+    run_lock there = *l;
+    if (!find_folder(l, &there.run) || !names_locked_folder(&there)) return folder_gone(l);
+    l->run = *to = there.run;
+    l->existed = strlen(l->run.text); /* nothing of it is removed at the end */
+    return run_lock_check(l);
 }
 
 status run_lock_check(run_lock *l) {

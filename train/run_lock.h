@@ -16,7 +16,7 @@
 
 #include <stdbool.h>
 
-#include "runtime/status.h"
+#include "runtime/file.h"
 
 typedef struct run_lock run_lock;
 
@@ -27,6 +27,10 @@ status run_lock_take(run_lock **l, const char *run, bool create);
 /* Before a write: whether `run` still names the locked folder, and the lock is still this process's. ARG, with what has
  * happened, where the folder was moved, deleted or replaced, or another process took the lock over. Two calls of stat. */
 status run_lock_check(run_lock *l);
+
+/* After run_lock_check has failed: where the folder was only moved, the lock is from here on that of its new place, *to. Else
+ * fails (ARG). */
+status run_lock_follow(run_lock *l, path_text *to);
 
 /* Removes RUN/.lock, and RUN and the folders above it as far as taking the lock made them and they are empty. NULL: nothing
  * to do. Does not touch the thread's last error. */

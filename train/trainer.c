@@ -136,6 +136,7 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     t->mine.energy_j = t->since_j - joules;
     t->mine.gpu = energy_gpu(t->bill.energy);
     if (t->under_way) comm_book(t->peers, NULL);
+    trainer_look_at_folder(t);
     TRY(trainer_gather(t));
     comm_book(t->peers, &t->bill.time);
     t->since_waited_ns = comm_spent(t->peers).waited_ns;
@@ -189,11 +190,13 @@ static status finish_step(trainer *t) {
         TRY(evaluate_now(t));
         record.val_loss = t->val_loss;
     }
-    if (trainer_speaks(t)) TRY(trainer_check_files(t));
-    if (trainer_speaks(t)) TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
+    /* a folder that has moved has taken the file with it; after FOLDER_LOST it may be another's */
+    if (trainer_speaks(t) && t->mine.folder != FOLDER_LOST)
+        TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
     show(t, &record);
     TRY(account_skip(t, &r));
-    if (saves(t, t->p.step) && !is_last(t, t->p.step)) return save(t);
+    bool due = saves(t, t->p.step) && !is_last(t, t->p.step);
+    if (due && t->all->folder == FOLDER_FINE) return save(t);
     return evaluates(t, t->p.step) ? trainer_gather(t) : STATUS_OK; /* what it took counts against a budget */
 }
 
@@ -209,13 +212,17 @@ static status finish_steps(trainer *t, uint64_t but) {
     return STATUS_OK;
 }
 
+static status save_at_end(trainer *t) {
+    return t->all->folder == FOLDER_FINE ? save(t) : trainer_end_without_folder(t, save);
+}
+
 /* No bad step has changed the weights; one under way behind the last is finished, whatever comes of it. */
 static status save_and_fail(trainer *t) {
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
     status_code st = finish_steps(t, 0);
     if (st != STATUS_NUMERIC) TRY(st);
-    TRY(save(t));
+    TRY(save_at_end(t));
     FAIL(NUMERIC, "%s", message);
 }
 
@@ -224,6 +231,7 @@ static status run(trainer *t, train_outcome *outcome) {
     meter_book(&t->bill.time, BOOK_USEFUL);
     status_code st = STATUS_OK;
     while (!st && t->p.step + t->under_way < (uint64_t)t->o->steps) {
+        if (t->all->folder != FOLDER_FINE) break;
         if (stopped(t)) *outcome = TRAIN_STOPPED;
         else if (next_step_exceeds_budget(t)) *outcome = TRAIN_OUT_OF_BUDGET;
         if (*outcome != TRAIN_DONE) break;
@@ -234,7 +242,7 @@ static status run(trainer *t, train_outcome *outcome) {
     if (st == STATUS_NUMERIC && t->skipped_in_row > t->o->max_skipped) return save_and_fail(t);
     TRY(st);
     log_progress_end();
-    return save(t);
+    return save_at_end(t);
 }
 
 /* The report shows the ledger as of now; what writing it takes is booked too, and the ledger is written last. */

@@ -32,16 +32,40 @@ status trainer_lock(trainer *t) {
     return check_same_folder(t);
 }
 
-status trainer_check_files(const trainer *t) {
+/* --- it changes under the run --- */
+
+static status check_metrics(const trainer *t) {
     const char *path = t->metrics_path.text;
     struct stat named, open;
-    TRY(run_lock_check(t->lock));
     if (fstat(fileno(t->metrics), &open)) FAIL(IO, "%s: %s", path, strerror(errno));
-    if (lstat(path, &named)) {
-        if (errno != ENOENT) FAIL(IO, "%s: %s", path, strerror(errno));
-        FAIL(ARG, "%s: the file was deleted or moved while the run was writing to it", path);
-    }
+    if (lstat(path, &named)) FAIL(ARG, "%s: the file was deleted or moved while the run was writing to it", path);
     if (named.st_dev != open.st_dev || named.st_ino != open.st_ino)
         FAIL(ARG, "%s: the file was replaced by another while the run was writing to it", path);
     return STATUS_OK;
+}
+
+void trainer_look_at_folder(trainer *t) {
+    if (!trainer_speaks(t) || t->mine.folder != FOLDER_FINE) return;
+    status_code folder = run_lock_check(t->lock), metrics = folder ? STATUS_OK : check_metrics(t);
+    if (!folder && !metrics) return;
+    snprintf(t->folder_trouble, sizeof t->folder_trouble, "%s", status_message());
+    if (metrics) t->mine.folder = FOLDER_WITHOUT_METRICS;
+    else t->mine.folder = run_lock_follow(t->lock, &t->moved_to) ? FOLDER_LOST : FOLDER_MOVED;
+}
+
+static void save_there_from_now_on(trainer *t) {
+    t->moved = *t->o;
+    t->moved.out = t->moved_to.text;
+    t->o = &t->moved;
+}
+
+status trainer_end_without_folder(trainer *t, status_code (*save)(trainer *t)) {
+    bool moved = t->all->folder == FOLDER_MOVED;
+    TRY(comm_tell(t->world, t->folder_trouble, sizeof t->folder_trouble));
+    TRY(comm_tell(t->world, &t->moved_to, sizeof t->moved_to));
+    if (t->all->folder == FOLDER_LOST) FAIL(ARG, "%s; nothing more was saved", t->folder_trouble);
+    if (moved) save_there_from_now_on(t);
+    TRY(save(t));
+    FAIL(ARG, "%s; step %lu was saved%s, and --resume%s goes on from it", t->folder_trouble, t->p.step,
+         moved ? " there" : "", moved ? " with --out naming it" : "");
 }

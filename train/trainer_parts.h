@@ -14,6 +14,9 @@
 #include "train/throttle.h"
 #include "train/trainer.h"
 
+/* moved: it can go on in its new place; lost: deleted, or another process has the lock */
+typedef enum { FOLDER_FINE, FOLDER_MOVED, FOLDER_WITHOUT_METRICS, FOLDER_LOST } folder_state;
+
 /* what a rank tells the others: all of it in one exchange a step */
 typedef struct {
     ledger_part bill;
@@ -24,6 +27,7 @@ typedef struct {
     u128 flops_executed;               /* the same */
     nvml_state gpu;                    /* at the end of the last step, of the GPU that this rank reads */
     uint64_t stop;                     /* the signal that has come, or 0 */
+    uint64_t folder;                     /* of rank 0: a folder_state */
     uint64_t save_is_due;              /* --checkpoint-minutes have passed since the last; rank 0's clock decides */
 } rank_report;
 
@@ -50,6 +54,9 @@ typedef struct {
     run_lock *lock;   /* rank 0's, and what follows */
     FILE *metrics;
     path_text metrics_path;
+    char folder_trouble[1024]; /* what has happened where mine.folder is not FOLDER_FINE */
+    path_text moved_to;
+    train_options moved; /* o, but for `out` */
     double peak_datasheet, peak_measured; /* of all ranks' devices */
     flop_counter step_flops;              /* closed form, of all ranks */
     double val_loss;                      /* the last one measured; NaN */
@@ -72,8 +79,12 @@ typedef struct {
 status trainer_open(trainer *t); /* t->o is set, the rest is zero */
 void trainer_close(trainer *t);
 
-status trainer_lock(trainer *t);          /* makes and locks --out, which all ranks must see; all ranks together */
-status trainer_check_files(const trainer *t); /* of rank 0, before a line of metrics: they are still what their paths name */
+status trainer_lock(trainer *t); /* makes and locks --out, which all ranks must see; all ranks together */
+/* Before a line of metrics: whether the paths of the run still name its folder and metrics.jsonl. Of rank 0, which tells the
+ * others by trainer_gather. Once they do not, that stays so. */
+void trainer_look_at_folder(trainer *t);
+/* Where all[0].folder is not FOLDER_FINE: saves what can be saved, and fails with what has happened. All ranks together. */
+status trainer_end_without_folder(trainer *t, status_code (*save)(trainer *t));
 
 status trainer_gather(trainer *t);                            /* all ranks together */
 status trainer_measure_peak(trainer *t, double *flops_per_s); /* all ranks at the same time; their sum */
