@@ -346,6 +346,16 @@ void options_free(options *o) {
     *o = (options){0};
 }
 
+status options_take_word(options *o, const char *name) {
+    const option *row = find(o, name, strlen(name));
+    assert(row && row->type == OPT_LIST);
+    string_list *list = value_of(o, row);
+    if (o->words.count || list->count < 2 || o->source[row - o->table] != FROM_COMMAND_LINE) return STATUS_OK;
+    TRY(append(&o->words, list->list[list->count - 1]));
+    free(list->list[--list->count]);
+    return STATUS_OK;
+}
+
 bool options_given(const options *o, const char *name) {
     const option *row = find(o, name, strlen(name));
     assert(row);

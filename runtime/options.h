@@ -61,6 +61,10 @@ typedef struct {
 status options_parse(options *o, const option *table, int count, void *values, int argc, char **argv);
 void options_free(options *o);
 
+/* For a command that needs a word of its own: where none was given, the last of several words of the list `name` that
+ * were given on the command line, so that --data F1 F2 RUN means RUN and --data F1 F2. */
+status options_take_word(options *o, const char *name);
+
 bool options_given(const options *o, const char *name); /* on the command line or in the file */
 void options_unset(options *o, const char *name);       /* as if not given; of a number without a default */
 

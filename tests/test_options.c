@@ -203,6 +203,33 @@ static void command_line_overrides_file(void **state) {
     unlink(path);
 }
 
+/* the word that a command needs, where it stands behind a list */
+static void a_word_behind_a_list(void **state) {
+    (void)state;
+    options o;
+    settings s;
+    OK(PARSE(&o, &s, "--data", "a", "b", "run", "--steps", "3"));
+    OK(options_take_word(&o, "data"));
+    assert_true(o.words.count == 1 && s.data.count == 2);
+    assert_string_equal(o.words.list[0], "run");
+    assert_string_equal(s.data.list[1], "b");
+    options_free(&o);
+    OK(PARSE(&o, &s, "run", "--data", "a", "b")); /* it is there */
+    OK(options_take_word(&o, "data"));
+    assert_true(o.words.count == 1 && s.data.count == 2);
+    options_free(&o);
+    OK(PARSE(&o, &s, "--data", "a")); /* the list keeps one */
+    OK(options_take_word(&o, "data"));
+    assert_true(o.words.count == 0 && s.data.count == 1);
+    options_free(&o);
+    const char *path = file_of("{\"data\": [\"a\", \"b\"]}"); /* a file's list is a list */
+    OK(PARSE(&o, &s, "--config", (char *)path));
+    OK(options_take_word(&o, "data"));
+    assert_true(o.words.count == 0 && s.data.count == 2);
+    options_free(&o);
+    unlink(path);
+}
+
 static void written_values_read_back(void **state) {
     (void)state;
     options o, again;
@@ -274,6 +301,7 @@ int main(void) {
         cmocka_unit_test(refuses_bad_words),
         cmocka_unit_test(refuses_bad_files),
         cmocka_unit_test(command_line_overrides_file),
+        cmocka_unit_test(a_word_behind_a_list),
         cmocka_unit_test(written_values_read_back),
         cmocka_unit_test(changes_are_a_line_each),
         cmocka_unit_test(help_is_grouped_and_narrow),

@@ -22,7 +22,7 @@ typedef struct {
 static const option table[] = {
     {"data", OPT_LIST, AT(data), NULL, "PATH", "text to evaluate on, all of it: " TEXT_OPTION_PATHS, NULL, 0, 0, "Evaluation", false},
     TEXT_OPTION_ROWS(values, text, "Evaluation"),
-    {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, "Evaluation", false},
+    {"seq-len", OPT_I64, AT(seq_len), "0", "T", "tokens of a sequence; 0: what the checkpoint was trained with; of another model its context, at most 256", NULL, 0, 1 << 20, "Evaluation", false},
     {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a batch", NULL, 1, 1 << 20, "Evaluation", false},
     {"batches", OPT_I64, AT(batches), "0", "N", "at most so many; 0: all", NULL, 0, 1e12, "Evaluation", false},
     {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "Machine", false},
@@ -35,17 +35,18 @@ static const option table[] = {
 /* clang-format on */
 
 static const command_help help = {
-    .usage = "tally eval RUN|CHECKPOINT|FOLDER --data PATH... [options]",
+    .usage = "tally eval RUN|CHECKPOINT|FOLDER --data PATH... [options]\n"
+             "       tally eval --data PATH... RUN|CHECKPOINT|FOLDER [options]",
     .about =
         "Loss of a trained byte-level model on text: nats and bits a token (a byte or an end-of-text), perplexity.\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
 
-static status print_result(const values *v, const char *folder, double nats, i64 tokens) {
+static status print_result(const values *v, const char *folder, i64 T, double nats, i64 tokens) {
     if (!v->json) {
-        printf("%s: %.6f nats a token (%.4f bits, perplexity %.4f) over %ld tokens\n", folder, nats, nats / M_LN2,
-               exp(nats), tokens);
+        printf("%s: %.6f nats a token (%.4f bits, perplexity %.4f) over %ld tokens in sequences of %ld\n", folder, nats,
+               nats / M_LN2, exp(nats), tokens, T);
         return STATUS_OK;
     }
     char *text = NULL;
@@ -57,6 +58,7 @@ static status print_result(const values *v, const char *folder, double nats, i64
     TRY_DONE(json_add_number_or_null(o, "bits_per_token", nats / M_LN2));
     TRY_DONE(json_add_number_or_null(o, "perplexity", exp(nats)));
     TRY_DONE(json_add_i64(o, "tokens", tokens));
+    TRY_DONE(json_add_i64(o, "seq_len", T));
     TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
     puts(text);
 done:
@@ -65,13 +67,26 @@ done:
     return st;
 }
 
-static status eval(const options *o, const values *v) {
+/* of a checkpoint the length that it was trained with, whose loss is the one that its run has told */
+static status default_seq_len(i64 *T, const model_folder *f) {
+    progress p;
+    *T = 256;
+    if (f->checkpoint) {
+        TRY(checkpoint_progress(f->folder.text, &p));
+        *T = (i64)p.seq_len;
+    }
+    if (*T > f->config.context) *T = f->config.context;
+    return STATUS_OK;
+}
+
+static status eval(options *o, const values *v) {
     model_folder f;
     device *dev = NULL;
     corpus data = {0};
     model m = {0};
     double nats;
     status_code st = STATUS_OK;
+    TRY(options_take_word(o, "data"));
     TRY(command_words(o, 1, 1, "run, checkpoint or model folder"));
     if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
     TRY(model_folder_find(&f, o->words.list[0]));
@@ -83,6 +98,7 @@ static status eval(const options *o, const values *v) {
     TRY_DONE(corpus_load(&data, &from, 0, 0));
     data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};
+    if (!s.T) TRY_DONE(default_seq_len(&s.T, &f));
     TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
     TRY_DONE(weights_read(&m.state, &f.config, f.folder.text));
     model_config_log(&f.config, false);
@@ -92,8 +108,8 @@ static status eval(const options *o, const values *v) {
     if (!isfinite(nats))
         FAIL_DONE(NUMERIC, "%s: the loss is not finite, but %s: the weights are broken", f.folder.text,
                   isnan(nats) ? "NaN" : "infinite");
-    double most = v->batches ? (double)v->batches * (double)(v->batch * v->seq_len) : (double)data.count;
-    TRY_DONE(print_result(v, f.folder.text, nats, most < (double)(data.count - 1) ? (i64)most : data.count - 1));
+    double most = v->batches ? (double)v->batches * (double)(v->batch * s.T) : (double)data.count;
+    TRY_DONE(print_result(v, f.folder.text, s.T, nats, most < (double)(data.count - 1) ? (i64)most : data.count - 1));
 done:
     model_free(&m);
     corpus_free(&data);

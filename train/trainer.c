@@ -51,16 +51,17 @@ static status evaluate_now(trainer *t) {
 }
 
 /* What the next step and a checkpoint after it would bring the bill to. Before the first step its time is not known: then
- * it is taken to run at the measured peak. */
-static bool next_step_exceeds_budget(const trainer *t) {
+ * it is taken to run at the peak. */
+static bool next_step_exceeds_budget(trainer *t) {
     if (isnan(t->o->budget)) return false;
     double done = (double)(t->p.step - t->first_step);
     double next_s = 2 * t->all[0].save_s; /* how long a sync takes varies */
     bool last = t->p.step + 1 == (uint64_t)t->o->steps;
     if (trainer_due(t->o->eval_every, t->p.step + 1) || last) next_s += t->all[0].eval_s;
     if (done > 0) next_s += (ledger_wall_s(&t->bill) - t->first_wall_s) / done;
-    else if (t->peak_measured > 0) next_s += (double)flops_executed(&t->step_flops) / t->peak_measured;
-    return ledger_usd(&t->bill) + t->bill.usd_per_hour * next_s / 3600 > t->o->budget;
+    else if (t->peak_assumed > 0) next_s += (double)flops_executed(&t->step_flops) / t->peak_assumed;
+    t->next_usd = t->bill.usd_per_hour * next_s / 3600;
+    return ledger_usd(&t->bill) + t->next_usd > t->o->budget;
 }
 
 /* Alone, a signal that is here now. Else one that any rank had got when all last told of themselves: one that has come since
@@ -148,7 +149,7 @@ static status check_peak(trainer *t, step_record *record) {
     double rate = (double)record->flops_executed / record->step_s, again;
     if (t->under_way || t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
     booking before = pause_steps(t, BOOK_STARTUP);
-    TRY(trainer_measure_peak(t, &again));
+    TRY(trainer_measure_peak(t, t->o->peak_seconds, &again));
     go_on(t, before);
     log_line("peak: a step reached %.4g GFLOP/s, above the %.4g measured; measured again: %.4g", rate * 1e-9,
              t->peak_measured * 1e-9, again * 1e-9);

@@ -119,7 +119,11 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     double wall_s = ledger_wall_s(&t->bill), usd = ledger_usd(&t->bill);
     uint64_t steps = t->p.step - t->first_step;
     if (outcome == TRAIN_STOPPED) log_line("stopped after step %lu; --resume goes on from there", t->p.step);
-    if (outcome == TRAIN_OUT_OF_BUDGET)
+    if (outcome == TRAIN_OUT_OF_BUDGET && !steps)
+        log_line("no step was done: the run has cost $%.3g, and a step with its checkpoint would cost $%.3g or more; "
+                 "--budget $%.3g",
+                 usd, t->next_usd, t->o->budget);
+    else if (outcome == TRAIN_OUT_OF_BUDGET)
         log_line("stopped after step %lu: one more would exceed --budget %s", t->p.step, text_usd(t->o->budget).text);
     log_line("%-24s %10s %7s %10s", "where the time went", "seconds", "share", "usd");
     for (int b = 0; b < BOOKINGS; b++) {

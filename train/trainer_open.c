@@ -43,10 +43,10 @@ status trainer_gather(trainer *t) {
 }
 
 /* It takes memory of its own: a model that fills the device leaves none, and then there is no peak, not no run. */
-status trainer_measure_peak(trainer *t, double *flops_per_s) {
+status trainer_measure_peak(trainer *t, double seconds, double *flops_per_s) {
     double sums[2] = {0};
     TRY(comm_barrier(t->world)); /* together: ranks of a host share its memory, and perhaps its cores */
-    status_code st = gemm_measure_peak(t->dev, t->o->precision.t, t->o->peak_seconds, &sums[0]);
+    status_code st = gemm_measure_peak(t->dev, t->o->precision.t, seconds, &sums[0]);
     if (st == STATUS_MEM) log_line("peak: not measured: %s", status_message());
     else TRY(st);
     sums[1] = st == STATUS_OK;
@@ -308,8 +308,8 @@ static void estimate_pauses(trainer *t) {
     double tokens = (double)(t->data.count - t->data.train_count);
     double most = (double)(t->o->eval_batches * t->o->batch) * (double)t->o->seq_len;
     if (t->o->eval_batches && tokens > most) tokens = most;
-    if (t->peak_measured > 0)
-        t->mine.eval_s = tokens * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_measured / 2);
+    if (t->peak_assumed > 0)
+        t->mine.eval_s = tokens * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_assumed / 2);
 }
 
 status trainer_open(trainer *t) {
@@ -337,7 +337,9 @@ status trainer_open(trainer *t) {
                     t->world->ranks));
     if (trainer_speaks(t)) TRY(open_files(t));
     t->begun = true;
-    if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, &t->peak_measured));
+    if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, o->peak_seconds, &t->peak_measured));
+    t->peak_assumed = t->peak_measured;
+    if (!isnan(o->budget) && o->peak_seconds == 0) TRY(trainer_measure_peak(t, 0.05, &t->peak_assumed));
     TRY(find_datasheet_peak(t));
     estimate_pauses(t);
     t->dev->clock = &t->bill.time;

@@ -58,6 +58,8 @@ typedef struct {
     path_text moved_to;
     train_options moved; /* o, but for `out` */
     double peak_datasheet, peak_measured; /* of all ranks' devices */
+    double peak_assumed; /* what is not known yet is taken to run at: peak_measured, or measured for --budget alone; 0 */
+    double next_usd;     /* what the next step and a checkpoint behind it were last thought to cost */
     flop_counter step_flops;              /* closed form, of all ranks */
     double val_loss;                      /* the last one measured; NaN */
     bool begun;                           /* nothing has refused the run: its files are written */
@@ -87,7 +89,7 @@ void trainer_look_at_folder(trainer *t);
 status trainer_end_without_folder(trainer *t, status_code (*save)(trainer *t));
 
 status trainer_gather(trainer *t);                            /* all ranks together */
-status trainer_measure_peak(trainer *t, double *flops_per_s); /* all ranks at the same time; their sum */
+status trainer_measure_peak(trainer *t, double seconds, double *flops_per_s); /* all ranks at the same time; their sum */
 
 /* trainer_resume.c: whether the options leave anything to do after checkpoint `then`; and what is another one now */
 status trainer_check_steps(const trainer *t, const char *folder, const progress *then);
