@@ -13,12 +13,34 @@ last() { tail -1 "$scratch/out"; }
 # what has failed, for the message of `ok`
 told() { grep -A 15 FAILED "$scratch/out" >>"$scratch/err"; }
 
-check tools --build "$TESTS" --quick --device $device --tests test_cuda_device --out "$scratch/results.md"; status=$?; told
+line_of() { grep -nF -m1 -- "$1" "$scratch/out" | cut -d: -f1; }
+in_order() { # each text begins behind the one before
+    local before=0 line
+    for text; do
+        line=$(line_of "$text") && [ "${line:-0}" -gt "$before" ] || { echo "not in its place: $text" >>"$scratch/err"; return 1; }
+        before=$line
+    done
+}
+
+mkdir "$scratch/bin"
+printf '#!/bin/sh\necho "Some GPU, 580.1, 81559 MiB, 1980 MHz, 700.00 W"\n' >"$scratch/bin/nvidia-smi"
+chmod +x "$scratch/bin/nvidia-smi"
+PATH=$scratch/bin:$PATH check tools --build "$TESTS" --quick --device $device --tests 'test_cuda_[dn]*[em]' --out "$scratch/results.md"; status=$?; told
 [ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$'; ok "all parts run, on $device"
 grep -q "gradients of all recompute policies: the same bits" "$scratch/out" && grep -q "ok: two ranks on one device = one, bf16" "$scratch/out"
 ok "the tiny model's comparisons are among them"
 grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32, own \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
 ok "--out has the table and its JSON lines"
+
+first=; if [ $device = cuda ]; then first="test_cuda_norm: "; fi
+in_order ${first:+"$first"} "== the step" '"step_ms":' "== a tiny model" "== bandwidth" "== the other tests" ${first:+"test_cuda_device: "} "== compute-sanitizer" '| tiny |'
+ok "tests of GEMM, attention, norm and loss come first, then the step, whose JSON is printed at once"
+in_order "recompute none, moments fp32, master fp32: does not fit" "micro-batch 1 x 1, recompute none, moments fp32, master fp32: 0.0 GiB planned"
+ok "what does not fit the GPU's memory is not started, and what is measured is told"
+grep -qF "SKIP step of tiny, attention cudnn: this build has none" "$scratch/out"; ok "a build without cuDNN says so"
+
+"$tally" bench step --device $device --model llama-3m -B 1 -T 8 --steps 1 --warmup 1 --peak-seconds 0 --json >"$scratch/out" 2>"$scratch/err" &&
+    grep -q '"peak_measured_flops":null,"fraction_of_peak":null' "$scratch/out"; ok "bench step --peak-seconds 0 measures no peak"
 
 cat >"$scratch/test_cuda_bad" <<'S'
 #!/bin/sh
@@ -33,6 +55,38 @@ check tools --build "$scratch" --quick --tests 'test_cuda_[bds]*'
 [ $? -eq 1 ] && grep -q 'test_cuda_bad: 1 ok, 1 failed, 2 skipped' "$scratch/out" && grep -q 'FAILED test_cuda_dead' "$scratch/out" &&
     grep -q 'FAILED test_cuda_silent' "$scratch/out" && last | grep -qE '^1 passed, ([4-9]|1[0-9]) failed, '
 ok "what fails, dies or tells of nothing is counted as failed"
+rm "$scratch"/test_cuda_*
+printf '#!/bin/sh\ntouch "%s"; sleep 300\n' "$scratch/begun" >"$scratch/test_cuda_slow"; chmod +x "$scratch/test_cuda_slow"
+tools/gpu_check.sh --build "$scratch" --quick --out "$scratch/stopped.md" >"$scratch/out" 2>"$scratch/err" & checker=$!
+for _ in $(seq 600); do [ ! -e "$scratch/begun" ] || break; sleep 0.1; done
+kill -TERM $checker; wait $checker
+[ $? -eq 1 ] && grep -q "was stopped after" "$scratch/out" && grep -q "[1-9][0-9]* failed" "$scratch/stopped.md"; ok "where it is stopped it writes what it has"
+
+# a checkout with a compiler and a CMake that only write down what they are called with
+mkdir -p "$scratch"/checkout/{tools,tests} "$scratch"/cudnn
+cp tools/gpu_check.sh tools/gpu_pack.sh "$scratch/checkout/tools/"
+touch "$scratch"/checkout/tests/test_cuda_{gemm,cudnn}.c "$scratch"/cudnn/{cudnn.h,cudnn_frontend.h,libcudnn.so.9}
+printf '#!/bin/sh\n' >"$scratch/bin/nvcc"
+cat >"$scratch/bin/cmake" <<S
+#!/bin/sh
+echo "\$*" >>"$scratch/calls"
+[ "\$1" != --build ] || { mkdir -p "\$2"; cp /bin/true "\$2/tally"; cp /bin/true "\$2/test_cuda_cudnn"; }
+S
+chmod +x "$scratch"/bin/*
+built() { PATH=$scratch/bin:$PATH CUDACXX=nvcc CUDNN_INCLUDE_DIR=$scratch/cudnn CUDNN_FRONTEND_INCLUDE_DIR=$scratch/cudnn CUDNN_LIBRARY_DIR=$scratch/cudnn \
+    check "$scratch/checkout/tools" "$@"; }
+built --quick
+grep -q -- "build-gpu .*-DTALLY_CUDNN=ON -DCUDNN_INCLUDE_DIR=$scratch/cudnn -DCUDNN_LIBRARY=$scratch/cudnn/libcudnn.so.9 -DCUDNN_FRONTEND_INCLUDE_DIR=$scratch/cudnn" "$scratch/calls" &&
+    grep -q "with cuDNN's attention" "$scratch/out"; ok "it builds with cuDNN where its headers and library are"
+: >"$scratch/calls"; rm -rf "$scratch/checkout/build-gpu"
+built --pack "$scratch/packed-cudnn"
+grep -q -- "build-gpu-cudnn .*-DTALLY_CUDNN=ON" "$scratch/calls" && grep -q -- "build-gpu .*-DTALLY_CUDNN=OFF" "$scratch/calls" &&
+    [ -x "$scratch/packed-cudnn/build/tally" ] && [ -x "$scratch/packed-cudnn/build/tally_cudnn" ]; ok "it packs one program without cuDNN and one with it"
+rm "$scratch/cudnn/cudnn_frontend.h"
+if built --quick; grep -q "without cuDNN's attention: cudnn_frontend.h" "$scratch/out"; then ok "what is absent for cuDNN is named"
+else skip "what is absent for cuDNN is named" "this machine has cudnn_frontend.h"; fi
+rm "$scratch"/bin/{cmake,nvcc}
+
 check tools --build "$scratch/none"; [ $? -eq 2 ] && grep -q "none: no tally in it" "$scratch/err"; ok "a folder without a build is refused"
 check tools --nonsense; [ $? -eq 2 ] && grep -q -- "--nonsense: no such option" "$scratch/err"; ok "an option that there is not is refused"
 mkdir "$scratch/mine" && check tools --build "$TESTS" --pack "$scratch/mine"

@@ -9,7 +9,7 @@ typedef struct {
     char *config, *model, *recompute, *device;
     i64 batch, seq_len, steps, warmup, threads, rounds, accumulate, replicas;
     int precision, moments, master, gather, reduce, comm, attention;
-    double comm_timeout;
+    double comm_timeout, peak_seconds;
     bool reduce_every, gemm_search, json, help;
 } bench_values;
 
@@ -23,12 +23,13 @@ typedef struct {
     uint64_t resident_bytes;        /* what the process really grew by, at its peak; 0: not known */
     comm_totals comm;               /* of one step of this rank, mean over the measured ones */
     i64 parameters;
-    uint32_t gradient_crc32; /* of the first step's gradients: the same bits or not */
+    uint32_t gradient_crc32; /* of the first step's gradients, where asked for: the same bits or not */
 } bench_run;
 
-/* Builds the model, runs warmup + steps and takes it down again; with shard.world on all ranks together. */
+/* Builds the model, runs warmup + steps and takes it down again; with shard.world on all ranks together. checksum: whether
+ * gradient_crc32 is wanted; all gradients are then copied to the host once. */
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
-                     shard_options shard);
+                     shard_options shard, bool checksum);
 void bench_run_free(bench_run *r);
 double median(const double *x, i64 n);
 

@@ -17,7 +17,7 @@ typedef struct {
 static status measure_one(bench_run *r, const model_config *c, const bench_values *v, const char *policy) {
     device *dev;
     TRY(device_open(&dev, v->device, (int)v->threads, 0));
-    status_code st = bench_measure(r, dev, c, v, policy, (shard_options){0});
+    status_code st = bench_measure(r, dev, c, v, policy, (shard_options){0}, true);
     device_close(dev);
     return st;
 }

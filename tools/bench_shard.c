@@ -77,7 +77,7 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     status_code st = STATUS_OK;
     TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->local_rank));
     TRY_DONE(comm_open_device(&peers, j->world, dev, kinds[v->comm]));
-    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(peers, v, stage)));
+    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(peers, v, stage), true));
     memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
     to->parameters = r.parameters;
     double weight = 1 / (double)v->rounds;

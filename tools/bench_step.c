@@ -26,8 +26,10 @@ static void print_table(const bench_values *v, const device *dev, const model_co
     printf("  tokens            %10.0f a second\n", f->tokens_per_s);
     printf("  model FLOPs       %10.1f GFLOP/s\n", f->flops_per_s * 1e-9);
     printf("  executed FLOPs    %10.1f GFLOP/s\n", f->executed_per_s * 1e-9);
-    printf("  measured peak     %10.1f GFLOP/s (best large product in this run)\n", f->peak * 1e-9);
-    printf("  fraction_of_peak  %10.3f\n", f->flops_per_s / f->peak);
+    if (v->peak_seconds > 0) {
+        printf("  measured peak     %10.1f GFLOP/s (best large GEMM in this run)\n", f->peak * 1e-9);
+        printf("  fraction_of_peak  %10.3f\n", f->flops_per_s / f->peak);
+    }
     if (f->datasheet > 0)
         printf("  MFU               %10.3f of %.4g TFLOP/s\n", f->flops_per_s / f->datasheet, f->datasheet * 1e-12);
     printf("  memory            %10s (activations %s)\n", text_bytes((double)r->memory_bytes).text,
@@ -53,8 +55,8 @@ static status fill_json(cJSON *o, const bench_values *v, const device *dev, cons
     TRY(json_add_u128(o, "flops_model", flops_model(&r->flops)));
     TRY(json_add_u128(o, "flops_executed", flops_executed(&r->flops)));
     TRY(json_add_double(o, "flops_per_s", f->flops_per_s));
-    TRY(json_add_double(o, "peak_measured_flops", f->peak));
-    TRY(json_add_double(o, "fraction_of_peak", f->flops_per_s / f->peak));
+    TRY(json_add_number_or_null(o, "peak_measured_flops", f->peak));
+    TRY(json_add_number_or_null(o, "fraction_of_peak", f->flops_per_s / f->peak));
     TRY(json_add_number_or_null(o, "mfu", f->datasheet > 0 ? f->flops_per_s / f->datasheet : NAN));
     TRY(json_add_u64(o, "memory_bytes", r->memory_bytes));
     TRY(json_add_u64(o, "activation_bytes", r->activation_bytes));
@@ -80,16 +82,14 @@ status bench_step(const bench_values *v) {
     model_config c;
     device *dev = NULL;
     bench_run r = {0};
-    double before, after;
     status_code st = STATUS_OK;
     dtype t = v->precision ? F32 : BF16;
     TRY_DONE(model_config_load(&c, v->model));
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
-    TRY_DONE(gemm_measure_peak(dev, t, 1.0, &before));
-    TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}));
-    TRY_DONE(gemm_measure_peak(dev, t, 1.0, &after));
+    TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}, false));
     const hardware *h = hardware_find(dev);
-    figures f = {.step_s = median(r.step_s, r.count), .peak = before > after ? before : after};
+    figures f = {.step_s = median(r.step_s, r.count), .peak = NAN};
+    if (v->peak_seconds > 0) TRY_DONE(gemm_measure_peak(dev, t, v->peak_seconds, &f.peak));
     f.tokens_per_s = (double)(v->batch * v->seq_len * v->accumulate) / f.step_s;
     f.flops_per_s = (double)flops_model(&r.flops) / f.step_s;
     f.executed_per_s = (double)flops_executed(&r.flops) / f.step_s;

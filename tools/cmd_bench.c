@@ -30,6 +30,7 @@ static const option table[] = {
     {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
     {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
     {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard, op: times that the policies, stages or operations take turns", NULL, 1, 1e6, "Measurement", false},
+    {"peak-seconds", OPT_F64, AT(peak_seconds), "1", "S", "step: how long the rate of a large GEMM is measured, after the steps; 0: not at all", NULL, 0, 60, "Measurement", false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
     {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use", NULL, 0, 0, "Measurement", false},
@@ -145,7 +146,7 @@ static status collect_steps(bench_run *r, model *m, const bench_values *v, uint6
     return STATUS_OK;
 }
 
-static status run_steps(bench_run *r, model *m, const bench_values *v, const int32_t *tokens) {
+static status run_steps(bench_run *r, model *m, const bench_values *v, const int32_t *tokens, bool checksum) {
     comm *world = m->state.o.shard.world;
     device *dev = m->dev;
     comm_totals before = {0}, after;
@@ -166,7 +167,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
         TRY(queue_step(m, &a, tokens));
         for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
         TRY(collect_steps(r, m, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1));
-        if (i == 0) TRY(crc_of_gradients(&r->gradient_crc32, m));
+        if (i == 0 && checksum) TRY(crc_of_gradients(&r->gradient_crc32, m));
     }
     TRY(collect_steps(r, m, v, 0));
     TRY(spent(&after, world));
@@ -178,7 +179,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
 }
 
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
-                     shard_options shard) {
+                     shard_options shard, bool checksum) {
     model m = {0};
     *r = (bench_run){.count = v->steps};
     status_code st = STATUS_OK;
@@ -201,7 +202,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     TRY_DONE(state_randomize(&m.state, 1));
     uint64_t seed = shard.world ? (uint64_t)shard.world->rank + 7 : 7;
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
-    TRY_DONE(run_steps(r, &m, v, tokens));
+    TRY_DONE(run_steps(r, &m, v, tokens, checksum));
     TRY_DONE(resident_bytes(&peak, dev, false));
     r->resident_bytes = resident && peak > resident ? peak - resident : 0;
     r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + dev->attention_bytes;

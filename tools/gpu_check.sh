@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that needs a real GPU, in one call of under 8 minutes: the CUDA tests, a tiny model against the CPU and on two
-# ranks, compute-sanitizer, bandwidths, and the step benchmark's table. The last line is "N passed, N failed, N skipped".
+# Everything that needs a real GPU, in under 8 minutes after the build, the most important first: tests of GEMM, attention,
+# norm and loss; the step benchmark, with cuDNN's attention too where the build has it; a tiny model against the CPU and on
+# two ranks; the other tests; bandwidths; compute-sanitizer. The last line is "N passed, N failed, N skipped".
 #
 #   tools/gpu_check.sh                 in a checkout on a machine with a GPU: builds in build-gpu with nvcc, then checks
 #   tools/gpu_check.sh --pack DIR      on a machine with nvcc, GPU or not: builds, and puts into DIR (and DIR.tar.gz) what a
@@ -12,6 +13,10 @@
 #   --tests PATTERN  only the tests that match (default test_cuda_*)
 #   --device NAME    cuda or cuda:N; cpu only to try this script
 #   --quick          no sanitizer, and the table for a tiny model alone: to try this script
+#
+# A build has cuDNN's attention where cudnn.h, libcudnn.so.9 and cudnn_frontend.h are found: in the toolkit, in Python's
+# packages nvidia-cudnn-cu13 and nvidia-cudnn-frontend, or in the folders that CUDNN_INCLUDE_DIR, CUDNN_LIBRARY_DIR and
+# CUDNN_FRONTEND_INCLUDE_DIR name.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 command_line="$0 $*"
@@ -43,20 +48,89 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 log=$scratch/log
 
+# --- libraries and headers: what the toolkit or its Python packages have ---
+
+site_packages() {
+    local python
+    for python in python3 python {/opt/*,/opt/*/.venv,/opt/*/venv,/root/.venv,"${VIRTUAL_ENV:-/nonexistent}"}/bin/python3; do
+        command -v "$python" >/dev/null || continue
+        "$python" -c 'import site, sys; print(*sys.path, site.getusersitepackages(), sep="\n")'
+    done
+    # of those that do not start, or not without an environment
+    ls -d {/usr,/usr/local,/opt/*,/opt/*/{.venv,venv},{/root,/home/*}/{.local,.venv}}/lib/python3*/{site,dist}-packages
+} 2>/dev/null
+
+library_folders() {
+    local packages
+    ls -d {/usr/local,/opt}/cuda*/{lib64,lib,targets/x86_64-linux/lib} /usr/lib/{cuda,wsl,nvidia-cuda-toolkit}/lib \
+        /usr/lib/x86_64-linux-gnu{,/nvidia/current} "${CUDA_HOME:-/nonexistent}"/lib64 "${CONDA_PREFIX:-/nonexistent}"/lib
+    site_packages | while read -r packages; do ls -d "$packages"/nvidia/*/lib "$packages"/torch/lib; done
+    [ ! -d "$root/lib/fallback" ] || echo "$root/lib/fallback"
+} 2>/dev/null
+
+header_folders() {
+    local packages
+    ls -d "${CUDA_HOME:-/nonexistent}"/include {/usr/local,/opt}/cuda*/include {/usr,/usr/local}/include \
+        /usr/include/x86_64-linux-gnu "${CONDA_PREFIX:-/nonexistent}"/include
+    site_packages | while read -r packages; do ls -d "$packages"/nvidia/*/include "$packages"/include; done
+} 2>/dev/null
+
+folder_of() { # FILE FOLDERS
+    local folder
+    while read -r folder; do
+        if [ -e "$folder/$1" ]; then echo "$folder"; return; fi
+    done <<<"$2"
+    return 1
+}
+
+# --- the build ---
+
+# cudnn_options: CMake's for a build with cuDNN; empty where cudnn_absent tells what was not found
+find_cudnn() {
+    local headers libraries header library frontend
+    headers=${CUDNN_INCLUDE_DIR:+$CUDNN_INCLUDE_DIR$'\n'}${CUDNN_FRONTEND_INCLUDE_DIR:+$CUDNN_FRONTEND_INCLUDE_DIR$'\n'}$(header_folders)
+    libraries=${CUDNN_LIBRARY_DIR:+$CUDNN_LIBRARY_DIR$'\n'}$(library_folders)
+    cudnn_options=() cudnn_absent=''
+    header=$(folder_of cudnn.h "$headers") || cudnn_absent=cudnn.h
+    library=$(folder_of libcudnn.so.9 "$libraries") || cudnn_absent+=${cudnn_absent:+, }libcudnn.so.9
+    frontend=$(folder_of cudnn_frontend.h "$headers") || cudnn_absent+="${cudnn_absent:+, }cudnn_frontend.h (it is in PyPI's nvidia-cudnn-frontend)"
+    [ -n "$cudnn_absent" ] || cudnn_options=(-DTALLY_CUDNN=ON "-DCUDNN_INCLUDE_DIR=$header"
+        "-DCUDNN_LIBRARY=$library/libcudnn.so.9" "-DCUDNN_FRONTEND_INCLUDE_DIR=$frontend")
+}
+
+compile() { # FOLDER TARGETS CMAKE_OPTION...
+    local targets=$2
+    # shellcheck disable=SC2086 # words on purpose
+    cmake -S . -B "$1" -DTALLY_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_FLAGS=$small "${@:3}" >"$log" 2>&1 &&
+        cmake --build "$1" -j "$(nproc)" --target $targets >>"$log" 2>&1
+}
+
+# A build that is packed goes to a machine that may have no cuDNN: there its program is one more, in FOLDER-cudnn.
 build_here() { # FOLDER
-    local nvcc small=''
+    local nvcc small='' programs
     command -v cmake >/dev/null || die "no cmake here, and nothing was packed"
     nvcc=$(PATH=$PATH${CUDA_HOME:+:$CUDA_HOME/bin}:/usr/local/cuda/bin command -v "${CUDACXX:-nvcc}") || die "no nvcc here, and nothing was packed"
     if grep -q -- --compress-mode <<<"$("$nvcc" --help)"; then small=--compress-mode=size; fi # kernels of a quarter of the size
-    echo "building in $1"
-    # shellcheck disable=SC2046 # words on purpose
-    cmake -S . -B "$1" -DTALLY_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_FLAGS=$small >"$log" 2>&1 &&
-        cmake --build "$1" -j "$(nproc)" --target tally $(basename -s .c tests/test_cuda_*.c) >>"$log" 2>&1 && return
-    tail -30 "$log" >&2; die "the build in $1 failed"
+    programs="tally $(basename -s .c tests/test_cuda_*.c | xargs)"
+    find_cudnn
+    if [ -n "$cudnn_absent" ]; then echo "building in $1, without cuDNN's attention: $cudnn_absent not found"
+    elif [ -n "$pack" ]; then
+        echo "building in $1, and with cuDNN's attention in $1-cudnn"
+        compile "$1-cudnn" "tally test_cuda_cudnn" "${cudnn_options[@]}" ||
+            { tail -30 "$log" >&2; die "the build with cuDNN in $1-cudnn failed; CUDNN_INCLUDE_DIR and the like name another"; }
+    else
+        echo "building in $1, with cuDNN's attention"
+        compile "$1" "$programs" "${cudnn_options[@]}" && return
+        tail -30 "$log" >&2
+        echo "the build with cuDNN failed, as above: building again, without cuDNN's attention"
+    fi
+    compile "$1" "$programs" -DTALLY_CUDNN=OFF || { tail -30 "$log" >&2; die "the build in $1 failed"; }
 }
+
 if [ -z "$build" ]; then build=$root/build-gpu; build_here "$build"; fi
 [ -x "$build/tally" ] || die "$build: no tally in it"
 if [ -n "$pack" ]; then . tools/gpu_pack.sh; pack_into "$pack" "$build"; exit; fi
+SECONDS=0
 tally=$build/tally
 
 passed=0 failed=0 skipped=0
@@ -66,44 +140,51 @@ fail() { # NAME WHAT: with the end of the log
     failed=$((failed + 1)); echo "  FAILED $1: $2"
     [ ! -s "$log" ] || tail -15 "$log" | sed 's/^/      /'
 }
-finish() { echo "$passed passed, $failed failed, $skipped skipped"; exit $((failed > 0)); }
+finish() { write_report; echo "$passed passed, $failed failed, $skipped skipped"; exit $((failed > 0)); }
+child=''
+exec 3>&1 # a part's output may be redirected when a signal comes
+stopped() {
+    trap '' INT TERM HUP
+    exec >&3
+    [ -z "$child" ] || kill "$child" 2>/dev/null
+    fail "gpu_check.sh" "was stopped after $SECONDS s"
+    finish
+}
+trap stopped INT TERM HUP
 
-# All of it ends in time: a part has its own limit, and what is left of the whole. 124: it ran past it.
+# The table, and what --out is given
+write_report() {
+    {
+        echo "## ${gpu:-no GPU}, $(date -u +%Y-%m-%d), commit ${commit:-unknown}"
+        echo; echo "\`$command_line\`: $passed passed, $failed failed, $skipped skipped, in $SECONDS s."
+        if [ -s "$scratch/table" ]; then
+            echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights, attention | ms a step | tokens/s | MFU | of measured peak | memory | aim | best peer |"
+            echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"; cat "$scratch/table"
+            echo; echo '```'; cat "$scratch/lines"; echo '```'
+        fi
+        if [ -s "$scratch/op" ]; then echo; echo '```'; cat "$scratch/op"; echo '```'; fi
+        echo
+    } >"$scratch/report"
+    sed -n '/^| model/,/^$/p' "$scratch/report"
+    [ -z "$out" ] || cat "$scratch/report" >>"$out" || fail "$out" "cannot be written"
+}
+
+# All of it ends in time: a part has its own limit, and what is left of the whole. 124: it ran past it. What would begin
+# too late is skipped.
 limit_s=470
+too_late() { # NAME SECONDS: of its group
+    if [ "$2" -ge 5 ] && [ $((limit_s - SECONDS)) -ge 5 ]; then return 1; fi
+    skip "$1" "no time left"
+}
 within() { # SECONDS COMMAND...
     local seconds=$1 left=$((limit_s - SECONDS)); shift
     [ "$left" -ge 5 ] || { echo "no time left of $limit_s s" >"$log"; return 124; }
-    timeout -k 5 "$((seconds < left ? seconds : left))" "$@"
+    timeout -k 5 "$((seconds < left ? seconds : left))" "$@" </dev/null 3>&- & # so that a signal is heard while it runs
+    child=$!
+    wait "$child"
 }
 ended() { # STATUS
     if [ "$1" -eq 124 ] || [ "$1" -eq 137 ]; then echo "ran out of time"; else echo "exit code $1"; fi
-}
-
-# --- libraries: what the toolkit or its Python packages have ---
-
-library_folders() {
-    local python
-    ls -d {/usr/local,/opt}/cuda*/{lib64,lib,targets/x86_64-linux/lib} /usr/lib/{cuda,wsl,nvidia-cuda-toolkit}/lib \
-        /usr/lib/x86_64-linux-gnu{,/nvidia/current} "${CUDA_HOME:-/nonexistent}"/lib64 "${CONDA_PREFIX:-/nonexistent}"/lib
-    for python in python3 python {/opt/*,/opt/*/.venv,/opt/*/venv,/root/.venv,"${VIRTUAL_ENV:-/nonexistent}"}/bin/python3; do
-        command -v "$python" >/dev/null || continue
-        "$python" -c 'if True:
-            import glob, site, sys
-            for p in sys.path + [site.getusersitepackages()]:
-                for f in glob.glob(p + "/nvidia/*/lib") + glob.glob(p + "/torch/lib"): print(f)'
-    done
-    for python in {/usr,/usr/local,/opt/*,/opt/*/{.venv,venv},{/root,/home/*}/{.local,.venv}}/lib/python3*/{site,dist}-packages; do
-        ls -d "$python"/nvidia/*/lib "$python"/torch/lib # of those that do not start, or not without an environment
-    done
-    [ ! -d "$root/lib/fallback" ] || echo "$root/lib/fallback"
-} 2>/dev/null
-
-folder_of() { # LIBRARY FOLDERS
-    local folder
-    while read -r folder; do
-        if [ -e "$folder/$1" ]; then echo "$folder"; return; fi
-    done <<<"$2"
-    return 1
 }
 
 anywhere() { # LIBRARY: its folder, after a look at all of the disk
@@ -113,6 +194,20 @@ anywhere() { # LIBRARY: its folder, after a look at all of the disk
 
 absent() { ldd "$@" 2>/dev/null | sed -nE 's/^[[:space:]]*([^ ]+) => not found.*/\1/p' | sort -u; }
 also_in() { case :$LD_LIBRARY_PATH: in *":$1:"*) ;; *) LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$1 ;; esac }
+
+# tally_cudnn: the program with cuDNN's attention; where there is none, no_cudnn tells why
+find_cudnn_program() { # FOLDERS
+    local library folder missing
+    tally_cudnn=$tally no_cudnn=''
+    if ldd "$tally" | grep -q 'libcudnn\.so'; then return; fi
+    tally_cudnn=$build/tally_cudnn
+    if [ ! -x "$tally_cudnn" ]; then no_cudnn="this build has none"; return; fi
+    for library in $(absent "$tally_cudnn"); do
+        if folder=$(folder_of "$library" "$1"); then also_in "$folder"; fi
+    done
+    missing=$(absent "$tally_cudnn" | xargs)
+    [ -z "$missing" ] || no_cudnn="libraries not found: $missing"
+}
 
 find_libraries() {
     local library folder folders missing
@@ -129,6 +224,7 @@ find_libraries() {
         missing=$(absent "$mpirun" | xargs)
         [ -z "$missing" ] || { echo "   $mpirun is not used: $missing not found"; mpirun=''; }
     fi
+    find_cudnn_program "$folders"
     "$tally" --help >"$log" 2>&1 && return
     missing=$(absent "$tally" | xargs)
     if [ -n "$missing" ]; then : >"$log"; fail "tally" "libraries not found: $missing; set LD_LIBRARY_PATH to their folders"
@@ -161,13 +257,15 @@ echo "== tally ${commit:-of an unknown commit}, $(date -u +'%Y-%m-%d %H:%M') UTC
 echo "   GPU: ${gpu:-nvidia-smi tells of none}"
 find_libraries
 export MPIEXEC=$mpirun
-ldd "$tally" | grep -E 'libcudart|libcublas|libcudnn|libcuda\.' | sed 's/^[[:space:]]*/   /; s/ (0x.*//'
+[ -z "$no_cudnn" ] || echo "   without cuDNN's attention: $no_cudnn"
+ldd "$tally" "$tally_cudnn" 2>/dev/null | grep -E 'libcudart|libcublas|libcudnn|libcuda\.' | sed 's/^[[:space:]]*/   /; s/ (0x.*//' | sort -u
 
-# --- (b) the tests ---
+# --- (b) the tests of what the step is made of ---
 
 # A program that prints TAP; one that dies before it has told of a failure counts as one.
 run_tap() { # NAME SECONDS COMMAND...
     local name=$1 seconds=$2 ok bad skips status; shift 2
+    ! too_late "$name" "$seconds" || return
     within "$seconds" "$@" >"$log" 2>&1; status=$?
     sed -i -E 's/^not (ok [0-9]+.*# SKIP)/\1/' "$log" # as cmocka writes what is skipped
     skips=$(grep -cE '^ok [0-9]+.*# SKIP' "$log")
@@ -181,28 +279,108 @@ run_tap() { # NAME SECONDS COMMAND...
     elif [ $((ok + skips)) -eq 0 ]; then fail "$name" "told of no test"; fi
 }
 
-echo "== the tests on the device"
-found=false
-for program in "$build"/$tests; do
-    [ -f "$program" ] && [ -x "$program" ] || continue
-    found=true
-    run_tap "$(basename "$program")" 60 "$program"
-done
-for script in tests/$tests.sh; do
-    [ -f "$script" ] || continue
-    found=true
-    if grep -q python3 "$script" && ! command -v python3 >/dev/null; then skip "$script" "no python3 here"; continue; fi
-    run_tap "$(basename "$script")" 90 bash "$script"
-done
-$found || skip "$tests" "no such test in $build or tests/"
+first='test_cuda_(gemm|attention|cudnn|norm|loss)' found=false
 
-# --- (c) a tiny model ---
+# the tests that match --tests, and REGEX or (-v) not, in SECONDS altogether
+run_tests() { # [-v] REGEX SECONDS
+    local program other='' until
+    if [ "$1" = -v ]; then other=$1; shift; fi
+    until=$((SECONDS + $2))
+    for program in "$build"/$tests tests/$tests.sh; do
+        [ -f "$program" ] && grep -qE $other "^$1$" <<<"$(basename "$program" .sh)" || continue
+        found=true
+        case $program in
+        *.sh)
+            if grep -q python3 "$program" && ! command -v python3 >/dev/null; then skip "$program" "no python3 here"
+            else run_tap "$(basename "$program")" $((until - SECONDS)) bash "$program"; fi ;;
+        *) [ ! -x "$program" ] || run_tap "$(basename "$program")" $((until - SECONDS)) "$program" ;;
+        esac
+    done
+}
+
+echo "== tests of GEMM, attention, norm and loss"
+run_tests "$first" 75
+
+# --- (c) the step ---
 
 cat >"$scratch/tiny.json" <<'J'
 {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 128, "intermediate_size": 192,
  "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64, "max_position_embeddings": 64,
  "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
 J
+
+field() { sed -nE "s/.*\"$1\":\"?([^,\"}]*).*/\1/p" "$scratch/line"; }
+mib_of_gpu() { sed -nE '1s/.*, ([0-9]+) MiB,.*/\1/p' <<<"$gpu"; }
+
+# Whether the memory that the step is planned to take leaves 4% of the GPU's for the driver and the libraries. Where it is not
+# known, yes: then the step itself tells.
+fits() { # MODEL
+    local total planned
+    total=$(mib_of_gpu)
+    planned=$("$tally" predict --devices 1 --shard none --model "$1" --batch "$batch" --accumulate "$accumulate" --seq-len $seq_len \
+        --recompute "$recompute" --moments "$moments" --master "$master" --json 2>/dev/null | sed -nE 's/.*"memory_bytes":([0-9]+).*/\1/p')
+    planned_gib=$(awk -v bytes="${planned:-0}" 'BEGIN { printf "%.1f GiB planned", bytes / 2^30 }')
+    [ -z "$total" ] || [ -z "$planned" ] || [ $((planned / 1048576)) -le $((total * 96 / 100)) ]
+}
+
+# $batch x $accumulate, recompute, moments, master, $attention: as measured last. The peak is measured by the first step only.
+table_row() { # MODEL AIM PEER
+    local mfu; mfu=$(field mfu)
+    [ "$(field peak_measured_flops)" = null ] || peak=$(field peak_measured_flops)
+    awk -v model="$1" -v aim="$2" -v peer="$3" -v mfu="${mfu/null/}" \
+        -v how="$batch x $accumulate, $recompute, $moments, $master, $attention" \
+        -v ms="$(field step_ms)" -v rate="$(field tokens_per_s)" -v bytes="$(field memory_bytes)" \
+        -v flops="$(field flops_per_s)" -v peak="$peak" 'BEGIN {
+        printf "| %s | %s | %.1f | %.0f | %s | %.1f%% | %.1f GiB | %s | %s |\n", model, how, ms, rate,
+            mfu == "" ? "not known" : sprintf("%.1f%%", 100 * mfu), 100 * flops / peak, bytes / 2^30, aim, peer }' >>"$scratch/table"
+}
+
+# The first candidate that fits is measured: "micro-batch accumulate recompute moments master"
+measure() { # own|cudnn MODEL AIM PEER CANDIDATE...
+    local attention=$1 model=$2 aim=$3 peer=$4 program=$tally name how peak_s=1 status; shift 4
+    [ -z "$peak" ] || peak_s=0
+    name="step of $(basename "$model" .json), attention $attention"
+    ! too_late "$name" 90 || return
+    if [ $attention = cudnn ]; then
+        program=$tally_cudnn
+        [ -z "$no_cudnn" ] || { skip "$name" "$no_cudnn"; return; }
+    fi
+    for candidate; do
+        read -r batch accumulate recompute moments master <<<"$candidate"
+        how="micro-batch $batch x $accumulate, recompute $recompute, moments $moments, master $master"
+        if ! fits "$model"; then echo "  $name, $how: does not fit, $planned_gib"; continue; fi
+        echo "  $name, $how: $planned_gib"
+        within 90 "$program" bench step --device "$device" --model "$model" --batch "$batch" --accumulate "$accumulate" \
+            --seq-len $seq_len --precision bf16 --recompute "$recompute" --moments "$moments" --master "$master" \
+            --steps $measured --warmup 1 --attention $attention --peak-seconds "$peak_s" --json >"$scratch/line" 2>"$log"
+        status=$?
+        if [ $status -eq 0 ]; then
+            cat "$scratch/line"; cat "$scratch/line" >>"$scratch/lines"
+            table_row "$(basename "$model" .json)" "$aim" "$peer"
+            pass "$name"; return
+        fi
+        grep -qiE 'cannot allocate|out of memory' "$log" || { fail "$name" "$(ended $status)"; return; }
+        echo "  $name, $how: out of memory"
+    done
+    skip "$name" "no micro-batch fits this GPU's memory"
+}
+
+gpt2_124m() { measure "$1" gpt2-124m "50%, 620k" "about 41% (llm.c)" "64 8 none fp32 fp32" "32 16 none fp32 fp32" "16 32 none fp32 fp32" "8 16 none fp32 fp32"; }
+qwen_05b() { measure "$1" qwen2.5-0.5b "55%, 176k" "46.8%, 149k (LLMQ)" "32 8 none fp32 fp32" "16 16 none fp32 fp32" "8 16 none fp32 fp32"; }
+qwen_15b() { measure "$1" qwen2.5-1.5b "62%, 64k" "56.7%, 58.9k (LLMQ)" "16 8 none fp32 fp32" "12 8 none fp32 fp32" "8 12 none fp32 fp32" "8 12 selective fp32 fp32"; }
+qwen_3b() { measure "$1" qwen2.5-3b "65%, 34k" "59.3%, 30.9k (LLMQ)" "8 8 none fp32 fp32" "8 8 selective fp32 fp32" "4 12 none fp32 fp32" "4 12 block fp32 fp32" "4 12 selective bf16 none"; }
+qwen_7b() { measure "$1" qwen2.5-7b "68%, 15.6k" "60.1%, 13.8k (LLMQ)" "4 8 block fp32 fp32" "8 4 none bf16 none" "8 4 block bf16 none" "4 8 block bf16 none"; }
+
+echo "== the step: bf16, as tally bench step --device $device has it"
+seq_len=1024 measured=4 peak=''
+if $quick; then
+    seq_len=32 measured=1
+    # the first is larger than any GPU
+    for attention in own cudnn; do measure $attention "$scratch/tiny.json" "-" "-" ${gpu:+"1048576 1 none fp32 fp32"} "1 1 none fp32 fp32"; done
+else qwen_05b own; qwen_05b cudnn; gpt2_124m own; qwen_15b own; qwen_3b own; fi
+
+# --- (d) a tiny model ---
+
 for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$scratch/text.txt"
 steps=10; ! $quick || steps=2
 
@@ -247,9 +425,28 @@ if [ $status -ne 0 ]; then fail "recompute policies" "$(ended $status)"
 elif grep -q DIFFER "$log" || [ "$(grep -c 'bitwise those of none' "$log")" -ne 3 ]; then fail "recompute policies" "gradients differ"
 else pass "gradients of all recompute policies: the same bits"; fi
 
-# --- (d) compute-sanitizer ---
+# --- (e) the rest ---
+
+echo "== bandwidth of the operations"
+if ! grep -qE '^ *op  ' <<<"$("$tally" bench --help 2>&1)"; then skip "bench op" "this tally has none"
+else
+    shape=(--model qwen2.5-0.5b -B 16 -T 1024); ! $quick || shape=(--model "$scratch/tiny.json" -B 1 -T 32 --steps 1 --warmup 1)
+    within 60 "$tally" bench op --device "$device" "${shape[@]}" >"$log" 2>&1; status=$?
+    if [ $status -eq 0 ]; then cat "$log"; cp "$log" "$scratch/op"; pass "bench op"; else fail "bench op" "$(ended $status)"; fi
+fi
+
+echo "== the other tests on the device"
+run_tests -v "$first" 240
+$found || skip "$tests" "no such test in $build or tests/"
+
+if ! $quick; then
+    echo "== more of the step"
+    [ -n "$no_cudnn" ] || { gpt2_124m cudnn; qwen_15b cudnn; qwen_3b cudnn; }
+    qwen_7b own
+fi
 
 sanitize() { # TOOL SANITIZER_OPTIONS...
+    ! too_late "compute-sanitizer $1" 75 || return
     within 75 "$sanitizer" --tool "$1" --error-exitcode 9 "${@:2}" "$tally" train \
         --model "$scratch/tiny.json" --data "$scratch/text.txt" --out "$scratch/$1" --seq-len 64 --batch 2 --steps 2 --device "$device" \
         --eval-every 0 --checkpoint-every 0 --price 1 --peak-seconds 0 >"$log" 2>&1
@@ -267,79 +464,4 @@ for tool in memcheck racecheck; do
     elif [ $tool = racecheck ]; then sanitize $tool --kernel-name kns=_kernel --kernel-name-exclude kns=cublas # ours
     else sanitize $tool; fi
 done
-
-# --- (e) how fast ---
-
-echo "== bandwidth of the operations"
-if ! grep -qE '^ *op  ' <<<"$("$tally" bench --help 2>&1)"; then skip "bench op" "this tally has none"
-else
-    shape=(--model qwen2.5-0.5b -B 16 -T 1024); ! $quick || shape=(--model "$scratch/tiny.json" -B 1 -T 32 --steps 1 --warmup 1)
-    within 60 "$tally" bench op --device "$device" "${shape[@]}" >"$log" 2>&1; status=$?
-    if [ $status -eq 0 ]; then cat "$log"; cp "$log" "$scratch/op"; pass "bench op"; else fail "bench op" "$(ended $status)"; fi
-fi
-
-field() { sed -nE "s/.*\"$1\":\"?([^,\"}]*).*/\1/p" "$scratch/line"; }
-
-# $batch x $accumulate, recompute, moments, master, $attention: as measured last
-table_row() { # MODEL AIM PEER
-    local mfu; mfu=$(field mfu)
-    awk -v model="$1" -v aim="$2" -v peer="$3" -v mfu="${mfu/null/}" \
-        -v how="$batch x $accumulate, $recompute, $moments, $master, $attention" \
-        -v ms="$(field step_ms)" -v rate="$(field tokens_per_s)" -v bytes="$(field memory_bytes)" -v share="$(field fraction_of_peak)" 'BEGIN {
-        printf "| %s | %s | %.1f | %.0f | %s | %.1f%% | %.1f GiB | %s | %s |\n", model, how, ms, rate,
-            mfu == "" ? "not known" : sprintf("%.1f%%", 100 * mfu), 100 * share, bytes / 2^30, aim, peer }' >>"$scratch/table"
-}
-
-# The first candidate that fits is measured: "micro-batch accumulate recompute moments master". cuDNN's attention, which comes
-# last, is left out where no time is left for it.
-measure() { # MODEL AIM PEER CANDIDATE...
-    local model=$1 aim=$2 peer=$3 name status; shift 3
-    name="step of $(basename "$model" .json), attention $attention"
-    if [ $attention = cudnn ] && [ $((limit_s - SECONDS)) -lt 60 ]; then skip "$name" "no time left"; return; fi
-    for candidate; do
-        read -r batch accumulate recompute moments master <<<"$candidate"
-        within 110 "$tally" bench step --device "$device" --model "$model" --batch "$batch" --accumulate "$accumulate" \
-            --seq-len $seq_len --precision bf16 --recompute "$recompute" --moments "$moments" --master "$master" \
-            --steps $measured --warmup 1 --attention $attention --json >"$scratch/line" 2>"$log"
-        status=$?
-        if [ $status -eq 0 ]; then
-            cat "$scratch/line"; cat "$scratch/line" >>"$scratch/lines"
-            table_row "$(basename "$model" .json)" "$aim" "$peer"
-            pass "$name"; return
-        fi
-        grep -qiE 'cannot allocate|out of memory' "$log" || { fail "$name" "$(ended $status)"; return; }
-        echo "  $name, $candidate: does not fit"
-    done
-    skip "$name" "no micro-batch fits this GPU's memory"
-}
-
-echo "== the step: bf16, as tally bench step --device $device has it"
-seq_len=1024 measured=4
-attentions=own; if ldd "$tally" | grep -q 'libcudnn\.so'; then attentions="own cudnn"; fi
-for attention in $attentions; do
-    if $quick; then
-        seq_len=32 measured=1
-        measure "$scratch/tiny.json" "-" "-" "1 1 none fp32 fp32"
-    else
-        measure gpt2-124m "50%, 620k" "about 41% (llm.c)" "64 8 none fp32 fp32" "32 16 none fp32 fp32" "16 32 none fp32 fp32" "8 16 none fp32 fp32"
-        measure qwen2.5-0.5b "55%, 176k" "46.8%, 149k (LLMQ)" "32 8 none fp32 fp32" "16 16 none fp32 fp32" "8 16 none fp32 fp32"
-        measure qwen2.5-1.5b "62%, 64k" "56.7%, 58.9k (LLMQ)" "16 8 none fp32 fp32" "12 8 none fp32 fp32" "8 12 none fp32 fp32" "8 12 selective fp32 fp32"
-        measure qwen2.5-3b "65%, 34k" "59.3%, 30.9k (LLMQ)" "8 8 none fp32 fp32" "4 12 none fp32 fp32" "4 12 selective fp32 fp32" "4 12 block fp32 fp32"
-        measure qwen2.5-7b "68%, 15.6k" "60.1%, 13.8k (LLMQ)" "4 8 block fp32 fp32" "8 4 none bf16 none" "8 4 block bf16 none" "4 8 block bf16 none"
-    fi
-done
-
-{
-    echo "## ${gpu:-no GPU}, $(date -u +%Y-%m-%d), commit ${commit:-unknown}"
-    echo; echo "\`$command_line\`: $passed passed, $failed failed, $skipped skipped, in $SECONDS s."
-    if [ -s "$scratch/table" ]; then
-        echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights, attention | ms a step | tokens/s | MFU | of measured peak | memory | aim | best peer |"
-        echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"; cat "$scratch/table"
-        echo; echo '```'; cat "$scratch/lines"; echo '```'
-    fi
-    if [ -s "$scratch/op" ]; then echo; echo '```'; cat "$scratch/op"; echo '```'; fi
-    echo
-} >"$scratch/report"
-sed -n '/^| model/,/^$/p' "$scratch/report"
-[ -z "$out" ] || cat "$scratch/report" >>"$out" || fail "$out" "cannot be written"
 finish

@@ -51,6 +51,10 @@ pack_into() { # DIR BUILD
     for program in "$build"/tally "$build"/test_cuda_*; do
         [ -f "$program" ] && [ -x "$program" ] && install -m 755 "$program" "$dir/build/"
     done
+    if [ -x "$build-cudnn/tally" ]; then # for the case that cuDNN is there
+        install -m 755 "$build-cudnn/tally" "$dir/build/tally_cudnn"
+        install -m 755 "$build-cudnn/test_cuda_cudnn" "$dir/build/"
+    fi
     cp -r tests/test_cuda_*.sh tests/tap.sh tests/mpi.sh tests/reference "$dir/tests/"
     install -m 755 tools/gpu_check.sh "$dir/"
     copy_libraries "$dir" "$dir"/build/*
