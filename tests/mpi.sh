@@ -14,3 +14,19 @@ need_ranks() {
     if [ -z "${MPIEXEC:-}" ]; then skip "$1" "the build has no MPI"; finish; fi
     if ! command -v "$MPIEXEC" >/dev/null; then skip "$1" "no $MPIEXEC"; finish; fi
 }
+
+# The standard error of the job that ran last. Open MPI 5 ends its own text with a NUL, and the next line follows it.
+job_err() { tr -d '\0' <"$scratch/err"; }
+
+# differing N COMMAND... : OTHER...: a job of N ranks that run COMMAND and a last one that runs OTHER. (With mpiexec's own
+# colon, Open MPI 5.0.7 ends with a segmentation fault where there are more ranks than cores.)
+differing() {
+    local n=$1 first=(); shift
+    while [ "$1" != : ]; do first+=("$1"); shift; done
+    shift
+    {
+        printf '[ "${OMPI_COMM_WORLD_RANK-${PMI_RANK-}}" != %d ] || exec' "$n"; printf ' %q' "$@"
+        printf '\nexec'; printf ' %q' "${first[@]}"; echo
+    } >"$scratch/by-rank.sh"
+    timeout -s KILL 240 "$MPIEXEC" -np $((n + 1)) bash "$scratch/by-rank.sh" >"$scratch/out" 2>"$scratch/err"
+}

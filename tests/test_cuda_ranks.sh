@@ -30,7 +30,7 @@ if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then
     SIMT_NCCL_VERSION=21602 refuses "and an error where it was asked for" \
         "^tally: --comm nccl: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer; expected auto or staged$" train \
         --data "$scratch/text" --out "$scratch/x" --device cuda --comm nccl --seq-len 16 --batch 1 --peak-seconds 0
-    ! run 1 "$program" open : -np 1 env DEVICE=cpu "$program" open &&
+    ! differing 1 "$program" open : env DEVICE=cpu "$program" open &&
         grep -q '^rank [01]: --device: rank 0 (.*) is on a GPU, rank 1 (.*) on a CPU; expected the same kind for all$' "$scratch/err"
     ok "a rank without a GPU among others: none goes on"
     unset SIMT_DEVICES
@@ -106,6 +106,6 @@ P
 train 2 killed --steps 100000 --checkpoint-every 0 --eval-every 0 & job=$!
 for i in $(seq 300); do [ "$(cat "$scratch/killed/metrics.jsonl" 2>/dev/null | wc -l)" -ge 3 ] && break; sleep 0.1; done
 kill -KILL "$(pgrep -f -- "--out $scratch/killed" | tail -1)"
-wait $job; [ $? -ne 0 ] && [ "$(grep -cE '^tally: .*died: missing in' "$scratch/err")" -eq 1 ]
+wait $job; [ $? -ne 0 ] && [ "$(job_err | grep -cE '^tally: .*died: missing in')" -eq 1 ]
 ok "a rank that is killed in the middle of training: one line says which"
 finish

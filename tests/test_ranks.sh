@@ -17,8 +17,8 @@ ranks() { # N RUN OPTIONS...
 }
 weights() { cat "$1"/checkpoints/step-"${2:-12}"/*.safetensors | sha256sum; }
 of_steps() { grep '"loss"' "$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),.*"loss":([0-9.e+-]+),.*/\1 \2/'; }
-said() { grep -c '^tally:' "$scratch/err"; }
-one_line() { [ "$(said)" -eq 1 ] && grep -E "^tally: rank [0-9]: " "$scratch/err" | grep -qE -- "$1"; }
+said() { job_err | grep -c '^tally:'; }
+one_line() { [ "$(said)" -eq 1 ] && job_err | grep -E "^tally: rank [0-9]: " | grep -qE -- "$1"; }
 pid_of() { # RANK RUN
     local p
     for p in $(pgrep -f -- "--out $2"); do
@@ -136,7 +136,7 @@ ranks 2 "$scratch/x" --global-batch 100; [ $? -eq 2 ] && one_line "times 2 ranks
 two() {
     local first=()
     while [ "$1" != : ]; do first+=("$1"); shift; done; shift
-    timeout -s KILL 240 "$MPIEXEC" -np 1 "$tally" train "${options[@]}" "${first[@]}" : -np 1 "$tally" train "${options[@]}" "$@" >"$scratch/out" 2>"$scratch/err"
+    differing 1 "$tally" train "${options[@]}" "${first[@]}" : "$tally" train "${options[@]}" "$@"
 }
 tr a b <"$text" >"$scratch/other.txt"
 two --out "$scratch/x" : --out "$scratch/x" --data "$scratch/other.txt"; [ $? -eq 2 ] && one_line "--data: rank 1 reads .*expected the same files"

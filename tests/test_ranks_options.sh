@@ -17,10 +17,10 @@ program=$tally data=$text
 two() {
     local first=()
     while [ "$1" != : ]; do first+=("$1"); shift; done; shift
-    timeout -s KILL 240 "$MPIEXEC" -np 2 "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" "${first[@]}" : \
-        -np 1 "$program" train "${options[@]}" --data "$data" --out "$scratch/x" "$@" >"$scratch/out" 2>"$scratch/err"
+    differing 2 "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" "${first[@]}" : \
+        "$program" train "${options[@]}" --data "$data" --out "$scratch/x" "$@"
 }
-one_line() { [ "$(grep -c '^tally:' "$scratch/err")" -eq 1 ] && grep '^tally: rank [0-9]: ' "$scratch/err" | grep -qF -- "$1"; }
+one_line() { [ "$(job_err | grep -c '^tally:')" -eq 1 ] && job_err | grep '^tally: rank [0-9]: ' | grep -qF -- "$1"; }
 
 # "NAME VALUE OTHER", of every option that must be the same
 "$tally" train "${options[@]}" --data "$text" --out "$scratch/alone" >"$scratch/out" 2>"$scratch/err" && "$tally" train --help | python3 -c '
@@ -58,8 +58,8 @@ ok "another model of the same shapes"
 tr a b <"$text" >"$scratch/other.txt"
 data=$scratch/other.txt; two :; [ $? -eq 2 ] && one_line "--data: "; ok "other text of the same length"
 data=$text
-DNNL_MAX_CPU_ISA=AVX2 timeout -s KILL 240 "$MPIEXEC" -np 1 "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" : \
-    -np 1 env -u DNNL_MAX_CPU_ISA "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" >"$scratch/out" 2>"$scratch/err"
+DNNL_MAX_CPU_ISA=AVX2 differing 1 "$tally" train "${options[@]}" --data "$text" --out "$scratch/x" : \
+    env -u DNNL_MAX_CPU_ISA "$tally" train "${options[@]}" --data "$text" --out "$scratch/x"
 [ $? -eq 2 ] && one_line "DNNL_MAX_CPU_ISA: AVX2 on rank 0, not given on rank 1"; ok "another environment"
 cp "$tally" "$scratch/tally" && echo >>"$scratch/tally"
 program=$scratch/tally; two :; [ $? -eq 2 ] && one_line "the program, by the crc32 of its file: "; ok "another build of the program"

@@ -55,10 +55,8 @@ done
 
 # killed RANK N: that rank dies before its N-th write, fsync or rename of a save by two ranks
 killed() {
-    local first=() second=()
-    [ "$1" -eq 0 ] && first=(env TALLY_CRASH_AT_WRITE="$2") || second=(env TALLY_CRASH_AT_WRITE="$2")
-    timeout -s KILL 300 "$MPIEXEC" -np 1 "${first[@]}" "$program" one "$scratch/run" 2 : \
-        -np 1 "${second[@]}" "$program" one "$scratch/run" 2 >"$scratch/out" 2>"$scratch/err"
+    timeout -s KILL 300 "$MPIEXEC" -np 2 bash -c "[ \${OMPI_COMM_WORLD_RANK-\${PMI_RANK-}} != $1 ] || export TALLY_CRASH_AT_WRITE=$2; exec \"\$@\"" \
+        - "$program" one "$scratch/run" 2 >"$scratch/out" 2>"$scratch/err"
 }
 for rank in 0 1; do
     boundaries=0 lost=0
