@@ -169,13 +169,14 @@ static status start_threads(int threads) {
     for (int i = 0; i < started; i++) pthread_join(probes[i], NULL);
     free(probes);
     if (error)
-        FAIL(ARG, "--threads: %d, but only %d can be started here (%s); expected fewer, or a higher limit of processes "
-             "(ulimit -u) or memory (ulimit -v)", threads, started + 1, strerror(error));
+        FAIL(ARG,
+             "--threads: %d, but only %d can be started here (%s); expected fewer, or a higher limit of processes "
+             "(ulimit -u) or memory (ulimit -v)",
+             threads, started + 1, strerror(error));
     omp_set_num_threads(threads);
     omp_set_dynamic(0);
 #pragma omp parallel
-    {
-    }
+    {}
     return STATUS_OK;
 }
 

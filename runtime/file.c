@@ -73,8 +73,8 @@ status read_file_up_to(size_t most, const char *path, char **data, size_t *bytes
     *data = NULL;
     *bytes = 0;
     TRY(file_open(&fd, path, &size));
-    status_code st = size > most ? too_large(path, most)
-                                 : read_all(fd, path, size + SMALLEST_BUFFER, most, data, bytes);
+    status_code st =
+        size > most ? too_large(path, most) : read_all(fd, path, size + SMALLEST_BUFFER, most, data, bytes);
     close(fd);
     return st;
 }

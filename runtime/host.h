@@ -11,8 +11,9 @@ typedef struct {
 } host_quota;
 
 typedef struct {
-    uint64_t left, limit; /* bytes; UINT64_MAX where there is no limit. left: file cache that the kernel can drop counts */
-    char what[1024];      /* what sets the limit, for messages: "cgroup FOLDER", "ulimit -v", "this machine" */
+    uint64_t left,
+        limit;       /* bytes; UINT64_MAX where there is no limit. left: file cache that the kernel can drop counts */
+    char what[1024]; /* what sets the limit, for messages: "cgroup FOLDER", "ulimit -v", "this machine" */
 } host_room;
 
 host_quota host_cpu_quota(void);
@@ -25,7 +26,8 @@ int host_whole_cpus(double cpus);
 /* The tightest of what cannot be exceeded: the cgroups' memory limits (swap does not count: a training step touches all of
  * its memory, and would move it to and fro), ulimit -v, ulimit -d, and the machine's memory with its swap. */
 host_room host_memory(void);
-uint64_t host_available(void); /* MemAvailable of /proc/meminfo: what can be had without swapping; UINT64_MAX: not told */
+uint64_t
+host_available(void); /* MemAvailable of /proc/meminfo: what can be had without swapping; UINT64_MAX: not told */
 
 /* How many ranks on this host share quota and memory: 1 until told. A rank's part of a quota is the quota divided by it. */
 void host_set_ranks(int ranks);

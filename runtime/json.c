@@ -30,7 +30,8 @@ static status syntax_error(const char *path, const char *text, size_t bytes, siz
 bool json_too_many_values(const char *text, size_t bytes) {
     size_t values = 1;
     bool in_string = false;
-    if (bytes < 2 * (size_t)JSON_MOST_VALUES) return false; /* a value takes a character and what parts it from the next */
+    if (bytes < 2 * (size_t)JSON_MOST_VALUES)
+        return false; /* a value takes a character and what parts it from the next */
     for (size_t i = 0; i < bytes; i++) {
         if (in_string && text[i] == '\\') i++;
         else if (text[i] == '"') in_string = !in_string;
@@ -54,7 +55,8 @@ static status check_text(const char *path, const char *text, size_t bytes) {
         size_t length = strspn(text + i, "+-.0123456789eE");
         errno = 0;
         if (strtod(text + i, NULL) == 0 && errno == ERANGE)
-            FAIL(DATA, "%s: %.*s is too small a number, expected a double", path, length < 40 ? (int)length : 40, text + i);
+            FAIL(DATA, "%s: %.*s is too small a number, expected a double", path, length < 40 ? (int)length : 40,
+                 text + i);
         i += length - 1;
     }
     return STATUS_OK;

@@ -137,6 +137,17 @@ static void an_arena_lies_on_the_device(void **state) {
     arena_free(&a);
 }
 
+static void an_arena_that_does_not_fit_is_refused(void **state) {
+    (void)state;
+    arena a = {0};
+    host_room room;
+    OK(both.cuda->ops->room(both.cuda, &room));
+    assert_true(room.left > 0 && room.left <= room.limit);
+    arena_take(&a, MEM_WEIGHTS, room.limit + 1);
+    FAILS(ARG, "memory: this model needs", arena_commit(&a, both.cuda));
+    assert_null(a.base);
+}
+
 int main(void) {
     NEEDS_CUDA("test_cuda_device");
     const struct CMUnitTest tests[] = {
@@ -148,6 +159,7 @@ int main(void) {
         cmocka_unit_test(a_device_that_is_not_there_is_an_error),
         cmocka_unit_test(memory_that_is_not_there_is_an_error),
         cmocka_unit_test(an_arena_lies_on_the_device),
+        cmocka_unit_test(an_arena_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, pair_open, pair_close);
 }

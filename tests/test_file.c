@@ -68,10 +68,14 @@ static void control_characters_are_shown(void **state) {
         {"two\nlines\t\r", "two\\x0alines\\x09\\x0d"},
         {"\x7f", "\\x7f"},
         {"gr\u00fc\u00df \u20ac \U0001f600", "gr\u00fc\u00df \u20ac \U0001f600"},
-        {"\xc2\x9b" "2J", "\\xc2\\x9b2J"},   /* C1: CSI in UTF-8 */
-        {"\x9b" "2J", "\\x9b2J"},            /* and as a byte */
-        {"\xc3", "\\xc3"},                  /* cut off */
-        {"\xc3(", "\\xc3("},                /* no second byte */
+        {"\xc2\x9b"
+         "2J",
+         "\\xc2\\x9b2J"}, /* C1: CSI in UTF-8 */
+        {"\x9b"
+         "2J",
+         "\\x9b2J"},                         /* and as a byte */
+        {"\xc3", "\\xc3"},                   /* cut off */
+        {"\xc3(", "\\xc3("},                 /* no second byte */
         {"\xe0\x80\x9b", "\\xe0\\x80\\x9b"}, /* longer than it need be */
         {"\xff\xfe", "\\xff\\xfe"},
         {"\\x1b", "\\x1b"}, /* shown again it stays the same */

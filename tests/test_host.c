@@ -73,7 +73,8 @@ static void version_2_takes_the_tightest_of_nested_groups(void **state) {
 
     put("sys/fs/cgroup/job/memory.max", "1073741824\n");
     put("sys/fs/cgroup/job/memory.current", "805306368\n");
-    put("sys/fs/cgroup/job/memory.stat", "anon 536870912\nfile 268435456\ninactive_file 134217728\nactive_file 134217728\n");
+    put("sys/fs/cgroup/job/memory.stat",
+        "anon 536870912\nfile 268435456\ninactive_file 134217728\nactive_file 134217728\n");
     put("sys/fs/cgroup/job/step/memory.max", "max\n");
     put("sys/fs/cgroup/job/step/task/memory.max", "4294967296\n");
     put("sys/fs/cgroup/job/step/task/memory.current", "0\n");
@@ -134,7 +135,8 @@ static void a_container_sees_its_own_group_as_the_top(void **state) {
 
 static void damaged_files_are_no_limit(void **state) {
     (void)state;
-    static const char *const texts[] = {"", "\n", "x", "max", "-5 100000", "100000", "100000 0", "0 100000", "nan nan", "inf 1"};
+    static const char *const texts[] = {"",       "\n",       "x",        "max",     "-5 100000",
+                                        "100000", "100000 0", "0 100000", "nan nan", "inf 1"};
     put("proc/self/mountinfo", "\n - \n1 2 - cgroup2\n" V2_MOUNT);
     put("proc/self/cgroup", "\n:\n::\n0::/g\n");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

@@ -46,7 +46,8 @@ done:
 static status extend_line(loading *l, const char *text, size_t bytes) {
     size_t need = l->line_bytes + bytes + 1;
     if (need > LARGEST_OBJECT)
-        FAIL(DATA, "%s: an object of more than %d MiB, expected a document in each", l->file.path, LARGEST_OBJECT >> 20);
+        FAIL(DATA, "%s: an object of more than %d MiB, expected a document in each", l->file.path,
+             LARGEST_OBJECT >> 20);
     if (need > l->line_capacity) {
         size_t capacity = l->line_capacity * 2 > need ? l->line_capacity * 2 : need;
         char *grown = realloc(l->line, capacity);

@@ -6,6 +6,13 @@
 #include "runtime/arena.h"
 #include "runtime/log.h"
 
+uint64_t room_packed_weights(const device *dev, const model_config *c, dtype t) {
+    if (dev->kind != DEVICE_CPU) return 0;
+    i64 looked_up = (c->tied ? 0 : c->V * c->C) + (c->learned_positions ? c->context * c->C : 0);
+    size_t element = t == BF16 && dev->bf16_products ? 2 : 4;
+    return 2 * element * (uint64_t)(model_parameters(c) - looked_up);
+}
+
 typedef struct {
     int host;
     char pci[32]; /* "" where the memory is the host's */

@@ -12,10 +12,30 @@ static size_t below(size_t n) {
 }
 
 /* what parsers stumble over: ends of ranges, other types, brackets that do not match */
-static const char *const words[] = {"0",    "-1",   "1e999",  "1e-400", "9223372036854775807", "18446744073709551616",
-                                    "null", "true", "\"\"",   "[]",     "{}",                  "[",
-                                    "{",    "}",    "\"",     "\\u0000", "\\ud800",            ",",
-                                    ":",    "\n",   "\xff",   "1.5",    "4294967296",          FUZZ_CUT};
+static const char *const words[] = {"0",
+                                    "-1",
+                                    "1e999",
+                                    "1e-400",
+                                    "9223372036854775807",
+                                    "18446744073709551616",
+                                    "null",
+                                    "true",
+                                    "\"\"",
+                                    "[]",
+                                    "{}",
+                                    "[",
+                                    "{",
+                                    "}",
+                                    "\"",
+                                    "\\u0000",
+                                    "\\ud800",
+                                    ",",
+                                    ":",
+                                    "\n",
+                                    "\xff",
+                                    "1.5",
+                                    "4294967296",
+                                    FUZZ_CUT};
 enum { WORDS = sizeof words / sizeof *words };
 
 static void splice(fuzz_input *x, size_t at, size_t gone, const char *in, size_t bytes) {

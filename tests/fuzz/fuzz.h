@@ -43,9 +43,11 @@ typedef struct {
     const uint8_t *data;
     size_t bytes;
 } fuzz_piece;
-bool fuzz_next(fuzz_piece *rest, fuzz_piece *piece);             /* false: there is none left */
-void fuzz_put_all(fuzz_piece rest, const char *const *names);    /* a piece a file, NULL at the end; without one: no file */
-fuzz_input fuzz_text(const char *text);                          /* a seed */
-fuzz_input fuzz_files(const char *head, const char *const *paths); /* head, then what is in the files, NULL at the end */
+bool fuzz_next(fuzz_piece *rest, fuzz_piece *piece); /* false: there is none left */
+void fuzz_put_all(fuzz_piece rest,
+                  const char *const *names); /* a piece a file, NULL at the end; without one: no file */
+fuzz_input fuzz_text(const char *text);      /* a seed */
+fuzz_input fuzz_files(const char *head,
+                      const char *const *paths); /* head, then what is in the files, NULL at the end */
 
 #endif

@@ -11,14 +11,26 @@
 #include "train/manifest.h"
 #include "train/model.h"
 
-static const char *const files[] = {"config.json", "model.safetensors", "optimizer.safetensors", "progress.json", "MANIFEST",
-                                    NULL};
+static const char *const files[] = {"config.json",   "model.safetensors", "optimizer.safetensors",
+                                    "progress.json", "MANIFEST",          NULL};
 enum { SUMMED = 4 };
 
 static device *dev;
 static model m;
-static model_config c = {.name = "tiny", .arch = ARCH_LLAMA, .L = 1, .C = 8, .H = 2, .K = 1, .D = 4, .F = 8, .V = 16,
-                         .context = 8, .norm_eps = 1e-5f, .swiglu = true, .rope = {.theta = 10000}, .init_std = 0.1};
+static model_config c = {.name = "tiny",
+                         .arch = ARCH_LLAMA,
+                         .L = 1,
+                         .C = 8,
+                         .H = 2,
+                         .K = 1,
+                         .D = 4,
+                         .F = 8,
+                         .V = 16,
+                         .context = 8,
+                         .norm_eps = 1e-5f,
+                         .swiglu = true,
+                         .rope = {.theta = 10000},
+                         .init_std = 0.1};
 
 static void open_model(void) {
     if (dev) return;
@@ -29,8 +41,15 @@ static void open_model(void) {
 }
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
-    progress p = {.step = 1, .ranks = 1, .batch = 1, .seq_len = 4, .global_batch = 4, .threads = 1, .precision = "bf16",
-                  .moments = "fp32", .master = "fp32"};
+    progress p = {.step = 1,
+                  .ranks = 1,
+                  .batch = 1,
+                  .seq_len = 4,
+                  .global_batch = 4,
+                  .threads = 1,
+                  .precision = "bf16",
+                  .moments = "fp32",
+                  .master = "fp32"};
     open_model();
     FUZZ_CHECK(checkpoint_save(fuzz_folder(), &m.state, &c, &p) == STATUS_OK);
     char paths[5][4200];

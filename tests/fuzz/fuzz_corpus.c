@@ -23,7 +23,8 @@ static fuzz_input zipped(char kind, const char *text) {
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
     seeds[0] = fuzz_text("0A text of two lines.\nThe second, with \xc3\xbc.\n");
-    seeds[1] = fuzz_text("1{\"text\": \"one\"}\n{\"text\": \"tw\\u00f6\", \"id\": [1, {\"a\": null}]}\n\n{\"text\": \"\\ud83d\\ude00\"}\n");
+    seeds[1] = fuzz_text("1{\"text\": \"one\"}\n{\"text\": \"tw\\u00f6\", \"id\": [1, {\"a\": null}]}\n\n{\"text\": "
+                         "\"\\ud83d\\ude00\"}\n");
     seeds[2] = fuzz_text("2[{\"text\": \"one\"}, {\"text\": \"two\"}]");
     seeds[3] = fuzz_text("3{\"text\": \"a line of an unnamed kind\"}\n{\"text\": \"another\"}\n");
     seeds[4] = zipped('4', "A text of two lines.\nThe second.\n");

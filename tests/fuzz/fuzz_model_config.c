@@ -8,16 +8,18 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
     seeds[0] = fuzz_text("{\"model_type\": \"gpt2\", \"vocab_size\": 50257, \"n_positions\": 1024, \"n_embd\": 768, "
                          "\"n_layer\": 12, \"n_head\": 12, \"layer_norm_epsilon\": 1e-5, \"activation_function\": "
                          "\"gelu_new\", \"n_inner\": null, \"initializer_range\": 0.02}");
-    seeds[1] = fuzz_text("{\"model_type\": \"llama\", \"vocab_size\": 32000, \"hidden_size\": 64, \"intermediate_size\": "
-                         "160, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
-                         "\"rms_norm_eps\": 1e-5, \"max_position_embeddings\": 128, \"rope_theta\": 10000.0, "
-                         "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
-                         "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}, "
-                         "\"tie_word_embeddings\": false, \"hidden_act\": \"silu\", \"initializer_range\": 0.02}");
-    seeds[2] = fuzz_text("{\"model_type\": \"qwen3\", \"vocab_size\": 257, \"hidden_size\": 32, \"intermediate_size\": 64, "
-                         "\"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"num_key_value_heads\": 1, \"head_dim\": 16, "
-                         "\"rms_norm_eps\": 1e-6, \"max_position_embeddings\": 64, \"rope_theta\": 1e6, "
-                         "\"tie_word_embeddings\": true, \"hidden_act\": \"silu\", \"attention_bias\": false}");
+    seeds[1] =
+        fuzz_text("{\"model_type\": \"llama\", \"vocab_size\": 32000, \"hidden_size\": 64, \"intermediate_size\": "
+                  "160, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
+                  "\"rms_norm_eps\": 1e-5, \"max_position_embeddings\": 128, \"rope_theta\": 10000.0, "
+                  "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
+                  "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}, "
+                  "\"tie_word_embeddings\": false, \"hidden_act\": \"silu\", \"initializer_range\": 0.02}");
+    seeds[2] =
+        fuzz_text("{\"model_type\": \"qwen3\", \"vocab_size\": 257, \"hidden_size\": 32, \"intermediate_size\": 64, "
+                  "\"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"num_key_value_heads\": 1, \"head_dim\": 16, "
+                  "\"rms_norm_eps\": 1e-6, \"max_position_embeddings\": 64, \"rope_theta\": 1e6, "
+                  "\"tie_word_embeddings\": true, \"hidden_act\": \"silu\", \"attention_bias\": false}");
     return 3;
 }
 

@@ -29,9 +29,11 @@ static const option table[] = {
 enum { ROWS = sizeof table / sizeof *table, WORDS = 32 };
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
-    seeds[0] = fuzz_text("{\"steps\": 10, \"lr\": 0.5, \"clip_norm\": null, \"shard\": \"none\", \"plan\": true, \"out\": \"r\", "
-                         "\"data\": [\"a\", \"b\"], \"seed\": \"9223372036854775807\"}" FUZZ_CUT "--steps\n1e6\n--no-plan");
-    seeds[1] = fuzz_text(FUZZ_CUT "--steps=512k\n--lr\n3e-4\n--data\na\nb\n--plan\n--shard\noptimizer\n--out\nx\n--seed\n-5");
+    seeds[0] = fuzz_text(
+        "{\"steps\": 10, \"lr\": 0.5, \"clip_norm\": null, \"shard\": \"none\", \"plan\": true, \"out\": \"r\", "
+        "\"data\": [\"a\", \"b\"], \"seed\": \"9223372036854775807\"}" FUZZ_CUT "--steps\n1e6\n--no-plan");
+    seeds[1] =
+        fuzz_text(FUZZ_CUT "--steps=512k\n--lr\n3e-4\n--data\na\nb\n--plan\n--shard\noptimizer\n--out\nx\n--seed\n-5");
     seeds[2] = fuzz_text("{}" FUZZ_CUT "--clip-norm\n1.5\n--\nword");
     return 3;
 }

@@ -7,15 +7,16 @@
 static const char *const files[] = {"metrics.jsonl", "ledger.json", "config.json", "sample.txt", NULL};
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
-    static const char step[] = "{\"step\": %d, \"tokens\": 256, \"loss\": 5.5, \"val_loss\": null, \"tokens_per_s\": 1e4, "
-                               "\"mfu\": null, \"mfu_of_measured_peak\": 0.5, \"memory_bytes\": 1000000, \"usd\": 0.01}\n";
+    static const char step[] =
+        "{\"step\": %d, \"tokens\": 256, \"loss\": 5.5, \"val_loss\": null, \"tokens_per_s\": 1e4, "
+        "\"mfu\": null, \"mfu_of_measured_peak\": 0.5, \"memory_bytes\": 1000000, \"usd\": 0.01}\n";
     char lines[1024];
     int used = snprintf(lines, sizeof lines, step, 1);
     snprintf(lines + used, sizeof lines - (size_t)used, step, 2);
     static const char rest[] = FUZZ_CUT
         "{\"step\": 2, \"tokens\": 512, \"wall_s\": 3.5, \"energy_j\": 10, \"energy_source\": \"rapl\", \"usd\": 0.01, "
-        "\"price_usd_per_hour\": 0.5, \"bookings\": {\"useful\": 3, \"startup\": 0.5}, \"usd_by_booking\": {\"useful\": 0.01}}"
-        FUZZ_CUT "{\"model\": \"<script>llama&\"}" FUZZ_CUT "<b onclick='x'>a sample";
+        "\"price_usd_per_hour\": 0.5, \"bookings\": {\"useful\": 3, \"startup\": 0.5}, \"usd_by_booking\": "
+        "{\"useful\": 0.01}}" FUZZ_CUT "{\"model\": \"<script>llama&\"}" FUZZ_CUT "<b onclick='x'>a sample";
     char *all;
     FUZZ_CHECK(asprintf(&all, "%s%s", lines, rest) > 0);
     seeds[0] = (fuzz_input){all, strlen(all)};

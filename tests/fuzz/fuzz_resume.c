@@ -10,22 +10,35 @@
 static const char *const files[] = {"progress.json", "ledger.json", "metrics.jsonl", NULL};
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
-    progress p = {.step = 2, .updates = 2, .tokens = 512, .ranks = 1, .batch = 2, .seq_len = 16, .global_batch = 32,
-                  .threads = 1, .energy_j = 5, .precision = "bf16", .moments = "fp32", .master = "fp32"};
+    progress p = {.step = 2,
+                  .updates = 2,
+                  .tokens = 512,
+                  .ranks = 1,
+                  .batch = 2,
+                  .seq_len = 16,
+                  .global_batch = 32,
+                  .threads = 1,
+                  .energy_j = 5,
+                  .precision = "bf16",
+                  .moments = "fp32",
+                  .master = "fp32"};
     comm world = {.ranks = 1};
     ledger l = {.usd_per_hour = 0.5, .world = &world, .energy_j = 5};
     char *text;
-    for (int b = 0; b < BOOKINGS; b++) p.booked_ns[b] = l.booked_ns[b] = 1000000000u + (unsigned)b, p.usd[b] = l.usd[b] = 0.1;
+    for (int b = 0; b < BOOKINGS; b++)
+        p.booked_ns[b] = l.booked_ns[b] = 1000000000u + (unsigned)b, p.usd[b] = l.usd[b] = 0.1;
     FUZZ_CHECK(progress_text(&text, &p) == STATUS_OK);
     fuzz_put("progress.json", text, strlen(text));
     free(text);
     FUZZ_CHECK(ledger_write(&l, fuzz_folder(), &p) == STATUS_OK);
-    static const char lines[] = "{\"step\": 1, \"wall_s\": 1.5, \"usd\": 0.1, \"energy_total_j\": 2}\n"
-                                "{\"event\": \"resume\", \"step\": 1, \"wall_s\": 2.5, \"usd\": 0.2, \"energy_total_j\": 3}\n"
-                                "{\"step\": 2, \"wall_s\": 3.5, \"usd\": null, \"energy_total_j\": 5}\n"
-                                "{\"step\": 3, \"wall_s\": 4.5, \"usd\": 0.4, \"ener";
+    static const char lines[] =
+        "{\"step\": 1, \"wall_s\": 1.5, \"usd\": 0.1, \"energy_total_j\": 2}\n"
+        "{\"event\": \"resume\", \"step\": 1, \"wall_s\": 2.5, \"usd\": 0.2, \"energy_total_j\": 3}\n"
+        "{\"step\": 2, \"wall_s\": 3.5, \"usd\": null, \"energy_total_j\": 5}\n"
+        "{\"step\": 3, \"wall_s\": 4.5, \"usd\": 0.4, \"ener";
     fuzz_put("metrics.jsonl", lines, sizeof lines - 1);
-    seeds[0] = fuzz_files("", (const char *const[]){fuzz_path(files[0]), fuzz_path(files[1]), fuzz_path(files[2]), NULL});
+    seeds[0] =
+        fuzz_files("", (const char *const[]){fuzz_path(files[0]), fuzz_path(files[1]), fuzz_path(files[2]), NULL});
     seeds[1] = fuzz_files("", (const char *const[]){fuzz_path(files[0]), NULL});
     return 2;
 }
