@@ -5,14 +5,16 @@ cd "$(dirname "$0")/.." && . tests/tap.sh
 python=${TALLY_PYTHON:-python3}
 load="a checkpoint loads in transformers with the same loss"
 shards="one that 3 ranks have saved does too"
+stops="its generate() ends a text where ours does"
 remake="the committed references are what transformers computes"
 if ! "$python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
-    for name in "$load: gpt2" "$shards: gpt2" "$load: llama" "$shards: llama" "$remake"; do skip "$name" "$python has no torch, transformers and safetensors"; done
+    for name in "$load: gpt2" "$stops: gpt2" "$shards: gpt2" "$load: llama" "$stops: llama" "$shards: llama" "$remake"; do skip "$name" "$python has no torch, transformers and safetensors"; done
     finish
 fi
 
 for i in $(seq 300); do echo "line $i: a text to learn, with the number $((i * 7919 % 1000))"; done >"$scratch/text.txt"
 head -c 200 "$scratch/text.txt" >"$scratch/eval.txt"
+for i in $(seq 100); do echo "{\"text\": \"tide $((i % 10)) low\"}"; done >"$scratch/short.jsonl"
 # same_loss FOLDER: of the text in eval.txt as that in the file ours
 same_loss() {
     { od -An -v -tu1 -w1 "$scratch/eval.txt"; echo 256; } | tr '\n' ' ' |
@@ -37,6 +39,18 @@ for family in gpt2 llama; do
         "$tally" eval "$scratch/$family" --data "$scratch/eval.txt" --batch 1 --seq-len 200 --precision fp32 --json >"$scratch/ours" 2>"$scratch/err" &&
         same_loss "$scratch/$family/checkpoints/step-20"
     ok "$load: $family"
+    # short documents, learned by heart: end-of-text, 256, is what follows them
+    "$tally" train --model "$scratch/$family.json" --data "$scratch/short.jsonl" --out "$scratch/$family-short" --steps 200 --batch 8 --seq-len 32 \
+        --warmup 10 --lr 1e-2 --threads 1 --precision fp32 --peak-seconds 0 >"$scratch/out" 2>"$scratch/err" &&
+        "$tally" generate "$scratch/$family-short" --prompt tide --temperature 0 --tokens 40 --precision fp32 >"$scratch/said" 2>"$scratch/err" &&
+        "$python" - "$scratch/$family-short/checkpoints/step-200" "$scratch/said" >"$scratch/out" 2>"$scratch/err" <<'P'
+import sys, torch, transformers
+model = transformers.AutoModelForCausalLM.from_pretrained(sys.argv[1])
+ids = model.generate(torch.tensor([[256] + list(b"tide")]), do_sample=False, max_new_tokens=40)[0].tolist()
+ours = open(sys.argv[2]).read()
+assert ids[-1] == 256 and len(ids) < 40 and bytes(ids[1:-1]).decode() + "\n" == ours, (ids, ours)
+P
+    ok "$stops: $family"
     if [ -z "${MPIEXEC:-}" ] || ! command -v "$MPIEXEC" >/dev/null; then skip "$shards: $family" "no MPI"; continue; fi
     # what MPI itself leaves allocated is not ours
     ASAN_OPTIONS=detect_leaks=0 timeout 300 "$MPIEXEC" -np 3 "$TESTS/test_checkpoint_ranks" again "$scratch/$family/checkpoints/step-20" "$scratch/$family-3" \

@@ -112,21 +112,95 @@ static void what_does_not_fit_is_refused(void **unused) {
     model_free(&m);
 }
 
-static void a_tensor_too_many_is_refused(void **unused) {
+static status_code read_as(const model_config *as, const char *path) {
+    model m;
+    tiny_open(&m, dev, as, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
+    status_code st = weights_read(&m.state, as, path);
+    if (!st && !as->tied) filled_check_whole(&m.state);
+    model_free(&m);
+    return st;
+}
+
+static void a_tensor_too_many_is_named(void **unused) {
     (void)unused;
-    model other;
+    model_config shallow = c;
     write_shards(NULL);
     write_index(NULL, NULL);
-    model_config tied = c;
-    tied.tied = true; /* then lm_head.weight may be there all the same */
-    tiny_open(&other, dev, &tied, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
-    OK(weights_read(&other.state, &tied, folder));
-    model_free(&other);
-    model_config shallow = c;
     shallow.L = 2;
-    tiny_open(&other, dev, &shallow, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
-    FAILS(DATA, "tensors, expected", weights_read(&other.state, &shallow, folder));
-    model_free(&other);
+    FAILS(DATA,
+          "tensors that tiny-llama has no place for: \"model.layers.2.input_layernorm.weight\", "
+          "\"model.layers.2.mlp.down_proj.weight\", ",
+          read_as(&shallow, folder));
+    assert_non_null(strstr(status_message(), ", ..."));
+}
+
+/* as one file: all that was saved, `prefix` before each name, then `extra` (NULL: none) of the values and shape of tensor
+ * `like`; broken: with one bit of it flipped */
+static void write_with(const char *prefix, const char *extra, const char *like, bool broken) {
+    safetensor *list = malloc(((size_t)whole.count + 1) * sizeof *list);
+    const void **data = malloc(((size_t)whole.count + 1) * sizeof *data);
+    char *copy = NULL;
+    int n = 0;
+    for (int i = 0; i < whole.count; i++) {
+        const safetensor *t = whole.list[i].tensor;
+        if (extra && !strcmp(t->name, extra)) continue;
+        list[n] = *t;
+        snprintf(list[n].name, sizeof list[n].name, "%s%s", prefix, t->name);
+        data[n++] = tensor_data(&whole.list[i]);
+    }
+    if (extra) {
+        const tensor_ref *r = tensor_set_find(&whole, like);
+        list[n] = *r->tensor;
+        snprintf(list[n].name, sizeof list[n].name, "%s%s", prefix, extra);
+        copy = malloc((size_t)r->tensor->bytes);
+        memcpy(copy, tensor_data(r), (size_t)r->tensor->bytes);
+        if (broken) copy[r->tensor->bytes - 1] ^= 1;
+        data[n++] = copy;
+    }
+    write_tensors(in_folder("model.safetensors").text, list, data, n);
+    free(list);
+    free(data);
+    free(copy);
+}
+
+static void wrappers_and_buffers_are_known(void **unused) {
+    (void)unused;
+    const char *norm = "model.norm.weight";
+    path_text path = in_folder("model.safetensors");
+    const char *one = path.text;
+    static const char *const prefixes[] = {"", "_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."};
+    for (int i = 0; i < 5; i++) {
+        write_with(prefixes[i], "model.layers.0.self_attn.rotary_emb.inv_freq", norm, false);
+        OK(read_as(&c, one));
+        write_with(prefixes[i], "model.rotary_emb.inv_freq", norm, false);
+        OK(read_as(&c, one));
+        write_with(prefixes[i], "model.norm.bias", norm, false);
+        FAILS(DATA, "holds 1 tensor that tiny-llama has no place for: \"", read_as(&c, one));
+        assert_non_null(strstr(status_message(), "model.norm.bias\""));
+    }
+    write_with("other.", NULL, NULL, false);
+    FAILS(DATA, "no tensor \"model.embed_tokens.weight\"", read_as(&c, one));
+    assert_int_equal(unlink(one), 0);
+}
+
+static void a_tied_head_is_the_embedding(void **unused) {
+    (void)unused;
+    const char *embedding = "model.embed_tokens.weight";
+    path_text path = in_folder("model.safetensors");
+    model_config tied = c;
+    tied.tied = true;
+    write_with("", "lm_head.weight", embedding, false);
+    OK(read_as(&tied, path.text));
+    write_with("_orig_mod.", "lm_head.weight", embedding, false);
+    OK(read_as(&tied, path.text));
+    write_with("", "lm_head.weight", embedding, true);
+    FAILS(DATA,
+          "\"lm_head.weight\" differs from \"model.embed_tokens.weight\", but config.json has \"tie_word_embeddings\" "
+          "true",
+          read_as(&tied, path.text));
+    write_with("", "lm_head.weight", "model.norm.weight", false);
+    FAILS(DATA, "\"lm_head.weight\" has shape", read_as(&tied, path.text));
+    assert_int_equal(unlink(path.text), 0);
 }
 
 int main(void) {
@@ -143,9 +217,9 @@ int main(void) {
     model_free(&m);
     OK(tensor_set_open_model(&whole, in_folder("saved").text));
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_names_of_a_model_give_the_same),
-        cmocka_unit_test(what_does_not_fit_is_refused),
-        cmocka_unit_test(a_tensor_too_many_is_refused),
+        cmocka_unit_test(all_names_of_a_model_give_the_same), cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_tensor_too_many_is_named),         cmocka_unit_test(wrappers_and_buffers_are_known),
+        cmocka_unit_test(a_tied_head_is_the_embedding),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tensor_set_close(&whole);

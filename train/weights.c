@@ -211,23 +211,54 @@ static void load_values(float *values, const tensor_ref *r, const param *p, cons
         }
 }
 
-/* GPT-2's files on the hub have no "transformer." before the names */
-static const tensor_ref *find(const tensor_set *f, const char *name) {
-    const tensor_ref *r = tensor_set_find(f, name);
-    static const char prefix[] = "transformer.";
-    if (!r && strncmp(name, prefix, sizeof prefix - 1) == 0) r = tensor_set_find(f, name + sizeof prefix - 1);
-    return r;
+/* the tensors that are read, and which of them a parameter has taken */
+typedef struct {
+    const tensor_set *set;
+    size_t prefix; /* bytes before every name */
+    bool *taken;   /* [set->count] */
+} reading;
+
+/* torch.compile and DistributedDataParallel put these before the names of the model within */
+static size_t wrapper_prefix(const char *name) {
+    static const char *const wrappers[] = {"_orig_mod.", "module."};
+    size_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen(wrappers[i]);
+        if (strncmp(name + bytes, wrappers[i], n) != 0) continue;
+        bytes += n;
+        i = -1; /* once more from the first: both may be there, in either order */
+    }
+    return bytes;
 }
 
-static status read_piece(state *s, const tensor_set *f, const param *p, const hf_piece *piece, float *values,
-                         bf16 *rounded) {
-    const tensor_ref *r = find(f, piece->name);
-    safetensor expected = describe(p, piece, s->o.t);
-    if (!r) FAIL(DATA, "%s: no tensor \"%s\"", f->path.text, piece->name);
-    const safetensor *t = r->tensor;
+static const tensor_ref *take_named(reading *r, const char *name) {
+    char full[256];
+    snprintf(full, sizeof full, "%.*s%s", (int)r->prefix, r->set->count ? r->set->list[0].tensor->name : "", name);
+    const tensor_ref *t = tensor_set_find(r->set, full);
+    if (t) r->taken[t - r->set->list] = true;
+    return t;
+}
+
+/* GPT-2's files on the hub have no "transformer." before the names */
+static const tensor_ref *take(reading *r, const char *name) {
+    static const char gpt2[] = "transformer.";
+    const tensor_ref *t = take_named(r, name);
+    bool shorter = !t && strncmp(name, gpt2, sizeof gpt2 - 1) == 0;
+    return shorter ? take_named(r, name + sizeof gpt2 - 1) : t;
+}
+
+static status check_shape(const tensor_ref *r, const param *p, const hf_piece *piece) {
+    const safetensor *t = r->tensor, expected = describe(p, piece, t->type);
     if (t->dims != expected.dims || memcmp(t->shape, expected.shape, (size_t)t->dims * sizeof *t->shape) != 0)
-        FAIL(DATA, "%s: \"%s\" has shape %s, expected %s", r->file->path, piece->name, shape_text(t).text,
+        FAIL(DATA, "%s: \"%s\" has shape %s, expected %s", r->file->path, t->name, shape_text(t).text,
              shape_text(&expected).text);
+    return STATUS_OK;
+}
+
+static status read_piece(state *s, reading *f, const param *p, const hf_piece *piece, float *values, bf16 *rounded) {
+    const tensor_ref *r = take(f, piece->name);
+    if (!r) FAIL(DATA, "%s: no tensor \"%s\"", f->set->path.text, piece->name);
+    TRY(check_shape(r, p, piece));
     owned_part part = state_owned(s, p);
     i64 first, count;
     piece_range(p, piece, &first, &count);
@@ -244,38 +275,74 @@ static status read_piece(state *s, const tensor_set *f, const param *p, const hf
     return STATUS_OK;
 }
 
-/* GPT-2's files on the hub also hold the causal mask of every layer, which is no weight */
-static int mask_buffers(const tensor_set *f) {
-    int count = 0;
-    for (int i = 0; i < f->count; i++) {
-        const char *name = f->list[i].tensor->name;
-        count += ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
+/* A tied model's head is its embedding; where a file holds both, this rank's part of them must be the same. */
+static status check_tied_head(const state *s, reading *f, const param *p, const hf_piece *piece, float *values) {
+    const tensor_ref *head = take(f, "lm_head.weight"), *embedding = take(f, piece->name);
+    if (!head) return STATUS_OK;
+    TRY(check_shape(head, p, piece));
+    owned_part part = state_owned(s, p);
+    float *other = malloc(CHUNK * sizeof *other);
+    if (!other) FAIL(MEM, "%s: %d elements", f->set->path.text, CHUNK);
+    bool same = true;
+    for (i64 from = part.first, end = part.first + part.count; same && from < end; from += CHUNK) {
+        i64 n = end - from < CHUNK ? end - from : CHUNK;
+        load_values(values, embedding, p, piece, from, n);
+        load_values(other, head, p, piece, from, n);
+        same = memcmp(values, other, (size_t)n * sizeof *values) == 0;
     }
-    return count;
+    free(other);
+    if (!same)
+        FAIL(DATA,
+             "%s: \"%s\" differs from \"%s\", but config.json has \"tie_word_embeddings\" true; expected the same "
+             "values",
+             head->file->path, head->tensor->name, embedding->tensor->name);
+    return STATUS_OK;
+}
+
+/* what files hold beside weights: RoPE's table, the causal mask of GPT-2's files on the hub */
+static bool is_buffer(const model_config *c, const char *name) {
+    bool mask = ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
+    return ends_with(name, "rotary_emb.inv_freq") || (c->arch == ARCH_GPT2 && mask);
+}
+
+static status check_all_taken(const reading *f, const model_config *c) {
+    char names[512] = "";
+    int count = 0;
+    for (int i = 0; i < f->set->count; i++) {
+        const char *name = f->set->list[i].tensor->name;
+        size_t used = strlen(names);
+        if (f->taken[i] || is_buffer(c, name)) continue;
+        if (count < 4) snprintf(names + used, sizeof names - used, "%s\"%.100s\"", count ? ", " : "", name);
+        count++;
+    }
+    if (count)
+        FAIL(DATA, "%s: holds %d tensor%s that %s has no place for: %s%s", f->set->path.text, count,
+             count == 1 ? "" : "s", c->name, names, count > 4 ? ", ..." : "");
+    return STATUS_OK;
 }
 
 static status read_owned(state *s, const model_config *c, const char *path) {
-    tensor_set f;
-    TRY(tensor_set_open_model(&f, path));
+    tensor_set set;
+    TRY(tensor_set_open_model(&set, path));
     status_code st = STATUS_OK;
-    int used = 0;
+    reading f = {.set = &set, .prefix = set.count ? wrapper_prefix(set.list[0].tensor->name) : 0};
+    f.taken = calloc((size_t)set.count + 1, sizeof *f.taken);
     float *values = malloc(CHUNK * sizeof *values);
     bf16 *rounded = malloc(CHUNK * sizeof *rounded);
-    if (!values || !rounded) FAIL_DONE(MEM, "%s: %d elements", f.path.text, CHUNK);
+    if (!values || !rounded || !f.taken) FAIL_DONE(MEM, "%s: %d elements", set.path.text, CHUNK);
     for (int i = 0; i < s->p.count; i++) {
+        const param *p = &s->p.list[i];
         hf_piece pieces[3];
-        int n = hf_pieces(pieces, c, &s->p.list[i]);
-        used += n;
-        for (int j = 0; j < n; j++) TRY_DONE(read_piece(s, &f, &s->p.list[i], &pieces[j], values, rounded));
+        int n = hf_pieces(pieces, c, p);
+        for (int j = 0; j < n; j++) TRY_DONE(read_piece(s, &f, p, &pieces[j], values, rounded));
+        if (c->tied && p->kind == P_WTE) TRY_DONE(check_tied_head(s, &f, p, pieces, values));
     }
-    if (c->tied && tensor_set_find(&f, "lm_head.weight")) used++;
-    if (c->arch == ARCH_GPT2) used += mask_buffers(&f);
-    if (f.count != used)
-        FAIL_DONE(DATA, "%s: holds %d tensors, expected %d for %s", f.path.text, f.count, used, c->name);
+    TRY_DONE(check_all_taken(&f, c));
 done:
     free(values);
     free(rounded);
-    tensor_set_close(&f);
+    free(f.taken);
+    tensor_set_close(&set);
     return st;
 }
 

@@ -17,7 +17,9 @@ status weights_index(char **text, const state *s, const model_config *c);
 
 /* path: what tensor_set_open_model takes. F32 or BF16 as the files have them, converted to the state's dtype; the
  * master (where there is one) gets the file's value. Each rank reads what it owns. Every parameter must be there in
- * its shape, and nothing else (but lm_head.weight of a tied model). What fails on one rank fails on all. */
+ * its shape, and nothing else but buffers that files of the hub hold (rotary_emb.inv_freq, GPT-2's masks) and a tied
+ * model's lm_head.weight, the same as its embedding. "_orig_mod." and "module." before all names are passed over. What
+ * fails on one rank fails on all. */
 status weights_read(state *s, const model_config *c, const char *path);
 
 #endif
