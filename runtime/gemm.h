@@ -56,7 +56,7 @@ void gemm_search(device *dev, bool on);
 void gemm_weights_changed(device *dev);
 size_t gemm_memory_bytes(const device *dev); /* packed weights and workspaces held now */
 
-/* The best rate, FLOP/s, that large products of dtype t reach for about `seconds` of trying: 2048^3 and up, packed; on
+/* The best rate, FLOP/s, that large products of dtype t reach for about `seconds` of trying, or until a signal comes (stop.h): 2048^3 and up, packed; on
  * CUDA 8192^3 and smaller, the algorithm searched for. */
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s);
 

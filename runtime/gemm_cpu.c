@@ -6,6 +6,7 @@
 #include "runtime/gemm_check.h"
 #include "runtime/gemm_cpu_onednn.h"
 #include "runtime/simd.h"
+#include "runtime/stop.h"
 
 /* memory that grows to the largest size asked for and stays */
 typedef struct {
@@ -290,7 +291,7 @@ static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double second
         now = clock_ns();
         double rate = 2.0 * (double)M * (double)N * (double)K / ((double)(now - before) * 1e-9);
         if (rate > *flops_per_s) *flops_per_s = rate;
-    } while ((double)(now - start) * 1e-9 < seconds);
+    } while ((double)(now - start) * 1e-9 < seconds && !stop_signal());
 done:
     dev->ops->free(dev, D, d_bytes);
     dev->ops->free(dev, B, b_bytes);

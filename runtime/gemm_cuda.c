@@ -7,6 +7,7 @@
 #include "runtime/cuda.h"
 #include "runtime/device_cuda.h"
 #include "runtime/gemm_backend.h"
+#include "runtime/stop.h"
 
 enum { WORKSPACE_BYTES = 32 << 20, ALIGNED = 16, BUCKETS = 256, OFFERS = 16, TRIALS = 3 };
 
@@ -310,7 +311,7 @@ static status best_rate(device *dev, const gemm_args *g, double seconds, double 
         TRY(time_offer(dev, p, g, &p->algorithm, g->D, &ms));
         double rate = 2.0 * (double)g->M * (double)g->N * (double)g->K / ((double)ms * 1e-3);
         if (ms > 0 && rate > *flops_per_s) *flops_per_s = rate;
-    } while ((double)(clock_ns() - start) * 1e-9 < seconds);
+    } while ((double)(clock_ns() - start) * 1e-9 < seconds && !stop_signal());
     return STATUS_OK;
 }
 

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +59,8 @@ status stop_open(void) {
     pthread_detach(thread);
     return STATUS_OK;
 }
+
+bool stop_is_tested(void) { return getenv("TALLY_STOP_AT_LOOK") != NULL; }
 
 void stop_wait_for_save(void) {
     const char *test = getenv("TALLY_STOP_AT_LOOK");

@@ -10,17 +10,21 @@
  * Ctrl-C, but a signal that is sent to the process by its number is meant.
  *
  * For tests: with TALLY_STOP_AT_LOOK=N in the environment, the N-th call of stop_signal (after stop_wait_for_save, counted from
- * 1) finds a TERM. */
+ * 1; 0: none) finds a TERM, and who looks now and then looks as often as it can. */
 #ifndef TALLY_STOP_H
 #define TALLY_STOP_H
+
+#include <stdbool.h>
 
 #include "runtime/status.h"
 
 status stop_open(void);        /* before any other thread is made: threads inherit which signals are blocked */
 void stop_wait_for_save(void); /* from here on there is something to save */
 
-int stop_signal(void);         /* the number of the signal that has come, or 0 */
-void stop_request(int number); /* the same as if it had come, but for counting towards a second one: another rank got it */
+int stop_signal(void); /* the number of the signal that has come, or 0 */
+void stop_request(
+    int number);           /* the same as if it had come, but for counting towards a second one: another rank got it */
+bool stop_is_tested(void); /* TALLY_STOP_AT_LOOK is set */
 const char *stop_name(int number); /* "SIGTERM" */
 
 #endif

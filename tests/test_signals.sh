@@ -44,6 +44,43 @@ wait_for_steps "$run" 1; kill -HUP $pid
 wait_for_steps "$run" $(($(steps_of "$run") + 3)); kill -TERM $pid; wait $pid; [ $? -eq 143 ]
 ok "HUP that was ignored at the start, by nohup, stays ignored"
 
+# --- at start-up, which here measures the peak for a minute ---
+run=$scratch/start
+"$tally" train "${options[@]}" --peak-seconds 60 --out "$run" >"$scratch/out" 2>"$scratch/err" & pid=$!
+for i in $(seq 3000); do [ -s "$run/config.json" ] && break; sleep 0.1; done
+kill -TERM $pid; wait $pid
+[ $? -eq 143 ] && grep -q "^stopped by SIGTERM before the first step: there is nothing new to save" "$scratch/err" && ! grep -q "^step" "$scratch/err"
+ok "SIGTERM while the run starts ends it at once, and says that there is nothing to save"
+"$tally" train "${options[@]}" --steps 2 --out "$run" --resume >"$scratch/out" 2>"$scratch/err"; ok "and it can be begun again"
+
+# --- within a step and an evaluation: broken off between two units of the model, at the N-th look for a signal ---
+short=(--global-batch 128 --steps 5 --eval-every 2 --checkpoint-every 3)
+"$tally" train "${options[@]}" "${short[@]}" --out "$scratch/short" >"$scratch/out" 2>"$scratch/err"
+expected=$(weights "$scratch/short" 5) same=0 stops=0 run=$scratch/look
+for n in $(seq 1 7 500); do
+    rm -rf "$run"
+    TALLY_STOP_AT_LOOK=$n "$tally" train "${options[@]}" "${short[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err"; status=$?
+    [ $status -eq 0 ] && break
+    stops=$((stops + 1))
+    [ $status -eq 143 ] && { grep -q "^stopped before a step was finished" "$scratch/err" || [ -n "$(newest "$run")" ]; } &&
+        "$tally" train "${options[@]}" "${short[@]}" --out "$run" --resume >"$scratch/out" 2>"$scratch/err" &&
+        [ "$(weights "$run" 5)" = "$expected" ] || { same=1; break; }
+done
+[ $same -eq 0 ] && [ $stops -ge 10 ]; ok "stopped at $stops places, exit code 143, and resumed: bitwise the same"
+rm -rf "$run"
+TALLY_STOP_AT_LOOK=5 "$tally" train "${options[@]}" "${short[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err"
+[ $? -eq 143 ] && [ ! -e "$run/checkpoints" ] && grep -q "^stopped before a step was finished: there is nothing new to save" "$scratch/err"
+ok "within the first step there is nothing new to save"
+rm -rf "$run"
+"$tally" train "${options[@]}" --global-batch 64 --steps 1 --eval-batches 1 --out "$run" >"$scratch/out" 2>"$scratch/err"
+TALLY_STOP_AT_LOOK=16 "$tally" train "${options[@]}" --global-batch 64 --steps 2 --eval-batches 0 --out "$run" --resume >"$scratch/out" 2>"$scratch/err"
+[ $? -eq 143 ] && grep -q "^the evaluation after step 2 was broken off" "$scratch/err" && [ "$(newest "$run")" = 2 ]
+ok "an evaluation that is broken off leaves the checkpoint, and says so"
+python3 -c 'import json, sys
+ledger = json.load(open(sys.argv[1] + "/ledger.json"))
+assert abs(sum(ledger["bookings"].values()) - ledger["wall_s"]) < 1e-6, ledger' "$run" 2>"$scratch/err"
+ok "and every second is booked once"
+
 # --- the log ---
 run=$scratch/tee
 "$tally" train "${options[@]}" --out "$run" > >(head -1 >/dev/null; exec <&-; echo >"$scratch/unread") 2>&1 & pid=$!

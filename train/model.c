@@ -141,6 +141,8 @@ static status check_batch(const model *m, const int32_t *tokens, const int32_t *
     return STATUS_OK;
 }
 
+static status look(const model *m) { return m->look ? m->look(m->look_context) : STATUS_OK; }
+
 static status forward_to_head(model *m, const int32_t *tokens, const int32_t *targets) {
     device *dev = m->dev;
     state *s = &m->state;
@@ -149,12 +151,14 @@ static status forward_to_head(model *m, const int32_t *tokens, const int32_t *ta
     TRY(check_batch(m, tokens, targets));
     TRY(dev->ops->upload(dev, m->tokens, tokens, bytes));
     TRY(dev->ops->upload(dev, m->targets, targets, bytes));
+    TRY(look(m));
     TRY(state_enter(s, &w, 0, PASS_FORWARD));
     TRY(embedding_forward(dev, m->env.t, m->kept[0].x, m->tokens, w.w[P_WTE], w.w[P_WPE], embedding_of(m), 0));
     TRY(state_leave(s, 0));
     for (i64 l = 0; l < m->c.L; l++) {
         int u = (int)l + 1;
         block_activations a = block_merge(&m->shared, &m->kept[l]);
+        TRY(look(m));
         TRY(state_enter(s, &w, u, PASS_FORWARD));
         TRY(block_forward(&m->env, &w, &a, block_output(m, l), m->s.B, m->s.T, NULL, 0));
         TRY(state_leave(s, u));
@@ -241,6 +245,7 @@ status model_forward_backward(model *m, double *loss, const int32_t *tokens, con
         int u = (int)l + 1;
         bool on_top;
         block_activations a = block_merge(&m->shared, &m->kept[l]);
+        TRY(look(m));
         TRY(state_enter(s, &w, u, PASS_BACKWARD));
         TRY(state_gradients(s, &w, u, &on_top));
         TRY(block_backward(&m->env, &w, &a, &m->gradients, m->s.B, m->s.T, policy_of(m, l), on_top));

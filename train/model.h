@@ -36,6 +36,9 @@ typedef struct {
     step_verdict *verdict;      /* on the device, of the last step that it came to */
     comm_event summed, gathered;
     uint64_t queued, collected; /* steps: see step.h */
+    /* NULL, or called before every unit in forward and every block in backward; what it fails with ends the pass there */
+    status (*look)(void *context);
+    void *look_context;
 } model;
 
 /* Takes all memory at once. options.training false: for model_loss only. */

@@ -43,8 +43,17 @@ static status save(trainer *t) {
 static status evaluate_now(trainer *t) {
     booking before = pause_steps(t, BOOK_EVALUATION);
     uint64_t since = clock_ns();
-    TRY(evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss));
-    if (t->data.count - t->data.train_count > 1 && !isfinite(t->val_loss)) t->p.finite = 0;
+    trainer_look_begin(t);
+    status_code st = evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss);
+    t->evaluation_left = st == STATUS_STOPPED;
+    if (t->evaluation_left) {
+        t->val_loss = NAN;
+        log_line("the evaluation after step %lu was broken off; `tally eval %s --data ...` gives its loss", t->p.step,
+                 t->o->out);
+    } else {
+        TRY(st);
+    }
+    if (!t->evaluation_left && t->data.count - t->data.train_count > 1 && !isfinite(t->val_loss)) t->p.finite = 0;
     t->mine.eval_s = (double)(clock_ns() - since) * 1e-9;
     go_on(t, before);
     return STATUS_OK;
@@ -62,18 +71,6 @@ static bool next_step_exceeds_budget(trainer *t) {
     else if (t->peak_assumed > 0) next_s += (double)flops_executed(&t->step_flops) / t->peak_assumed;
     t->next_usd = t->bill.usd_per_hour * next_s / 3600;
     return ledger_usd(&t->bill) + t->next_usd > t->o->budget;
-}
-
-/* Alone, a signal that is here now. Else one that any rank had got when all last told of themselves: one that has come since
- * is not known to all. */
-static bool stopped(const trainer *t) {
-    if (t->world->ranks == 1) return stop_signal() != 0;
-    for (int r = 0; r < t->world->ranks; r++)
-        if (t->all[r].stop) {
-            stop_request((int)t->all[r].stop);
-            return true;
-        }
-    return false;
 }
 
 static step_args arguments(const trainer *t, uint64_t step) {
@@ -108,12 +105,16 @@ static status queue_step(trainer *t) {
     uint64_t number = t->p.step + t->under_way;
     u128 flops = flops_executed(&t->dev->flops);
     queued_step *q = &t->steps[number % DEVICE_SLOTS];
-    if (!t->under_way) count_from_here(t);
+    if (!t->under_way) {
+        count_from_here(t);
+        trainer_begin_work(t);
+    }
+    trainer_look_begin(t);
     q->args = arguments(t, number);
     comm_at(t->peers, number + 1);
-    uint64_t bytes = comm_spent(t->peers).bytes_sent;
+    uint64_t bytes = comm_spent(t->peers).bytes_sent - t->asked_bytes;
     TRY(train_step(&t->m, t->loader, &q->args));
-    q->bytes_sent = comm_spent(t->peers).bytes_sent - bytes;
+    q->bytes_sent = comm_spent(t->peers).bytes_sent - t->asked_bytes - bytes;
     q->flops_executed = flops_executed(&t->dev->flops) - flops;
     q->windows = (uint64_t)loader_position(t->loader);
     t->under_way++;
@@ -233,13 +234,21 @@ static status run(trainer *t, train_outcome *outcome) {
     status_code st = STATUS_OK;
     while (!st && t->p.step + t->under_way < (uint64_t)t->o->steps) {
         if (t->all->folder != FOLDER_FINE) break;
-        if (stopped(t)) *outcome = TRAIN_STOPPED;
+        if (trainer_stopped(t)) *outcome = TRAIN_STOPPED;
         else if (next_step_exceeds_budget(t)) *outcome = TRAIN_OUT_OF_BUDGET;
         if (*outcome != TRAIN_DONE) break;
-        TRY(queue_step(t));
+        if ((st = queue_step(t)) == STATUS_STOPPED) break;
+        TRY(st);
         st = finish_steps(t, may_stay(t, t->p.step + t->under_way));
     }
+    if (st == STATUS_STOPPED) { /* within the step that was being queued; one before it may be under way */
+        *outcome = TRAIN_STOPPED;
+        if (!t->under_way) trainer_lose_work(t);
+        st = STATUS_OK;
+    }
     if (!st) st = finish_steps(t, 0);
+    if (t->evaluation_left) *outcome = TRAIN_STOPPED;
+    if (*outcome == TRAIN_STOPPED && t->p.step == 0) t->saved_step = 0; /* the seed gives the same weights again */
     if (st == STATUS_NUMERIC && t->skipped_in_row > t->o->max_skipped) return save_and_fail(t);
     TRY(st);
     log_progress_end();

@@ -118,7 +118,9 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
 void trainer_log_end(const trainer *t, train_outcome outcome) {
     double wall_s = ledger_wall_s(&t->bill), usd = ledger_usd(&t->bill);
     uint64_t steps = t->p.step - t->first_step;
-    if (outcome == TRAIN_STOPPED) log_line("stopped after step %lu; --resume goes on from there", t->p.step);
+    if (outcome == TRAIN_STOPPED && !steps)
+        log_line("stopped before a step was finished: there is nothing new to save");
+    else if (outcome == TRAIN_STOPPED) log_line("stopped after step %lu; --resume goes on from there", t->p.step);
     if (outcome == TRAIN_OUT_OF_BUDGET && !steps)
         log_line("no step was done: the run has cost $%.3g, and a step with its checkpoint would cost $%.3g or more; "
                  "--budget $%.3g",

@@ -251,6 +251,8 @@ static status open_model(trainer *t) {
     precision.shard.world = t->world->ranks > 1 ? t->peers : NULL;
     TRY(check_room(t, s, precision));
     TRY(model_init(&t->m, t->dev, &t->c, s, precision));
+    t->m.look = trainer_look;
+    t->m.look_context = t;
     t->step_flops = cost_training_flops(&t->c, s.recompute, t->global_batch / o->seq_len, o->seq_len);
     return STATUS_OK;
 }
@@ -322,7 +324,8 @@ status trainer_open(trainer *t) {
     TRY(job_open(&t->job, o->comm_timeout, o->same));
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
-    if (!t->all) FAIL(MEM, "%d ranks", t->world->ranks);
+    t->asked = calloc((size_t)t->world->ranks, sizeof *t->asked);
+    if (!t->all || !t->asked) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(trainer_lock(t));
     if (trainer_speaks(t)) TRY(begin_heartbeat(t));
     TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
@@ -366,5 +369,6 @@ void trainer_close(trainer *t) {
     comm_close(t->peers);
     device_close(t->dev);
     free(t->all);
+    free(t->asked);
     job_close(&t->job);
 }

@@ -27,7 +27,7 @@ typedef struct {
     u128 flops_executed;               /* the same */
     nvml_state gpu;                    /* at the end of the last step, of the GPU that this rank reads */
     uint64_t stop;                     /* the signal that has come, or 0 */
-    uint64_t folder;                     /* of rank 0: a folder_state */
+    uint64_t folder;                   /* of rank 0: a folder_state */
     uint64_t save_is_due;              /* --checkpoint-minutes have passed since the last; rank 0's clock decides */
 } rank_report;
 
@@ -56,19 +56,24 @@ typedef struct {
     path_text metrics_path;
     char folder_trouble[1024]; /* what has happened where mine.folder is not FOLDER_FINE */
     path_text moved_to;
-    train_options moved; /* o, but for `out` */
+    train_options moved;                  /* o, but for `out` */
     double peak_datasheet, peak_measured; /* of all ranks' devices */
-    double peak_assumed; /* what is not known yet is taken to run at: peak_measured, or measured for --budget alone; 0 */
-    double next_usd;     /* what the next step and a checkpoint behind it were last thought to cost */
-    flop_counter step_flops;              /* closed form, of all ranks */
-    double val_loss;                      /* the last one measured; NaN */
-    bool begun;                           /* nothing has refused the run: its files are written */
-    heartbeat_totals earlier;             /* rank 0: what RUN/heartbeat had */
-    uint64_t first_step;                  /* of this attempt */
+    double
+        peak_assumed; /* what is not known yet is taken to run at: peak_measured, or measured for --budget alone; 0 */
+    double next_usd;  /* what the next step and a checkpoint behind it were last thought to cost */
+    flop_counter step_flops;  /* closed form, of all ranks */
+    double val_loss;          /* the last one measured; NaN */
+    bool begun;               /* nothing has refused the run: its files are written */
+    heartbeat_totals earlier; /* rank 0: what RUN/heartbeat had */
+    uint64_t first_step;      /* of this attempt */
     double first_wall_s;
     i64 skipped_in_row;
-    uint64_t saved_step; /* the newest checkpoint of this attempt, or that it began with; UINT64_MAX: none */
-    uint64_t saved_ns;   /* when it was saved, or the attempt began to train */
+    uint64_t looks, look_every;    /* trainer_look: calls since trainer_look_begin, and of how many one asks */
+    uint64_t *asked, asked_bytes;  /* [ranks] the signals they have got; what it took to ask, of this attempt */
+    uint64_t work_began[BOOKINGS]; /* what was booked when the step under way was queued */
+    bool evaluation_left;          /* the last one was broken off */
+    uint64_t saved_step;           /* the newest checkpoint of this attempt, or that it began with; UINT64_MAX: none */
+    uint64_t saved_ns;             /* when it was saved, or the attempt began to train */
     queued_step steps[DEVICE_SLOTS]; /* that under way as number n is [n % DEVICE_SLOTS] */
     uint64_t under_way;
     double since_j; /* from what sums the oldest one under way counts */
@@ -88,12 +93,23 @@ void trainer_look_at_folder(trainer *t);
 /* Where all[0].folder is not FOLDER_FINE: saves what can be saved, and fails with what has happened. All ranks together. */
 status trainer_end_without_folder(trainer *t, status_code (*save)(trainer *t));
 
-status trainer_gather(trainer *t);                            /* all ranks together */
-status trainer_measure_peak(trainer *t, double seconds, double *flops_per_s); /* all ranks at the same time; their sum */
+status trainer_gather(trainer *t); /* all ranks together */
+status trainer_measure_peak(trainer *t, double seconds,
+                            double *flops_per_s); /* all ranks at the same time; their sum */
 
 /* trainer_resume.c: whether the options leave anything to do after checkpoint `then`; and what is another one now */
 status trainer_check_steps(const trainer *t, const char *folder, const progress *then);
 void trainer_log_changes(const trainer *t);
+
+/* trainer_stop.c. Whether a signal stops the run: alone, one that is here now. Else one that any rank had got when all last
+ * told of themselves: one that has come since is not known to all. */
+bool trainer_stopped(const trainer *t);
+/* A step or an evaluation begins; within it the model calls trainer_look between units: STOPPED on all ranks alike. */
+void trainer_look_begin(trainer *t);
+status trainer_look(void *t);
+/* what is booked from begin to lose was for nothing: a step that was broken off */
+void trainer_begin_work(trainer *t);
+void trainer_lose_work(trainer *t);
 
 const char *trainer_shard_name(shard_stage s);
 void trainer_log_start(const trainer *t);
