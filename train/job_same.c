@@ -54,7 +54,10 @@ static bool differs(const char *const *texts, const char **values, int ranks, co
 }
 
 static status compare(const char *const *texts, const char **values, int ranks) {
-    for (int r = 0; r < ranks; r++)
+    int odd = 1;
+    while (odd < ranks && strcmp(texts[odd], texts[0]) == 0) odd++;
+    if (odd == ranks) return STATUS_OK;
+    for (int r = 0; r < ranks; r += r ? 1 : odd) /* from rank 0 to those behind it that may have a line more */
         for (const char *line = texts[r]; *line;) {
             size_t length = strcspn(line, "\t"), size;
             int other;
