@@ -54,7 +54,9 @@ static status_code be_owner(int in, int out) {
     status_code st = run_lock_take(&l, run.text, true);
     if (write(out, "t", 1) != 1 || st) return st;
     if (read(in, &byte, 1) != 1) return STATUS_IO;
+    bool fresh = run_lock_fresh();
     st = write_file_atomic(path_join(run.text, "written").text, "owner", 5);
+    if (fresh != (st == STATUS_OK)) return STATUS_NUMERIC;
     if (st) fprintf(stderr, "# %s\n", status_message());
     run_lock_release(l);
     return st;

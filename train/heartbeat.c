@@ -15,6 +15,7 @@
 #include "runtime/json.h"
 #include "runtime/lifetime.h"
 #include "runtime/log.h"
+#include "train/run_lock.h"
 
 enum { SLOT = 256, SLOTS = 2, CRC_TEXT = 10 /* a space, 8 digits, a newline */ };
 static const uint64_t MOST_NS = 2000000000; /* between two beats */
@@ -131,7 +132,7 @@ static heartbeat_totals totals_now(uint64_t now) {
 
 static void write_slot(const heartbeat_totals *t) {
     char slot[SLOT + 1];
-    if (beat.fd < 0 || slot_text(slot, ++beat.sequence, t)) return;
+    if (beat.fd < 0 || !run_lock_fresh() || slot_text(slot, ++beat.sequence, t)) return;
     errno = 0;
     if (pwrite(beat.fd, slot, SLOT, (off_t)(beat.sequence % SLOTS * SLOT)) != SLOT && !beat.error)
         beat.error = errno ? errno : EIO;
@@ -187,6 +188,7 @@ void heartbeat_tell(const heartbeat_totals *now, double own_joules, energy_meter
 }
 
 static void put_back(void) {
+    if (!run_lock_fresh()) return;
     if (beat.found_size < 0) unlink(path_join(beat.run, "heartbeat").text);
     else if (pwrite(beat.fd, beat.found, (size_t)beat.found_size, 0) != beat.found_size ||
              ftruncate(beat.fd, beat.found_size) != 0)

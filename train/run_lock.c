@@ -303,11 +303,17 @@ status run_lock_follow(run_lock *l, path_text *to) {
     return run_lock_check(l);
 }
 
+static double unseen_s(const run_lock *l) { return (double)(boot_ns() - l->seen_ns) * 1e-9; }
+
 status run_lock_check(run_lock *l) {
     if (!names_locked_folder(l)) return folder_gone(l);
-    double unseen_s = (double)(boot_ns() - l->seen_ns) * 1e-9;
-    if (l->lost || unseen_s > 2 * l->lease_s / RENEWALS_A_LEASE) return look(l);
+    if (l->lost || unseen_s(l) > 2 * l->lease_s / RENEWALS_A_LEASE) return look(l);
     return STATUS_OK;
+}
+
+bool run_lock_fresh(void) {
+    if (!held || !held->by_lease) return true;
+    return !held->lost && unseen_s(held) < held->lease_s / 2;
 }
 
 static status_code check_held(void) { return held ? run_lock_check(held) : STATUS_OK; }

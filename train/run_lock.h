@@ -28,6 +28,10 @@ status run_lock_take(run_lock **l, const char *run, bool create);
  * happened, where the folder was moved, deleted or replaced, or another process took the lock over. Two calls of stat. */
 status run_lock_check(run_lock *l);
 
+/* For another thread's small writes: false where this process holds a lock that it has not been able to renew for half a
+ * lease, so that another may have taken it over. true where it holds none. */
+bool run_lock_fresh(void);
+
 /* After run_lock_check has failed: where the folder was only moved, the lock is from here on that of its new place, *to. Else
  * fails (ARG). */
 status run_lock_follow(run_lock *l, path_text *to);
