@@ -221,8 +221,15 @@ static void a_moved_folder_is_noticed(void **state) {
     snprintf(expected, sizeof expected, "was moved to %s and replaced by another while", other.text);
     nothing_is_written(l, expected);
     assert_int_equal(rmdir(run.text), 0);
+    assert_int_equal(symlink(run.text, run.text), 0); /* a path that cannot be followed tells nothing */
+    FAILS(IO, "Too many levels of symbolic links", run_lock_check(l));
+    assert_int_equal(unlink(run.text), 0);
     assert_int_equal(rename(other.text, run.text), 0);
     OK(run_lock_check(l)); /* back again */
+    path_text odd = path_join(scratch, "run (deleted)"), followed;
+    assert_int_equal(rename(run.text, odd.text), 0);
+    OK(run_lock_follow(l, &followed));
+    assert_string_equal(followed.text, odd.text);
     run_lock_release(l);
 }
 

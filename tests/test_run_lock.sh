@@ -23,7 +23,8 @@ under_way() {
     return 1
 }
 begin() { local run=$1; shift; under_way "$run" "$tally" train "${options[@]}" --steps 100000000 --out "$run" "$@"; }
-end() { kill -TERM "$pid"; wait "$pid"; }
+# rank 0, whom mpirun does not hurry
+end() { kill -TERM "$(sed 's/.*"pid":\([0-9]*\),.*/\1/' "$run/.lock")"; wait "$pid"; }
 
 refused=0 asked=0
 in_use='is in use by process [0-9]* on .* since 2.* UTC (.*tally train'
@@ -39,7 +40,6 @@ steps_are_whole() { # RUN: 1, 2, 3, ... with nothing between
     sed -n 's/^{"step":\([0-9]*\),.*/\1/p' "$1/metrics.jsonl" | awk '$1 != NR { exit 1 }' && [ -s "$1/metrics.jsonl" ]
 }
 ranks=()
-export OMPI_MCA_odls_base_sigkill_timeout=60 # mpirun leaves so much to ranks that end at TERM
 [ -z "${MPIEXEC:-}" ] || ranks=("$MPIEXEC" -np 2 "$tally")
 
 for kind in fresh resumed ranks; do
@@ -99,7 +99,7 @@ echo precious >"$scratch/precious"; ln -s "$scratch/precious" "$run/.lock"
 refuses "a link in the lock's place" "expected a regular file" report "$run"
 [ "$(cat "$scratch/precious")" = precious ]; ok "leads to nobody's file"
 rm "$run/.lock"; mkfifo "$run/.lock"; refuses "a pipe in the lock's place" "expected a regular file" report "$run"; rm "$run/.lock"
-cp -a "$scratch/fresh" "$scratch/copied"; begin "$scratch/fresh" --resume; cp "$scratch/fresh/.lock" "$scratch/copied/.lock"
+cp -a "$scratch/fresh" "$scratch/copied"; run=$scratch/fresh; begin "$run" --resume; cp "$run/.lock" "$scratch/copied/.lock"
 train "$scratch/copied" --resume --steps 100000000 --budget 0; [ $? -eq 0 ]; ok "the copy of a run is another run"
 end
 

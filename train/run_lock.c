@@ -126,9 +126,11 @@ static status lock_folder(run_lock *l) {
     return l->lease_only ? STATUS_OK : refuse(l, &f);
 }
 
-static bool names_locked_folder(const run_lock *l) {
+/* errno is 0 where `path` names another folder, or what is no folder */
+static bool names_locked_folder(const run_lock *l, const char *path) {
     struct stat named, locked;
-    return stat(l->run.text, &named) == 0 && fstat(l->folder, &locked) == 0 && named.st_dev == locked.st_dev &&
+    errno = 0;
+    return stat(path, &named) == 0 && fstat(l->folder, &locked) == 0 && named.st_dev == locked.st_dev &&
            named.st_ino == locked.st_ino;
 }
 
@@ -200,7 +202,7 @@ static status attempt(run_lock *l, bool create, bool *taken) {
     if (l->folder < 0 && create && errno == ENOENT) return STATUS_OK;
     if (l->folder < 0) FAIL(DATA, "%s: %s", l->run.text, strerror(errno));
     TRY(lock_folder(l));
-    if (!names_locked_folder(l)) return STATUS_OK;
+    if (!names_locked_folder(l, l->run.text)) return STATUS_OK;
     TRY(clear_stale(l));
     l->file = openat(l->folder, NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (l->file < 0 && (errno == EEXIST || errno == ENOENT)) return STATUS_OK;
@@ -276,13 +278,13 @@ static status start_renewing(run_lock *l) {
     return STATUS_OK;
 }
 
-/* The path by which the kernel knows the locked folder. false: it was deleted. */
+/* The path that the locked folder has now. false: it has none, or none that can be seen from here. */
 static bool find_folder(const run_lock *l, path_text *now) {
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", l->folder);
     ssize_t length = readlink(link, now->text, sizeof now->text - 1);
     now->text[length > 0 ? length : 0] = 0;
-    return length > 0 && !ends_with(now->text, " (deleted)");
+    return length > 0 && names_locked_folder(l, now->text);
 }
 
 static status folder_gone(const run_lock *l) {
@@ -296,9 +298,8 @@ static status folder_gone(const run_lock *l) {
 }
 
 status run_lock_follow(run_lock *l, path_text *to) {
-    run_lock there = *l;
-    if (!find_folder(l, &there.run) || !names_locked_folder(&there)) return folder_gone(l);
-    l->run = *to = there.run;
+    if (!find_folder(l, to)) return folder_gone(l);
+    l->run = *to;
     l->existed = strlen(l->run.text); /* nothing of it is removed at the end */
     return run_lock_check(l);
 }
@@ -306,7 +307,11 @@ status run_lock_follow(run_lock *l, path_text *to) {
 static double unseen_s(const run_lock *l) { return (double)(boot_ns() - l->seen_ns) * 1e-9; }
 
 status run_lock_check(run_lock *l) {
-    if (!names_locked_folder(l)) return folder_gone(l);
+    if (!names_locked_folder(l, l->run.text)) {
+        if (errno && errno != ENOENT && errno != ENOTDIR && errno != ESTALE)
+            FAIL(IO, "%s: %s", l->run.text, strerror(errno));
+        return folder_gone(l);
+    }
     if (l->lost || unseen_s(l) > 2 * l->lease_s / RENEWALS_A_LEASE) return look(l);
     return STATUS_OK;
 }
@@ -393,7 +398,7 @@ void run_lock_release(run_lock *l) {
         unlinkat(l->folder, NAME, 0);
     if (l->file >= 0) close(l->file);
     if (l->folder >= 0) {
-        if (names_locked_folder(l)) remove_made(l);
+        if (names_locked_folder(l, l->run.text)) remove_made(l);
         close(l->folder); /* ends the flock */
     }
     free(l->text);

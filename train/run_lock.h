@@ -25,7 +25,8 @@ typedef struct run_lock run_lock;
 status run_lock_take(run_lock **l, const char *run, bool create);
 
 /* Before a write: whether `run` still names the locked folder, and the lock is still this process's. ARG, with what has
- * happened, where the folder was moved, deleted or replaced, or another process took the lock over. Two calls of stat. */
+ * happened, where the folder was moved, deleted or replaced, or another process took the lock over; IO where it cannot be told.
+ * Two calls of stat. */
 status run_lock_check(run_lock *l);
 
 /* For another thread's small writes: false where this process holds a lock that it has not been able to renew for half a

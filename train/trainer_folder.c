@@ -48,6 +48,7 @@ void trainer_look_at_folder(trainer *t) {
     if (!trainer_speaks(t) || t->mine.folder != FOLDER_FINE) return;
     status_code folder = run_lock_check(t->lock), metrics = folder ? STATUS_OK : check_metrics(t);
     if (!folder && !metrics) return;
+    if (folder == STATUS_IO) return; /* it cannot be told now, which the next save will say */
     snprintf(t->folder_trouble, sizeof t->folder_trouble, "%s", status_message());
     if (metrics) t->mine.folder = FOLDER_WITHOUT_METRICS;
     else t->mine.folder = run_lock_follow(t->lock, &t->moved_to) ? FOLDER_LOST : FOLDER_MOVED;
