@@ -86,12 +86,55 @@ static void test_packages_are_summed_and_wrap(void **state) {
     put(p, "intel-rapl:0", "energy_uj", "671150"); /* 328850 to the end of the range, then 671150 */
     assert_joules(e, 3.5);
     assert_joules(e, 3.5);
-    put(p, "intel-rapl:0", "energy_uj", "671149"); /* once around less a microjoule */
-    assert_joules(e, 3.5 + 262143.328849);
+    put(p, "intel-rapl:0", "energy_uj", "671149"); /* once around less a microjoule would be too much: a reset */
+    assert_joules(e, 3.5 + 0.671149);
     put(p, "intel-rapl:1", "energy_uj", ""); /* nothing to read: taken with the next */
-    assert_joules(e, 3.5 + 262143.328849);
+    assert_joules(e, 3.5 + 0.671149);
     put(p, "intel-rapl:1", "energy_uj", "8500000");
-    assert_joules(e, 4.5 + 262143.328849);
+    assert_joules(e, 4.5 + 0.671149);
+    energy_close(e);
+}
+
+static void test_a_reset_is_no_wrap(void **state) {
+    const powercap *p = *state;
+    zone(p, "intel-rapl:0", "package-0", "262143328850", "5000000");
+    energy_meter *e;
+    OK(open_at(&e, p->root, &cpu, 100, true));
+    put(p, "intel-rapl:0", "energy_uj", "6000000");
+    assert_joules(e, 1);
+    put(p, "intel-rapl:0", "energy_uj", "0");
+    assert_joules(e, 1);
+    put(p, "intel-rapl:0", "energy_uj", "2000000");
+    assert_joules(e, 3);
+    put(p, "intel-rapl:0", "energy_uj", "200000000000"); /* ahead: no package takes that */
+    assert_joules(e, 3);
+    put(p, "intel-rapl:0", "energy_uj", "150000000000"); /* back, far from 0 and from the end */
+    assert_joules(e, 3);
+    put(p, "intel-rapl:0", "energy_uj", "150000500000");
+    assert_joules(e, 3.5);
+    energy_close(e);
+}
+
+static void test_dies_that_show_one_counter_count_once(void **state) {
+    const powercap *p = *state;
+    zone(p, "intel-rapl:0", "package-0-die-0", "262143328850", "262143328800");
+    zone(p, "intel-rapl:1", "package-0-die-1", "262143328850", "12"); /* read a moment later, past the wrap */
+    zone(p, "intel-rapl:2", "package-1", "262143328850", "7");        /* another package */
+    energy_meter *e;
+    OK(open_at(&e, p->root, &cpu, 100, true));
+    put(p, "intel-rapl:0", "energy_uj", "2000000");
+    put(p, "intel-rapl:1", "energy_uj", "2000000");
+    double joules = energy_joules(e);
+    assert_true(joules > 1.99 && joules < 2.01);
+    put(p, "intel-rapl:2", "energy_uj", "1000007");
+    joules = energy_joules(e);
+    assert_true(joules > 2.99 && joules < 3.01);
+    energy_close(e);
+    zone(p, "intel-rapl:1", "package-0-die-1", "262143328850", "90000000000"); /* a die's own counter */
+    OK(open_at(&e, p->root, &cpu, 100, true));
+    put(p, "intel-rapl:0", "energy_uj", "3000000");
+    put(p, "intel-rapl:1", "energy_uj", "90002000000");
+    assert_joules(e, 3);
     energy_close(e);
 }
 
@@ -112,16 +155,17 @@ static void test_one_unreadable_package_makes_it_an_estimate(void **state) {
     zone(p, "intel-rapl:1", "package-1", "262143328850", "");
     energy_meter *e;
     OK(open_at(&e, p->root, &cpu, 0, true));
-    assert_int_equal(energy_kind_of(e), ENERGY_TDP);
+    assert_int_equal(energy_kind_of(e), ENERGY_UNKNOWN);
     energy_close(e);
 }
 
 static void test_without_counters_it_is_power_times_time(void **state) {
     const powercap *p = *state;
     energy_meter *e;
-    OK(open_at(&e, p->root, &cpu, 0, true)); /* an empty folder */
-    assert_int_equal(energy_kind_of(e), ENERGY_TDP);
-    assert_true(energy_joules(e) == 0);
+    OK(open_at(&e, p->root, &cpu, 0, true));             /* an empty folder */
+    assert_int_equal(energy_kind_of(e), ENERGY_UNKNOWN); /* no power either */
+    assert_true(isnan(energy_joules(e)));
+    assert_string_equal(energy_source(ENERGY_UNKNOWN), "unknown");
     energy_close(e);
 
     uint64_t before = clock_ns();
@@ -149,6 +193,8 @@ static void test_the_cpus_counters_are_not_a_gpus(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_packages_are_summed_and_wrap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_reset_is_no_wrap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dies_that_show_one_counter_count_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_rank_of_a_host_reads_its_counters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_unreadable_package_makes_it_an_estimate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_counters_it_is_power_times_time, setup, teardown),

@@ -1,6 +1,7 @@
 #include "tests/check.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/log.h"
 #include "train/ledger.h"
@@ -34,9 +35,55 @@ static void times_that_are_no_numbers_are_told(void **unused) {
     assert_string_equal(text_seconds(1e9).text, "11574d 01h");
 }
 
+/* of a rank that does not know its own: null everywhere, never 0 */
+static void energy_that_is_not_known_is_null(void **unused) {
+    (void)unused;
+    char run[] = "/tmp/test_ledger_XXXXXX", *text;
+    assert_non_null(mkdtemp(run));
+    path_text path = path_join(run, "ledger.json");
+    comm world = {.ranks = 2};
+    ledger l = {.usd_per_hour = 1, .world = &world, .energy_of = ENERGY_UNKNOWN};
+    ledger_part parts[2] = {{.energy_j = 5}, {.energy_j = NAN}};
+    progress p = {.energy_j = NAN}, again;
+    cJSON *o;
+    ledger_sum(&l, parts, sizeof *parts);
+    OK(ledger_write(&l, run, &p));
+    OK(json_read_file(&o, path.text));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, "energy_j")));
+    assert_string_equal(cJSON_GetObjectItemCaseSensitive(o, "energy_source")->valuestring, "unknown");
+    OK(spent_read(&again, o, path.text));
+    assert_true(isnan(again.energy_j));
+    OK(ledger_resume(&l, run, &p, &(metrics_last){.energy_j = 7, .usd = NAN}, 0)); /* one attempt did not know */
+    assert_true(isnan(l.before.energy_before_j));
+    cJSON_Delete(o);
+    OK(progress_text(&text, &p));
+    assert_non_null(strstr(text, "\"energy_j\": null"));
+    free(text);
+    unlink(path.text);
+    rmdir(run);
+}
+
+/* what came after the checkpoint: stopped time stays that, the rest is lost; money as it was paid */
+static void what_a_killed_attempt_spent_is_taken_over(void **unused) {
+    (void)unused;
+    comm world = {.ranks = 1};
+    ledger l = {.usd_per_hour = 3600, .world = &world};
+    progress then = {.booked_ns = {[BOOK_USEFUL] = 10000000000, [BOOK_STOPPED] = 1000000000},
+                     .usd = {[BOOK_USEFUL] = 20, [BOOK_STOPPED] = 2},
+                     .energy_j = 50};
+    OK(ledger_resume(&l, "/nowhere", &then, &(metrics_last){.wall_s = 31, .usd = 62, .energy_j = 90}, 6000000000));
+    ledger_part all = l.before;
+    ledger_sum(&l, &all, sizeof all);
+    assert_true(l.booked_ns[BOOK_USEFUL] == 10000000000 && l.booked_ns[BOOK_STOPPED] == 6000000000);
+    assert_true(l.booked_ns[BOOK_LOST] == 15000000000);
+    assert_true(fabs(l.usd[BOOK_LOST] - 30) < 1e-9 && fabs(l.usd[BOOK_STOPPED] - 12) < 1e-9 && l.energy_j == 90);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_of_many_ranks_are_exact),
+        cmocka_unit_test(energy_that_is_not_known_is_null),
+        cmocka_unit_test(what_a_killed_attempt_spent_is_taken_over),
         cmocka_unit_test(times_that_are_no_numbers_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,9 +197,9 @@ static char *contents(void) {
 }
 
 #define LINE(step) "{\"step\":" #step ",\"wall_s\":" #step ",\"usd\":0." #step ",\"energy_total_j\":1" #step "}\n"
-#define EVENT(step, last)                                                                                              \
-    "{\"event\":\"resume\",\"step\":" #step ",\"wall_s\":" #last ",\"usd\":0." #last ",\"energy_total_j\":1" #last "}" \
-                                                                                                                   "\n"
+#define EVENT(step, last, dropped)                                                                                     \
+    "{\"event\":\"resume\",\"step\":" #step ",\"wall_s\":" #last ",\"usd\":0." #last ",\"energy_total_j\":1" #last     \
+    ",\"dropped_lines\":" #dropped "}\n"
 
 static void a_resume_keeps_what_is_good(void **state) {
     (void)state;
@@ -208,16 +208,19 @@ static void a_resume_keeps_what_is_good(void **state) {
         size_t bytes;
         const char *after, *told;
     } cases[] = {
-        {BYTES(LINE(1) LINE(2)), LINE(1) LINE(2) EVENT(2, 2), ""},
-        {BYTES(LINE(1) LINE(2) LINE(3) LINE(4)), LINE(1) LINE(2) EVENT(2, 4), ""},
-        {BYTES(LINE(1) LINE(2) LINE(3) "{\"st"), LINE(1) LINE(2) EVENT(2, 3), "is torn"},
+        {BYTES(LINE(1) LINE(2)), LINE(1) LINE(2) EVENT(2, 2, 0), ""},
+        {BYTES(LINE(1) LINE(2) LINE(3) LINE(4)), LINE(1) LINE(2) EVENT(2, 4, 2), ""},
+        {BYTES(LINE(1) LINE(2) LINE(3) "{\"st"), LINE(1) LINE(2) EVENT(2, 3, 1), "is torn"},
         {BYTES(LINE(1) LINE(2) "{\"step\":3,\"wall_s\":3}"),
-         LINE(1) LINE(2) "{\"event\":\"resume\",\"step\":2,\"wall_s\":3,\"usd\":0.2,\"energy_total_j\":12}\n", ""},
-        {BYTES(LINE(1) "{\"step\":2}"), LINE(1) "{\"step\":2}\n" EVENT(2, 1), ""},
-        {BYTES(LINE(1) "nonsense\n" LINE(2) LINE(3)), LINE(1) LINE(2) EVENT(2, 3), "line 2"},
-        {BYTES("\0\0" LINE(1) LINE(2)), LINE(1) LINE(2) EVENT(2, 2), "line 1"},
-        {BYTES(LINE(1) "\0\0\0\0"), LINE(1) EVENT(2, 1), "the line of step 2 is missing"},
-        {BYTES(LINE(1) EVENT(1, 1) LINE(2) EVENT(2, 2)), LINE(1) EVENT(1, 1) LINE(2) EVENT(2, 2) EVENT(2, 2), ""},
+         LINE(1) LINE(2) "{\"event\":\"resume\",\"step\":2,\"wall_s\":3,\"usd\":0.2,\"energy_total_j\":12,\"dropped_"
+                         "lines\":1}\n",
+         ""},
+        {BYTES(LINE(1) "{\"step\":2}"), LINE(1) "{\"step\":2}\n" EVENT(2, 1, 0), ""},
+        {BYTES(LINE(1) "nonsense\n" LINE(2) LINE(3)), LINE(1) LINE(2) EVENT(2, 3, 1), "line 2"},
+        {BYTES("\0\0" LINE(1) LINE(2)), LINE(1) LINE(2) EVENT(2, 2, 0), "line 1"},
+        {BYTES(LINE(1) "\0\0\0\0"), LINE(1) EVENT(2, 1, 0), "the line of step 2 is missing"},
+        {BYTES(LINE(1) EVENT(1, 1, 0) LINE(2) EVENT(2, 2, 0)),
+         LINE(1) EVENT(1, 1, 0) LINE(2) EVENT(2, 2, 0) EVENT(2, 2, 0), ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rewind_case c = {2, {.usd = NAN}};

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/log.h"
 
@@ -12,8 +13,12 @@
  * for the bill is then one reading. */
 enum { PACKAGES = 64, FRESH_NS = 10000000 };
 
+/* Far above what a package takes (1 kW at most); the counter moves on in steps, and clocks are read apart from it. */
+static const double MOST_WATTS = 4000, SLACK_J = 100;
+
 typedef struct {
     char path[512];       /* its energy_uj */
+    unsigned package;     /* of the machine */
     uint64_t range, last; /* microjoules; the counter goes on from 0 after `range` */
 } rapl_package;
 
@@ -28,6 +33,7 @@ struct energy_meter {
     bool reads;    /* else another rank does */
     double joules; /* counted, up to the last reading */
     double watts;
+    char odd[640]; /* what energy_log has to say; "" */
     uint64_t opened_ns, read_ns;
 };
 
@@ -48,13 +54,30 @@ static bool read_counter(const char *path, uint64_t *value) {
 
 /* "intel-rapl:N" whose name is "package-..."; a colon more is a part of a package, intel-rapl-mmio counts the same
  * packages once more, and psys is the whole board */
-static bool is_package(const char *root, const char *folder) {
+static bool is_package(const char *root, const char *folder, unsigned *package) {
     unsigned n;
     int length = 0;
     if (sscanf(folder, "intel-rapl:%u%n", &n, &length) != 1 || folder[length]) return false;
     char path[512], name[64];
     snprintf(path, sizeof path, "%s/%s/name", root, folder);
-    return read_line(path, name, sizeof name) && strncmp(name, "package-", 8) == 0;
+    return read_line(path, name, sizeof name) && sscanf(name, "package-%u", package) == 1;
+}
+
+static uint64_t distance(uint64_t a, uint64_t b, uint64_t range) {
+    uint64_t d = a > b ? a - b : b - a;
+    return d < range && range - d < d ? range - d : d;
+}
+
+/* Dies of a package: on AMD each shows the package's own counter, on Intel a counter of the die. Two counters since boot that
+ * are within 100 J of each other, as what is read one behind the other may be, are one. */
+static bool is_counted(const energy_meter *e, const rapl_package *p) {
+    for (int i = 0; i < e->count; i++) {
+        const rapl_package *other = &e->packages[i];
+        if (other->package == p->package && other->range == p->range &&
+            (double)distance(other->last, p->last, p->range) <= 1e6 * SLACK_J)
+            return true;
+    }
+    return false;
 }
 
 /* one package that cannot be read (it needs root on most systems) makes the sum no measurement: then none is taken */
@@ -63,14 +86,17 @@ static void open_rapl(energy_meter *e, const char *root) {
     if (!dir) return;
     bool readable = true;
     for (struct dirent *entry; readable && (entry = readdir(dir));) {
-        if (!is_package(root, entry->d_name)) continue;
+        rapl_package *p = &e->packages[e->count];
+        char range[512];
+        unsigned package;
+        if (!is_package(root, entry->d_name, &package)) continue;
         readable = e->count < PACKAGES;
         if (!readable) break;
-        rapl_package *p = &e->packages[e->count++];
-        char range[512];
+        p->package = package;
         snprintf(range, sizeof range, "%s/%s/max_energy_range_uj", root, entry->d_name);
         snprintf(p->path, sizeof p->path, "%s/%s/energy_uj", root, entry->d_name);
         readable = read_counter(range, &p->range) && read_counter(p->path, &p->last);
+        if (readable && !is_counted(e, p)) e->count++;
     }
     closedir(dir);
     if (!readable) e->count = 0;
@@ -100,6 +126,8 @@ status energy_open_at(energy_meter **out, const energy_places *at, const device 
     e->reads = reads;
     if (dev->kind == DEVICE_CPU) open_rapl(e, at->powercap);
     else open_gpu(e, at);
+    bool ours = dev->kind == DEVICE_CPU || reads; /* a GPU that another rank counts costs 0 here */
+    if (e->kind == ENERGY_TDP && !(tdp_watts > 0) && ours) e->kind = ENERGY_UNKNOWN;
     e->opened_ns = e->read_ns = clock_ns();
     *out = e;
     return STATUS_OK;
@@ -110,16 +138,30 @@ status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool r
     return energy_open_at(e, &here, dev, tdp_watts, reads);
 }
 
+/* what of it counts: after a reset what the counter has by now, where that can be */
+static uint64_t odd(energy_meter *e, const rapl_package *p, uint64_t now, uint64_t spent, double most_uj) {
+    bool reset = now < p->last;
+    uint64_t counts = reset && (double)now <= most_uj ? now : 0;
+    snprintf(e->odd, sizeof e->odd, "energy: %.500s went from %lu to %lu: %s; %.6g J are counted, not %.6g", p->path,
+             p->last, now, reset ? "a reset" : "more than a package can take", 1e-6 * (double)counts,
+             1e-6 * (double)spent);
+    return counts;
+}
+
 static void read_packages(energy_meter *e) {
+    uint64_t now_ns = clock_ns();
+    double most_uj = 1e6 * (SLACK_J + MOST_WATTS * 1e-9 * (double)(now_ns - e->read_ns));
     for (int i = 0; i < e->count; i++) {
         rapl_package *p = &e->packages[i];
         uint64_t now;
         if (!read_counter(p->path, &now)) continue; /* the next reading has it */
         uint64_t to_wrap = p->range > p->last ? p->range - p->last : 0;
         uint64_t spent = now >= p->last ? now - p->last : to_wrap + now;
+        if ((double)spent > most_uj) spent = odd(e, p, now, spent, most_uj);
         e->joules += 1e-6 * (double)spent;
         p->last = now;
     }
+    e->read_ns = now_ns;
 }
 
 static void read_gpu(energy_meter *e) {
@@ -137,6 +179,7 @@ static void read_gpu(energy_meter *e) {
 
 double energy_joules(energy_meter *e) {
     if (e->kind == ENERGY_TDP) return e->watts * 1e-9 * (double)(clock_ns() - e->opened_ns);
+    if (e->kind == ENERGY_UNKNOWN) return NAN;
     if (!e->reads) return 0;
     pthread_mutex_lock(&e->lock);
     if (e->kind == ENERGY_RAPL) read_packages(e);
@@ -144,6 +187,15 @@ double energy_joules(energy_meter *e) {
     double joules = e->joules;
     pthread_mutex_unlock(&e->lock);
     return joules;
+}
+
+void energy_log(energy_meter *e) {
+    char text[sizeof e->odd];
+    pthread_mutex_lock(&e->lock);
+    memcpy(text, e->odd, sizeof text);
+    e->odd[0] = 0;
+    pthread_mutex_unlock(&e->lock);
+    if (text[0]) log_line("%s", text);
 }
 
 nvml_state energy_gpu(energy_meter *e) {
@@ -159,7 +211,8 @@ const char *energy_source(energy_kind kind) {
     static const char *const names[] = {[ENERGY_TDP] = "tdp-estimated",
                                         [ENERGY_RAPL] = "rapl",
                                         [ENERGY_NVML] = "nvml",
-                                        [ENERGY_NVML_POWER] = "nvml-power (estimated)"};
+                                        [ENERGY_NVML_POWER] = "nvml-power (estimated)",
+                                        [ENERGY_UNKNOWN] = "unknown"};
     return names[kind];
 }
 

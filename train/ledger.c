@@ -36,11 +36,15 @@ static status find_shared_gpu(ledger *l, const device *dev) {
 static status open_energy(ledger *l, const device *dev) {
     TRY(energy_open(&l->energy, dev, l->watts, dev->kind == DEVICE_CPU ? l->world->local_rank == 0 : !l->gpu_counted));
     energy_kind mine = energy_kind_of(l->energy);
-    double of_all[] = {mine == ENERGY_TDP ? l->watts : 0, mine == ENERGY_TDP, mine == ENERGY_NVML_POWER};
-    TRY(comm_sum_f64(l->world, of_all, 3));
+    double of_all[] = {mine == ENERGY_TDP ? l->watts : 0, mine == ENERGY_TDP, mine == ENERGY_NVML_POWER,
+                       mine == ENERGY_UNKNOWN};
+    TRY(comm_sum_f64(l->world, of_all, 4));
     l->watts = of_all[0];
     l->estimating = (int)of_all[1];
-    l->energy_of = of_all[1] > 0 ? ENERGY_TDP : of_all[2] > 0 ? ENERGY_NVML_POWER : mine;
+    l->energy_of = of_all[3] > 0   ? ENERGY_UNKNOWN
+                   : of_all[1] > 0 ? ENERGY_TDP
+                   : of_all[2] > 0 ? ENERGY_NVML_POWER
+                                   : mine;
     return STATUS_OK;
 }
 
@@ -56,7 +60,7 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
     } else if (h && h->usd_per_hour > 0) {
         l->usd_per_hour = h->usd_per_hour * devices;
         snprintf(l->price_source, sizeof l->price_source, "%s%s", h->price_source,
-                 dev->kind != DEVICE_CPU          ? ""
+                 dev->kind != DEVICE_CPU    ? ""
                  : dev->cpus < dev->threads ? ", times the CPU quota"
                                             : ", times the threads used");
     }
@@ -80,6 +84,7 @@ ledger_part ledger_mine(ledger *l) {
     ledger_part mine = l->before;
     memcpy(mine.booked_ns, l->time.booked_ns, sizeof mine.booked_ns);
     mine.energy_j = ledger_energy_now_j(l);
+    energy_log(l->energy);
     return mine;
 }
 
@@ -213,7 +218,8 @@ static void take_over(ledger *l, const progress *then, const metrics_last *last,
     b->before_usd[BOOK_LOST] += cost - of_stopped;
     b->before_ns[BOOK_STOPPED] += stopped;
     b->before_usd[BOOK_STOPPED] += of_stopped;
-    b->energy_before_j = fmax(last->energy_j, then->energy_j);
+    bool known = !isnan(last->energy_j) && !isnan(then->energy_j);
+    b->energy_before_j = known ? fmax(last->energy_j, then->energy_j) : NAN;
 }
 
 status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last, uint64_t stopped_ns) {

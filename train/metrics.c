@@ -40,6 +40,7 @@ static status record_json(cJSON *o, const step_record *r) {
         {"exposed_ms", r->exposed_s * 1e3},
         {"skew", r->skew},
         {"energy_j", r->energy_j},
+        {"energy_window_s", r->energy_window_s},
         {"energy_total_j", r->energy_total_j},
         {"gpu_sm_mhz", told(&r->gpu, r->gpu.sm_mhz)},
         {"gpu_sm_max_mhz", told(&r->gpu, r->gpu.sm_max_mhz)},
@@ -60,6 +61,7 @@ static status record_json(cJSON *o, const step_record *r) {
     TRY(json_add_u128(o, "bytes_sent", r->bytes_sent));
     TRY(json_add_u64(o, "slowest_rank", (uint64_t)r->slowest_rank));
     TRY(json_add_bool(o, "skipped", r->skipped));
+    TRY(json_add_bool(o, "energy_coarse", r->energy_window_s < 1));
     TRY(json_add_string(o, "energy_source", r->energy_source));
     if (r->gpu.reasons_known) TRY(json_add_string(o, "gpu_throttle", throttle_names(r->gpu.reasons).text));
     else TRY(json_add_number_or_null(o, "gpu_throttle", NAN));
@@ -122,8 +124,9 @@ void metrics_progress_line(char *line, size_t size, const step_record *r) {
                 r->slowest_rank, 100 * r->skew);
     double kwh = r->energy_total_j / 3.6e6;
     bool estimated = strstr(r->energy_source, "estimated") != NULL;
-    fprintf(f, " | %s | %.*f kWh%s", text_bytes((double)r->memory_bytes).text, kwh < 0.1 ? 5 : 2, kwh,
-            estimated ? " (estimated)" : "");
+    fprintf(f, " | %s", text_bytes((double)r->memory_bytes).text);
+    if (isnan(kwh)) fputs(" | energy unknown", f);
+    else fprintf(f, " | %.*f kWh%s", kwh < 0.1 ? 5 : 2, kwh, estimated ? " (estimated)" : "");
     if (isnan(r->usd)) fprintf(f, " | no price | left %s", text_seconds(r->left_s).text);
     else
         fprintf(f, " | %s (%s/Mtok) | left %s %s", text_usd(r->usd).text, text_usd(r->usd_per_mtok).text,

@@ -10,7 +10,10 @@
  *   mfu, mfu_palm, hfu              of the datasheet's dense peak; null where the device has none
  *   mfu_of_measured_peak, hfu_of_measured_peak     of the peak that a large product reached (peak_measured_flops: at start, or later where a step outran it)
  *   memory_bytes    weights, state, activations, scratch and packed copies
- *   energy_j        of this step; energy_source "nvml", "nvml-power (estimated)", "rapl" or "tdp-estimated"
+ *   energy_j        of this step; energy_source "nvml", "nvml-power (estimated)", "rapl", "tdp-estimated" or "unknown" (then null)
+ *   energy_window_s how long the window was over which NVML's joules were taken, the shortest of any rank: a second or more,
+ *                   which short steps share. energy_coarse true: less than a second, as before the first one is over;
+ *                   NVML's counter moves every 100 ms or so. null and false with other sources
  *   gpu_sm_mhz, gpu_memory_mhz      clocks at the step's end, of the slowest GPU; ..._max_mhz the most they can be
  *   gpu_temperature_c               of the hottest
  *   gpu_throttle    what holds clocks down on any: names as in train/throttle.c, with commas between, or "none". These are
@@ -50,7 +53,7 @@ typedef struct {
     int ranks, slowest_rank;
     double exposed_s, skew;
     u128 bytes_sent;
-    double energy_j, energy_total_j;
+    double energy_j, energy_window_s, energy_total_j; /* window: INFINITY where there is none */
     const char *energy_source;
     nvml_state gpu;                     /* of all ranks */
     double usd_step, usd, usd_per_mtok; /* NaN: no price */

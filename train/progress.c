@@ -51,7 +51,7 @@ status progress_text(char **text, const progress *p) {
         TRY_DONE(json_add_u64(booked, booking_key((booking)b), p->booked_ns[b]));
         TRY_DONE(json_add_number_or_null(money, booking_key((booking)b), p->usd[b]));
     }
-    TRY_DONE(json_add_double(o, "energy_j", p->energy_j));
+    TRY_DONE(json_add_number_or_null(o, "energy_j", p->energy_j));
     if (p->finite != PROGRESS_FINITE_UNKNOWN) TRY_DONE(json_add_bool(o, "finite", p->finite));
     st = json_print(text, o, JSON_INDENTED);
 done:
@@ -82,7 +82,10 @@ status spent_read(progress *p, const cJSON *o, const char *path) {
                  MOST_NS);
     }
     TRY(usd_by_booking_read(p->usd, o, path));
-    return json_get_double(o, path, "energy_j", &p->energy_j);
+    p->energy_j = NAN;
+    return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, "energy_j"))
+               ? STATUS_OK
+               : json_get_double(o, path, "energy_j", &p->energy_j);
 }
 
 status progress_read(progress *p, const char *path) {

@@ -24,7 +24,7 @@ typedef struct {
     uint64_t batch;   /* of a rank; 0 where the file does not tell */
     uint64_t booked_ns[BOOKINGS];
     double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
-    double energy_j;
+    double energy_j; /* NaN: not known */
     int64_t finite; /* 1: loss and gradient of the last step were, and the held-out loss where it was taken at this step;
                        0: they were not; PROGRESS_FINITE_UNKNOWN: the file does not tell */
     char precision[16], moments[16], master[16];

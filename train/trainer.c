@@ -135,7 +135,9 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     t->mine.waited_s = (double)(t->since_waited_ns - waited_ns) * 1e-9;
     t->mine.bytes_sent = q->bytes_sent;
     t->mine.flops_executed = q->flops_executed;
-    t->mine.energy_j = t->since_j - joules;
+    energy_kind kind = energy_kind_of(t->bill.energy);
+    t->mine.energy_j = energy_window_step(&t->window, kind, clock_ns(), t->since_j, t->since_j - joules, r->seconds,
+                                          &t->mine.energy_window_s);
     t->mine.gpu = energy_gpu(t->bill.energy);
     if (t->under_way) comm_book(t->peers, NULL);
     trainer_look_at_folder(t);

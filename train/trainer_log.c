@@ -23,7 +23,10 @@ static void log_price_and_energy(const trainer *t) {
     if (t->world->ranks > 1) snprintf(of_ranks, sizeof of_ranks, " for %d ranks", t->world->ranks);
     if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; --price USD gives one");
     else log_line("price: %s an hour%s (%s)", text_usd(t->bill.usd_per_hour).text, of_ranks, t->bill.price_source);
-    if (!t->bill.estimating) log_line("energy: %s", ledger_energy_source(&t->bill));
+    if (t->bill.energy_of == ENERGY_UNKNOWN)
+        log_line("energy: unknown: there is no counter to read, and the power is not known; --tdp-watts W gives an "
+                 "estimate");
+    else if (!t->bill.estimating) log_line("energy: %s", ledger_energy_source(&t->bill));
     else if (t->bill.estimating < t->world->ranks)
         log_line("energy: no counter to read on %d of %d ranks; of these estimated as %.3g W times time",
                  t->bill.estimating, t->world->ranks, t->bill.watts);
@@ -69,6 +72,7 @@ void trainer_log_start(const trainer *t) {
 static void add_ranks(step_record *s, const rank_report *all, int ranks) {
     double computed = 0, longest = -1;
     s->ranks = ranks;
+    s->energy_window_s = INFINITY;
     for (int r = 0; r < ranks; r++) {
         double own = all[r].step_s - all[r].waited_s;
         if (own > longest) longest = own, s->slowest_rank = r;
@@ -78,6 +82,7 @@ static void add_ranks(step_record *s, const rank_report *all, int ranks) {
         s->flops_executed += all[r].flops_executed;
         s->bytes_sent += all[r].bytes_sent;
         s->energy_j += all[r].energy_j;
+        s->energy_window_s = fmin(s->energy_window_s, all[r].energy_window_s);
         nvml_merge(&s->gpu, &all[r].gpu);
         if (all[r].memory_bytes > s->memory_bytes) s->memory_bytes = all[r].memory_bytes;
     }
@@ -138,6 +143,7 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     if (t->world->ranks > 1 && steps)
         log_line("sent: %s a step and rank", text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
     if (t->p.skipped) log_line("steps skipped because not finite: %lu", t->p.skipped);
-    log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, ledger_energy_source(&t->bill));
+    if (isnan(t->bill.energy_j)) log_line("energy: unknown");
+    else log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, ledger_energy_source(&t->bill));
     log_line("the run is in %s: checkpoints, metrics.jsonl, ledger.json, report.html", t->o->out);
 }

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "train/energy_window.h"
 #include "train/heartbeat.h"
 #include "train/metrics.h"
 #include "train/job.h"
@@ -23,6 +24,7 @@ typedef struct {
     uint64_t memory_bytes, threads;
     double save_s, eval_s;             /* what the last checkpoint and evaluation took; before the first, an estimate */
     double step_s, waited_s, energy_j; /* of the last step */
+    double energy_window_s;            /* the same */
     uint64_t bytes_sent;               /* the same */
     u128 flops_executed;               /* the same */
     nvml_state gpu;                    /* at the end of the last step, of the GPU that this rank reads */
@@ -76,6 +78,7 @@ typedef struct {
     uint64_t saved_ns;             /* when it was saved, or the attempt began to train */
     queued_step steps[DEVICE_SLOTS]; /* that under way as number n is [n % DEVICE_SLOTS] */
     uint64_t under_way;
+    energy_window window;
     double since_j; /* from what sums the oldest one under way counts */
     uint64_t since_waited_ns;
     throttle_watch throttle;
