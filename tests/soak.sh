@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 python3 - "$TALLY" "$scratch" "${1:-30}" "${2:-0.99}" <<'P'
-import hashlib, json, os, random, shutil, subprocess, sys, time
+import hashlib, json, os, random, select, shutil, subprocess, sys, time
 
 tally, scratch, kills_wanted, share_wanted = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 STEPS, LONGEST = 12000, float(os.environ.get("LONGEST", 3))
@@ -25,17 +25,18 @@ command = [tally, "train", "--model", model, "--data", text, "--batch", "2", "--
            "--checkpoint-every", "250", "--resume"]
 
 def attempt(run, seconds):
-    """its exit code, or None where it was killed; and how long it lived"""
+    """its exit code, or None where it was killed; and how long it lived: what is waited for after a kill is the machine's"""
     start = time.monotonic()
     with open(scratch + "/log", "w") as log:
         p = subprocess.Popen(command + ["--out", run], stdout=log, stderr=log)
-        try:
-            code = p.wait(seconds)
-        except subprocess.TimeoutExpired:
+        end = os.pidfd_open(p.pid)
+        died = select.select([end], [], [], None if seconds is None else max(0, start + seconds - time.monotonic()))[0]
+        lived = time.monotonic() - start
+        os.close(end)
+        if not died:
             p.kill()
-            p.wait()
-            code = None
-    return code, time.monotonic() - start
+        code = p.wait()
+    return None if code == -9 else code, lived
 
 def weights(run):
     h = hashlib.sha256()
