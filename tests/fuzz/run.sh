@@ -3,24 +3,13 @@
 # instrumentation, so that its own branches guide the search and its memory is checked.
 # Usage: tests/fuzz/run.sh [SECONDS [NAME...]]    seconds a harness (60), and which: json, corpus, ...; all
 # Inputs that reach new code are kept in build-fuzz/corpus; what fails is left in build-fuzz.
-# Needs clang, and the deb-src lists for `apt-get source`; CJSON_SOURCE=FOLDER names a folder with cJSON.c instead.
+# Needs clang; CJSON_SOURCE=FOLDER names a folder with cJSON.c, which is downloaded otherwise.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}; shift || true
 build=build-fuzz
 mkdir -p "$build"
-if [ -z "${CJSON_SOURCE:-}" ]; then
-    CJSON_SOURCE=$(ls -d "$PWD/$build"/cjson-*/ 2>/dev/null | head -1 || true)
-    if [ -z "$CJSON_SOURCE" ]; then
-        mkdir -p "$build/lists/partial"
-        . /etc/os-release
-        echo "deb-src http://deb.debian.org/debian $VERSION_CODENAME main" >"$build/sources.list"
-        apt=(-o "Dir::Etc::SourceList=$PWD/$build/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$PWD/$build/lists")
-        apt-get "${apt[@]}" -qq update
-        (cd "$build" && apt-get "${apt[@]}" -qq source cjson)
-        CJSON_SOURCE=$(ls -d "$PWD/$build"/cjson-*/ | head -1)
-    fi
-fi
+: "${CJSON_SOURCE:=$(tests/fuzz/cjson_source.sh "$build")}"
 CC=clang cmake -S . -B "$build" -G Ninja -DTALLY_CUDA=OFF -DTALLY_FUZZ=ON -DTALLY_CJSON_SOURCE="$CJSON_SOURCE" >/dev/null
 cmake -S . -B "$build/seeds" -G Ninja -DTALLY_CUDA=OFF >/dev/null # the same harnesses with driver.c, which writes the seeds
 names=("$@")
