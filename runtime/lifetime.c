@@ -109,6 +109,7 @@ static void *tick(void *unused) {
         uint64_t ns = period();
         struct timespec sleep = {.tv_nsec = (long)ns};
         bool continued = sigtimedwait(&continues, NULL, &sleep) == SIGCONT;
+        if (atomic_load(&watch.ends)) continued = false; /* the signal may be lifetime_watch_end's own */
         atomic_fetch_add(&stopped_ns, lifetime_tick(&t, sample(), ns, continued, cpus));
         if (watch.each) watch.each(watch.argument);
     }
