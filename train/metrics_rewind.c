@@ -9,6 +9,7 @@
 #include "train/blockfile.h"
 #include "train/metrics.h"
 #include "train/metrics_reader.h"
+#include "train/progress.h"
 
 static const char NAME[] = "metrics.jsonl.tmp";
 
@@ -26,8 +27,16 @@ static double number_of(const cJSON *o, const char *key) {
     return cJSON_IsNumber(v) ? v->valuedouble : NAN;
 }
 
-static void look_at(metrics_last *last, const cJSON *json) {
-    last->wall_s = fmax(last->wall_s, number_of(json, "wall_s"));
+/* A damaged digit must not make a bill that no checkpoint can hold. */
+static void look_at(metrics_last *last, const char *path, const metrics_line *line) {
+    const cJSON *json = line->json;
+    double wall_s = number_of(json, "wall_s"), most = (double)PROGRESS_MOST_NS * 1e-9;
+    if (wall_s > most) {
+        log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; its sums do not count", path,
+                 line->step, wall_s, most);
+        return;
+    }
+    last->wall_s = fmax(last->wall_s, wall_s);
     last->usd = fmax(last->usd, number_of(json, "usd"));
     last->energy_j = fmax(last->energy_j, number_of(json, "energy_total_j"));
 }
@@ -84,7 +93,7 @@ static status go_through(rewinding *w, uint64_t step, metrics_last *last) {
         TRY(metrics_reader_next(w->in, &line, &more));
         if (metrics_reader_damaged(w->in)) TRY(part_ways(w));
         if (!more) break;
-        look_at(last, line.json);
+        look_at(last, w->path, &line);
         bool keep = line.step <= (double)step; /* false for NaN */
         w->dropped += !keep;
         if (!keep || !line.has_end) TRY(part_ways(w));

@@ -4,8 +4,6 @@
 
 #include "runtime/json.h"
 
-static const uint64_t MOST_NS = 36525ull * 86400 * 1000000000; /* sums of all bookings then fit in 64 bits */
-
 typedef struct {
     const char *key;
     size_t offset;
@@ -77,9 +75,9 @@ status spent_read(progress *p, const cJSON *o, const char *path) {
         p->booked_ns[b] = 0;
         if (b == BOOK_STOPPED && !json_find(booked, key)) continue; /* older than this booking */
         TRY(json_get_u64(booked, path, key, &p->booked_ns[b]));
-        if (p->booked_ns[b] > MOST_NS)
+        if (p->booked_ns[b] > PROGRESS_MOST_NS)
             FAIL(DATA, "%s: \"%s\" of booked_ns is %lu, expected at most %lu, a century", path, key, p->booked_ns[b],
-                 MOST_NS);
+                 PROGRESS_MOST_NS);
     }
     TRY(usd_by_booking_read(p->usd, o, path));
     p->energy_j = NAN;

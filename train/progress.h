@@ -9,6 +9,9 @@
 
 enum { PROGRESS_FINITE_UNKNOWN = -1 };
 
+/* The most that a booking can be: a century. Sums of all bookings then fit in 64 bits. */
+#define PROGRESS_MOST_NS (UINT64_C(36525) * 86400 * 1000000000)
+
 typedef struct {
     uint64_t step;    /* of the run, skipped steps included */
     uint64_t updates; /* optimizer steps taken */
