@@ -80,6 +80,13 @@ for program in "${kinds[@]}"; do
     ok "the resume tells which lines are missing"
 done
 
+# between the last step and its checkpoint, in an evaluation of a second or more
+rm -rf "$run" "$moved"; for i in $(seq 100); do cat "$text"; done >"$scratch/long.txt"
+"$tally" train "${options[@]}" --data "$scratch/long.txt" --val-fraction 0.9 --batch 8 --seq-len 64 --eval-batches 0 --steps 1 --out "$run" 2>"$scratch/err" & pid=$!
+for i in $(seq 1200); do grep -q '^energy:' "$scratch/err" && break; sleep 0.05; done
+mv "$run" "$moved"; ended "run: the folder of the run was moved to $moved while .* step 1 was saved there"
+ok "a folder that is moved in an evaluation gets the last step too"
+
 # links that lead elsewhere
 rm -rf "$run"; train "$run" --steps 6; echo precious >"$scratch/precious"
 cp "$run/metrics.jsonl" "$scratch/metrics"; rm "$run/metrics.jsonl"; ln -s "$scratch/precious" "$run/metrics.jsonl"

@@ -40,6 +40,16 @@ static status save(trainer *t) {
     return trainer_speaks(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
 }
 
+/* The folder is looked at once more: since the last look there may have been a long evaluation. */
+static status save_where_it_is(trainer *t) {
+    booking before = pause_steps(t, BOOK_CHECKPOINT);
+    trainer_look_at_folder(t);
+    t->all->folder = t->mine.folder;
+    TRY(comm_tell(t->world, &t->all->folder, sizeof t->all->folder));
+    go_on(t, before);
+    return t->all->folder == FOLDER_FINE ? save(t) : trainer_end_without_folder(t, save);
+}
+
 static status evaluate_now(trainer *t) {
     booking before = pause_steps(t, BOOK_EVALUATION);
     uint64_t since = clock_ns();
@@ -200,7 +210,7 @@ static status finish_step(trainer *t) {
     show(t, &record);
     TRY(account_skip(t, &r));
     bool due = saves(t, t->p.step) && !is_last(t, t->p.step);
-    if (due && t->all->folder == FOLDER_FINE) return save(t);
+    if (due && t->all->folder == FOLDER_FINE) return save_where_it_is(t);
     return evaluates(t, t->p.step) ? trainer_gather(t) : STATUS_OK; /* what it took counts against a budget */
 }
 
@@ -216,17 +226,13 @@ static status finish_steps(trainer *t, uint64_t but) {
     return STATUS_OK;
 }
 
-static status save_at_end(trainer *t) {
-    return t->all->folder == FOLDER_FINE ? save(t) : trainer_end_without_folder(t, save);
-}
-
 /* No bad step has changed the weights; one under way behind the last is finished, whatever comes of it. */
 static status save_and_fail(trainer *t) {
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
     status_code st = finish_steps(t, 0);
     if (st != STATUS_NUMERIC) TRY(st);
-    TRY(save_at_end(t));
+    TRY(save_where_it_is(t));
     FAIL(NUMERIC, "%s", message);
 }
 
@@ -254,7 +260,7 @@ static status run(trainer *t, train_outcome *outcome) {
     if (st == STATUS_NUMERIC && t->skipped_in_row > t->o->max_skipped) return save_and_fail(t);
     TRY(st);
     log_progress_end();
-    return save_at_end(t);
+    return save_where_it_is(t);
 }
 
 /* The report shows the ledger as of now; what writing it takes is booked too, and the ledger is written last. */
