@@ -21,20 +21,22 @@ void meter_start_at_birth(meter *m, booking first) {
     m->current = m->last = first;
 }
 
-/* The watch may tell of a stop only after the bookings that it fell into have ended. */
-static void take_stopped(meter *m, booking ended) {
+/* The watch may tell of a stop only after the bookings that it fell into have ended. The booking that ends now took ns and
+ * holds at most so much of the stop; the rest is taken from the one before it. */
+static void take_stopped(meter *m, booking ended, uint64_t ns) {
     uint64_t all = lifetime_stopped_ns(), left = all - m->stopped_ns, had = m->booked_ns[BOOK_STOPPED];
     if (!left || ended == BOOK_STOPPED) return;
-    const booking from[] = {ended, m->last, BOOK_USEFUL};
+    meter_move(m, ended, BOOK_STOPPED, left < ns ? left : ns);
+    const booking from[] = {m->last, BOOK_USEFUL, ended};
     for (int i = 0; i < 3; i++) meter_move(m, from[i], BOOK_STOPPED, left - (m->booked_ns[BOOK_STOPPED] - had));
     m->stopped_ns += m->booked_ns[BOOK_STOPPED] - had;
 }
 
 booking meter_book(meter *m, booking to) {
     booking ended = m->current;
-    uint64_t now = lifetime_now_ns();
-    m->booked_ns[ended] += now - m->since_ns;
-    take_stopped(m, ended);
+    uint64_t now = lifetime_now_ns(), ns = now - m->since_ns;
+    m->booked_ns[ended] += ns;
+    take_stopped(m, ended, ns);
     m->since_ns = now;
     if (to != ended) m->last = ended;
     m->current = to;

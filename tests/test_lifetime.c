@@ -109,6 +109,14 @@ static void a_stop_that_is_told_late_is_moved(void **unused) {
     meter_book(&m, BOOK_DATA);
     assert_true(m.booked_ns[BOOK_STOPPED] == stopped);
     assert_true(m.booked_ns[BOOK_USEFUL] >= 4 * stopped);
+
+    m = (meter){.booked_ns = {[BOOK_USEFUL] = 5 * stopped, [BOOK_COMMUNICATION] = 2 * stopped}};
+    meter_start(&m, BOOK_USEFUL); /* for a moment only, behind the wait that the stop fell into */
+    m.stopped_ns = 0;
+    m.last = BOOK_COMMUNICATION;
+    meter_book(&m, BOOK_DATA);
+    assert_true(m.booked_ns[BOOK_STOPPED] == stopped);
+    assert_true(m.booked_ns[BOOK_USEFUL] == 5 * stopped && m.booked_ns[BOOK_COMMUNICATION] > stopped);
 }
 
 int main(void) {

@@ -61,6 +61,8 @@ void trainer_lose_work(trainer *t) {
     static const booking of_steps[] = {BOOK_USEFUL, BOOK_RECOMPUTE, BOOK_COMMUNICATION, BOOK_DATA};
     meter *m = &t->bill.time;
     meter_settle(m);
-    for (size_t i = 0; i < sizeof of_steps / sizeof *of_steps; i++)
-        meter_move(m, of_steps[i], BOOK_LOST, m->booked_ns[of_steps[i]] - t->work_began[of_steps[i]]);
+    for (size_t i = 0; i < sizeof of_steps / sizeof *of_steps; i++) {
+        uint64_t now = m->booked_ns[of_steps[i]], then = t->work_began[of_steps[i]];
+        if (now > then) meter_move(m, of_steps[i], BOOK_LOST, now - then); /* not so where stopped time was taken from it */
+    }
 }
