@@ -1,5 +1,6 @@
-/* RUN/heartbeat: what the run has spent up to now, written every moment by a thread of rank 0, so that the time of a run that
- * is killed is booked by the next attempt (ledger_resume). After 0.5% of an attempt's age, at most every 2 s.
+/* RUN/heartbeat: what the run has spent up to now, written again and again by a thread of rank 0, so that the time of a run that
+ * is killed is booked by the next attempt (ledger_resume). The next write comes after 0.5% of the attempt's age, or after 2 s
+ * where that is less.
  *
  * Two slots of 256 bytes are written in turn, in place and without a sync: each a JSON object and a crc32 on one line.
  *   sequence        counts up: the whole slot with the larger one holds
