@@ -87,6 +87,19 @@ for i in $(seq 1200); do grep -q '^energy:' "$scratch/err" && break; sleep 0.05;
 mv "$run" "$moved"; ended "run: the folder of the run was moved to $moved while .* step 1 was saved there"
 ok "a folder that is moved in an evaluation gets the last step too"
 
+# while a checkpoint is written; the writer stands still until the move is done
+rm -rf "$run" "$moved"
+"$tally" train "${options[@]}" --checkpoint-every 1 --steps 100000000 --out "$run" >/dev/null 2>"$scratch/err" & pid=$!
+for i in $(seq 2000); do
+    kill -STOP $pid
+    [ -e "$(echo "$run"/checkpoints/.step-*.tmp/optimizer.safetensors)" ] && mv "$run" "$moved" && break
+    kill -CONT $pid; sleep 0.003
+done
+kill -CONT $pid
+ended "run: the folder of the run was moved to $moved while .* step [0-9]* was saved there"
+ok "a folder that is moved while a checkpoint is written gets that step too"
+[ -d "$moved/checkpoints/step-$(last_step "$moved")" ]; ok "all steps are in the new place"
+
 # links that lead elsewhere
 rm -rf "$run"; train "$run" --steps 6; echo precious >"$scratch/precious"
 cp "$run/metrics.jsonl" "$scratch/metrics"; rm "$run/metrics.jsonl"; ln -s "$scratch/precious" "$run/metrics.jsonl"

@@ -40,14 +40,26 @@ static status save(trainer *t) {
     return trainer_speaks(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
 }
 
-/* The folder is looked at once more: since the last look there may have been a long evaluation. */
-static status save_where_it_is(trainer *t) {
+static status look_at_folder_now(trainer *t) {
     booking before = pause_steps(t, BOOK_CHECKPOINT);
     trainer_look_at_folder(t);
     t->all->folder = t->mine.folder;
     TRY(comm_tell(t->world, &t->all->folder, sizeof t->all->folder));
     go_on(t, before);
-    return t->all->folder == FOLDER_FINE ? save(t) : trainer_end_without_folder(t, save);
+    return STATUS_OK;
+}
+
+/* Between the step's look at the folder and the save there may have been a long evaluation, and a save takes long too. What
+ * checkpoint_save fails with, all ranks have alike. */
+static status save_where_it_is(trainer *t) {
+    TRY(look_at_folder_now(t));
+    if (t->all->folder == FOLDER_FINE) {
+        status_code st = save(t);
+        if (st != STATUS_ARG || t->saved_step == t->p.step) return st;
+        TRY(look_at_folder_now(t));
+        if (t->all->folder == FOLDER_FINE) return st;
+    }
+    return trainer_end_without_folder(t, save);
 }
 
 static status evaluate_now(trainer *t) {
