@@ -140,6 +140,10 @@ static void test_surrogates(void **state) {
     }
 }
 
+static status_code load_leaving(corpus *c, const char *path, const char *key, i64 most) {
+    return corpus_load(c, &(text_source){.paths = &path, .count = 1, .text_key = key, .max_bad_lines = most}, 0, 1);
+}
+
 static void test_nul_only_matters_in_the_text(void **state) {
     (void)state;
     corpus c;
@@ -147,10 +151,7 @@ static void test_nul_only_matters_in_the_text(void **state) {
     FAILS(DATA, ":1: found \\u0000 in \"text\"",
           load_one(&c, put("a.jsonl", "{\"id\":\"\\u0000\",\"text\":\"x\\u0000\"}")));
     FAILS(DATA, "but \"text\\x01\"", load_one(&c, put("a.jsonl", "{\"text\\u0000\":\"x\"}")));
-}
-
-static status_code load_leaving(corpus *c, const char *path, const char *key, i64 most) {
-    return corpus_load(c, &(text_source){.paths = &path, .count = 1, .text_key = key, .max_bad_lines = most}, 0, 1);
+    FAILS(DATA, ":1: found \\u0000", load_leaving(&c, put("a.jsonl", "{\"k\\u0000\":\"x\"}"), "k\1", 0));
 }
 
 static void test_bad_lines_are_left_out(void **state) {

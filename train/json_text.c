@@ -25,10 +25,15 @@ static place_text where(json_place at) {
 
 /* ---- escapes ---- */
 
+/* not sscanf, which looks for the end of the whole line at each call */
 static bool four_digits(const char *p, unsigned *code) {
-    for (int i = 0; i < 4; i++)
+    char digits[5] = {0};
+    for (int i = 0; i < 4; i++) {
         if (!isxdigit((unsigned char)p[i])) return false;
-    return sscanf(p, "%4x", code) == 1;
+        digits[i] = p[i];
+    }
+    *code = (unsigned)strtoul(digits, NULL, 16);
+    return true;
 }
 
 /* In place, for an escape is six bytes long whatever it stands for. cJSON refuses a lone surrogate, and its strings end at
@@ -54,7 +59,8 @@ static status holds_nul(bool *holds, const char *text, char *copy, size_t bytes,
     mend_escapes(copy, '2');
     cJSON *tree = cJSON_ParseWithLength(copy, bytes + 1);
     if (!tree) FAIL(MEM, "a line of %zu bytes", bytes);
-    *holds = strcmp(text, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(tree, key))) != 0;
+    const char *other = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(tree, key));
+    *holds = !other || strcmp(text, other) != 0; /* no other: it is in the key */
     cJSON_Delete(tree);
     return STATUS_OK;
 }
