@@ -15,13 +15,13 @@ told() { grep -q -- "$1" "$scratch/err"; }
 
 # --- every option, at values that are valid and unusual: a run with it, the same again, and one step more ---
 declare -A values=(
-    [model]="" [text-key]="\"ü\\" [max-bad-lines]="0 1e9" [val-fraction]="0 0.9" [seq-len]="7" [batch]="1" [global-batch]="192" [steps]="0 3" [lr]="5e-5 0 1e-30 100" [min-lr]="0 1e-3"
+    [model]="" [val-fraction]="0 0.9" [seq-len]="7" [batch]="1" [global-batch]="192" [steps]="0 3" [lr]="5e-5 0 1e-30 100" [min-lr]="0 1e-3"
     [warmup]="0 1e12" [schedule]="cosine linear wsd constant" [decay-fraction]="0 1" [beta1]="0 0.999999" [beta2]="0 0.999999"
     [eps]="1e-20 1" [weight-decay]="0 10" [clip]="0 1e9" [max-skipped]="0 1e9" [precision]="fp32" [moments]="bf16" [master]="none"
     [recompute]="selective block block:1" [shard]="none optimizer gradients" [replicas]="1" [gather-dtype]="bf16" [reduce-dtype]="bf16"
     [comm-timeout]="1 1e6" [comm]="auto" [seed]="0 9007199254740993 9000000000000000000" [device]="auto" [threads]="2"
     [attention]="own" [eval-every]="1" [eval-batches]="1 1e12" [checkpoint-every]="1 1e12" [checkpoint-minutes]="0 1e-9 1e6" [keep]="1 1e9" [price]="0 0.1 1e9" [budget]="1e12"
-    [peak-seconds]="0.001" [tdp-watts]="0.5 1e6" [text-key]="text content" [max-bad-lines]="0 1e15")
+    [peak-seconds]="0.001" [tdp-watts]="0.5 1e6" [text-key]="content \"ü\\" [max-bad-lines]="0 1e15")
 again() { # NAME WORDS...: what is tried as one run
     local name=$1 run="$scratch/run of $1"; shift
     rm -rf "$run"
