@@ -29,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
         for (i64 k = 0; k < s.list[i].bytes; k++) sum ^= d[k];
         total += s.list[i].bytes;
     }
+    (void)sum; /* each byte was read: that is the test */
     FUZZ_CHECK(total <= (i64)bytes);
     safetensors_close(&s);
     return 0;
