@@ -105,13 +105,16 @@ static void *tick(void *unused) {
     sigset_t continues;
     sigemptyset(&continues);
     sigaddset(&continues, SIGCONT);
+    uint64_t own = 0; /* what `each` took: a write may wait long for a slow disk, and the process does not stand still then */
     while (!atomic_load(&watch.ends)) {
         uint64_t ns = period();
         struct timespec sleep = {.tv_nsec = (long)ns};
         bool continued = sigtimedwait(&continues, NULL, &sleep) == SIGCONT;
         if (atomic_load(&watch.ends)) continued = false; /* the signal may be lifetime_watch_end's own */
+        if (!continued) ns += own;
         atomic_fetch_add(&stopped_ns, lifetime_tick(&t, sample(), ns, continued, cpus));
         if (watch.each) watch.each(watch.argument);
+        own = read_clock(CLOCK_MONOTONIC) - t.last.monotonic_ns;
     }
     return NULL;
 }

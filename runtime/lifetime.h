@@ -35,7 +35,7 @@ typedef struct {
     uint64_t late_ns; /* of the last tick, where nothing has explained it yet */
 } lifetime_ticks;
 
-/* How much of the time since the last tick the process stood still. period_ns: how long the thread meant to sleep; continued:
+/* How much of the time since the last tick the process stood still. period_ns: how long the tick was to take; continued:
  * SIGCONT has come; cpus: how many CPUs the process can use at once.
  * Suspended: what the boot clock moved and the monotonic one did not. Stopped: by how much the tick is late, where SIGCONT
  * proves it. A late tick alone proves nothing: the machine may be busy. But where it is late by more than 10 s, and in

@@ -47,8 +47,8 @@ typedef struct {
 typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
 
 /* A signal that any rank gets (stop.h) stops all of them: at the end of a short step; a long one and an evaluation are broken
- * off within a few seconds (trainer_stop.c). Then a checkpoint is saved of the last step that was finished. Where there are several ranks, an
- * error ends the process, and the job: see job_fail. */
+ * off within a few seconds (trainer_stop.c). Then a checkpoint is saved of the last step that was finished. Where there are
+ * several ranks, an error ends the process, and the job: see job_fail. */
 status train_run(const train_options *o, train_outcome *outcome);
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L);
