@@ -20,7 +20,7 @@ static void go_on(trainer *t, booking with) {
 static status save(trainer *t) {
     booking before = pause_steps(t, BOOK_CHECKPOINT);
     uint64_t since = clock_ns();
-    if (trainer_speaks(t)) TRY(metrics_sync(t->metrics, t->metrics_path.text));
+    TRY(comm_agree(t->world, trainer_speaks(t) ? metrics_sync(t->metrics, t->metrics_path.text) : STATUS_OK));
     TRY(trainer_gather(t));
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
     memcpy(t->p.usd, t->bill.usd, sizeof t->p.usd);
@@ -49,13 +49,13 @@ static status look_at_folder_now(trainer *t) {
     return STATUS_OK;
 }
 
-/* Between the step's look at the folder and the save there may have been a long evaluation, and a save takes long too. What
- * checkpoint_save fails with, all ranks have alike. */
+/* Between the step's look at the folder and the save there may have been a long evaluation, and a save takes long too. Where it
+ * fails before the checkpoint is whole, it fails on all ranks alike. */
 static status save_where_it_is(trainer *t) {
     TRY(look_at_folder_now(t));
     if (t->all->folder == FOLDER_FINE) {
         status_code st = save(t);
-        if (st != STATUS_ARG || t->saved_step == t->p.step) return st;
+        if (!st || t->saved_step == t->p.step) return st;
         TRY(look_at_folder_now(t));
         if (t->all->folder == FOLDER_FINE) return st;
     }
