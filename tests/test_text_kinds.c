@@ -79,6 +79,8 @@ static void test_json_without_documents(void **state) {
     FAILS(DATA, "a.json: ends within element 2, expected the ] of the array", load_one(&c, in("d")));
     put("d/a.json", "[{\"text\":\"one\"}] x");
     FAILS(DATA, "a.json: found more than blanks behind the ] of the array", load_one(&c, in("d")));
+    put("d/a.json", "[{\"text\":\"one\"}, {\"text\":\"two\"}}\n");
+    FAILS(DATA, "a.json: ends within element 2, expected the ] of the array", load_one(&c, in("d")));
 }
 
 /* elements and their commas, strings and escapes on both sides of a buffer's end */

@@ -148,7 +148,7 @@ size_t json_array_next(json_array *a, const char *text, size_t bytes, size_t *el
         if (c == '"') a->in_string = true;
         else if (c == '[' || c == '{') {
             if (a->depth++ == 0) return i + 1; /* the array's own */
-        } else if (c == ']' || c == '}') {
+        } else if (c == ']' || (c == '}' && a->depth > 1)) { /* one } too many is left to the element's parser */
             a->ended = --a->depth == 0;
         }
         if (a->ended || (c == ',' && a->depth == 1)) {
