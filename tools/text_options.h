@@ -12,19 +12,19 @@ typedef struct {
 
 /* what --data takes, for its help */
 #define TEXT_OPTION_PATHS                                                                                              \
-    "files and folders, also .gz: plain text, or documents in .jsonl, .ndjson and .json, each an object with "         \
-    "--text-key"
+    "files and folders of plain text, or of JSON objects (.jsonl, .ndjson, .json) that hold a document each, under "    \
+    "--text-key; any of them may be .gz"
 
 /* rows of an option table, for the member `member` of the struct `values` */
 #define TEXT_OPTION_ROWS(values, member, group)                                                                        \
     {"text-key", OPT_STRING, offsetof(values, member) + offsetof(text_options, key),                                   \
-     "text",     "KEY",      "the key of JSON objects under which the text stands",                                    \
+     "text",     "KEY",      "the key under which a JSON object holds its text",                                       \
      NULL,       0,          0,                                                                                        \
      group,      false},                                                                                               \
     {                                                                                                                  \
         "max-bad-lines", OPT_I64, offsetof(values, member) + offsetof(text_options, max_bad_lines), "100", "N",        \
-            "leave out up to N lines of JSON that hold no text under the key, and name the first; more end the "       \
-            "command",                                                                                                 \
+            "leave out up to N lines of JSON that hold no text under the key, and log the first few; with more, the "  \
+            "command fails",                                                                                           \
             NULL, 0, 1e15, group, false                                                                                \
     }
 
