@@ -24,6 +24,7 @@ pack_mpi() { # DIR
     share=$(ompi_info --parsable --path pkgdatadir 2>/dev/null | sed -n 's/^path:pkgdatadir://p' | head -1)
     if ! grep -q 'libmpi\.so' <<<"$(ldd "$dir/build/tally")"; then echo "no MPI in this build: two ranks are skipped there"; return; fi
     if [ ! -d "$plugins" ]; then echo "no Open MPI here: two ranks are skipped there"; return; fi
+    if ! command -v orted >/dev/null; then echo "this Open MPI has no orted (4 has it, 5 has not): two ranks are skipped there"; return; fi
     mkdir -p "$dir"/mpi/{bin,plugins,pmix,share,etc}
     install -m 755 "$(readlink -f "$(command -v mpirun)")" "$dir/mpi/bin/mpirun"
     install -m 755 "$(readlink -f "$(command -v orted)")" "$dir/mpi/bin/orted"

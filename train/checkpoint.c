@@ -329,13 +329,14 @@ typedef enum { GOOD, NOT_FINITE, BROKEN } condition;
 
 static status judge(condition *c, progress *p, comm *world, const char *folder) {
     *c = BROKEN;
+    bool mine = true;
     status_code st = verify(world, folder);
     if (!st) st = agree(world, checkpoint_progress(folder, p));
+    bool look = !st && p->finite == PROGRESS_FINITE_UNKNOWN;
+    if (look) st = agree(world, finite_model(&mine, folder, rank_of(world), ranks_of(world)));
     if (st == STATUS_DATA && rank_of(world) == 0) log_line("passed over a broken checkpoint: %s", status_message());
     if (st) return st == STATUS_DATA ? STATUS_OK : st; /* that it cannot be read now does not make it broken */
-    if (p->finite == PROGRESS_FINITE_UNKNOWN) {
-        bool mine = true;
-        TRY(agree(world, finite_model(&mine, folder, rank_of(world), ranks_of(world))));
+    if (look) {
         double bad = !mine;
         if (world) TRY(comm_sum_f64(world, &bad, 1));
         p->finite = bad == 0;
