@@ -19,7 +19,7 @@ need_ranks() {
 job_err() { tr -d '\0' <"$scratch/err"; }
 
 # differing N COMMAND... : OTHER...: a job of N ranks that run COMMAND and a last one that runs OTHER. (With mpiexec's own
-# colon, Open MPI 5.0.7 ends with a segmentation fault where there are more ranks than cores.)
+# colon, Open MPI 5.0.7 ends with a segmentation fault in some jobs.)
 differing() {
     local n=$1 first=(); shift
     while [ "$1" != : ]; do first+=("$1"); shift; done

@@ -26,4 +26,7 @@ refuses() {
     ok "$name"
 }
 
+# need_python NAME: the rest of the script is skipped where there is no python3
+need_python() { command -v python3 >/dev/null || { skip "$1" "no python3 here"; finish; }; }
+
 finish() { echo "1..$count"; exit $((failures > 0)); }

@@ -1,5 +1,6 @@
 # What a run books: every second it lived, and numbers that no size makes wrong.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "what a run books"
 
 text=$scratch/text.txt
 for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"

@@ -6,6 +6,7 @@ printf 'some text\n%.0s' $(seq 2000) >"$scratch/text"
 refuses "NCCL between CPUs" "^tally: --comm nccl: is between GPUs, and --device is .*; expected auto$" train --data "$scratch/text" --out "$scratch/x" \
     --device cpu --comm nccl --seq-len 16 --batch 1
 need_ranks "communication between GPUs"
+need_python "communication between GPUs"
 if "$program" open 2>/dev/null | grep -q SKIP; then skip "communication between GPUs" "no GPU here"; finish; fi
 export SIMT_WORKERS=1 # of each rank
 [ -z "${SIMT_GUARD:-}" ] || numbers_of_ranks="1 3" # it is slow

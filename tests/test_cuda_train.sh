@@ -20,6 +20,7 @@ if [ $status -ne 0 ] && grep -qE -- '--device cuda: (this tally was built withou
     skip "training on CUDA" "$(head -1 "$scratch/err")"
     finish
 fi
+need_python "training on CUDA"
 [ $status -eq 0 ]; ok "a run ends with exit code 0"
 [ "$(grep -c '"loss"' "$scratch/cuda/metrics.jsonl")" -eq 8 ]; ok "metrics.jsonl has a line a step, read late or not"
 train "$scratch/cpu" --device cpu --threads 1

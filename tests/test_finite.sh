@@ -1,5 +1,6 @@
 # A run that diverges: its last good checkpoints stay, a resume begins with one of them, and what is broken is called so.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "a run that diverges"
 
 text=$scratch/text.txt
 for i in $(seq 100); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"

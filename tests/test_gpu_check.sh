@@ -4,7 +4,8 @@ cd "$(dirname "$0")/.." && . tests/tap.sh
 . tests/mpi.sh
 
 if [ "${SANITIZED:-OFF}" = ON ]; then skip "gpu_check.sh" "it packs and times what it is given; the tests that it calls run sanitized by themselves"; finish; fi
-for command in python3 mpirun; do command -v $command >/dev/null || { skip "gpu_check.sh" "no $command here"; finish; }; done
+need_python "gpu_check.sh"
+command -v mpirun >/dev/null || { skip "gpu_check.sh" "no mpirun here"; finish; }
 
 device=cpu
 if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt" 2>/dev/null; then device=cuda; fi

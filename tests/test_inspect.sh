@@ -1,5 +1,6 @@
 # inspect: models against published numbers, files and runs against what is in them.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "inspect"
 
 json() { # EXPRESSION ARGUMENTS...: python expression over the JSON object o that `tally inspect ARGUMENTS --json` prints
     local expression=$1; shift

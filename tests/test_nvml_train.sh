@@ -3,6 +3,7 @@ cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 name="two ranks on a GPU of which NVML tells"
 if ! grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then skip "$name" "the emulated GPU alone is as we say"; finish; fi
 need_ranks "$name"
+need_python "$name"
 
 for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog"; done >"$scratch/text.txt"
 cat >"$scratch/model.json" <<'J'

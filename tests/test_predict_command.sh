@@ -1,5 +1,6 @@
 # predict: what it prints agrees with itself, and with bad input it says what it expected.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "predict"
 
 json() { # EXPRESSION ARGUMENTS...: python expression over the JSON object o that `tally predict ARGUMENTS --json` prints
     local expression=$1; shift

@@ -2,6 +2,7 @@
 # and the ranks, before anything is computed. The options are those of a run's own config.json, so that a new one is tested too.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 need_ranks "ranks with different options"
+need_python "ranks with different options"
 
 text=$scratch/text.txt
 for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"

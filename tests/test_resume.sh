@@ -1,5 +1,6 @@
 # What a run accepts its resume accepts; what it is resumed with instead is told; what cannot train is refused.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "what a resume accepts"
 
 for i in $(seq 100); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$scratch/text.txt"
 cp "$scratch/text.txt" "$scratch/a \"b\" \\c ü.txt"

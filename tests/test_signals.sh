@@ -1,5 +1,6 @@
 # Signals and the standard streams: what stops a run saves it, and what breaks its log does not end it.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "signals and the standard streams"
 
 text=$scratch/text.txt
 for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"

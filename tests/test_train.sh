@@ -1,5 +1,6 @@
 # The training run as a user has it: resume after a kill at any moment, signals, budget, bad input.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "the training run"
 
 text=$scratch/text.txt
 for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"

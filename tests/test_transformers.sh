@@ -26,10 +26,7 @@ assert ours["tokens"] == theirs["predictions"] == 200, (ours, theirs)
 assert abs(ours["loss"] - theirs["loss"]) <= 1e-5 * theirs["loss"], (ours, theirs)
 P
 }
-# Open MPI 4 and 5: as root, more ranks than cores, none bound to one
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
+. tests/mpi.sh
 
 for family in gpt2 llama; do
     case $family in gpt2) reference=gpt2-tiny ;; *) reference=llama-tiny-tied ;; esac
