@@ -46,6 +46,12 @@ static void open_closed_streams(void) {
         if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDWR); /* takes the lowest free number: fd */
 }
 
+/* What SIGHUP did when the program was started. UCX, which Open MPI 5 loads, takes the signal for itself before main begins, so
+ * that nohup would have no effect. The linker's list of what runs before the libraries start records it. */
+static struct sigaction hangup;
+static void record_hangup(void) { sigaction(SIGHUP, NULL, &hangup); }
+__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(void) = record_hangup;
+
 static void print_help(FILE *out) {
     fputs("tally trains transformer language models and tells, at every step, what the step cost.\n\n"
           "usage: tally COMMAND [options]\n\n",
@@ -99,6 +105,7 @@ int main(int argc, char **argv) {
     int exit_code = 0;
     lifetime_begin();
     open_closed_streams();
+    sigaction(SIGHUP, &hangup, NULL);
     /* A write that fails says so by its error; a line of the log that nobody reads is dropped. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
