@@ -26,6 +26,17 @@ refuses() {
     ok "$name"
 }
 
+# within_budget RUN USD: the last step was begun where it was known to fit. How long it then takes is the machine's to say; the
+# shortest one before it is the least that it can have been thought to take.
+within_budget() {
+    python3 - "$@" <<'P'
+import json, sys
+bill = [json.loads(x)["usd"] for x in open(sys.argv[1] + "/metrics.jsonl") if '"loss"' in x]
+steps = [b - a for a, b in zip(bill, bill[1:-1])]
+assert bill[0] > 0 and (not steps or bill[-2] + min(steps) <= float(sys.argv[2])), bill[-3:]
+P
+}
+
 # need_python NAME: the rest of the script is skipped where there is no python3
 need_python() { command -v python3 >/dev/null || { skip "$1" "no python3 here"; finish; }; }
 

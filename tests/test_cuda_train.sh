@@ -76,8 +76,7 @@ kill -TERM $pid; wait $pid
     "$tally" inspect "$scratch/stopped" --json 2>"$scratch/err" | grep '"whole":true' >/dev/null
 ok "a signal: the step under way is finished and in the checkpoint"
 "$tally" train "${endless[@]}" --out "$scratch/budget" --price 3600 --budget 1.5 >"$scratch/out" 2>"$scratch/err"; status=$?
-usd=$(tail -1 "$scratch/budget/metrics.jsonl" | sed 's/.*"usd":\([0-9.]*\),.*/\1/')
-[ $status -eq 0 ] && python3 -c "import sys; sys.exit(not 0 < $usd <= 1.5)" && [ -d "$scratch/budget/checkpoints/step-$(last_step "$scratch/budget")" ]
+[ $status -eq 0 ] && within_budget "$scratch/budget" 1.5 && [ -d "$scratch/budget/checkpoints/step-$(last_step "$scratch/budget")" ]
 ok "--budget ends the run with a checkpoint before it is exceeded"
 
 "$tally" eval "$scratch/cuda32" --data "$text" --seq-len 32 --json --device cuda >"$scratch/a" 2>"$scratch/err" &&
