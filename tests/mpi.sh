@@ -18,6 +18,10 @@ need_ranks() {
 # The standard error of the job that ran last. Open MPI 5 ends its own text with a NUL, and the next line follows it.
 job_err() { tr -d '\0' <"$scratch/err"; }
 
+# told_by_prrte RANK: PRRTE alone tells that RANK was killed. It kills the others 0.25 s later, and on a busy machine that may be
+# before they have told of it.
+told_by_prrte() { job_err | grep -q "^prterun noticed that process rank $1 " && ! job_err | grep -qE '^(tally|rank [0-9]): '; }
+
 # differing N COMMAND... : OTHER...: a job of N ranks that run COMMAND and a last one that runs OTHER. (With mpiexec's own
 # colon, Open MPI 5.0.7 ends with a segmentation fault in some jobs.)
 differing() {

@@ -177,7 +177,7 @@ resumes() { ranks 4 "$1" --resume && [ "$(weights "$1")" = "$(weights "$scratch/
 for rank in 0 2; do
     run=$scratch/killed-$rank
     start "$run"; kill -9 $(pid_of $rank "$run"); ended "$run"; status=$?
-    [ $status -ne 0 ] && [ $status -ne 99 ] && one_line "rank $rank .*died"
+    [ $status -ne 0 ] && [ $status -ne 99 ] && { one_line "rank $rank .*died" || told_by_prrte $rank; }
     ok "rank $rank is killed: all end, and one line names it"
     resumes "$run" "rank $rank is killed"
 done
@@ -220,7 +220,7 @@ for at in 0:12 0:25 1:2 1:6 3:9; do
     timeout -s KILL 240 "$MPIEXEC" -np 4 bash -c "[ \${OMPI_COMM_WORLD_RANK-\${PMI_RANK-}} != $rank ] || export TALLY_CRASH_AT_WRITE=$n; exec \"\$@\"" \
         - "$tally" train "${options[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err"
     status=$?
-    [ $status -ne 0 ] && one_line "rank $rank .*died"; ok "rank $rank dies in a save, before its write $n: all end, and one line names it"
+    [ $status -ne 0 ] && { one_line "rank $rank .*died" || told_by_prrte $rank; }; ok "rank $rank dies in a save, before its write $n: all end, and one line names it"
     resumes "$run" "it"
 done
 finish
