@@ -3,6 +3,8 @@
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
+# A job that aborts leaves its session's folder behind, named by its pid: a later job with that pid does not start.
+export PRTE_MCA_prte_tmpdir_base=$scratch
 # What MPI itself leaves allocated is not ours; some of it is in plugins that are unloaded by then.
 export ASAN_OPTIONS=detect_leaks=0
 
