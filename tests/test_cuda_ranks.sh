@@ -62,8 +62,8 @@ for ranks in 2 4; do
     last=$((ranks - 1))
     dies "rank $last of $ranks is killed: who waits for it over NCCL says so" \
         "rank $last \([^ ]+, pid [0-9]+\) died: missing in all-gather 2 of step 12" $ranks nccl die kill
-    TIMEOUT_S=2 dies "rank $last of $ranks stops: who waits for it over NCCL ends after the time-out" \
-        "rank [0-9] has waited 2 s in all-gather 2 of step 12 for ranks that do not come" $ranks nccl die stop
+    TIMEOUT_S=20 dies "rank $last of $ranks stops: who waits for it over NCCL ends after the time-out" \
+        "rank [0-9] has waited 20 s in all-gather 2 of step 12 for ranks that do not come" $ranks nccl die stop
 done
 if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then
     SIMT_NCCL_KILL=init dies "rank 2 is killed when NCCL starts" \
