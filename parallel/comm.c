@@ -175,6 +175,31 @@ status comm_agree(comm *c, status_code st) {
     return st;
 }
 
+status comm_gather_texts(comm *c, char **all, size_t *row, const char *text) {
+    status_code st = STATUS_OK;
+    uint64_t length = strlen(text), longest = 0, *lengths = calloc((size_t)c->ranks, sizeof *lengths);
+    char *mine = NULL;
+    *all = NULL;
+    TRY_DONE(comm_agree(c, lengths ? STATUS_OK : ERROR(MEM, "no memory for %d lengths", c->ranks)));
+    TRY_DONE(comm_exchange(c, lengths, &length, sizeof length));
+    for (int r = 0; r < c->ranks; r++)
+        if (lengths[r] > longest) longest = lengths[r];
+    *row = longest + 1;
+    *all = malloc(*row * (size_t)c->ranks);
+    mine = calloc(*row, 1);
+    TRY_DONE(comm_agree(c, *all && mine ? STATUS_OK : ERROR(MEM, "no memory for the texts of %d ranks", c->ranks)));
+    memcpy(mine, text, length);
+    TRY_DONE(comm_exchange(c, *all, mine, *row));
+done:
+    free(lengths);
+    free(mine);
+    if (st) {
+        free(*all);
+        *all = NULL;
+    }
+    return st;
+}
+
 /* NULL where c is of host memory */
 static comm *host_of(const comm *c) { return c->root->host ? c->root->host->root : NULL; }
 

@@ -127,6 +127,8 @@ status comm_check(comm *c);
  * communicator of device memory it goes over that of host memory, past what is queued between GPUs. */
 status comm_exchange(comm *c, void *all, const void *mine, size_t bytes);
 status comm_tell(comm *c, void *x, size_t bytes); /* x of rank 0, on all; the same */
+/* The text of every rank, of any length, on every rank: that of rank r begins at *all + r * *row. *all is malloc'ed. */
+status comm_gather_texts(comm *c, char **all, size_t *row, const char *text);
 status comm_barrier(comm *c);
 /* x[i] = sum over ranks of x[i], added in the order of ranks: the same bits everywhere */
 status comm_sum_f64(comm *c, double *x, int count);

@@ -126,35 +126,20 @@ done:
 
 /* All ranks' texts in a row, on every rank; frees this rank's. */
 static status join_texts(comm *world, char **text) {
-    int ranks = ranks_of(world);
-    if (ranks == 1) return STATUS_OK;
-    status_code st = STATUS_OK;
-    uint64_t length = strlen(*text), longest = 0, *lengths = calloc((size_t)ranks, sizeof *lengths);
-    char *all = NULL, *padded = NULL, *joined;
-    TRY_DONE(agree(world, lengths ? STATUS_OK : ERROR(MEM, "no memory for %d lengths", ranks)));
-    TRY_DONE(comm_exchange(world, lengths, &length, sizeof length));
-    for (int r = 0; r < ranks; r++)
-        if (lengths[r] > longest) longest = lengths[r];
-    size_t row = longest + 1;
-    all = malloc(row * (size_t)ranks);
-    padded = calloc(row, 1);
-    TRY_DONE(agree(world, all && padded ? STATUS_OK : ERROR(MEM, "no memory for %d manifests", ranks)));
-    memcpy(padded, *text, length);
-    TRY_DONE(comm_exchange(world, all, padded, row));
-    joined = all;
-    for (int r = 0; r < ranks; r++) {
-        memmove(joined, all + row * (size_t)r, lengths[r]);
-        joined += lengths[r];
+    char *all;
+    size_t row, joined = 0;
+    if (ranks_of(world) == 1) return STATUS_OK;
+    TRY(comm_gather_texts(world, &all, &row, *text));
+    for (int r = 0; r < ranks_of(world); r++) {
+        const char *from = all + row * (size_t)r;
+        size_t length = strlen(from);
+        memmove(all + joined, from, length);
+        joined += length;
     }
-    *joined = 0;
+    all[joined] = 0;
     free(*text);
     *text = all;
-    all = NULL;
-done:
-    free(all);
-    free(padded);
-    free(lengths);
-    return st;
+    return STATUS_OK;
 }
 
 /* What one rank writes for all, when the files of all are there. */

@@ -86,25 +86,15 @@ status job_same(comm *world, const char *text) {
     int ranks = world->ranks;
     if (ranks == 1) return STATUS_OK;
     status_code st = STATUS_OK;
-    uint64_t length = strlen(text), longest = 0, *lengths = calloc((size_t)ranks, sizeof *lengths);
-    char *all = NULL, *padded = NULL;
+    size_t row;
+    char *all = NULL;
     const char **texts = calloc((size_t)ranks, sizeof *texts), **values = calloc((size_t)ranks, sizeof *values);
-    TRY_DONE(comm_agree(world, lengths && texts && values ? STATUS_OK : ERROR(MEM, "no memory for %d ranks", ranks)));
-    TRY_DONE(comm_exchange(world, lengths, &length, sizeof length));
-    for (int r = 0; r < ranks; r++)
-        if (lengths[r] > longest) longest = lengths[r];
-    size_t row = longest + 1;
-    all = malloc(row * (size_t)ranks);
-    padded = calloc(row, 1);
-    TRY_DONE(comm_agree(world, all && padded ? STATUS_OK : ERROR(MEM, "no memory to compare %d ranks", ranks)));
-    memcpy(padded, text, length);
-    TRY_DONE(comm_exchange(world, all, padded, row));
+    TRY_DONE(comm_agree(world, texts && values ? STATUS_OK : ERROR(MEM, "no memory for %d ranks", ranks)));
+    TRY_DONE(comm_gather_texts(world, &all, &row, text));
     for (int r = 0; r < ranks; r++) texts[r] = all + row * (size_t)r;
     st = compare(texts, values, ranks);
 done:
     free(all);
-    free(padded);
-    free(lengths);
     free(texts);
     free(values);
     return st;
