@@ -215,6 +215,10 @@ static void a_resume_keeps_what_is_good(void **state) {
          LINE(1) LINE(2) "{\"event\":\"resume\",\"step\":2,\"wall_s\":3,\"usd\":0.2,\"energy_total_j\":12,\"dropped_"
                          "lines\":1}\n",
          ""},
+        {BYTES(LINE(1) LINE(2) "{\"step\":3,\"wall_s\":3,\"usd\":null}\n"),
+         LINE(1) LINE(2) "{\"event\":\"resume\",\"step\":2,\"wall_s\":3,\"usd\":null,\"energy_total_j\":12,"
+                         "\"dropped_lines\":1}\n",
+         ""},
         {BYTES(LINE(1) "{\"step\":2,\"wall_s\":5e9,\"usd\":9}\n" LINE(3)),
          LINE(1) "{\"step\":2,\"wall_s\":5e9,\"usd\":9}\n" EVENT(2, 3, 1), "step 2 has wall_s 5e+09, expected at most"},
         {BYTES(LINE(1) "{\"step\":2}"), LINE(1) "{\"step\":2}\n" EVENT(2, 1, 0), ""},

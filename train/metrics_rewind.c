@@ -36,8 +36,11 @@ static void look_at(metrics_last *last, const char *path, const metrics_line *li
                  line->step, wall_s, most);
         return;
     }
-    last->wall_s = fmax(last->wall_s, wall_s);
-    last->usd = fmax(last->usd, number_of(json, "usd"));
+    if (wall_s >= last->wall_s) {
+        last->wall_s = wall_s;
+        /* null: an attempt without a price; what was known before it is not all */
+        if (cJSON_HasObjectItem(json, "usd")) last->usd = number_of(json, "usd");
+    }
     last->energy_j = fmax(last->energy_j, number_of(json, "energy_total_j"));
 }
 

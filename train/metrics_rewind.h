@@ -12,7 +12,8 @@ typedef struct {
 } metrics_last;
 
 /* For a resume at `step`: drops later lines and damaged ones, whose numbers it tells to log_line, and adds an event "resume".
- * In constant memory. *last, which holds what is known from elsewhere, gets the larger of that and of what any line has.
+ * In constant memory. *last holds what is known from elsewhere: seconds and money of a line that got further replace it,
+ * and the larger energy counts.
  * The file is replaced at once, or, where nothing is dropped, only added to. An absent one is told where step is above 0. */
 status metrics_rewind(const char *path, uint64_t step, metrics_last *last);
 
