@@ -40,4 +40,19 @@ P
 # need_python NAME: the rest of the script is skipped where there is no python3
 need_python() { command -v python3 >/dev/null || { skip "$1" "no python3 here"; finish; }; }
 
+# lines_of_text N FILE: N short lines, each another
+lines_of_text() {
+    for i in $(seq "$1"); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$2"
+}
+
+# tiny_llama FILE HIDDEN INTERMEDIATE LAYERS HEADS KV_HEADS [KEY]...: a config.json of byte-level text with a context of 64; KEY: "name": value
+tiny_llama() {
+    local file=$1 hidden=$2 intermediate=$3 layers=$4 heads=$5 kv=$6; shift 6
+    cat >"$file" <<J
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": $hidden, "intermediate_size": $intermediate,
+ "num_hidden_layers": $layers, "num_attention_heads": $heads, "num_key_value_heads": $kv, ${*/%/, }"max_position_embeddings": 64,
+ "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
+J
+}
+
 finish() { echo "1..$count"; exit $((failures > 0)); }

@@ -75,11 +75,7 @@ dies "rank 1 is killed: who waits for it through host memory says so" \
     "rank 1 \([^ ]+, pid [0-9]+\) died: missing in all-gather [0-9]+ of step 12" 2 staged die kill
 
 # a whole run: two ranks over NCCL, and the same ranks through host memory
-cat >"$scratch/model.json" <<'J'
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 32, "intermediate_size": 48,
- "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 64,
- "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
+tiny_llama "$scratch/model.json" 32 48 2 2 1 '"head_dim": 16'
 seq 500 | sed 's/.*/line & of the text/' >"$scratch/text"
 export SIMT_DEVICES=4
 train() { # RANKS RUN OPTIONS...

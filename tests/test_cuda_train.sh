@@ -3,12 +3,8 @@
 cd "$(dirname "$0")/.." && . tests/tap.sh
 
 text=$scratch/text.txt
-for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
-cat >"$scratch/model.json" <<'J'
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 64, "intermediate_size": 96,
- "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64, "max_position_embeddings": 64,
- "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
+lines_of_text 200 "$text"
+tiny_llama "$scratch/model.json" 64 96 2 2 1 '"head_dim": 64'
 options=(--model "$scratch/model.json" --data "$text" --steps 8 --batch 2 --seq-len 32 --warmup 2 --lr 1e-3
     --checkpoint-every 3 --eval-every 4 --eval-batches 2 --price 1 --keep 2 --peak-seconds 0)
 train() { local run=$1; shift; "$tally" train "${options[@]}" --out "$run" "$@" >"$scratch/out" 2>"$scratch/err"; }

@@ -6,11 +6,7 @@ need_ranks "$name"
 need_python "$name"
 
 for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog"; done >"$scratch/text.txt"
-cat >"$scratch/model.json" <<'J'
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 64, "intermediate_size": 96,
- "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 64, "max_position_embeddings": 64,
- "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
+tiny_llama "$scratch/model.json" 64 96 1 1 1 '"head_dim": 64'
 export FAKE_NVML_STATE=$scratch/gpu SIMT_WORKERS=1 SIMT_DEVICES=1
 energy=1000000
 tells() { # REASONS: and it has spent 5 J more

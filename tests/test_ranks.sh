@@ -4,12 +4,8 @@ need_ranks "training over ranks"
 need_python "training over ranks"
 
 text=$scratch/text.txt
-for i in $(seq 400); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
-cat >"$scratch/model.json" <<'J'
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 64, "intermediate_size": 128,
- "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
- "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
+lines_of_text 400 "$text"
+tiny_llama "$scratch/model.json" 64 128 4 4 2
 options=(--model "$scratch/model.json" --data "$text" --steps 12 --batch 2 --seq-len 32 --warmup 4 --lr 1e-2
     --checkpoint-every 4 --eval-every 6 --eval-batches 2 --threads 1 --price 1 --peak-seconds 0)
 ranks() { # N RUN OPTIONS...

@@ -5,12 +5,8 @@ need_ranks "ranks with different options"
 need_python "ranks with different options"
 
 text=$scratch/text.txt
-for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
-cat >"$scratch/model.json" <<'J'
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 32, "intermediate_size": 48,
- "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
- "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
+lines_of_text 200 "$text"
+tiny_llama "$scratch/model.json" 32 48 2 4 2
 # --comm-timeout: a rank that waits for another would take longer than this test may
 options=(--model "$scratch/model.json" --steps 2 --batch 2 --seq-len 32 --threads 1 --peak-seconds 0 --comm-timeout 900)
 # OPTIONS of rank 0 and 1 : of rank 2; $program and $data are those of rank 2

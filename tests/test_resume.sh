@@ -2,13 +2,9 @@
 cd "$(dirname "$0")/.." && . tests/tap.sh
 need_python "what a resume accepts"
 
-for i in $(seq 100); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$scratch/text.txt"
+lines_of_text 100 "$scratch/text.txt"
 cp "$scratch/text.txt" "$scratch/a \"b\" \\c ü.txt"
-cat >"$scratch/model.json" <<'J'
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 32, "intermediate_size": 48,
- "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
- "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
+tiny_llama "$scratch/model.json" 32 48 2 4 2
 options=(--model "$scratch/model.json" --data "$scratch/text.txt" --steps 2 --batch 2 --seq-len 32 --threads 1 --peak-seconds 0 --device cpu)
 train() { local run=$1; shift; "$tally" train "${options[@]}" --out "$run" "$@" >"$scratch/out" 2>"$scratch/err"; }
 resume() { local run=$1; shift; "$tally" train --out "$run" --resume "$@" >"$scratch/out" 2>"$scratch/err"; }

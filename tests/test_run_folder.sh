@@ -2,12 +2,8 @@
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 
 text=$scratch/text.txt
-for i in $(seq 200); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$text"
-cat >"$scratch/model.json" <<'J'
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 257, "hidden_size": 16, "intermediate_size": 16,
- "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64,
- "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
+lines_of_text 200 "$text"
+tiny_llama "$scratch/model.json" 16 16 1 2 2
 options=(--model "$scratch/model.json" --data "$text" --batch 1 --seq-len 16 --threads 1 --price 1 --peak-seconds 0 --warmup 0 --schedule constant --eval-batches 1)
 train() { local run=$1; shift; "$tally" train "${options[@]}" --out "$run" "$@" >"$scratch/out" 2>"$scratch/err"; }
 weights() { cat "$1"/checkpoints/step-"$2"/{model,optimizer}.safetensors | sha256sum; }
