@@ -56,8 +56,8 @@ void gemm_search(device *dev, bool on);
 void gemm_weights_changed(device *dev);
 size_t gemm_memory_bytes(const device *dev); /* packed weights and workspaces held now */
 
-/* The best rate, FLOP/s, that large products of dtype t reach for about `seconds` of trying, or until a signal comes (stop.h): 2048^3 and up, packed; on
- * CUDA 8192^3 and smaller, the algorithm searched for. */
+/* The best rate, FLOP/s, of large GEMMs of dtype t, tried for about `seconds` or until a signal comes (stop.h): 2048^3 and
+ * larger, packed; on CUDA 8192^3 and smaller, with a search for the algorithm. */
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s);
 
 #endif

@@ -11,8 +11,8 @@ typedef struct {
 } host_quota;
 
 typedef struct {
-    uint64_t left,
-        limit;       /* bytes; UINT64_MAX where there is no limit. left: file cache that the kernel can drop counts */
+    /* bytes; UINT64_MAX where there is no limit. left includes the file cache that the kernel can drop */
+    uint64_t left, limit;
     char what[1024]; /* what sets the limit, for messages: "cgroup FOLDER", "ulimit -v", "this machine" */
 } host_room;
 
@@ -26,8 +26,8 @@ int host_whole_cpus(double cpus);
 /* The tightest of what cannot be exceeded: the cgroups' memory limits (swap does not count: a training step touches all of
  * its memory, and would move it to and fro), ulimit -v, ulimit -d, and the machine's memory with its swap. */
 host_room host_memory(void);
-uint64_t
-host_available(void); /* MemAvailable of /proc/meminfo: what can be had without swapping; UINT64_MAX: not told */
+/* MemAvailable of /proc/meminfo: what can be had without swapping; UINT64_MAX: not known */
+uint64_t host_available(void);
 
 /* How many ranks on this host share quota and memory: 1 until told. A rank's part of a quota is the quota divided by it. */
 void host_set_ranks(int ranks);

@@ -22,9 +22,9 @@ status stop_open(void);        /* before any other thread is made: threads inher
 void stop_wait_for_save(void); /* from here on there is something to save */
 
 int stop_signal(void); /* the number of the signal that has come, or 0 */
-void stop_request(
-    int number);           /* the same as if it had come, but for counting towards a second one: another rank got it */
-bool stop_is_tested(void); /* TALLY_STOP_AT_LOOK is set */
+/* Another rank got the signal: as if it had come here, but it does not count as the first of two. */
+void stop_request(int number);
+bool stop_is_tested(void);         /* TALLY_STOP_AT_LOOK is set */
 const char *stop_name(int number); /* "SIGTERM" */
 
 #endif

@@ -26,7 +26,7 @@ grep -q "^passed over $run/checkpoints/step-$(marked "$run"): its loss or its we
 
 bad=$run/checkpoints/step-$(marked "$run")
 "$tally" eval "$bad" --data "$text" --seq-len 32 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err"
-[ $? -eq 1 ] && grep -q "^tally: $bad: the loss is not finite" "$scratch/err" && [ ! -s "$scratch/out" ]; ok "eval of the last one: the loss is not finite"
+[ $? -eq 1 ] && grep -q "^tally: $bad: the loss is NaN, expected a finite one" "$scratch/err" && [ ! -s "$scratch/out" ]; ok "eval of the last one: the loss is not finite"
 "$tally" generate "$bad" --seed 1 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err"
 [ $? -eq 1 ] && grep -q "^tally: .*is broken" "$scratch/err"; ok "and generate refuses it"
 "$tally" eval "$run" --data "$text" --seq-len 32 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err" && grep -q "^passed over $bad" "$scratch/err"

@@ -22,7 +22,7 @@ typedef struct {
 static const option table[] = {
     {"data", OPT_LIST, AT(data), NULL, "PATH", "text to evaluate on, all of it: " TEXT_OPTION_PATHS, NULL, 0, 0, "Evaluation", false},
     TEXT_OPTION_ROWS(values, text, "Evaluation"),
-    {"seq-len", OPT_I64, AT(seq_len), "0", "T", "tokens of a sequence; 0: what the checkpoint was trained with; of another model its context, at most 256", NULL, 0, 1 << 20, "Evaluation", false},
+    {"seq-len", OPT_I64, AT(seq_len), "0", "T", "tokens of a sequence; 0: for a checkpoint the length of its training; for another model its context, at most 256", NULL, 0, 1 << 20, "Evaluation", false},
     {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a batch", NULL, 1, 1 << 20, "Evaluation", false},
     {"batches", OPT_I64, AT(batches), "0", "N", "at most so many; 0: all", NULL, 0, 1e12, "Evaluation", false},
     {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "Machine", false},
@@ -67,7 +67,7 @@ done:
     return st;
 }
 
-/* of a checkpoint the length that it was trained with, whose loss is the one that its run has told */
+/* For a checkpoint the length that it was trained with, so that the loss is comparable with that of its run. */
 static status default_seq_len(i64 *T, const model_folder *f) {
     progress p;
     *T = 256;
@@ -106,7 +106,7 @@ static status eval(options *o, const values *v) {
     if (data.count < 2) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
     TRY_DONE(evaluate(&m, &data, v->batches, &nats));
     if (!isfinite(nats))
-        FAIL_DONE(NUMERIC, "%s: the loss is not finite, but %s: the weights are broken", f.folder.text,
+        FAIL_DONE(NUMERIC, "%s: the loss is %s, expected a finite one; the weights are broken", f.folder.text,
                   isnan(nats) ? "NaN" : "infinite");
     double most = v->batches ? (double)v->batches * (double)(v->batch * s.T) : (double)data.count;
     TRY_DONE(print_result(v, f.folder.text, s.T, nats, most < (double)(data.count - 1) ? (i64)most : data.count - 1));

@@ -5,10 +5,10 @@
  *          "unknown" where there is no TDP either: joules are then NaN, never 0
  * Counters tell what was spent on the whole GPU or package, also by others. RAPL's wrap around after minutes to hours: one
  * wrap between two readings is handled, so read every step. A counter that falls back is a wrap only if what it would have
- * spent is below MOST_WATTS of a package; else it was reset, and goes on from there. So of one that jumps ahead.
- * A package may show as several dies: where their counters agree they are one and the same (AMD), which counts once. Of the ranks that share a counter, those of a host or of a GPU,
- * one reads it, the first; for the others it counts 0, so that the sum over ranks is what was spent. A CPU's estimates are
- * each rank's own. */
+ * spent is below MOST_WATTS of a package; else it was reset, and goes on from there. A counter that jumps ahead is judged in
+ * the same way. A package may show as several dies. Where their counters agree they are the same counter (AMD), which counts
+ * once. Of the ranks that share a counter, those of a host or of a GPU, the first one reads it; for the others it counts 0, so
+ * that the sum over ranks is what was spent. A CPU's estimates are each rank's own. */
 #ifndef TALLY_ENERGY_H
 #define TALLY_ENERGY_H
 

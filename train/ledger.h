@@ -9,7 +9,8 @@
  * It counts from the start of the process. Time in which it was stopped costs what other time does: the rent goes on.
  * RUN/ledger.json: step, tokens, ranks, wall_s, energy_j, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
  * price_usd_per_hour, price_source; bookings {useful_s, recompute_s, ...} in seconds, which add up to wall_s, booked_ns the
- * same in exact nanoseconds, usd_by_booking the same in money. Unknown is null: so is the energy of a run of which any attempt or rank does not know its own. */
+ * same in exact nanoseconds, usd_by_booking the same in money. Unknown is null; the energy of a run is unknown where that of any
+ * attempt or rank is. */
 #ifndef TALLY_LEDGER_H
 #define TALLY_LEDGER_H
 

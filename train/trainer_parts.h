@@ -1,6 +1,7 @@
 /* What the files of the trainer share: trainer_open.c (from options to a run that is ready), trainer.c (its steps),
- * trainer_folder.c (that --out is this run's alone), trainer_log.c (what it tells). Every rank runs all of it; what leads to a collective (an evaluation, a checkpoint, the
- * end) is decided from options, the count of steps, and what trainer_gather has given to all ranks alike. */
+ * trainer_folder.c (that --out is this run's alone), trainer_stop.c (leaving a step or an evaluation at a signal),
+ * trainer_log.c (the log and the record of a step). Every rank runs all of it. What leads to a collective (an evaluation, a
+ * checkpoint, the end) is decided from options, the count of steps, and what trainer_gather has given to all ranks alike. */
 #ifndef TALLY_TRAINER_PARTS_H
 #define TALLY_TRAINER_PARTS_H
 

@@ -44,10 +44,10 @@ typedef struct {
     size_t bytes;
 } fuzz_piece;
 bool fuzz_next(fuzz_piece *rest, fuzz_piece *piece); /* false: there is none left */
-void fuzz_put_all(fuzz_piece rest,
-                  const char *const *names); /* a piece a file, NULL at the end; without one: no file */
-fuzz_input fuzz_text(const char *text);      /* a seed */
-fuzz_input fuzz_files(const char *head,
-                      const char *const *paths); /* head, then what is in the files, NULL at the end */
+/* A piece a file; `names` ends with NULL. A file for which no piece is left is not written. */
+void fuzz_put_all(fuzz_piece rest, const char *const *names);
+/* Seeds: a text; `head` and behind it the contents of the files, whose `paths` end with NULL. */
+fuzz_input fuzz_text(const char *text);
+fuzz_input fuzz_files(const char *head, const char *const *paths);
 
 #endif
