@@ -3,7 +3,7 @@
 #define TALLY_TENSOR_FILE_H
 
 #include "tests/check.h"
-#include "train/safetensors.h"
+#include "train/checkpoint/safetensors.h"
 
 /* list: name, type and shape of each tensor; data: its elements */
 static inline void write_tensors(const char *path, safetensor *list, const void *const *data, int count) {

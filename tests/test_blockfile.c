@@ -1,4 +1,6 @@
-#include "train/blockfile.h"
+#include "runtime/durable.h"
+#include "runtime/file.h"
+#include "train/checkpoint/blockfile.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -106,8 +108,8 @@ static void reports_a_limit(void **state) {
     FAILS(IO, "limited: write: File too large", blockfile_close(f, &sums));
     assert_true(sums.crc == NULL && access(in_folder("limited"), F_OK));
 
-    OK(write_file_atomic(in_folder("kept"), "old", 3));
-    FAILS(IO, "kept.tmp: write: File too large", write_file_atomic(in_folder("kept"), pattern, PATTERN_BYTES));
+    OK(durable_write_file(in_folder("kept"), "old", 3));
+    FAILS(IO, "kept.tmp: write: File too large", durable_write_file(in_folder("kept"), pattern, PATTERN_BYTES));
     setrlimit(RLIMIT_FSIZE, &old);
     char *data;
     size_t bytes;
@@ -193,27 +195,27 @@ static void survives_short_writes_and_interrupts(void **state) {
 
 static void folders(void **state) {
     (void)state;
-    OK(make_folders(in_folder("a//b/c/")));
-    OK(make_folders(in_folder("a/b/c")));
-    OK(write_file_atomic(in_folder("a/b/file"), "1234", 4));
-    FAILS(IO, "a/b/file: is no folder", make_folders(in_folder("a/b/file")));
-    FAILS(IO, "a/b/file", make_folders(in_folder("a/b/file/d")));
-    FAILS(IO, "No such file", make_folders(""));
-    OK(fsync_folder(in_folder("a")));
-    FAILS(IO, "absent: No such file", fsync_folder(in_folder("absent")));
-    FAILS(IO, "a/b/file: Not a directory", fsync_folder(in_folder("a/b/file")));
-    OK(rename_folder(in_folder("a"), in_folder("moved")));
-    FAILS(IO, "rename to", rename_folder(in_folder("a"), in_folder("b")));
+    OK(durable_make_folders(in_folder("a//b/c/")));
+    OK(durable_make_folders(in_folder("a/b/c")));
+    OK(durable_write_file(in_folder("a/b/file"), "1234", 4));
+    FAILS(IO, "a/b/file: is no folder", durable_make_folders(in_folder("a/b/file")));
+    FAILS(IO, "a/b/file", durable_make_folders(in_folder("a/b/file/d")));
+    FAILS(IO, "No such file", durable_make_folders(""));
+    OK(durable_sync_folder(in_folder("a")));
+    FAILS(IO, "absent: No such file", durable_sync_folder(in_folder("absent")));
+    FAILS(IO, "a/b/file: Not a directory", durable_sync_folder(in_folder("a/b/file")));
+    OK(durable_rename(in_folder("a"), in_folder("moved")));
+    FAILS(IO, "rename to", durable_rename(in_folder("a"), in_folder("b")));
 
     /* a link inside is removed, not what it leads to; a link itself is no folder of ours */
-    OK(make_folders(in_folder("outside")));
-    OK(write_file_atomic(in_folder("outside/kept"), "x", 1));
+    OK(durable_make_folders(in_folder("outside")));
+    OK(durable_write_file(in_folder("outside/kept"), "x", 1));
     assert_int_equal(symlink(in_folder("outside"), in_folder("moved/link")), 0);
-    FAILS(IO, "link: is no folder", remove_folder(in_folder("moved/link")));
-    OK(remove_folder(in_folder("moved")));
-    OK(remove_folder(in_folder("moved")));
+    FAILS(IO, "link: is no folder", durable_remove_folder(in_folder("moved/link")));
+    OK(durable_remove_folder(in_folder("moved")));
+    OK(durable_remove_folder(in_folder("moved")));
     assert_true(access(in_folder("moved"), F_OK) && !access(in_folder("outside/kept"), F_OK));
-    FAILS(IO, "is no folder", remove_folder(in_folder("outside/kept")));
+    FAILS(IO, "is no folder", durable_remove_folder(in_folder("outside/kept")));
 }
 
 /* A link in a folder that others may write to must not lead to a file of theirs, or of ours; nor does what a crash left stand
@@ -225,13 +227,13 @@ static void follows_no_link(void **state) {
     size_t bytes;
     blockfile *f;
     blockfile_sums sums;
-    OK(write_file_atomic(in_folder("precious"), "precious", 8));
+    OK(durable_write_file(in_folder("precious"), "precious", 8));
     for (int i = 0; i < 2; i++) {
         for (int hard = 0; hard < 2; hard++) {
             unlink(in_folder(names[i]));
             if (hard) assert_int_equal(link(in_folder("precious"), in_folder(names[i])), 0);
             else assert_int_equal(symlink(in_folder("precious"), in_folder(names[i])), 0);
-            OK(write_file_atomic(in_folder("target"), "new", 3));
+            OK(durable_write_file(in_folder("target"), "new", 3));
             assert_int_equal(access(in_folder("target.tmp"), F_OK), -1);
             OK(read_file(in_folder("target"), &data, &bytes));
             assert_string_equal(data, "new");
@@ -245,11 +247,11 @@ static void follows_no_link(void **state) {
         free(sums.crc);
         unlink(in_folder("block"));
     }
-    OK(write_file_atomic(in_folder("target.tmp"), "left over", 9));
-    OK(write_file_atomic(in_folder("target"), "new", 3));
-    OK(make_folders(in_folder("target.tmp")));
-    FAILS(IO, "target.tmp: cannot be replaced", write_file_atomic(in_folder("target"), "newer", 5));
-    OK(remove_folder(in_folder("target.tmp")));
+    OK(durable_write_file(in_folder("target.tmp"), "left over", 9));
+    OK(durable_write_file(in_folder("target"), "new", 3));
+    OK(durable_make_folders(in_folder("target.tmp")));
+    FAILS(IO, "target.tmp: cannot be replaced", durable_write_file(in_folder("target"), "newer", 5));
+    OK(durable_remove_folder(in_folder("target.tmp")));
     OK(read_file(in_folder("precious"), &data, &bytes));
     assert_string_equal(data, "precious");
     free(data);
@@ -263,14 +265,14 @@ static status publish(const char *where) {
     snprintf(whole, sizeof whole, "%s/step", where);
     blockfile *f;
     blockfile_sums sums;
-    TRY(write_file_atomic(file, "new", 3));
-    TRY(make_folders(partial));
+    TRY(durable_write_file(file, "new", 3));
+    TRY(durable_make_folders(partial));
     TRY(blockfile_create(&f, partial, "data"));
     TRY(blockfile_write(f, pattern, BLOCKFILE_BLOCK + 5));
     TRY(blockfile_close(f, &sums));
     free(sums.crc);
-    TRY(fsync_folder(partial));
-    return rename_folder(partial, whole);
+    TRY(durable_sync_folder(partial));
+    return durable_rename(partial, whole);
 }
 
 /* writes, fsyncs and renames of publish: 4 of the file, 1 of mkdir, 3 of the block file, 1 of its folder, 2 of the
@@ -282,9 +284,9 @@ static void a_crash_leaves_old_or_new(void **state) {
     uint32_t crc[] = {(uint32_t)crc32(0, pattern, BLOCKFILE_BLOCK), (uint32_t)crc32(0, pattern + BLOCKFILE_BLOCK, 5)};
     blockfile_sums sums = {.name = "data", .bytes = BLOCKFILE_BLOCK + 5, .crc = crc, .blocks = 2};
     for (int n = 1; n <= PUBLISH_CALLS + 1; n++) {
-        OK(remove_folder(in_folder("run")));
-        OK(make_folders(in_folder("run")));
-        OK(write_file_atomic(in_folder("run/latest"), "old", 3));
+        OK(durable_remove_folder(in_folder("run")));
+        OK(durable_make_folders(in_folder("run")));
+        OK(durable_write_file(in_folder("run/latest"), "old", 3));
         char text[16];
         snprintf(text, sizeof text, "%d", n);
         pid_t child = fork();
@@ -316,7 +318,7 @@ static int make_test_folder(void **state) {
 
 static int remove_test_folder(void **state) {
     (void)state;
-    return remove_folder(folder) != STATUS_OK;
+    return durable_remove_folder(folder) != STATUS_OK;
 }
 
 int main(int argc, char **argv) {

@@ -2,11 +2,11 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "runtime/durable.h"
 #include "runtime/file.h"
 #include "tests/tiny_model.h"
-#include "train/blockfile.h"
-#include "train/checkpoint.h"
-#include "train/manifest.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/manifest.h"
 #include "train/step.h"
 
 static device *dev;
@@ -77,7 +77,7 @@ static void a_file_older_than_ranks_is_of_one(void **unused) {
     OK(progress_text(&text, &written));
     assert_non_null(ranks = strstr(text, "\"ranks\": 3,"));
     memset(ranks, ' ', strlen("\"ranks\": 3,"));
-    OK(write_file_atomic(path.text, text, strlen(text)));
+    OK(durable_write_file(path.text, text, strlen(text)));
     OK(progress_read(&read, path.text));
     written.ranks = 1;
     assert_memory_equal(&written, &read, sizeof read);
@@ -88,7 +88,7 @@ static int start_clean(void **unused) {
     (void)unused;
     path_text folder;
     snprintf(folder.text, sizeof folder.text, "%s/checkpoints", run);
-    return remove_folder(folder.text) != STATUS_OK;
+    return durable_remove_folder(folder.text) != STATUS_OK;
 }
 
 static void what_is_saved_comes_back(void **unused) {
@@ -251,7 +251,7 @@ static void break_weights(uint64_t step) {
     path_text folder = checkpoint_path(run, step), path = path_join(folder.text, "model.safetensors");
     OK(read_file(path.text, &bytes, &size));
     bytes[size - 1] = 0x7f, bytes[size - 2] = (char)0xc0;
-    OK(write_file_atomic(path.text, bytes, size));
+    OK(durable_write_file(path.text, bytes, size));
     OK(manifest_read(&m, folder.text));
     int i = 0;
     while (strcmp(m.files[i].name, "model.safetensors") != 0) i++;
@@ -394,7 +394,7 @@ int main(void) {
         cmocka_unit_test_setup(the_newest_are_kept_and_leftovers_go, start_clean),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    (void)!remove_folder(run);
+    (void)!durable_remove_folder(run);
     device_close(dev);
     return failed;
 }

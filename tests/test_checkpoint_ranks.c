@@ -10,9 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/durable.h"
+#include "runtime/file.h"
 #include "tests/filled_state.h"
-#include "train/checkpoint.h"
-#include "train/manifest.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/manifest.h"
 
 static device *dev;
 static comm *world;
@@ -255,7 +257,7 @@ static void what_one_rank_cannot_read_fails_on_all(void **unused) {
 
 static int start_clean(void **unused) {
     (void)unused;
-    if (world->rank == 0 && remove_folder(run)) return 1;
+    if (world->rank == 0 && durable_remove_folder(run)) return 1;
     return comm_barrier(world) != STATUS_OK;
 }
 
@@ -273,7 +275,7 @@ static int test_together(void) {
     if (world->rank > 0 && !freopen("/dev/null", "w", stdout)) return 1; /* they run the same tests */
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed) comm_abort(world, 1);
-    if (world->rank == 0) (void)!remove_folder(run);
+    if (world->rank == 0) (void)!durable_remove_folder(run);
     return failed;
 }
 

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "train/cost.h"
-#include "train/presets.h"
+#include "train/model/cost.h"
+#include "train/model/presets.h"
 
 static const recompute_policy none = {RECOMPUTE_NONE, 0}, selective = {RECOMPUTE_SELECTIVE, 0};
 

@@ -1,6 +1,6 @@
 /* Ranks that share a GPU pay for it, and count its joules, once. */
 #include "tests/cuda_pair.h"
-#include "train/ledger.h"
+#include "train/bill/ledger.h"
 
 /* every rank says what this one does: it is on this host, and has this GPU or this CPU */
 static status echo(comm *c, void *all, const void *mine, size_t bytes) {

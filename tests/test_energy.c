@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "train/energy.h"
+#include "train/bill/energy.h"
 
 /* a folder like /sys/class/powercap */
 typedef struct {

@@ -1,6 +1,6 @@
 #include "tests/check.h"
 
-#include "train/energy_window.h"
+#include "train/bill/energy_window.h"
 
 /* 200 W, steps of step_s; the counter moves on every 100 ms only */
 static void go(energy_window *w, energy_kind kind, double *now_s, double step_s, double *joules, double *over_s) {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "train/hardware.h"
+#include "train/bill/hardware.h"
 
 static const hardware *find(device_kind kind, const char *name) {
     device dev = {.kind = kind};

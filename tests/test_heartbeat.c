@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/lifetime.h"
-#include "train/heartbeat.h"
+#include "train/bill/heartbeat.h"
 
 enum { SLOT = 256 };
 static char run[] = "/tmp/test_heartbeat_XXXXXX", path[64];

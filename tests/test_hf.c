@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "train/hf.h"
-#include "train/presets.h"
+#include "train/checkpoint/hf.h"
+#include "train/model/presets.h"
 
 static int by_name(const void *a, const void *b) { return strcmp(a, b); }
 

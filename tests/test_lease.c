@@ -1,4 +1,5 @@
 /* The lock of a run where flock does not reach (TALLY_LOCK_LEASE), and what it tells of a folder that changes under it. */
+#include "runtime/durable.h"
 #include "train/run_lock.h"
 
 #include <fcntl.h>
@@ -9,7 +10,7 @@
 
 #include "runtime/file.h"
 #include "tests/check.h"
-#include "train/blockfile.h"
+#include "train/checkpoint/blockfile.h"
 #include "train/lock_owner.h"
 
 static char scratch[] = "/tmp/test_lease_XXXXXX";
@@ -25,19 +26,19 @@ static int make_scratch(void **state) {
 
 static int remove_scratch(void **state) {
     (void)state;
-    return remove_folder(scratch) != STATUS_OK;
+    return durable_remove_folder(scratch) != STATUS_OK;
 }
 
 static int by_flock(void **state) {
     (void)state;
     unsetenv("TALLY_LOCK_LEASE");
-    return remove_folder(run.text) != STATUS_OK;
+    return durable_remove_folder(run.text) != STATUS_OK;
 }
 
 /* A lease of 6 s is renewed every half second: no machine is so busy that it would be missed. */
 static int by_lease(void **state) {
     setenv("TALLY_LOCK_LEASE", "6", 1);
-    int failed = remove_folder(run.text) != STATUS_OK;
+    int failed = durable_remove_folder(run.text) != STATUS_OK;
     (void)state;
     return failed;
 }
@@ -55,7 +56,7 @@ static status_code be_owner(int in, int out) {
     if (write(out, "t", 1) != 1 || st) return st;
     if (read(in, &byte, 1) != 1) return STATUS_IO;
     bool fresh = run_lock_fresh();
-    st = write_file_atomic(path_join(run.text, "written").text, "owner", 5);
+    st = durable_write_file(path_join(run.text, "written").text, "owner", 5);
     if (fresh != (st == STATUS_OK)) return STATUS_NUMERIC;
     if (st) fprintf(stderr, "# %s\n", status_message());
     run_lock_release(l);
@@ -141,7 +142,7 @@ static void put_foreign_lock(void) {
     o.process.pid = 1;
     OK(lock_owner_text(&text, &renewed, &o));
     assert_memory_equal(text + renewed, "0000000000\"}\n", 14);
-    OK(make_folders(run.text));
+    OK(durable_make_folders(run.text));
     OK(file_create(&fd, lock_path.text));
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
     close(fd);
@@ -201,11 +202,11 @@ static void one_lock_in_a_process(void **state) {
 static void nothing_is_written(run_lock *l, const char *what) {
     blockfile *f;
     FAILS(ARG, what, run_lock_check(l));
-    FAILS(ARG, what, write_file_atomic(path_join(run.text, "a").text, "x", 1));
+    FAILS(ARG, what, durable_write_file(path_join(run.text, "a").text, "x", 1));
     FAILS(ARG, what, blockfile_create(&f, run.text, "a"));
-    FAILS(ARG, what, make_folders(path_join(run.text, "b").text));
-    FAILS(ARG, what, rename_folder(run.text, path_join(scratch, "c").text));
-    FAILS(ARG, what, remove_folder(run.text));
+    FAILS(ARG, what, durable_make_folders(path_join(run.text, "b").text));
+    FAILS(ARG, what, durable_rename(run.text, path_join(scratch, "c").text));
+    FAILS(ARG, what, durable_remove_folder(run.text));
 }
 
 static void a_moved_folder_is_noticed(void **state) {

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "runtime/log.h"
-#include "train/ledger.h"
+#include "train/bill/ledger.h"
 
 /* seconds and money of 100,000 ranks over a year and more: nanoseconds of all ranks pass 2^64 */
 static void sums_of_many_ranks_are_exact(void **unused) {

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "train/data.h"
+#include "train/data/loader.h"
 
 /* token i is i: what a batch holds says where it came from */
 static corpus counting(i64 count, i64 train_count) {

@@ -1,4 +1,5 @@
-#include "train/metrics_reader.h"
+#include "runtime/durable.h"
+#include "train/bill/metrics_reader.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -7,8 +8,7 @@
 
 #include "runtime/file.h"
 #include "tests/check.h"
-#include "train/blockfile.h"
-#include "train/metrics_rewind.h"
+#include "train/bill/metrics_rewind.h"
 
 static char folder[] = "/tmp/test_metrics_reader_XXXXXX";
 static path_text path, log_path;
@@ -23,10 +23,10 @@ static int make_folder(void **state) {
 
 static int remove_all(void **state) {
     (void)state;
-    return remove_folder(folder) != STATUS_OK;
+    return durable_remove_folder(folder) != STATUS_OK;
 }
 
-static void put(const char *text, size_t bytes) { OK(write_file_atomic(path.text, text, bytes)); }
+static void put(const char *text, size_t bytes) { OK(durable_write_file(path.text, text, bytes)); }
 
 /* what `act` tells on standard error */
 static char *told_by(void (*act)(void *), void *with) {

@@ -1,6 +1,6 @@
 #include "runtime/gemm.h"
 #include "tests/tiny_model.h"
-#include "train/cost.h"
+#include "train/model/cost.h"
 #include "train/step.h"
 
 static device *dev;

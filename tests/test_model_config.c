@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "runtime/nearest.h"
-#include "train/params.h"
-#include "train/presets.h"
+#include "train/model/params.h"
+#include "train/model/presets.h"
 
 /* as published with the weights: every unique parameter, a tied head once */
 static const struct {

@@ -4,7 +4,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "train/model_config.h"
+#include "train/model/model_config.h"
 
 #define LLAMA_SIZES                                                                                                    \
     "\"vocab_size\": 257, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, "                 \

@@ -2,8 +2,8 @@
 
 #include <unistd.h>
 
-#include "train/energy.h"
-#include "train/throttle.h"
+#include "train/bill/energy.h"
+#include "train/bill/throttle.h"
 
 #define PCI "0000:3b:00.0"
 

@@ -2,10 +2,12 @@
  * refused. */
 #include <unistd.h>
 
+#include "runtime/durable.h"
+#include "runtime/file.h"
 #include "tests/filled_state.h"
 #include "tests/tensor_file.h"
-#include "train/optimizer_file.h"
-#include "train/tensor_set.h"
+#include "train/checkpoint/optimizer_file.h"
+#include "train/checkpoint/tensor_set.h"
 
 static device *dev;
 static char folder[] = "/tmp/tally-optimizer-XXXXXX";
@@ -191,7 +193,7 @@ int main(void) {
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tensor_set_close(&whole);
-    (void)!remove_folder(folder);
+    (void)!durable_remove_folder(folder);
     device_close(dev);
     return failed;
 }

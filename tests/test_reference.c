@@ -3,11 +3,11 @@
 
 #include "runtime/gemm.h"
 #include "tests/check.h"
-#include "train/hf.h"
-#include "train/safetensors.h"
+#include "train/checkpoint/hf.h"
+#include "train/checkpoint/safetensors.h"
+#include "train/checkpoint/weights.h"
 #include "train/sampler.h"
 #include "train/step.h"
-#include "train/weights.h"
 
 static device *dev;
 enum { B = 2, T = 16, N = B * T, STEPS = 10 };

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include "runtime/file.h"
-#include "train/chart.h"
-#include "train/report.h"
+#include "train/bill/chart.h"
+#include "train/bill/report.h"
 
 static char folder[64], page_path[128], svg_path[128];
 

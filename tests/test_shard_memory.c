@@ -1,6 +1,6 @@
 /* What a rank's memory is to be, by the formulas of design and fsdp.h, against what would be taken. */
 #include "tests/check.h"
-#include "train/model.h"
+#include "train/model/model.h"
 
 static device *dev;
 

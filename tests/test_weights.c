@@ -2,9 +2,11 @@
  * refused. */
 #include <unistd.h>
 
+#include "runtime/durable.h"
+#include "runtime/file.h"
 #include "tests/filled_state.h"
 #include "tests/tensor_file.h"
-#include "train/weights.h"
+#include "train/checkpoint/weights.h"
 
 static device *dev;
 static char folder[] = "/tmp/tally-weights-XXXXXX";
@@ -211,7 +213,7 @@ int main(void) {
     c = tiny_llama();
     open_empty(&m);
     filled_each(&m.state, filled_set);
-    OK(make_folders(in_folder("saved").text));
+    OK(durable_make_folders(in_folder("saved").text));
     OK(weights_write(&m.state, &c, in_folder("saved").text, &sums));
     free(sums.crc);
     model_free(&m);
@@ -223,7 +225,7 @@ int main(void) {
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tensor_set_close(&whole);
-    (void)!remove_folder(folder);
+    (void)!durable_remove_folder(folder);
     device_close(dev);
     return failed;
 }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "train/data.h"
+#include "train/data/loader.h"
 
 /* ---- a folder of files for each test ---- */
 

@@ -3,7 +3,7 @@
 #define TALLY_TINY_MODEL_H
 
 #include "tests/check.h"
-#include "train/model.h"
+#include "train/model/model.h"
 
 enum { TINY_V = 61, TINY_B = 2, TINY_T = 16, TINY_N = TINY_B * TINY_T };
 

@@ -4,8 +4,8 @@
 
 #include "runtime/log.h"
 #include "tools/bench.h"
-#include "train/job.h"
-#include "train/job_same.h"
+#include "parallel/job.h"
+#include "parallel/job_same.h"
 
 enum { STAGES = SHARD_FULL + 1 };
 static const char *const stages[STAGES] = {"none", "optimizer", "gradients", "full"};

@@ -5,8 +5,8 @@
 #include "runtime/gemm.h"
 #include "runtime/log.h"
 #include "tools/bench.h"
-#include "train/cost.h"
-#include "train/hardware.h"
+#include "train/bill/hardware.h"
+#include "train/model/cost.h"
 
 typedef struct {
     double step_s, tokens_per_s, flops_per_s, executed_per_s, peak, datasheet;

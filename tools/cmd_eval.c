@@ -5,8 +5,8 @@
 #include "tools/commands.h"
 #include "tools/model_folder.h"
 #include "tools/text_options.h"
+#include "train/checkpoint/weights.h"
 #include "train/step.h"
-#include "train/weights.h"
 
 typedef struct {
     char *config, *device;

@@ -7,7 +7,7 @@
 #include "runtime/printable.h"
 #include "tools/commands.h"
 #include "tools/model_folder.h"
-#include "train/data.h"
+#include "train/data/corpus.h"
 #include "train/sampler.h"
 
 typedef struct {

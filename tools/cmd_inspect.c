@@ -9,8 +9,8 @@
 #include "tools/commands.h"
 #include "tools/model_folder.h"
 #include "tools/text_options.h"
-#include "train/data.h"
-#include "train/safetensors.h"
+#include "train/checkpoint/safetensors.h"
+#include "train/data/corpus.h"
 #include "train/trainer.h"
 
 typedef struct {

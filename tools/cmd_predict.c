@@ -6,7 +6,7 @@
 #include "runtime/nearest.h"
 #include "tools/commands.h"
 #include "tools/predict.h"
-#include "train/hardware.h"
+#include "train/bill/hardware.h"
 #include "train/trainer.h"
 
 typedef struct {
@@ -21,7 +21,7 @@ typedef struct {
 /* --- what is known of machines --- */
 
 typedef struct {
-    const char *device; /* as it names itself: train/hardware.h */
+    const char *device; /* as it names itself: train/bill/hardware.h */
     double bytes, bandwidth;
     const char *source;
     int node_link, network;

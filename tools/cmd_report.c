@@ -1,7 +1,7 @@
 #include <stdio.h>
 
 #include "tools/commands.h"
-#include "train/report.h"
+#include "train/bill/report.h"
 #include "train/run_lock.h"
 
 typedef struct {

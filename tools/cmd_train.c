@@ -7,8 +7,8 @@
 #include "runtime/stop.h"
 #include "tools/commands.h"
 #include "tools/text_options.h"
-#include "train/job.h"
-#include "train/job_same.h"
+#include "parallel/job.h"
+#include "parallel/job_same.h"
 #include "train/trainer.h"
 
 enum { PRECISION_BF16, PRECISION_FP32 };

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "train/tensor_set.h"
+#include "train/checkpoint/tensor_set.h"
 
 static bool exists(const char *folder, const char *name) {
     struct stat info;

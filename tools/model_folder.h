@@ -2,7 +2,7 @@
 #ifndef TALLY_MODEL_FOLDER_H
 #define TALLY_MODEL_FOLDER_H
 
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 
 typedef struct {
     path_text folder;

@@ -96,7 +96,7 @@ static double update_bytes(const state *s) {
     return (double)(s->p.size / s->f.pieces) * (2 * 4 + 2 * 2 * moments + weights);
 }
 
-/* --- the sequence of train/model.c and train/step.c --- */
+/* --- the sequence of train/model/model.c and train/step.c --- */
 
 static status forward(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
     unit_views w;

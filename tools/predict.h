@@ -1,7 +1,7 @@
 /* What a training step on machines that are not here would take: the real sharding engine (parallel/fsdp.c) goes through its
- * units on a simulated communicator, under a virtual clock, with time passing where train/model.c and train/step.c compute.
+ * units on a simulated communicator, under a virtual clock, with time passing where train/model/model.c and train/step.c compute.
  *
- *   products  executed FLOPs in closed form (train/cost.h) / flops: of a block's forward, of its backward (gradients of
+ *   products  executed FLOPs in closed form (train/model/cost.h) / flops: of a block's forward, of its backward (gradients of
  *             activations and weights, what is recomputed), of the head (its forward and backward are one)
  *   memory    bytes / memory: the embedding's rows, zeroing, and the optimizer on this rank's pieces: gradients read twice
  *             (norm, update), moments and master weights read and written, weights written
@@ -10,7 +10,7 @@
 #define TALLY_PREDICT_H
 
 #include "tools/simulated_comm.h"
-#include "train/model.h"
+#include "train/model/model.h"
 
 typedef struct {
     double flops;  /* FLOP/s that products reach on a device; INFINITY: no time */

@@ -3,7 +3,7 @@
 #define TALLY_TEXT_OPTIONS_H
 
 #include "runtime/options.h"
-#include "train/data.h"
+#include "train/data/corpus.h"
 
 typedef struct {
     char *key;

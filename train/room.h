@@ -2,8 +2,8 @@
 #ifndef TALLY_ROOM_H
 #define TALLY_ROOM_H
 
-#include "train/job.h"
-#include "train/model_config.h"
+#include "parallel/job.h"
+#include "train/model/model_config.h"
 
 /* What the CPU's GEMM library takes for weights in layouts of its own: one copy for forward and one for backward, in the dtype
  * of its products. An upper bound, which GPT-2 124M comes close to. 0 on a GPU. */

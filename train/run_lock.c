@@ -15,8 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/durable.h"
+#include "runtime/file.h"
 #include "runtime/log.h"
-#include "train/blockfile.h"
 #include "train/lock_owner.h"
 
 static const char NAME[] = ".lock";
@@ -196,7 +197,7 @@ static status write_text(const run_lock *l, size_t from, size_t bytes) {
 
 /* *taken stays false where another was faster, or the folder has gone: then it is tried again */
 static status attempt(run_lock *l, bool create, bool *taken) {
-    if (create) TRY(make_folders(l->run.text));
+    if (create) TRY(durable_make_folders(l->run.text));
     if (l->folder >= 0) close(l->folder);
     l->folder = open(l->run.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (l->folder < 0 && create && errno == ENOENT) return STATUS_OK;
@@ -370,7 +371,7 @@ status run_lock_take(run_lock **out, const char *run, bool create) {
     if (!taken) FAIL_DONE(ARG, "%s: other processes take and release its lock without an end", run);
     TRY_DONE(start_renewing(l));
     held = *out = l;
-    blockfile_guard(check_held);
+    durable_set_guard((durable_guard){.check = check_held, .allowed = run_lock_fresh});
     return STATUS_OK;
 done:
     run_lock_release(l);
@@ -381,7 +382,7 @@ void run_lock_release(run_lock *l) {
     if (!l) return;
     if (held == l) {
         held = NULL;
-        blockfile_guard(NULL);
+        durable_set_guard((durable_guard){0});
     }
     if (l->has_thread) {
         pthread_mutex_lock(&l->mutex);

@@ -7,7 +7,7 @@
 #include "layers/norm.h"
 #include "runtime/gemm.h"
 #include "runtime/rng.h"
-#include "train/weights.h"
+#include "train/checkpoint/weights.h"
 
 enum { CHUNK = 128 }; /* rows of the prompt that go through the model together */
 

@@ -6,7 +6,7 @@
 #ifndef TALLY_SAMPLER_H
 #define TALLY_SAMPLER_H
 
-#include "train/model.h"
+#include "train/model/model.h"
 
 typedef struct {
     double temperature;

@@ -2,8 +2,8 @@
 #ifndef TALLY_STEP_H
 #define TALLY_STEP_H
 
-#include "train/data.h"
-#include "train/model.h"
+#include "train/data/loader.h"
+#include "train/model/model.h"
 
 typedef struct {
     double lr, beta1, beta2, eps, weight_decay, clip; /* clip 0: none */

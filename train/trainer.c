@@ -4,7 +4,7 @@
 
 #include "runtime/log.h"
 #include "runtime/stop.h"
-#include "train/report.h"
+#include "train/bill/report.h"
 
 /* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
 static booking pause_steps(trainer *t, booking to) {

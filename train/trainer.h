@@ -5,9 +5,9 @@
 
 #include "layers/attention.h"
 #include "optim/schedule.h"
-#include "train/data.h"
-#include "train/ledger.h"
-#include "train/model.h"
+#include "train/bill/ledger.h"
+#include "train/data/corpus.h"
+#include "train/model/model.h"
 
 typedef struct {
     const char *model; /* preset, config.json, or folder with one */

@@ -1,3 +1,5 @@
+#include "runtime/durable.h"
+#include "runtime/file.h"
 #include "train/trainer_parts.h"
 
 #include <errno.h>
@@ -10,8 +12,7 @@
 #include "runtime/json.h"
 #include "runtime/log.h"
 #include "runtime/stop.h"
-#include "train/blockfile.h"
-#include "train/hardware.h"
+#include "train/bill/hardware.h"
 #include "train/room.h"
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L) {
@@ -302,7 +303,7 @@ static status open_files(trainer *t) {
         TRY(ledger_resume(&t->bill, o->out, &t->p, &last, h->stopped_ns));
     }
     TRY(metrics_open(&t->metrics, t->metrics_path.text, again));
-    return write_file_atomic(config.text, o->config_json, strlen(o->config_json));
+    return durable_write_file(config.text, o->config_json, strlen(o->config_json));
 }
 
 /* A checkpoint at 200 MB/s; an evaluation as forward passes at half of the measured peak. */

@@ -7,13 +7,13 @@
 
 #include <stdio.h>
 
-#include "train/energy_window.h"
-#include "train/heartbeat.h"
-#include "train/metrics.h"
-#include "train/job.h"
+#include "parallel/job.h"
+#include "train/bill/energy_window.h"
+#include "train/bill/heartbeat.h"
+#include "train/bill/metrics.h"
+#include "train/bill/throttle.h"
 #include "train/run_lock.h"
 #include "train/step.h"
-#include "train/throttle.h"
 #include "train/trainer.h"
 
 /* moved: it can go on in its new place; lost: deleted, or another process has the lock */

@@ -2,14 +2,14 @@
 
 #include <unistd.h>
 
+#include "runtime/durable.h"
 #include "runtime/file.h"
 #include "runtime/log.h"
-#include "train/blockfile.h"
 
 static char folder[64];
 
 static void remove_own(void) {
-    if (remove_folder(folder)) fprintf(stderr, "%s: %s\n", folder, status_message());
+    if (durable_remove_folder(folder)) fprintf(stderr, "%s: %s\n", folder, status_message());
 }
 
 const char *fuzz_folder(void) {

@@ -6,10 +6,10 @@
 #include <zlib.h>
 
 #include "runtime/file.h"
-#include "train/blockfile.h"
-#include "train/checkpoint.h"
-#include "train/manifest.h"
-#include "train/model.h"
+#include "train/checkpoint/blockfile.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/manifest.h"
+#include "train/model/model.h"
 
 static const char *const files[] = {"config.json",   "model.safetensors", "optimizer.safetensors",
                                     "progress.json", "MANIFEST",          NULL};

@@ -4,7 +4,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "train/data.h"
+#include "train/data/corpus.h"
 
 static const char *const names[] = {"x.txt", "x.jsonl", "x.json", "x", "x.txt.gz", "x.jsonl.gz"};
 enum { NAMES = sizeof names / sizeof *names };

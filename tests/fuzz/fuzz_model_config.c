@@ -2,7 +2,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "runtime/json.h"
-#include "train/model_config.h"
+#include "train/model/model_config.h"
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
     seeds[0] = fuzz_text("{\"model_type\": \"gpt2\", \"vocab_size\": 50257, \"n_positions\": 1024, \"n_embd\": 768, "

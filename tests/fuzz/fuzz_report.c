@@ -2,7 +2,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "runtime/file.h"
-#include "train/report.h"
+#include "train/bill/report.h"
 
 static const char *const files[] = {"metrics.jsonl", "ledger.json", "config.json", "sample.txt", NULL};
 

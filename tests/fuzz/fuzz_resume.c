@@ -3,9 +3,9 @@
 
 #include <math.h>
 
-#include "train/ledger.h"
-#include "train/metrics.h"
-#include "train/progress.h"
+#include "train/bill/ledger.h"
+#include "train/bill/metrics.h"
+#include "train/checkpoint/progress.h"
 
 static const char *const files[] = {"progress.json", "ledger.json", "metrics.jsonl", NULL};
 

@@ -1,7 +1,7 @@
 /* Every tensor of an accepted file lies in the file, and can be read. */
 #include "tests/fuzz/fuzz.h"
 
-#include "train/safetensors.h"
+#include "train/checkpoint/safetensors.h"
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
     const char *const tiny[] = {"tests/reference/gpt2-tiny.safetensors", NULL};

@@ -1,0 +1,223 @@
+#include "train/bill/energy.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/log.h"
+
+/* An NVML reading stands for this long: NVML's own counter moves on more slowly, and what a step reads at its two ends and
+ * for the bill is then one reading. */
+enum { PACKAGES = 64, FRESH_NS = 10000000 };
+
+/* Far above what a package takes (1 kW at most); the counter moves on in steps, and clocks are read apart from it. */
+static const double MOST_WATTS = 4000, SLACK_J = 100;
+
+typedef struct {
+    char path[512];       /* its energy_uj */
+    unsigned package;     /* of the machine */
+    uint64_t range, last; /* microjoules; the counter goes on from 0 after `range` */
+} rapl_package;
+
+struct energy_meter {
+    pthread_mutex_t lock; /* the heartbeat's thread reads it too */
+    energy_kind kind;
+    rapl_package packages[PACKAGES];
+    int count;
+    nvml *gpu;
+    nvml_state state;
+    double last;   /* joules or watts that NVML told last */
+    bool reads;    /* else another rank does */
+    double joules; /* counted, up to the last reading */
+    double watts;
+    char odd[640]; /* what energy_log has to say; "" */
+    uint64_t opened_ns, read_ns;
+};
+
+static bool read_line(const char *path, char *line, int size) {
+    FILE *f = fopen(path, "r");
+    if (!f) return false;
+    bool ok = fgets(line, size, f) != NULL;
+    fclose(f);
+    return ok;
+}
+
+static bool read_counter(const char *path, uint64_t *value) {
+    char line[64], *end;
+    if (!read_line(path, line, sizeof line)) return false;
+    *value = strtoull(line, &end, 10);
+    return end != line;
+}
+
+/* "intel-rapl:N" whose name is "package-..."; a colon more is a part of a package, intel-rapl-mmio counts the same
+ * packages once more, and psys is the whole board */
+static bool is_package(const char *root, const char *folder, unsigned *package) {
+    unsigned n;
+    int length = 0;
+    if (sscanf(folder, "intel-rapl:%u%n", &n, &length) != 1 || folder[length]) return false;
+    char path[512], name[64];
+    snprintf(path, sizeof path, "%s/%s/name", root, folder);
+    return read_line(path, name, sizeof name) && sscanf(name, "package-%u", package) == 1;
+}
+
+static uint64_t distance(uint64_t a, uint64_t b, uint64_t range) {
+    uint64_t d = a > b ? a - b : b - a;
+    return d < range && range - d < d ? range - d : d;
+}
+
+/* Dies of a package: on AMD each shows the package's own counter, on Intel a counter of the die. Two counters since boot that
+ * are within 100 J of each other, as what is read one behind the other may be, are one. */
+static bool is_counted(const energy_meter *e, const rapl_package *p) {
+    for (int i = 0; i < e->count; i++) {
+        const rapl_package *other = &e->packages[i];
+        if (other->package == p->package && other->range == p->range &&
+            (double)distance(other->last, p->last, p->range) <= 1e6 * SLACK_J)
+            return true;
+    }
+    return false;
+}
+
+/* one package that cannot be read (it needs root on most systems) makes the sum no measurement: then none is taken */
+static void open_rapl(energy_meter *e, const char *root) {
+    DIR *dir = opendir(root);
+    if (!dir) return;
+    bool readable = true;
+    for (struct dirent *entry; readable && (entry = readdir(dir));) {
+        rapl_package *p = &e->packages[e->count];
+        char range[512];
+        unsigned package;
+        if (!is_package(root, entry->d_name, &package)) continue;
+        readable = e->count < PACKAGES;
+        if (!readable) break;
+        p->package = package;
+        snprintf(range, sizeof range, "%s/%s/max_energy_range_uj", root, entry->d_name);
+        snprintf(p->path, sizeof p->path, "%s/%s/energy_uj", root, entry->d_name);
+        readable = read_counter(range, &p->range) && read_counter(p->path, &p->last);
+        if (readable && !is_counted(e, p)) e->count++;
+    }
+    closedir(dir);
+    if (!readable) e->count = 0;
+    if (e->count) e->kind = ENERGY_RAPL;
+}
+
+static bool ask_gpu(const energy_meter *e, double *value) {
+    return e->kind == ENERGY_NVML ? nvml_joules(e->gpu, value) : nvml_watts(e->gpu, value);
+}
+
+static void open_gpu(energy_meter *e, const energy_places *at) {
+    if (nvml_open(&e->gpu, at->nvml, at->pci)) {
+        log_line("energy: %s", status_message());
+        return;
+    }
+    e->kind = nvml_counts_energy(e->gpu) ? ENERGY_NVML : ENERGY_NVML_POWER;
+    if (!e->reads) return;
+    if (!ask_gpu(e, &e->last)) e->last = NAN;
+    e->state = nvml_look(e->gpu);
+}
+
+status energy_open_at(energy_meter **out, const energy_places *at, const device *dev, double tdp_watts, bool reads) {
+    energy_meter *e = calloc(1, sizeof *e);
+    if (!e) FAIL(MEM, "energy meter");
+    pthread_mutex_init(&e->lock, NULL);
+    e->watts = tdp_watts;
+    e->reads = reads;
+    if (dev->kind == DEVICE_CPU) open_rapl(e, at->powercap);
+    else open_gpu(e, at);
+    bool ours = dev->kind == DEVICE_CPU || reads; /* a GPU that another rank counts costs 0 here */
+    if (e->kind == ENERGY_TDP && !(tdp_watts > 0) && ours) e->kind = ENERGY_UNKNOWN;
+    e->opened_ns = e->read_ns = clock_ns();
+    *out = e;
+    return STATUS_OK;
+}
+
+status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool reads) {
+    const energy_places here = {.powercap = "/sys/class/powercap", .nvml = NVML_LIBRARY, .pci = device_pci(dev)};
+    return energy_open_at(e, &here, dev, tdp_watts, reads);
+}
+
+/* what of it counts: after a reset what the counter has by now, where that can be */
+static uint64_t odd(energy_meter *e, const rapl_package *p, uint64_t now, uint64_t spent, double most_uj) {
+    bool reset = now < p->last;
+    uint64_t counts = reset && (double)now <= most_uj ? now : 0;
+    snprintf(e->odd, sizeof e->odd, "energy: %.500s went from %lu to %lu: %s; %.6g J are counted, not %.6g", p->path,
+             p->last, now, reset ? "a reset" : "more than a package can take", 1e-6 * (double)counts,
+             1e-6 * (double)spent);
+    return counts;
+}
+
+static void read_packages(energy_meter *e) {
+    uint64_t now_ns = clock_ns();
+    double most_uj = 1e6 * (SLACK_J + MOST_WATTS * 1e-9 * (double)(now_ns - e->read_ns));
+    for (int i = 0; i < e->count; i++) {
+        rapl_package *p = &e->packages[i];
+        uint64_t now;
+        if (!read_counter(p->path, &now)) continue; /* the next reading has it */
+        uint64_t to_wrap = p->range > p->last ? p->range - p->last : 0;
+        uint64_t spent = now >= p->last ? now - p->last : to_wrap + now;
+        if ((double)spent > most_uj) spent = odd(e, p, now, spent, most_uj);
+        e->joules += 1e-6 * (double)spent;
+        p->last = now;
+    }
+    e->read_ns = now_ns;
+}
+
+static void read_gpu(energy_meter *e) {
+    uint64_t now_ns = clock_ns();
+    double now;
+    if (now_ns - e->read_ns < FRESH_NS) return;
+    e->state = nvml_look(e->gpu);
+    if (!ask_gpu(e, &now)) return; /* the next reading has it */
+    double spent = now - e->last;
+    if (e->kind == ENERGY_NVML_POWER) spent = (e->last + now) / 2 * 1e-9 * (double)(now_ns - e->read_ns);
+    if (spent > 0) e->joules += spent; /* NaN after a first reading that failed */
+    e->last = now;
+    e->read_ns = now_ns;
+}
+
+double energy_joules(energy_meter *e) {
+    if (e->kind == ENERGY_TDP) return e->watts * 1e-9 * (double)(clock_ns() - e->opened_ns);
+    if (e->kind == ENERGY_UNKNOWN) return NAN;
+    if (!e->reads) return 0;
+    pthread_mutex_lock(&e->lock);
+    if (e->kind == ENERGY_RAPL) read_packages(e);
+    else read_gpu(e);
+    double joules = e->joules;
+    pthread_mutex_unlock(&e->lock);
+    return joules;
+}
+
+void energy_log(energy_meter *e) {
+    char text[sizeof e->odd];
+    pthread_mutex_lock(&e->lock);
+    memcpy(text, e->odd, sizeof text);
+    e->odd[0] = 0;
+    pthread_mutex_unlock(&e->lock);
+    if (text[0]) log_line("%s", text);
+}
+
+nvml_state energy_gpu(energy_meter *e) {
+    pthread_mutex_lock(&e->lock);
+    nvml_state state = e->state;
+    pthread_mutex_unlock(&e->lock);
+    return state;
+}
+
+energy_kind energy_kind_of(const energy_meter *e) { return e->kind; }
+
+const char *energy_source(energy_kind kind) {
+    static const char *const names[] = {[ENERGY_TDP] = "tdp-estimated",
+                                        [ENERGY_RAPL] = "rapl",
+                                        [ENERGY_NVML] = "nvml",
+                                        [ENERGY_NVML_POWER] = "nvml-power (estimated)",
+                                        [ENERGY_UNKNOWN] = "unknown"};
+    return names[kind];
+}
+
+void energy_close(energy_meter *e) {
+    if (!e) return;
+    nvml_close(e->gpu);
+    free(e);
+}

@@ -1,0 +1,175 @@
+#include "train/checkpoint/blockfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "runtime/durable.h"
+#include "runtime/file.h"
+
+struct blockfile {
+    int fd;
+    char path[PATH_MAX];
+    char name[sizeof((blockfile_sums *)0)->name];
+    i64 bytes; /* taken so far, the buffer's included */
+    uint32_t *crc;
+    int blocks, capacity; /* of crc */
+    bool failed;
+    size_t buffered;
+    unsigned char buffer[BLOCKFILE_BLOCK];
+};
+
+/* ---- files in blocks ---- */
+
+static status join(char path[PATH_MAX], const char *folder, const char *name) {
+    if (!*name || strlen(name) >= sizeof((blockfile_sums *)0)->name || strchr(name, '/') || !strcmp(name, ".") ||
+        !strcmp(name, ".."))
+        FAIL(DATA, "%s: \"%.80s\" is no name of a file within the folder", folder, name);
+    if (snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX) FAIL(ARG, "%s: path is too long", folder);
+    return STATUS_OK;
+}
+
+status blockfile_create(blockfile **out, const char *folder, const char *name) {
+    *out = NULL;
+    blockfile *f = malloc(sizeof *f);
+    if (!f) FAIL(MEM, "%s/%s: no memory for a buffer", folder, name);
+    f->fd = -1, f->bytes = 0, f->crc = NULL, f->blocks = f->capacity = 0, f->failed = false, f->buffered = 0;
+    status_code st = STATUS_OK;
+    TRY_DONE(join(f->path, folder, name));
+    strcpy(f->name, name);
+    TRY_DONE(durable_create(&f->fd, f->path));
+    *out = f;
+    return STATUS_OK;
+done:
+    free(f);
+    return st;
+}
+
+/* One block, or the file's shorter last one. */
+static status write_block(blockfile *f, const void *data, size_t bytes) {
+    if (f->blocks == f->capacity) {
+        int capacity = f->capacity ? 2 * f->capacity : 64;
+        uint32_t *crc = realloc(f->crc, (size_t)capacity * sizeof *crc);
+        if (!crc) FAIL(MEM, "%s: no memory for %d checksums", f->path, capacity);
+        f->crc = crc;
+        f->capacity = capacity;
+    }
+    f->crc[f->blocks++] = (uint32_t)crc32(0, data, (uInt)bytes);
+    return durable_write(f->fd, f->path, data, bytes);
+}
+
+static status write_blocks(blockfile *f, const char *data, size_t bytes) {
+    f->bytes += (i64)bytes;
+    while (bytes) {
+        size_t n = BLOCKFILE_BLOCK - f->buffered;
+        if (n > bytes) n = bytes;
+        if (n == BLOCKFILE_BLOCK) {
+            TRY(write_block(f, data, n)); /* a whole block needs no copy */
+        } else {
+            memcpy(f->buffer + f->buffered, data, n);
+            f->buffered += n;
+        }
+        if (f->buffered == BLOCKFILE_BLOCK) {
+            TRY(write_block(f, f->buffer, BLOCKFILE_BLOCK));
+            f->buffered = 0;
+        }
+        data += n;
+        bytes -= n;
+    }
+    return STATUS_OK;
+}
+
+status blockfile_write(blockfile *f, const void *data, size_t bytes) {
+    if (f->failed) FAIL(IO, "%s: an earlier write failed", f->path);
+    status_code st = write_blocks(f, data, bytes);
+    f->failed = st != STATUS_OK;
+    return st;
+}
+
+status blockfile_close(blockfile *f, blockfile_sums *sums) {
+    *sums = (blockfile_sums){0};
+    status_code st = STATUS_OK;
+    if (f->failed) FAIL_DONE(IO, "%s: an earlier write failed", f->path);
+    if (f->buffered) TRY_DONE(write_block(f, f->buffer, f->buffered));
+    TRY_DONE(durable_sync(f->fd, f->path));
+    int fd = f->fd;
+    f->fd = -1;
+    TRY_DONE(durable_close(fd, f->path));
+    strcpy(sums->name, f->name);
+    sums->bytes = f->bytes;
+    sums->crc = f->crc;
+    sums->blocks = f->blocks;
+    free(f);
+    return STATUS_OK;
+done:
+    blockfile_abandon(f);
+    return st;
+}
+
+void blockfile_abandon(blockfile *f) {
+    if (!f) return;
+    if (f->fd >= 0) close(f->fd);
+    unlink(f->path); /* gives the space back when the disk is full */
+    free(f->crc);
+    free(f);
+}
+
+/* ---- checking ---- */
+
+static status read_block(int fd, const char *path, i64 from, unsigned char *block, size_t bytes) {
+    for (size_t used = 0; used < bytes;) {
+        ssize_t got = pread(fd, block + used, bytes - used, from + (i64)used);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) FAIL(IO, "%s: read: %s", path, strerror(errno));
+        if (got == 0) FAIL(DATA, "%s: became shorter while it was read", path);
+        used += (size_t)got;
+    }
+    return STATUS_OK;
+}
+
+static status check_blocks(int fd, const char *path, const blockfile_sums *sums, int first, int stride) {
+    struct stat info;
+    if (fstat(fd, &info)) FAIL(IO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode)) FAIL(DATA, "%s: is no plain file", path);
+    if (info.st_size != sums->bytes)
+        FAIL(DATA, "%s: is %lld bytes long, expected %lld", path, (long long)info.st_size, (long long)sums->bytes);
+    if (sums->blocks != (sums->bytes + BLOCKFILE_BLOCK - 1) / BLOCKFILE_BLOCK)
+        FAIL(DATA, "%s: has %d checksums for %lld bytes, expected one for every %d", path, sums->blocks,
+             (long long)sums->bytes, BLOCKFILE_BLOCK);
+    unsigned char *block = malloc(BLOCKFILE_BLOCK);
+    if (!block) FAIL(MEM, "%s: no memory for a buffer", path);
+    status_code st = STATUS_OK;
+    for (int i = first; i < sums->blocks; i += stride) {
+        i64 from = (i64)i * BLOCKFILE_BLOCK, left = sums->bytes - from;
+        size_t bytes = left < BLOCKFILE_BLOCK ? (size_t)left : BLOCKFILE_BLOCK;
+        TRY_DONE(read_block(fd, path, from, block, bytes));
+        uint32_t crc = (uint32_t)crc32(0, block, (uInt)bytes);
+        if (crc != sums->crc[i])
+            FAIL_DONE(DATA, "%s: block %d (bytes %lld to %lld) has crc32 %08x, expected %08x", path, i, (long long)from,
+                      (long long)from + (long long)bytes - 1, crc, sums->crc[i]);
+    }
+done:
+    free(block);
+    return st;
+}
+
+status blockfile_check(const char *folder, const blockfile_sums *sums) {
+    return blockfile_check_some(folder, sums, 0, 1);
+}
+
+status blockfile_check_some(const char *folder, const blockfile_sums *sums, int first, int stride) {
+    char path[PATH_MAX];
+    TRY(join(path, folder, sums->name)); /* it comes from a manifest, which may be anyone's */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT) FAIL(DATA, "%s: %s", path, strerror(errno));
+    if (fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
+    status_code st = check_blocks(fd, path, sums, first, stride);
+    close(fd);
+    return st;
+}

@@ -1,0 +1,244 @@
+#include "train/checkpoint/safetensors.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/file.h"
+#include "runtime/json.h"
+
+enum { LENGTH_BYTES = 8, LARGEST_HEADER = 100000000, MAX_DIMS = 4, REPACKED_ALIGN = 64 };
+
+static const i64 LARGEST_INTEGER = (1LL << 53) - 1; /* that JSON numbers hold exactly */
+
+static const char *const dtype_names[] = {[F32] = "F32", [BF16] = "BF16"}; /* the format's, not ours */
+
+/* False where the product is larger than any file. */
+static bool tensor_bytes(const safetensor *t, i64 *bytes) {
+    *bytes = (i64)dtype_bytes(t->type);
+    for (int i = 0; i < t->dims; i++)
+        if (t->shape[i] < 0 || __builtin_mul_overflow(*bytes, t->shape[i], bytes)) return false;
+    return *bytes <= LARGEST_INTEGER;
+}
+
+/* ---- reading ---- */
+
+static status read_integers(const cJSON *o, const char *where, const char *key, i64 *v, int least, int most,
+                            int *count) {
+    const cJSON *array;
+    TRY(json_get_array(o, where, key, &array));
+    *count = 0;
+    for (const cJSON *item = array->child; item; item = item->next) {
+        double d = cJSON_IsNumber(item) ? item->valuedouble : -1;
+        if (!(d >= 0 && d <= (double)LARGEST_INTEGER && d == trunc(d)))
+            FAIL(DATA, "%s: \"%s\" holds something else, expected integers of 0 or more", where, key);
+        if (*count == most) FAIL(DATA, "%s: \"%s\" has more than %d integers", where, key, most);
+        v[(*count)++] = (i64)d;
+    }
+    if (*count < least) FAIL(DATA, "%s: \"%s\" has %d integers, expected %d", where, key, *count, least);
+    return STATUS_OK;
+}
+
+static status read_tensor(safetensor *t, const cJSON *item, const char *path, i64 data_bytes) {
+    size_t length = strlen(item->string);
+    if (length >= sizeof t->name)
+        FAIL(DATA, "%s: a tensor's name is %zu bytes long, expected at most %zu: %.40s...", path, length,
+             sizeof t->name - 1, item->string);
+    for (const char *c = item->string; *c; c++)
+        if ((unsigned char)*c < 32 || *c == 127) FAIL(DATA, "%s: a tensor's name holds a control character", path);
+    memcpy(t->name, item->string, length + 1);
+    char where[sizeof((safetensors *)0)->path + sizeof t->name + 16];
+    snprintf(where, sizeof where, "%s: tensor \"%s\"", path, t->name);
+    if (!cJSON_IsObject(item)) FAIL(DATA, "%s: found no object, expected dtype, shape, data_offsets", where);
+
+    char type[32];
+    TRY(json_get_string(item, where, "dtype", type, sizeof type));
+    if (!strcmp(type, dtype_names[F32])) t->type = F32;
+    else if (!strcmp(type, dtype_names[BF16])) t->type = BF16;
+    else FAIL(DATA, "%s: dtype is %s, expected F32 or BF16", where, type);
+
+    i64 ends[2], bytes;
+    int count;
+    TRY(read_integers(item, where, "shape", t->shape, 0, MAX_DIMS, &t->dims));
+    TRY(read_integers(item, where, "data_offsets", ends, 2, 2, &count));
+    if (!tensor_bytes(t, &bytes)) FAIL(DATA, "%s: its shape has too many elements", where);
+    if (ends[0] > ends[1] || ends[1] > data_bytes)
+        FAIL(DATA, "%s: data_offsets are %lld and %lld, expected rising ones within %lld", where, (long long)ends[0],
+             (long long)ends[1], (long long)data_bytes);
+    if (ends[1] - ends[0] != bytes)
+        FAIL(DATA, "%s: data_offsets span %lld bytes, its shape %lld", where, (long long)(ends[1] - ends[0]),
+             (long long)bytes);
+    t->offset = ends[0];
+    t->bytes = bytes;
+    return STATUS_OK;
+}
+
+static int compare_offsets(const void *a, const void *b) {
+    const safetensor *s = a, *t = b;
+    if (s->offset != t->offset) return s->offset < t->offset ? -1 : 1;
+    return (s->bytes > t->bytes) - (s->bytes < t->bytes); /* empty ones before what begins there */
+}
+
+static status read_header(safetensors *s, const cJSON *json, i64 data_bytes) {
+    if (!cJSON_IsObject(json)) FAIL(DATA, "%s: the header is no JSON object", s->path);
+    s->list = calloc((size_t)cJSON_GetArraySize(json) + 1, sizeof *s->list);
+    if (!s->list) FAIL(MEM, "%s: no memory for %d tensors", s->path, cJSON_GetArraySize(json));
+    for (const cJSON *item = json->child; item; item = item->next)
+        if (strcmp(item->string, "__metadata__")) TRY(read_tensor(&s->list[s->count++], item, s->path, data_bytes));
+    qsort(s->list, (size_t)s->count, sizeof *s->list, compare_offsets);
+    i64 end = 0;
+    for (int i = 0; i < s->count; end += s->list[i++].bytes)
+        if (s->list[i].offset != end)
+            FAIL(DATA, "%s: tensor \"%s\" begins at byte %lld of the data, expected %lld: %s", s->path, s->list[i].name,
+                 (long long)s->list[i].offset, (long long)end, s->list[i].offset < end ? "an overlap" : "a hole");
+    if (end != data_bytes)
+        FAIL(DATA, "%s: tensors end at byte %lld of the data, the file at %lld", s->path, (long long)end,
+             (long long)data_bytes);
+    return STATUS_OK;
+}
+
+static status parse(safetensors *s) {
+    const unsigned char *file = s->map;
+    uint64_t length = 0;
+    for (int i = 0; i < LENGTH_BYTES; i++) length |= (uint64_t)file[i] << 8 * i;
+    if (length > LARGEST_HEADER)
+        FAIL(DATA, "%s: header length is %llu, expected at most %d: not a safetensors file?", s->path,
+             (unsigned long long)length, LARGEST_HEADER);
+    if (length > s->map_bytes - LENGTH_BYTES)
+        FAIL(DATA, "%s: header length is %llu, but only %zu bytes follow: cut off?", s->path,
+             (unsigned long long)length, s->map_bytes - LENGTH_BYTES);
+    char *text = malloc(length + 1);
+    if (!text) FAIL(MEM, "%s: no memory for a header of %llu bytes", s->path, (unsigned long long)length);
+    memcpy(text, file + LENGTH_BYTES, length);
+    text[length] = 0;
+    cJSON *json = NULL;
+    status_code st = json_parse(&json, s->path, text, length);
+    free(text);
+    TRY(st);
+    s->data = file + LENGTH_BYTES + length;
+    st = read_header(s, json, (i64)(s->map_bytes - LENGTH_BYTES - length));
+    cJSON_Delete(json);
+    return st;
+}
+
+static bool is_aligned(const safetensors *s) {
+    for (int i = 0; i < s->count; i++)
+        if ((uintptr_t)safetensors_data(s, &s->list[i]) % dtype_bytes(s->list[i].type)) return false;
+    return true;
+}
+
+/* The format asks for no alignment, and writers that do not pad the header put floats at odd addresses. Such data are
+ * copied into place once, so that readers need not know. */
+static status align_data(safetensors *s) {
+    if (is_aligned(s)) return STATUS_OK;
+    size_t bytes = 0;
+    for (int i = 0; i < s->count; i++) bytes += (size_t)s->list[i].bytes + REPACKED_ALIGN;
+    char *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (copy == MAP_FAILED) FAIL(MEM, "%s: no memory for %zu bytes", s->path, bytes);
+    size_t used = 0;
+    for (int i = 0; i < s->count; i++) {
+        safetensor *t = &s->list[i];
+        memcpy(copy + used, safetensors_data(s, t), (size_t)t->bytes);
+        t->offset = (i64)used;
+        used += ((size_t)t->bytes + REPACKED_ALIGN - 1) / REPACKED_ALIGN * REPACKED_ALIGN;
+    }
+    munmap(s->map, s->map_bytes);
+    s->data = s->map = copy;
+    s->map_bytes = bytes;
+    return STATUS_OK;
+}
+
+status safetensors_open(safetensors *s, const char *path) {
+    *s = (safetensors){0};
+    if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path) FAIL(ARG, "%s: path is too long", path);
+    int fd;
+    size_t size;
+    TRY(file_open(&fd, path, &size));
+    status_code st = STATUS_OK;
+    if (size < LENGTH_BYTES) FAIL_DONE(DATA, "%s: is %zu bytes long, expected a safetensors file", path, size);
+    void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) FAIL_DONE(IO, "%s: mmap: %s", path, strerror(errno));
+    s->map = map;
+    s->map_bytes = size;
+    TRY_DONE(parse(s));
+    TRY_DONE(align_data(s));
+done:
+    close(fd);
+    if (st != STATUS_OK) safetensors_close(s);
+    return st;
+}
+
+void safetensors_close(safetensors *s) {
+    if (s->map) munmap(s->map, s->map_bytes);
+    free(s->list);
+    *s = (safetensors){0};
+}
+
+const safetensor *safetensors_find(const safetensors *s, const char *name) {
+    for (int i = 0; i < s->count; i++)
+        if (!strcmp(s->list[i].name, name)) return &s->list[i];
+    return NULL;
+}
+
+/* ---- writing ---- */
+
+static bool add_integers(cJSON *o, const char *key, const i64 *v, int count) {
+    cJSON *array = cJSON_AddArrayToObject(o, key);
+    for (int i = 0; array && i < count; i++)
+        if (!cJSON_AddItemToArray(array, cJSON_CreateNumber((double)v[i]))) return false;
+    return array;
+}
+
+static status add_tensor(cJSON *json, const safetensor *t) {
+    cJSON *o = cJSON_AddObjectToObject(json, t->name);
+    if (!o || !cJSON_AddStringToObject(o, "dtype", dtype_names[t->type]) ||
+        !add_integers(o, "shape", t->shape, t->dims) ||
+        !add_integers(o, "data_offsets", (i64[]){t->offset, t->offset + t->bytes}, 2))
+        FAIL(MEM, "tensor \"%s\": no memory for its header", t->name);
+    return STATUS_OK;
+}
+
+static status place_tensors(safetensor *list, int count) {
+    i64 end = 0;
+    for (safetensor *t = list; t < list + count; t++) {
+        if (t->dims < 0 || t->dims > MAX_DIMS || !tensor_bytes(t, &t->bytes))
+            FAIL(ARG, "tensor \"%s\": found a bad shape, expected up to %d sizes of 0 or more", t->name, MAX_DIMS);
+        if (end % (i64)dtype_bytes(t->type))
+            FAIL(ARG, "tensor \"%s\": F32 is misaligned at byte %lld, expected before BF16", t->name, (long long)end);
+        t->offset = end;
+        end += t->bytes;
+        if (end > LARGEST_INTEGER) FAIL(ARG, "tensor \"%s\": ends beyond 2^53 bytes", t->name);
+    }
+    return STATUS_OK;
+}
+
+status safetensors_layout(safetensor *list, int count, const char *const *metadata, char **header,
+                          size_t *header_bytes) {
+    *header = NULL;
+    *header_bytes = 0;
+    TRY(place_tensors(list, count));
+    status_code st = STATUS_OK;
+    char *text = NULL;
+    cJSON *json = cJSON_CreateObject(),
+          *notes = json && metadata ? cJSON_AddObjectToObject(json, "__metadata__") : NULL;
+    if (!json || (metadata && !notes)) FAIL_DONE(MEM, "no memory for a safetensors header");
+    for (int i = 0; metadata && metadata[i]; i += 2) TRY_DONE(json_add_string(notes, metadata[i], metadata[i + 1]));
+    for (int i = 0; i < count; i++) TRY_DONE(add_tensor(json, &list[i]));
+    TRY_DONE(json_print(&text, json, JSON_ONE_LINE));
+
+    size_t length = strlen(text), padded = (length + 7) / 8 * 8;
+    if (padded > LARGEST_HEADER) FAIL_DONE(ARG, "header of %zu bytes, expected at most %d", padded, LARGEST_HEADER);
+    if (!(*header = malloc(LENGTH_BYTES + padded))) FAIL_DONE(MEM, "no memory for a header of %zu bytes", padded);
+    for (int i = 0; i < LENGTH_BYTES; i++) (*header)[i] = (char)(padded >> 8 * i);
+    memcpy(*header + LENGTH_BYTES, text, length);
+    memset(*header + LENGTH_BYTES + length, ' ', padded - length);
+    *header_bytes = LENGTH_BYTES + padded;
+done:
+    free(text);
+    cJSON_Delete(json);
+    return st;
+}

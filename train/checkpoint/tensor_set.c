@@ -1,0 +1,156 @@
+#include "train/checkpoint/tensor_set.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "runtime/json.h"
+
+static const char model_file[] = "model.safetensors", index_file[] = "model.safetensors.index.json";
+
+static int compare_refs(const void *a, const void *b) {
+    return strcmp(((const tensor_ref *)a)->tensor->name, ((const tensor_ref *)b)->tensor->name);
+}
+
+static status collect(tensor_set *s) {
+    size_t total = 0;
+    for (int i = 0; i < s->file_count; i++) total += (size_t)s->files[i].count;
+    s->list = malloc((total + 1) * sizeof *s->list);
+    if (!s->list) FAIL(MEM, "%s: %zu tensors", s->path.text, total);
+    for (int i = 0; i < s->file_count; i++)
+        for (int j = 0; j < s->files[i].count; j++)
+            s->list[s->count++] = (tensor_ref){&s->files[i], &s->files[i].list[j]};
+    qsort(s->list, total, sizeof *s->list, compare_refs);
+    for (int i = 1; i < s->count; i++)
+        if (compare_refs(&s->list[i - 1], &s->list[i]) == 0)
+            FAIL(DATA, "%s: tensor \"%s\" is in %s too", s->list[i].file->path, s->list[i].tensor->name,
+                 s->list[i - 1].file->path);
+    return STATUS_OK;
+}
+
+status tensor_set_open(tensor_set *s, path_text path, const path_text *files, int count) {
+    *s = (tensor_set){.path = path};
+    status_code st = STATUS_OK;
+    s->files = calloc((size_t)count + 1, sizeof *s->files);
+    if (!s->files) FAIL_DONE(MEM, "%s: %d files", path.text, count);
+    for (int i = 0; i < count; i++) {
+        TRY_DONE(safetensors_open(&s->files[i], files[i].text));
+        s->file_count++;
+    }
+    TRY_DONE(collect(s));
+done:
+    if (st) tensor_set_close(s);
+    return st;
+}
+
+void tensor_set_close(tensor_set *s) {
+    for (int i = 0; i < s->file_count; i++) safetensors_close(&s->files[i]);
+    free(s->files);
+    free(s->list);
+    *s = (tensor_set){0};
+}
+
+int tensor_set_from(const tensor_set *s, const char *name) {
+    int low = 0, high = s->count;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (strcmp(s->list[middle].tensor->name, name) < 0) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+const tensor_ref *tensor_set_find(const tensor_set *s, const char *name) {
+    int i = tensor_set_from(s, name);
+    return i < s->count && strcmp(s->list[i].tensor->name, name) == 0 ? &s->list[i] : NULL;
+}
+
+/* --- Hugging Face's index --- */
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* names: of the files that the index names, each once; they point into it */
+static status index_files(const char *path, const cJSON *map, const char **names, int *count) {
+    int n = 0;
+    *count = 0;
+    for (const cJSON *item = map->child; item; item = item->next) {
+        const char *name = cJSON_GetStringValue(item);
+        if (!name) FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is no text, expected a file", path, item->string);
+        if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strstr(name, ".."))
+            FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is in \"%.80s\", expected a file in the same folder", path,
+                 item->string, name);
+        names[n++] = name;
+    }
+    if (!n) FAIL(DATA, "%s: \"weight_map\" is empty", path);
+    qsort(names, (size_t)n, sizeof *names, compare_names);
+    for (int i = 0; i < n; i++)
+        if (i == 0 || strcmp(names[i], names[*count - 1]) != 0) names[(*count)++] = names[i];
+    return STATUS_OK;
+}
+
+static status check_index(const tensor_set *s, const cJSON *map, const char *const *names) {
+    for (const cJSON *item = map->child; item; item = item->next) {
+        const tensor_ref *found = tensor_set_find(s, item->string);
+        if (!found || strcmp(names[found->file - s->files], item->valuestring) != 0)
+            FAIL(DATA, "%s: \"weight_map\": found no \"%.80s\" in %s", s->path.text, item->string, item->valuestring);
+    }
+    return STATUS_OK;
+}
+
+static status open_files(tensor_set *s, path_text path, const cJSON *map, const char **names) {
+    int count;
+    TRY(index_files(path.text, map, names, &count));
+    path_text *files = malloc((size_t)count * sizeof *files);
+    if (!files) FAIL(MEM, "%s: %d files", path.text, count);
+    const char *slash = strrchr(path.text, '/');
+    path_text folder = {"."};
+    if (slash) snprintf(folder.text, sizeof folder.text, "%.*s", (int)(slash - path.text), path.text);
+    for (int i = 0; i < count; i++) files[i] = path_join(folder.text, names[i]);
+    status_code st = tensor_set_open(s, path, files, count);
+    free(files);
+    TRY(st);
+    st = check_index(s, map, names);
+    if (st) tensor_set_close(s);
+    return st;
+}
+
+static status open_index(tensor_set *s, path_text path) {
+    cJSON *json = NULL;
+    const cJSON *map;
+    const char **names = NULL;
+    TRY(json_read_file(&json, path.text));
+    status_code st = STATUS_OK;
+    TRY_DONE(json_get_object(json, path.text, "weight_map", &map));
+    names = malloc(((size_t)cJSON_GetArraySize(map) + 1) * sizeof *names);
+    if (!names) FAIL_DONE(MEM, "%s: %d tensors", path.text, cJSON_GetArraySize(map));
+    st = open_files(s, path, map, names);
+done:
+    free(names);
+    cJSON_Delete(json);
+    return st;
+}
+
+static bool exists(path_text path) {
+    struct stat info;
+    return stat(path.text, &info) == 0;
+}
+
+bool tensor_set_model_in(const char *folder) {
+    return exists(path_join(folder, model_file)) || exists(path_join(folder, index_file));
+}
+
+status tensor_set_open_model(tensor_set *s, const char *path) {
+    *s = (tensor_set){0};
+    struct stat info;
+    path_text file;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        if (!tensor_set_model_in(path)) FAIL(DATA, "%s: found neither %s nor %s", path, model_file, index_file);
+        file = path_join(path, model_file);
+        if (!exists(file)) file = path_join(path, index_file);
+    } else if (snprintf(file.text, sizeof file.text, "%s", path) >= (int)sizeof file.text) {
+        FAIL(ARG, "%s: path is too long", path);
+    }
+    return ends_with(file.text, ".index.json") ? open_index(s, file) : tensor_set_open(s, file, &file, 1);
+}

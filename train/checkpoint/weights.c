@@ -1,0 +1,356 @@
+#include "train/checkpoint/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/json.h"
+#include "train/checkpoint/finite.h"
+#include "train/checkpoint/hf.h"
+
+enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
+
+/* first element and count of a piece within its parameter */
+static void piece_range(const param *p, const hf_piece *piece, i64 *first, i64 *count) {
+    i64 width = p->rows == 1 ? 1 : p->cols;
+    *first = piece->first_row * width;
+    *count = piece->rows * width;
+}
+
+static safetensor describe(const param *p, const hf_piece *piece, dtype t) {
+    safetensor tensor = {.type = t, .dims = p->rows == 1 ? 1 : 2};
+    snprintf(tensor.name, sizeof tensor.name, "%s", piece->name);
+    tensor.shape[0] = piece->transposed ? p->cols : piece->rows;
+    if (tensor.dims == 2) tensor.shape[1] = piece->transposed ? piece->rows : p->cols;
+    return tensor;
+}
+
+/* --- writing --- */
+
+typedef struct {
+    state *s;
+    const model_config *c;
+    int file, files;
+    blockfile *out;
+    char *host, *turned; /* CHUNK elements, or a whole matrix where one is to be transposed */
+} writer;
+
+static int file_count(const state *s) {
+    int ranks = s->o.shard.world ? s->o.shard.world->ranks : 1;
+    return ranks < s->p.unit_count ? ranks : s->p.unit_count;
+}
+
+typedef struct {
+    char text[64];
+} file_name;
+
+static file_name name_of(int file, int files) {
+    file_name n = {"model.safetensors"};
+    if (files > 1) snprintf(n.text, sizeof n.text, "model-%05d-of-%05d.safetensors", file + 1, files);
+    return n;
+}
+
+/* copies a [rows,cols] matrix of elements of `size` bytes into its transpose */
+static void transpose(char *to, const char *from, i64 rows, i64 cols, size_t size) {
+    for (i64 r = 0; r < rows; r++)
+        for (i64 c = 0; c < cols; c++) memcpy(to + (c * rows + r) * (i64)size, from + (r * cols + c) * (i64)size, size);
+}
+
+static status write_piece(writer *w, const param *p, const hf_piece *piece, const void *weights) {
+    device *dev = w->s->dev;
+    dtype t = w->s->o.t;
+    i64 first, count;
+    piece_range(p, piece, &first, &count);
+    i64 step = piece->transposed ? count : CHUNK;
+    for (i64 from = 0; from < count; from += step) {
+        size_t bytes = (size_t)(count - from < step ? count - from : step) * dtype_bytes(t);
+        TRY(dev->ops->copy(dev, w->host, at(weights, t, first + from), bytes));
+        TRY(finite_check(piece->name, w->host, t, (i64)(bytes / dtype_bytes(t))));
+        if (piece->transposed) transpose(w->turned, w->host, piece->rows, p->cols, dtype_bytes(t));
+        TRY(blockfile_write(w->out, piece->transposed ? w->turned : w->host, bytes));
+    }
+    return STATUS_OK;
+}
+
+static status write_unit(writer *w, int u, const unit_views *v) {
+    for (int i = 0; i < w->s->p.count; i++) {
+        const param *p = &w->s->p.list[i];
+        hf_piece pieces[3];
+        if (p->unit != u) continue;
+        int n = hf_pieces(pieces, w->c, p);
+        for (int j = 0; j < n; j++) TRY(write_piece(w, p, &pieces[j], v->w[p->kind]));
+    }
+    return STATUS_OK;
+}
+
+static status write_header(writer *w, safetensor *list) {
+    static const char *const metadata[] = {"format", "pt", NULL};
+    const params *all = &w->s->p;
+    char *header = NULL;
+    size_t bytes, largest = CHUNK;
+    int count = 0;
+    for (int i = 0; i < all->count; i++) {
+        const param *p = &all->list[i];
+        hf_piece pieces[3];
+        if (p->unit % w->files != w->file) continue;
+        int n = hf_pieces(pieces, w->c, p);
+        for (int j = 0; j < n; j++) list[count++] = describe(p, &pieces[j], w->s->o.t);
+        size_t elements = (size_t)(p->rows * p->cols);
+        if (pieces[0].transposed && elements > largest) largest = elements;
+    }
+    w->host = malloc(largest * 4);
+    w->turned = malloc(largest * 4);
+    if (!w->host || !w->turned) FAIL(MEM, "weights: %zu elements", largest);
+    TRY(safetensors_layout(list, count, metadata, &header, &bytes));
+    status_code st = blockfile_write(w->out, header, bytes);
+    free(header);
+    return st;
+}
+
+static status open_writer(writer *w, const char *folder) {
+    safetensor *list = malloc((size_t)w->s->p.count * 3 * sizeof *list);
+    status_code st = STATUS_OK;
+    if (!list) FAIL_DONE(MEM, "%s: %d tensors", folder, w->s->p.count * 3);
+    TRY_DONE(blockfile_create(&w->out, folder, name_of(w->file, w->files).text));
+    st = write_header(w, list);
+done:
+    free(list);
+    return st;
+}
+
+status weights_write(state *s, const model_config *c, const char *folder, blockfile_sums *sums) {
+    const comm *world = s->o.shard.world;
+    writer w = {.s = s, .c = c, .file = world ? world->rank : 0, .files = file_count(s)};
+    bool writes = w.file < w.files;
+    *sums = (blockfile_sums){0};
+    /* that this rank cannot write must not keep the others waiting for it */
+    status_code written = writes ? open_writer(&w, folder) : STATUS_OK, st = STATUS_OK;
+    for (int u = 0; u < s->p.unit_count; u++) {
+        unit_views v;
+        TRY_DONE(state_whole(s, u, &v));
+        if (!written && u % w.files == w.file) written = write_unit(&w, u, &v);
+    }
+    if (!written && writes) {
+        written = blockfile_close(w.out, sums);
+        w.out = NULL;
+    }
+    state_whole_end(s);
+    TRY_DONE(written);
+done:
+    blockfile_abandon(w.out);
+    free(w.host);
+    free(w.turned);
+    return st;
+}
+
+static status fill_index(cJSON *o, const state *s, const model_config *c) {
+    int files = file_count(s);
+    cJSON *metadata = cJSON_AddObjectToObject(o, "metadata"), *map = cJSON_AddObjectToObject(o, "weight_map");
+    if (!metadata || !map) FAIL(MEM, "index of weights");
+    TRY(json_add_i64(metadata, "total_size", s->p.parameters * (i64)dtype_bytes(s->o.t)));
+    for (int i = 0; i < s->p.count; i++) {
+        const param *p = &s->p.list[i];
+        hf_piece pieces[3];
+        int n = hf_pieces(pieces, c, p);
+        for (int j = 0; j < n; j++) TRY(json_add_string(map, pieces[j].name, name_of(p->unit % files, files).text));
+    }
+    return STATUS_OK;
+}
+
+status weights_index(char **text, const state *s, const model_config *c) {
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "index of weights");
+    status_code st = fill_index(o, s, c);
+    if (!st) st = json_print(text, o, JSON_INDENTED);
+    cJSON_Delete(o);
+    return st;
+}
+
+/* --- reading --- */
+
+typedef struct {
+    char text[96];
+} shape_string;
+
+static shape_string shape_text(const safetensor *t) {
+    shape_string s = {"["};
+    for (int i = 0; i < t->dims; i++) {
+        size_t used = strlen(s.text);
+        snprintf(s.text + used, sizeof s.text - used, "%s%ld", i ? "," : "", t->shape[i]);
+    }
+    strcat(s.text, "]");
+    return s;
+}
+
+static float element(const void *data, dtype t, i64 i) {
+    float f;
+    bf16 b;
+    if (t == BF16) {
+        memcpy(&b, at(data, t, i), sizeof b);
+        return bf16_to_f32(b);
+    }
+    memcpy(&f, at(data, t, i), sizeof f);
+    return f;
+}
+
+/* values: elements [from, from + n) of our [rows,cols], all of them within the piece */
+static void load_values(float *values, const tensor_ref *r, const param *p, const hf_piece *piece, i64 from, i64 n) {
+    const void *data = tensor_data(r);
+    dtype t = r->tensor->type;
+    i64 first, count;
+    piece_range(p, piece, &first, &count);
+    if (!piece->transposed) {
+        for (i64 i = 0; i < n; i++) values[i] = element(data, t, from - first + i);
+        return;
+    }
+    /* along their rows, as they lie in the file */
+    i64 first_row = from / p->cols, last_row = (from + n - 1) / p->cols;
+    for (i64 col = 0; col < p->cols; col++)
+        for (i64 row = first_row; row <= last_row; row++) {
+            i64 i = row * p->cols + col - from;
+            if (i >= 0 && i < n) values[i] = element(data, t, col * piece->rows + row - piece->first_row);
+        }
+}
+
+/* the tensors that are read, and which of them a parameter has taken */
+typedef struct {
+    const tensor_set *set;
+    size_t prefix; /* bytes before every name */
+    bool *taken;   /* [set->count] */
+} reading;
+
+/* torch.compile and DistributedDataParallel put these before the names of the model within */
+static size_t wrapper_prefix(const char *name) {
+    static const char *const wrappers[] = {"_orig_mod.", "module."};
+    size_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen(wrappers[i]);
+        if (strncmp(name + bytes, wrappers[i], n) != 0) continue;
+        bytes += n;
+        i = -1; /* once more from the first: both may be there, in either order */
+    }
+    return bytes;
+}
+
+static const tensor_ref *take_named(reading *r, const char *name) {
+    char full[256];
+    snprintf(full, sizeof full, "%.*s%s", (int)r->prefix, r->set->count ? r->set->list[0].tensor->name : "", name);
+    const tensor_ref *t = tensor_set_find(r->set, full);
+    if (t) r->taken[t - r->set->list] = true;
+    return t;
+}
+
+/* GPT-2's files on the hub have no "transformer." before the names */
+static const tensor_ref *take(reading *r, const char *name) {
+    static const char gpt2[] = "transformer.";
+    const tensor_ref *t = take_named(r, name);
+    bool shorter = !t && strncmp(name, gpt2, sizeof gpt2 - 1) == 0;
+    return shorter ? take_named(r, name + sizeof gpt2 - 1) : t;
+}
+
+static status check_shape(const tensor_ref *r, const param *p, const hf_piece *piece) {
+    const safetensor *t = r->tensor, expected = describe(p, piece, t->type);
+    if (t->dims != expected.dims || memcmp(t->shape, expected.shape, (size_t)t->dims * sizeof *t->shape) != 0)
+        FAIL(DATA, "%s: \"%s\" has shape %s, expected %s", r->file->path, t->name, shape_text(t).text,
+             shape_text(&expected).text);
+    return STATUS_OK;
+}
+
+static status read_piece(state *s, reading *f, const param *p, const hf_piece *piece, float *values, bf16 *rounded) {
+    const tensor_ref *r = take(f, piece->name);
+    if (!r) FAIL(DATA, "%s: no tensor \"%s\"", f->set->path.text, piece->name);
+    TRY(check_shape(r, p, piece));
+    owned_part part = state_owned(s, p);
+    i64 first, count;
+    piece_range(p, piece, &first, &count);
+    i64 from = first > part.first ? first : part.first, end = part.first + part.count;
+    if (end > first + count) end = first + count;
+    for (; from < end; from += CHUNK) {
+        i64 n = end - from < CHUNK ? end - from : CHUNK, skip = from - part.first;
+        load_values(values, r, p, piece, from, n);
+        for (i64 i = 0; i < n; i++) rounded[i] = bf16_from_f32(values[i]);
+        const void *w = s->o.t == F32 ? (const void *)values : rounded;
+        TRY(s->dev->ops->copy(s->dev, at(part.weights, s->o.t, skip), w, (size_t)n * dtype_bytes(s->o.t)));
+        if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + part.at + skip, values, (size_t)n * 4));
+    }
+    return STATUS_OK;
+}
+
+/* A tied model's head is its embedding; where a file holds both, this rank's part of them must be the same. */
+static status check_tied_head(const state *s, reading *f, const param *p, const hf_piece *piece, float *values) {
+    const tensor_ref *head = take(f, "lm_head.weight"), *embedding = take(f, piece->name);
+    if (!head) return STATUS_OK;
+    TRY(check_shape(head, p, piece));
+    owned_part part = state_owned(s, p);
+    float *other = malloc(CHUNK * sizeof *other);
+    if (!other) FAIL(MEM, "%s: %d elements", f->set->path.text, CHUNK);
+    bool same = true;
+    for (i64 from = part.first, end = part.first + part.count; same && from < end; from += CHUNK) {
+        i64 n = end - from < CHUNK ? end - from : CHUNK;
+        load_values(values, embedding, p, piece, from, n);
+        load_values(other, head, p, piece, from, n);
+        same = memcmp(values, other, (size_t)n * sizeof *values) == 0;
+    }
+    free(other);
+    if (!same)
+        FAIL(DATA,
+             "%s: \"%s\" differs from \"%s\", but config.json has \"tie_word_embeddings\" true; expected the same "
+             "values",
+             head->file->path, head->tensor->name, embedding->tensor->name);
+    return STATUS_OK;
+}
+
+/* what files hold beside weights: RoPE's table, the causal mask of GPT-2's files on the hub */
+static bool is_buffer(const model_config *c, const char *name) {
+    bool mask = ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
+    return ends_with(name, "rotary_emb.inv_freq") || (c->arch == ARCH_GPT2 && mask);
+}
+
+static status check_all_taken(const reading *f, const model_config *c) {
+    char names[512] = "";
+    int count = 0;
+    for (int i = 0; i < f->set->count; i++) {
+        const char *name = f->set->list[i].tensor->name;
+        size_t used = strlen(names);
+        if (f->taken[i] || is_buffer(c, name)) continue;
+        if (count < 4) snprintf(names + used, sizeof names - used, "%s\"%.100s\"", count ? ", " : "", name);
+        count++;
+    }
+    if (count)
+        FAIL(DATA, "%s: holds %d tensor%s that %s has no place for: %s%s", f->set->path.text, count,
+             count == 1 ? "" : "s", c->name, names, count > 4 ? ", ..." : "");
+    return STATUS_OK;
+}
+
+static status read_owned(state *s, const model_config *c, const char *path) {
+    tensor_set set;
+    TRY(tensor_set_open_model(&set, path));
+    status_code st = STATUS_OK;
+    reading f = {.set = &set, .prefix = set.count ? wrapper_prefix(set.list[0].tensor->name) : 0};
+    f.taken = calloc((size_t)set.count + 1, sizeof *f.taken);
+    float *values = malloc(CHUNK * sizeof *values);
+    bf16 *rounded = malloc(CHUNK * sizeof *rounded);
+    if (!values || !rounded || !f.taken) FAIL_DONE(MEM, "%s: %d elements", set.path.text, CHUNK);
+    for (int i = 0; i < s->p.count; i++) {
+        const param *p = &s->p.list[i];
+        hf_piece pieces[3];
+        int n = hf_pieces(pieces, c, p);
+        for (int j = 0; j < n; j++) TRY_DONE(read_piece(s, &f, p, &pieces[j], values, rounded));
+        if (c->tied && p->kind == P_WTE) TRY_DONE(check_tied_head(s, &f, p, pieces, values));
+    }
+    TRY_DONE(check_all_taken(&f, c));
+done:
+    free(values);
+    free(rounded);
+    free(f.taken);
+    tensor_set_close(&set);
+    return st;
+}
+
+status weights_read(state *s, const model_config *c, const char *path) {
+    comm *world = s->o.shard.world;
+    status_code st = read_owned(s, c, path);
+    if (world) st = comm_agree(world, st);
+    TRY(st);
+    state_weights_changed(s);
+    return STATUS_OK;
+}

@@ -1,0 +1,188 @@
+#include "train/data/text_file.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "runtime/file.h"
+
+static bool ends_in(const char *text, size_t n, const char *end) {
+    size_t m = strlen(end);
+    return n >= m && !strncasecmp(text + n - m, end, m);
+}
+
+bool text_file_named(const text_file *f, const char *ending) {
+    return ends_in(f->path, strlen(f->path) - (f->gz ? 3 : 0), ending);
+}
+
+status text_file_open(text_file *f, const char *path) {
+    f->path = path;
+    f->gz = ends_in(path, strlen(path), ".gz");
+    f->member_ended = false;
+    f->bytes = 0;
+    f->chunk_bytes = 0;
+    f->not_utf8_at = -1;
+    f->sequence.due = 0;
+    int fd;
+    size_t size;
+    TRY(file_open(&fd, path, &size));
+    f->file = fdopen(fd, "rb");
+    if (!f->file) {
+        close(fd);
+        FAIL(MEM, "%s: %s", path, strerror(errno));
+    }
+    f->z = (z_stream){0};
+    if (f->gz && inflateInit2(&f->z, 15 + 16) != Z_OK) { /* 15: largest window, + 16: gzip header and crc32 */
+        fclose(f->file);
+        FAIL(MEM, "%s: inflateInit2", path);
+    }
+    return STATUS_OK;
+}
+
+void text_file_close(text_file *f) {
+    if (f->gz) inflateEnd(&f->z);
+    fclose(f->file);
+}
+
+/* ---- gzip ---- */
+
+static status read_compressed(text_file *f) {
+    f->z.next_in = f->compressed;
+    f->z.avail_in = (uInt)fread(f->compressed, 1, TEXT_FILE_CHUNK, f->file);
+    if (ferror(f->file)) FAIL(IO, "%s: %s", f->path, strerror(errno));
+    if (f->z.avail_in == 0 && !f->member_ended)
+        FAIL(DATA, "%s: zlib: unexpected end of file, expected a whole gzip stream", f->path);
+    return STATUS_OK;
+}
+
+/* Behind a member: gzip and Python pass over zero bytes, with which tapes and block devices fill up. */
+static status skip_padding(text_file *f) {
+    while (f->z.avail_in && !*f->z.next_in) f->z.next_in++, f->z.avail_in--;
+    if (f->z.avail_in && *f->z.next_in != 0x1f)
+        FAIL(DATA,
+             "%s: behind the last gzip member, at byte %ld, is 0x%02x; expected another member, zero bytes or nothing",
+             f->path, ftell(f->file) - (long)f->z.avail_in, *f->z.next_in);
+    return STATUS_OK;
+}
+
+/* zlib's own gzread takes a damaged header behind the first member for the end of the data, and text without any header
+ * for plain text; here both are errors. */
+static status inflate_chunk(text_file *f) {
+    f->z.next_out = (unsigned char *)f->buffer;
+    f->z.avail_out = TEXT_FILE_CHUNK;
+    while (f->z.avail_out > 0) {
+        if (f->z.avail_in == 0) TRY(read_compressed(f));
+        if (f->z.avail_in == 0) break;
+        if (f->member_ended) {
+            TRY(skip_padding(f));
+            if (f->z.avail_in == 0) continue;
+        }
+        int code = inflate(&f->z, Z_NO_FLUSH); /* has input and room: Z_BUF_ERROR cannot be */
+        if (code != Z_OK && code != Z_STREAM_END)
+            FAIL(DATA, "%s: zlib: %s, expected a whole gzip stream", f->path, f->z.msg ? f->z.msg : zError(code));
+        f->member_ended = code == Z_STREAM_END;
+        if (f->member_ended) inflateReset(&f->z);
+    }
+    f->chunk_bytes = TEXT_FILE_CHUNK - f->z.avail_out;
+    return STATUS_OK;
+}
+
+/* ---- UTF-8 ---- */
+
+static size_t skip_ascii(const unsigned char *s, size_t i, size_t n) {
+    for (uint64_t eight; i + sizeof eight <= n; i += sizeof eight) {
+        memcpy(&eight, s + i, sizeof eight);
+        if (eight & 0x8080808080808080) break;
+    }
+    while (i < n && s[i] < 0x80) i++;
+    return i;
+}
+
+/* looks until the first byte that does not fit; before: bytes of the file before the chunk */
+static void check_utf8(text_file *f, i64 before) {
+    const unsigned char *s = (const unsigned char *)f->chunk;
+    size_t i = 0, n = f->chunk_bytes;
+    bool fits = f->not_utf8_at < 0 && !(n == 0 && f->sequence.due);
+    while (fits && f->not_utf8_at < 0) {
+        if (!f->sequence.due) {
+            i = skip_ascii(s, i, n);
+            if (i == n) return;
+            unsigned char b = f->sequence.first = s[i];
+            f->sequence.at = before + (i64)i;
+            f->sequence.due = b >= 0xc2 && b <= 0xdf ? 1 : b >= 0xe0 && b <= 0xef ? 2 : b >= 0xf0 && b <= 0xf4 ? 3 : 0;
+            f->sequence.low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;  /* longer forms than need be */
+            f->sequence.high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf; /* surrogates; above U+10FFFF */
+            fits = f->sequence.due > 0;
+        } else {
+            if (i == n) return;
+            fits = s[i] >= f->sequence.low && s[i] <= f->sequence.high;
+            f->sequence.low = 0x80, f->sequence.high = 0xbf;
+            f->sequence.due--;
+        }
+        i++;
+    }
+    if (f->not_utf8_at >= 0) return;
+    f->not_utf8_at = f->sequence.at;
+    f->not_utf8 = f->sequence.first;
+}
+
+/* ---- chunks ---- */
+
+status text_file_read(text_file *f) {
+    i64 before = f->bytes;
+    f->chunk = f->buffer;
+    if (f->gz) {
+        TRY(inflate_chunk(f));
+    } else {
+        f->chunk_bytes = fread(f->buffer, 1, TEXT_FILE_CHUNK, f->file);
+        if (ferror(f->file)) FAIL(IO, "%s: %s", f->path, strerror(errno));
+    }
+    f->bytes += (i64)f->chunk_bytes;
+    check_utf8(f, before);
+    if (before == 0 && f->chunk_bytes >= 3 && !memcmp(f->chunk, "\xef\xbb\xbf", 3)) f->chunk += 3, f->chunk_bytes -= 3;
+    return STATUS_OK;
+}
+
+status text_file_drain(text_file *f) {
+    do TRY(text_file_read(f));
+    while (f->chunk_bytes > 0);
+    return STATUS_OK;
+}
+
+/* ---- what it looks like ---- */
+
+typedef struct {
+    const char *name, *start;
+    size_t bytes;
+} signature;
+
+static const char *find(const signature *list, size_t count, const text_file *f) {
+    for (size_t i = 0; i < count; i++)
+        if (f->chunk_bytes >= list[i].bytes && !memcmp(f->chunk, list[i].start, list[i].bytes)) return list[i].name;
+    return NULL;
+}
+
+/* by the byte-order mark, or by the NUL bytes that every second byte of mostly ASCII text is */
+const char *text_file_wide(const text_file *f) {
+    static const signature marks[] = {{"UTF-32LE", "\xff\xfe\0\0", 4},
+                                      {"UTF-32BE", "\0\0\xfe\xff", 4},
+                                      {"UTF-16LE", "\xff\xfe", 2},
+                                      {"UTF-16BE", "\xfe\xff", 2}};
+    const char *name = find(marks, sizeof marks / sizeof *marks, f);
+    if (name) return name;
+    size_t n = f->chunk_bytes < 4096 ? f->chunk_bytes : 4096, nul[2] = {0};
+    for (size_t i = 0; i < n; i++) nul[i % 2] += !f->chunk[i];
+    if (n >= 8 && nul[1] > n / 4 && !nul[0]) return "UTF-16LE";
+    return n >= 8 && nul[0] > n / 4 && !nul[1] ? "UTF-16BE" : NULL;
+}
+
+const char *text_file_looks_like(const text_file *f) {
+    static const signature kinds[] = {{"gzip", "\x1f\x8b", 2},        {"zstd", "\x28\xb5\x2f\xfd", 4},
+                                      {"xz", "\xfd\x37zXZ", 5},       {"bzip2", "BZh", 3},
+                                      {"a zip archive", "PK\3\4", 4}, {"a PDF", "%PDF-", 5},
+                                      {"Parquet", "PAR1", 4},         {"a program or library", "\x7f\x45LF", 4},
+                                      {"a PNG image", "\x89PNG", 4}};
+    const char *wide = text_file_wide(f);
+    return wide ? wide : find(kinds, sizeof kinds / sizeof *kinds, f);
+}

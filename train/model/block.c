@@ -1,0 +1,246 @@
+#include "train/model/block.h"
+
+#include <math.h>
+
+#include "layers/activation.h"
+#include "layers/attention.h"
+#include "layers/linear.h"
+#include "layers/norm.h"
+
+static i64 q_width(const model_config *c) { return c->H * c->D; }
+static i64 k_width(const model_config *c) { return c->K * c->D; }
+static i64 qkv_width(const model_config *c) { return q_width(c) + 2 * k_width(c); }
+static i64 up_width(const model_config *c) { return c->swiglu ? 2 * c->F : c->F; }
+
+static norm_shape block_norm(const model_config *c, i64 N) {
+    return (norm_shape){.N = N, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
+}
+
+/* of q (or k) inside qkv and qk rows */
+static norm_shape head_norm(const model_config *c, i64 N, i64 heads) {
+    return (norm_shape){.N = N, .G = heads, .C = c->D, .ldx = qkv_width(c), .ldy = qkv_width(c), .eps = c->norm_eps};
+}
+
+static void *take(arena *a, const block_env *e, i64 elements) {
+    return arena_take(a, MEM_ACTIVATIONS, (size_t)elements * dtype_bytes(e->t));
+}
+static float *take_f32(arena *a, i64 elements) { return arena_take(a, MEM_ACTIVATIONS, (size_t)elements * 4); }
+
+static void layout_norm_outputs(block_activations *b, arena *a, const block_env *e, i64 N) {
+    b->n1 = take(a, e, N * e->c->C);
+    b->n2 = take(a, e, N * e->c->C);
+    b->act = take(a, e, N * e->c->F);
+}
+
+static void layout_rest(block_activations *b, arena *a, const block_env *e, i64 N) {
+    const model_config *c = e->c;
+    i64 mean = c->layer_norm ? N : 0;
+    b->mean1 = take_f32(a, mean);
+    b->rstd1 = take_f32(a, N);
+    b->mean2 = take_f32(a, mean);
+    b->rstd2 = take_f32(a, N);
+    b->qkv = take(a, e, N * qkv_width(c));
+    b->qk = take(a, e, c->qk_norm ? N * qkv_width(c) : 0);
+    b->rstd_q = take_f32(a, c->qk_norm ? N * c->H : 0);
+    b->rstd_k = take_f32(a, c->qk_norm ? N * c->K : 0);
+    b->a = take(a, e, N * q_width(c));
+    b->lse = take_f32(a, N * c->H);
+    b->x_mid = take(a, e, N * c->C);
+    b->up = take(a, e, N * up_width(c));
+}
+
+void block_layout_kept(block_activations *kept, arena *a, const block_env *e, i64 N, recompute_kind policy) {
+    *kept = (block_activations){.x = take(a, e, N * e->c->C)};
+    if (policy == RECOMPUTE_BLOCK) return;
+    layout_rest(kept, a, e, N);
+    if (policy == RECOMPUTE_NONE) layout_norm_outputs(kept, a, e, N);
+}
+
+void block_layout_shared(block_activations *shared, arena *a, const block_env *e, i64 N, recompute_kind policy) {
+    *shared = (block_activations){0};
+    if (policy == RECOMPUTE_NONE) return;
+    layout_norm_outputs(shared, a, e, N);
+    if (policy == RECOMPUTE_BLOCK) layout_rest(shared, a, e, N);
+}
+
+/* queries lie in rows as wide as qkv's; keys and values in rows of ldk */
+static attention_shape attention_of(const model_config *c, i64 B, i64 Tq, i64 Tk, i64 ldk) {
+    return (attention_shape){.B = B,
+                             .Tq = Tq,
+                             .Tk = Tk,
+                             .H = c->H,
+                             .K = c->K,
+                             .D = c->D,
+                             .ldq = qkv_width(c),
+                             .ldk = ldk,
+                             .ldo = q_width(c),
+                             .scale = 1.0f / sqrtf((float)c->D)};
+}
+
+static i64 max_i64(i64 a, i64 b) { return a > b ? a : b; }
+
+void block_layout_gradients(block_gradients *g, arena *a, const block_env *e, i64 B, i64 T) {
+    const model_config *c = e->c;
+    i64 N = B * T;
+    size_t bytes = dtype_bytes(e->t);
+    g->dx = arena_take(a, MEM_SCRATCH, (size_t)(N * c->C) * bytes);
+    g->dn = arena_take(a, MEM_SCRATCH, (size_t)(N * c->C) * bytes);
+    g->d_act = arena_take(a, MEM_SCRATCH, (size_t)(N * max_i64(c->F, q_width(c))) * bytes);
+    g->d_up = arena_take(a, MEM_SCRATCH, (size_t)(N * max_i64(c->swiglu ? 2 * c->F : 0, qkv_width(c))) * bytes);
+    attention_shape s = attention_of(c, B, T, T, qkv_width(c));
+    g->attention = arena_take(a, MEM_SCRATCH, attention_backward_scratch_bytes(e->dev, s));
+}
+
+block_activations block_merge(const block_activations *shared, const block_activations *kept) {
+    block_activations b = *shared;
+    b.x = kept->x;
+    if (!kept->rstd1) return b;
+    b = *kept;
+    if (kept->n1) return b;
+    b.n1 = shared->n1, b.n2 = shared->n2, b.act = shared->act;
+    return b;
+}
+
+static status forward_norm1(const block_env *e, const unit_views *w, const block_activations *a, i64 N) {
+    return norm_forward(e->dev, e->t, a->n1, a->mean1, a->rstd1, a->x, w->w[P_NORM1_G], w->w[P_NORM1_B],
+                        block_norm(e->c, N));
+}
+
+static status forward_norm2(const block_env *e, const unit_views *w, const block_activations *a, i64 N) {
+    return norm_forward(e->dev, e->t, a->n2, a->mean2, a->rstd2, a->x_mid, w->w[P_NORM2_G], w->w[P_NORM2_B],
+                        block_norm(e->c, N));
+}
+
+static status forward_activation(const block_env *e, const block_activations *a, i64 N) {
+    return e->c->swiglu ? swiglu_forward(e->dev, e->t, a->act, a->up, N, e->c->F)
+                        : gelu_forward(e->dev, e->t, a->act, a->up, N, e->c->F);
+}
+
+/* where attention finds q (and k behind it): qk-norm copies them out of qkv, v stays */
+static void *rotated_qk(const model_config *c, const block_activations *a) { return c->qk_norm ? a->qk : a->qkv; }
+
+static status forward_positions(const block_env *e, const unit_views *w, const block_activations *a, i64 B, i64 T,
+                                i64 first) {
+    const model_config *c = e->c;
+    dtype t = e->t;
+    i64 N = B * T;
+    void *q = rotated_qk(c, a), *k = at(q, t, q_width(c)); /* side by side: all heads turn together */
+    if (c->qk_norm) {
+        const void *raw_k = at(a->qkv, t, q_width(c));
+        TRY(norm_forward(e->dev, t, q, NULL, a->rstd_q, a->qkv, w->w[P_QNORM_G], NULL, head_norm(c, N, c->H)));
+        TRY(norm_forward(e->dev, t, k, NULL, a->rstd_k, raw_k, w->w[P_KNORM_G], NULL, head_norm(c, N, c->K)));
+    }
+    if (c->learned_positions) return STATUS_OK;
+    return rope_forward(e->dev, t, q, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D, first);
+}
+
+static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T,
+                              i64 first) {
+    i64 width = k_width(e->c);
+    size_t row = (size_t)width * dtype_bytes(e->t), stride = (size_t)qkv_width(e->c) * dtype_bytes(e->t);
+    TRY(e->dev->ops->copy_rows(e->dev, at(cache->k, e->t, first * width), row, k, stride, row, T));
+    return e->dev->ops->copy_rows(e->dev, at(cache->v, e->t, first * width), row, v, stride, row, T);
+}
+
+static status forward_attention(const block_env *e, const block_activations *a, i64 B, i64 T, const block_cache *cache,
+                                i64 first) {
+    const model_config *c = e->c;
+    i64 ld = qkv_width(c);
+    const void *q = rotated_qk(c, a), *k = at(q, e->t, q_width(c)), *v = at(a->qkv, e->t, q_width(c) + k_width(c));
+    if (!cache) return attention_forward(e->dev, e->t, a->a, a->lse, q, k, v, attention_of(c, B, T, T, ld));
+    TRY(append_to_cache(e, cache, k, v, T, first));
+    attention_shape s = attention_of(c, 1, T, first + T, k_width(c));
+    return attention_forward(e->dev, e->t, a->a, a->lse, q, cache->k, cache->v, s);
+}
+
+status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, i64 B, i64 T,
+                     const block_cache *cache, i64 first) {
+    const model_config *c = e->c;
+    device *dev = e->dev;
+    i64 N = B * T;
+    TRY(forward_norm1(e, w, a, N));
+    TRY(linear_forward(dev, e->t, a->qkv, a->n1, w->w[P_QKV_W], w->w[P_QKV_B], NULL, N, c->C, qkv_width(c)));
+    TRY(forward_positions(e, w, a, B, T, first));
+    TRY(forward_attention(e, a, B, T, cache, first));
+    TRY(linear_forward(dev, e->t, a->x_mid, a->a, w->w[P_ATTN_W], w->w[P_ATTN_B], a->x, N, q_width(c), c->C));
+    TRY(forward_norm2(e, w, a, N));
+    TRY(linear_forward(dev, e->t, a->up, a->n2, w->w[P_UP_W], w->w[P_UP_B], NULL, N, c->C, up_width(c)));
+    TRY(forward_activation(e, a, N));
+    if (!y) return STATUS_OK;
+    return linear_forward(dev, e->t, y, a->act, w->w[P_DOWN_W], w->w[P_DOWN_B], a->x_mid, N, c->F, c->C);
+}
+
+static status backward_mlp(const block_env *e, const unit_views *w, const block_activations *a,
+                           const block_gradients *g, i64 N, bool accumulate) {
+    const model_config *c = e->c;
+    device *dev = e->dev;
+    dtype t = e->t;
+    void *d_up = c->swiglu ? g->d_up : g->d_act;
+    if (c->swiglu) {
+        TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
+                            c->C, accumulate));
+        TRY(swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
+    } else {
+        TRY(linear_backward_gelu(dev, t, d_up, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], a->up,
+                                 N, c->F, c->C, accumulate));
+    }
+    TRY(linear_backward(dev, t, g->dn, w->dw[P_UP_W], w->dw[P_UP_B], d_up, a->n2, w->w[P_UP_W], N, c->C, up_width(c),
+                        accumulate));
+    return norm_backward(dev, t, g->dx, w->dw[P_NORM2_G], w->dw[P_NORM2_B], g->dx, g->dn, a->x_mid, w->w[P_NORM2_G],
+                         a->mean2, a->rstd2, block_norm(c, N), accumulate);
+}
+
+/* dq, dk of the rotated and normed -> of the product's output, in place in dqkv */
+static status backward_positions(const block_env *e, const unit_views *w, const block_activations *a, void *dqkv, i64 B,
+                                 i64 T, bool accumulate) {
+    const model_config *c = e->c;
+    dtype t = e->t;
+    i64 q = q_width(c), N = B * T;
+    void *dk = at(dqkv, t, q);
+    if (!c->learned_positions)
+        TRY(rope_backward(e->dev, t, dqkv, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D));
+    if (!c->qk_norm) return STATUS_OK;
+    TRY(norm_backward(e->dev, t, dqkv, w->dw[P_QNORM_G], NULL, NULL, dqkv, a->qkv, w->w[P_QNORM_G], NULL, a->rstd_q,
+                      head_norm(c, N, c->H), accumulate));
+    return norm_backward(e->dev, t, dk, w->dw[P_KNORM_G], NULL, NULL, dk, at(a->qkv, t, q), w->w[P_KNORM_G], NULL,
+                         a->rstd_k, head_norm(c, N, c->K), accumulate);
+}
+
+static status backward_attention(const block_env *e, const unit_views *w, const block_activations *a,
+                                 const block_gradients *g, i64 B, i64 T, bool accumulate) {
+    const model_config *c = e->c;
+    device *dev = e->dev;
+    dtype t = e->t;
+    i64 N = B * T, q = q_width(c), k = k_width(c), ld = qkv_width(c);
+    void *d_a = g->d_act, *dqkv = g->d_up;
+    TRY(linear_backward(dev, t, d_a, w->dw[P_ATTN_W], w->dw[P_ATTN_B], g->dx, a->a, w->w[P_ATTN_W], N, q, c->C,
+                        accumulate));
+    const void *rotated = rotated_qk(c, a);
+    TRY(attention_backward(dev, t, dqkv, at(dqkv, t, q), at(dqkv, t, q + k), d_a, a->a, rotated, at(rotated, t, q),
+                           at(a->qkv, t, q + k), a->lse, g->attention, attention_of(c, B, T, T, ld)));
+    TRY(backward_positions(e, w, a, dqkv, B, T, accumulate));
+    TRY(linear_backward(dev, t, g->dn, w->dw[P_QKV_W], w->dw[P_QKV_B], dqkv, a->n1, w->w[P_QKV_W], N, c->C, ld,
+                        accumulate));
+    return norm_backward(dev, t, g->dx, w->dw[P_NORM1_G], w->dw[P_NORM1_B], g->dx, g->dn, a->x, w->w[P_NORM1_G],
+                         a->mean1, a->rstd1, block_norm(c, N), accumulate);
+}
+
+static status recompute(const block_env *e, const unit_views *w, const block_activations *a, i64 B, i64 T,
+                        recompute_kind policy) {
+    if (policy == RECOMPUTE_BLOCK) return block_forward(e, w, a, NULL, B, T, NULL, 0);
+    TRY(forward_norm1(e, w, a, B * T));
+    TRY(forward_norm2(e, w, a, B * T));
+    return forward_activation(e, a, B * T);
+}
+
+status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
+                      i64 B, i64 T, recompute_kind policy, bool accumulate) {
+    if (policy != RECOMPUTE_NONE) {
+        TRY(device_recompute(e->dev, true));
+        status_code st = recompute(e, w, a, B, T, policy);
+        TRY(device_recompute(e->dev, false));
+        TRY(st);
+    }
+    TRY(backward_mlp(e, w, a, g, B * T, accumulate));
+    return backward_attention(e, w, a, g, B, T, accumulate);
+}

@@ -1,0 +1,71 @@
+/* One transformer block, pre-norm, with switches for GPT-2 and the Llama family:
+ *
+ *   n1 = norm1(x)            qkv = n1 Wqkv^T (+ b);  q, k = [qk-norm, then] rope(q, k) where positions rotate
+ *   a = attention(q, k, v)   x_mid = a Wo^T (+ b) + x
+ *   n2 = norm2(x_mid)        up = n2 Wup^T (+ b);  act = gelu(up) | silu(gate) * up
+ *   y = act Wdown^T (+ b) + x_mid
+ *
+ * Activations of dtype t, N = B*T rows. What a recompute policy does not keep is shared by all blocks:
+ *   none       keeps all                          bytes a token 2(4C + 2q + 2k + 3F) + 4(H+2), SwiGLU; GELU 2F for 3F
+ *   selective  shares n1, n2, act                 2(2C + 2q + 2k + 2F) + 4(H+2)
+ *   block      shares all but x                   2C
+ * (LayerNorm keeps a mean beside each rstd; qk-norm keeps a second qkv and its rstd.) */
+#ifndef TALLY_BLOCK_H
+#define TALLY_BLOCK_H
+
+#include "train/model/cost.h"
+#include "train/model/state.h"
+
+typedef struct {
+    device *dev;
+    const model_config *c;
+    dtype t;
+    const float *cos_table, *sin_table; /* [context, D/2]; NULL where positions are learned */
+} block_env;
+
+typedef struct {
+    void *x;              /* [N,C] input, kept by every policy */
+    void *n1, *n2;        /* [N,C] */
+    float *mean1, *rstd1; /* [N]; mean NULL with RMS norm */
+    float *mean2, *rstd2;
+    void *qkv; /* [N, q+2k]; q and k rotated in place, unless qk_norm */
+    void *qk;  /* qk_norm only: q and k normed and rotated, in rows as wide as qkv's (one stride for all) */
+    float *rstd_q, *rstd_k; /* [N,H], [N,K] */
+    void *a;                /* [N,q] attention's output */
+    float *lse;             /* [B,H,T] */
+    void *x_mid;            /* [N,C] */
+    void *up;               /* [N,F], SwiGLU [N,2F] */
+    void *act;              /* [N,F] */
+} block_activations;
+
+/* gradient buffers, shared by all blocks */
+typedef struct {
+    void *dx;        /* [N,C]: gradient of the block's output, then of its input */
+    void *dn;        /* [N,C] */
+    void *d_act;     /* [N, max(F,q)]: d_act, then the gradient of attention's output */
+    void *d_up;      /* [N, max(2F or 0, q+2k)]: SwiGLU's input gradient, then dqkv */
+    void *attention; /* attention_backward_scratch_bytes */
+} block_gradients;
+
+/* keys and values of the tokens so far, for generation: [capacity, k] each, batch 1 */
+typedef struct {
+    void *k, *v;
+} block_cache;
+
+/* What is taken from the arena: `kept` of a block under the policy, and the `shared` ones. A block's activations are
+ * `shared` with the pointers of `kept` put over it: block_merge. */
+void block_layout_kept(block_activations *kept, arena *a, const block_env *e, i64 N, recompute_kind policy);
+void block_layout_shared(block_activations *shared, arena *a, const block_env *e, i64 N, recompute_kind policy);
+void block_layout_gradients(block_gradients *g, arena *a, const block_env *e, i64 B, i64 T);
+block_activations block_merge(const block_activations *shared, const block_activations *kept);
+
+/* y NULL: stops before the last product (recomputing for backward). cache: NULL in training; else T new tokens at
+ * positions first.. are added to it and attend to all of it. */
+status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, i64 B, i64 T,
+                     const block_cache *cache, i64 first);
+
+/* g->dx in place. Recomputes what the policy shared away: the activations of a->x must be there. Weight gradients = or += */
+status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
+                      i64 B, i64 T, recompute_kind policy, bool accumulate);
+
+#endif

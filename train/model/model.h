@@ -1,0 +1,62 @@
+/* The model: embedding, L blocks, final norm, head and loss; one micro-batch of B sequences of T tokens at a time.
+ *
+ * The loss is summed in nats over the micro-batch's counted targets. Backward accumulates gradients of
+ * scale * (sum of nats), so that scale = 1 / (tokens of the global batch) makes them those of the mean. */
+#ifndef TALLY_MODEL_H
+#define TALLY_MODEL_H
+
+#include "optim/clip.h"
+#include "train/model/block.h"
+
+typedef struct {
+    i64 B, T;
+    recompute_policy recompute;
+} model_shape;
+
+typedef struct {
+    device *dev;
+    model_config c;
+    model_shape s;
+    state state;
+    arena memory; /* of the state and of what follows */
+    block_env env;
+    float *cos_table, *sin_table;
+    int32_t *tokens, *targets; /* [B,T] on the device */
+    block_activations *kept;   /* [L] */
+    block_activations shared;
+    block_gradients gradients;
+    void *x; /* [N,C] the last block's output */
+    void *h; /* [N,C] its norm; in training then its gradient */
+    float *mean, *rstd;
+    float *losses;      /* [N] */
+    float *host_losses; /* [N] */
+    void *logits;
+    void *norm_scratch;
+    step_sums *sums, *all_sums; /* on the device: this rank's of the step under way, and [ranks] */
+    step_verdict *verdict;      /* on the device, of the last step that it came to */
+    comm_event summed, gathered;
+    uint64_t queued, collected; /* steps: see step.h */
+    /* NULL, or called before every unit in forward and every block in backward; what it fails with ends the pass there */
+    status (*look)(void *context);
+    void *look_context;
+} model;
+
+/* Takes all memory at once. options.training false: for model_loss only. */
+status model_init(model *m, device *dev, const model_config *c, model_shape s, state_options options);
+/* What model_init would take, by category, without taking it. */
+status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape s,
+                  state_options options);
+void model_free(model *m);
+
+/* tokens, targets [B,T] i32 on the host, checked; targets of -1 are not counted. loss: sum of nats. */
+status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets);
+/* One micro-batch, the first (gradients and m->sums.nats are =, else +=) and the last of its step (then gradients are
+ * reduced over ranks, where that is not done for each; fsdp_finish_gradients completes it). loss: NULL, or the sum of
+ * nats, for which the host waits. */
+status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
+                              bool first, bool last);
+
+/* The optimizer has taken so many steps: of a checkpoint. */
+status model_set_updates(model *m, uint64_t updates);
+
+#endif

@@ -1,0 +1,14 @@
+/* What is known beforehand: the switches that all models of a family share, and published models by name. */
+#ifndef TALLY_PRESETS_H
+#define TALLY_PRESETS_H
+
+#include "train/model/model_config.h"
+
+void architecture_apply(model_config *c,
+                        architecture arch); /* sets arch and its switches; leaves sizes, tied and rope */
+
+int preset_count(void);
+const char *preset_name(int i);
+void preset_get(model_config *c, int i);
+
+#endif

@@ -1,0 +1,143 @@
+#include "train/model/state.h"
+
+#include <stdlib.h>
+
+#include "runtime/rng.h"
+
+enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
+
+status state_init(state *s, device *dev, const model_config *c, state_options o) {
+    *s = (state){.dev = dev, .o = o};
+    if (o.t == F32) s->o.master = false;
+    else s->o.shard.gather_bf16 = false; /* they are bf16 */
+    int pieces;
+    TRY(fsdp_pieces(&pieces, &o.shard));
+    TRY(params_init(&s->p, c, pieces));
+    status_code st = fsdp_init(&s->f, dev, s->p.units, s->p.unit_count, c->tied, o.training, o.t, s->o.shard);
+    if (st) params_free(&s->p);
+    return st;
+}
+
+void state_layout(state *s, arena *a) {
+    fsdp_layout(&s->f, a);
+    s->weights = s->f.weights;
+    s->grads = s->f.grads;
+    if (!s->o.training) return;
+    size_t n = (size_t)(s->p.size / s->f.pieces);
+    s->master = arena_take(a, MEM_MASTER, s->o.master ? n * 4 : 0);
+    s->m = arena_take(a, MEM_MOMENTS, n * dtype_bytes(s->o.moments));
+    s->v = arena_take(a, MEM_MOMENTS, n * dtype_bytes(s->o.moments));
+}
+
+void state_free(state *s) {
+    fsdp_free(&s->f);
+    params_free(&s->p);
+    *s = (state){0};
+}
+
+/* --- what this rank owns --- */
+
+owned_part state_owned(const state *s, const param *p) {
+    fsdp_piece piece = fsdp_piece_of(&s->f, p->unit);
+    i64 start = p->offset - s->p.units[p->unit].offset, end = start + p->rows * p->cols; /* in the unit */
+    i64 from = start > piece.first ? start : piece.first, piece_end = piece.first + piece.count;
+    i64 to = end < piece_end ? end : piece_end, skip = from - piece.first;
+    if (to <= from) return (owned_part){0};
+    return (owned_part){.first = from - start,
+                        .count = to - from,
+                        .at = piece.at + skip,
+                        .weights = at(piece.weights, s->o.t, skip),
+                        .grads = piece.grads ? piece.grads + skip : NULL};
+}
+
+owned_part state_saved(const state *s, const param *p) {
+    owned_part all = state_owned(s, p), mine = all;
+    const comm *same = s->f.replicas;
+    if (!same || !all.count) return all;
+    i64 share = (all.count + same->ranks - 1) / same->ranks, skip = share * same->rank;
+    if (skip >= all.count) return (owned_part){0};
+    mine.first += skip;
+    mine.at += skip;
+    mine.count = all.count - skip < share ? all.count - skip : share;
+    mine.weights = at(all.weights, s->o.t, skip);
+    if (mine.grads) mine.grads += skip;
+    return mine;
+}
+
+void state_weights_changed(state *s) { fsdp_weights_changed(&s->f); }
+
+/* --- initial values --- */
+
+static status fill(state *s, const param *p, owned_part part, float *values, bf16 *rounded, uint64_t seed) {
+    for (i64 from = 0; from < part.count; from += CHUNK) {
+        i64 n = part.count - from < CHUNK ? part.count - from : CHUNK;
+        uint64_t pair = (uint64_t)(p->serial + (part.first + from) / 2);
+        if (p->init_std > 0) rng_normal(values, n, p->init_std, seed, RNG_INIT, pair);
+        else
+            for (i64 j = 0; j < n; j++) values[j] = p->init_value;
+        for (i64 j = 0; j < n; j++) rounded[j] = bf16_from_f32(values[j]);
+        const void *w = s->o.t == F32 ? (const void *)values : rounded;
+        TRY(s->dev->ops->copy(s->dev, at(part.weights, s->o.t, from), w, (size_t)n * dtype_bytes(s->o.t)));
+        if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + part.at + from, values, (size_t)n * 4));
+    }
+    return STATUS_OK;
+}
+
+status state_randomize(state *s, uint64_t seed) {
+    float *values = malloc(CHUNK * sizeof *values);
+    bf16 *rounded = malloc(CHUNK * sizeof *rounded);
+    status_code st = STATUS_OK;
+    if (!values || !rounded) FAIL_DONE(MEM, "initial values: %d elements", CHUNK);
+    for (int i = 0; i < s->p.count; i++)
+        TRY_DONE(fill(s, &s->p.list[i], state_owned(s, &s->p.list[i]), values, rounded, seed));
+    state_weights_changed(s);
+done:
+    free(values);
+    free(rounded);
+    return st;
+}
+
+/* --- views --- */
+
+static unit_views views_of(const state *s, int u, const void *w, float *dw) {
+    unit_views views = {0};
+    i64 unit_offset = s->p.units[u].offset;
+    for (int kind = 0; kind < P_KINDS; kind++) {
+        const param *p = params_find(&s->p, u, kind);
+        if (!p) continue;
+        if (w) views.w[kind] = at(w, s->o.t, p->offset - unit_offset);
+        if (dw) views.dw[kind] = dw + (p->offset - unit_offset);
+    }
+    return views;
+}
+
+unit_views state_views(const state *s, int u) {
+    i64 offset = s->p.units[u].offset;
+    return views_of(s, u, at(s->weights, s->o.t, offset), s->grads ? s->grads + offset : NULL);
+}
+
+status state_enter(state *s, unit_views *v, int u, pass p) {
+    const void *w;
+    TRY(fsdp_enter(&s->f, u, p, &w));
+    *v = views_of(s, u, w, NULL);
+    return STATUS_OK;
+}
+
+status state_leave(state *s, int u) { return fsdp_leave(&s->f, u); }
+
+status state_gradients(state *s, unit_views *v, int u, bool *accumulate) {
+    float *dw;
+    TRY(fsdp_gradients(&s->f, u, &dw, accumulate));
+    unit_views gradients = views_of(s, u, NULL, dw);
+    memcpy(v->dw, gradients.dw, sizeof v->dw);
+    return STATUS_OK;
+}
+
+status state_whole(state *s, int u, unit_views *v) {
+    const void *w;
+    TRY(fsdp_whole(&s->f, u, &w));
+    *v = views_of(s, u, w, NULL);
+    return STATUS_OK;
+}
+
+void state_whole_end(state *s) { fsdp_whole_end(&s->f); }
