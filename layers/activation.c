@@ -15,101 +15,105 @@ static status check_shape(const char *name, i64 N, i64 F) {
 
 SIMD_CLONES static void gelu_forward_chunk(dtype t, void *y, const void *x, i64 n) {
     float wide[SIMD_CHUNK], out[SIMD_CHUNK];
-    const float *xs = view_f32(wide, x, t, n);
+    const float *xs = simd_view_f32(wide, x, t, n);
     for (i64 i = 0; i < n; i++) {
         float a = xs[i];
         out[i] = a * sigmoid(gelu_2c * (a + gelu_k * a * a * a));
     }
-    store_f32(y, out, t, n);
+    simd_store_f32(y, out, t, n);
 }
 
-static status gelu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+static status activation_gelu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static)
-    for (i64 i = 0; i < N * F; i += SIMD_CHUNK) gelu_forward_chunk(t, at(y, t, i), at(x, t, i), simd_chunk(N * F - i));
+    for (i64 i = 0; i < N * F; i += SIMD_CHUNK)
+        gelu_forward_chunk(t, tensor_at(y, t, i), tensor_at(x, t, i), simd_chunk(N * F - i));
     return STATUS_OK;
 }
 
-status gelu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
-    TRY(check_shape("gelu_forward", N, F));
-    return DISPATCH(dev, gelu_forward, t, y, x, N, F);
+status activation_gelu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+    TRY(check_shape("activation_gelu_forward", N, F));
+    return DISPATCH(dev, activation_gelu_forward, t, y, x, N, F);
 }
 
 SIMD_CLONES static void gelu_backward_chunk(dtype t, void *dx, const void *dy, const void *x, i64 n) {
     float wide_dy[SIMD_CHUNK], wide_x[SIMD_CHUNK], out[SIMD_CHUNK];
-    const float *dys = view_f32(wide_dy, dy, t, n), *xs = view_f32(wide_x, x, t, n);
+    const float *dys = simd_view_f32(wide_dy, dy, t, n), *xs = simd_view_f32(wide_x, x, t, n);
     for (i64 i = 0; i < n; i++) {
         float a = xs[i];
         float s = sigmoid(gelu_2c * (a + gelu_k * a * a * a));
         float slope = gelu_2c * (1.0f + 3.0f * gelu_k * a * a);
         out[i] = dys[i] * (s + a * s * (1.0f - s) * slope);
     }
-    store_f32(dx, out, t, n);
+    simd_store_f32(dx, out, t, n);
 }
 
-static status gelu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
+static status activation_gelu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N,
+                                           i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static)
     for (i64 i = 0; i < N * F; i += SIMD_CHUNK)
-        gelu_backward_chunk(t, at(dx, t, i), at(dy, t, i), at(x, t, i), simd_chunk(N * F - i));
+        gelu_backward_chunk(t, tensor_at(dx, t, i), tensor_at(dy, t, i), tensor_at(x, t, i), simd_chunk(N * F - i));
     return STATUS_OK;
 }
 
-status gelu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
-    TRY(check_shape("gelu_backward", N, F));
-    return DISPATCH(dev, gelu_backward, t, dx, dy, x, N, F);
+status activation_gelu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
+    TRY(check_shape("activation_gelu_backward", N, F));
+    return DISPATCH(dev, activation_gelu_backward, t, dx, dy, x, N, F);
 }
 
 SIMD_CLONES static void swiglu_forward_chunk(dtype t, void *y, const void *gate, const void *up, i64 n) {
     float wide_gate[SIMD_CHUNK], wide_up[SIMD_CHUNK], out[SIMD_CHUNK];
-    const float *gates = view_f32(wide_gate, gate, t, n), *ups = view_f32(wide_up, up, t, n);
+    const float *gates = simd_view_f32(wide_gate, gate, t, n), *ups = simd_view_f32(wide_up, up, t, n);
     for (i64 i = 0; i < n; i++) out[i] = gates[i] * sigmoid(gates[i]) * ups[i];
-    store_f32(y, out, t, n);
+    simd_store_f32(y, out, t, n);
 }
 
-static status swiglu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+static status activation_swiglu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static) collapse(2)
     for (i64 n = 0; n < N; n++)
         for (i64 i = 0; i < F; i += SIMD_CHUNK) {
             i64 gate = n * 2 * F + i;
-            swiglu_forward_chunk(t, at(y, t, n * F + i), at(x, t, gate), at(x, t, gate + F), simd_chunk(F - i));
+            swiglu_forward_chunk(t, tensor_at(y, t, n * F + i), tensor_at(x, t, gate), tensor_at(x, t, gate + F),
+                                 simd_chunk(F - i));
         }
     return STATUS_OK;
 }
 
-status swiglu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
-    TRY(check_shape("swiglu_forward", N, F));
-    return DISPATCH(dev, swiglu_forward, t, y, x, N, F);
+status activation_swiglu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+    TRY(check_shape("activation_swiglu_forward", N, F));
+    return DISPATCH(dev, activation_swiglu_forward, t, y, x, N, F);
 }
 
 SIMD_CLONES static void swiglu_backward_chunk(dtype t, void *dgate, void *dup, const void *dy, const void *gate,
                                               const void *up, i64 n) {
     float wide_dy[SIMD_CHUNK], wide_gate[SIMD_CHUNK], wide_up[SIMD_CHUNK], out_gate[SIMD_CHUNK], out_up[SIMD_CHUNK];
-    const float *dys = view_f32(wide_dy, dy, t, n);
-    const float *gates = view_f32(wide_gate, gate, t, n), *ups = view_f32(wide_up, up, t, n);
+    const float *dys = simd_view_f32(wide_dy, dy, t, n);
+    const float *gates = simd_view_f32(wide_gate, gate, t, n), *ups = simd_view_f32(wide_up, up, t, n);
     for (i64 i = 0; i < n; i++) {
         float a = gates[i], s = sigmoid(a);
         out_gate[i] = dys[i] * ups[i] * s * (1.0f + a * (1.0f - s));
         out_up[i] = dys[i] * a * s;
     }
-    store_f32(dgate, out_gate, t, n);
-    store_f32(dup, out_up, t, n);
+    simd_store_f32(dgate, out_gate, t, n);
+    simd_store_f32(dup, out_up, t, n);
 }
 
-static status swiglu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
+static status activation_swiglu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N,
+                                             i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static) collapse(2)
     for (i64 n = 0; n < N; n++)
         for (i64 i = 0; i < F; i += SIMD_CHUNK) {
             i64 gate = n * 2 * F + i, up = gate + F;
-            swiglu_backward_chunk(t, at(dx, t, gate), at(dx, t, up), at(dy, t, n * F + i), at(x, t, gate), at(x, t, up),
-                                  simd_chunk(F - i));
+            swiglu_backward_chunk(t, tensor_at(dx, t, gate), tensor_at(dx, t, up), tensor_at(dy, t, n * F + i),
+                                  tensor_at(x, t, gate), tensor_at(x, t, up), simd_chunk(F - i));
         }
     return STATUS_OK;
 }
 
-status swiglu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
-    TRY(check_shape("swiglu_backward", N, F));
-    return DISPATCH(dev, swiglu_backward, t, dx, dy, x, N, F);
+status activation_swiglu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
+    TRY(check_shape("activation_swiglu_backward", N, F));
+    return DISPATCH(dev, activation_swiglu_backward, t, dx, dy, x, N, F);
 }

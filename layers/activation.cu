@@ -91,7 +91,7 @@ template <class T, int W> static status swiglu_backward_run(device *dev, T *dx, 
     return STATUS_OK;
 }
 
-extern "C" status gelu_forward_cuda(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+extern "C" status activation_gelu_forward_cuda(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
     i64 n = N * F;
     bool wide = fits_16(t, x, n) && fits_16(t, y, n);
     WITH_TYPE(t, T,
@@ -99,7 +99,8 @@ extern "C" status gelu_forward_cuda(device *dev, dtype t, void *y, const void *x
                           : gelu_forward_run<T, 1>(dev, (T *)y, (const T *)x, n));
 }
 
-extern "C" status gelu_backward_cuda(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
+extern "C" status activation_gelu_backward_cuda(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N,
+                                                i64 F) {
     i64 n = N * F;
     bool wide = fits_16(t, x, n) && fits_16(t, dy, n) && fits_16(t, dx, n);
     WITH_TYPE(t, T,
@@ -107,14 +108,15 @@ extern "C" status gelu_backward_cuda(device *dev, dtype t, void *dx, const void 
                           : gelu_backward_run<T, 1>(dev, (T *)dx, (const T *)dy, (const T *)x, n));
 }
 
-extern "C" status swiglu_forward_cuda(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+extern "C" status activation_swiglu_forward_cuda(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
     bool wide = fits_16(t, x, F) && fits_16(t, y, F);
     WITH_TYPE(t, T,
               return wide ? swiglu_forward_run<T, lanes<T>::all>(dev, (T *)y, (const T *)x, N, F)
                           : swiglu_forward_run<T, 1>(dev, (T *)y, (const T *)x, N, F));
 }
 
-extern "C" status swiglu_backward_cuda(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
+extern "C" status activation_swiglu_backward_cuda(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N,
+                                                  i64 F) {
     bool wide = fits_16(t, x, F) && fits_16(t, dy, F) && fits_16(t, dx, F);
     WITH_TYPE(t, T,
               return wide ? swiglu_backward_run<T, lanes<T>::all>(dev, (T *)dx, (const T *)dy, (const T *)x, N, F)

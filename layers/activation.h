@@ -10,9 +10,9 @@
 
 #include "runtime/device.h"
 
-status gelu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F);
-status gelu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F);
-status swiglu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F);
-status swiglu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F);
+status activation_gelu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F);
+status activation_gelu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F);
+status activation_swiglu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F);
+status activation_swiglu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F);
 
 #endif

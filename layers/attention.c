@@ -85,7 +85,7 @@ SIMD_CLONES static void softmax_strip(float *restrict scores, i64 keys, i64 diag
 SIMD_CLONES static void store_row(void *y, dtype t, const float *x, float c, i64 n) {
     float scaled[MAX_D];
     for (i64 i = 0; i < n; i++) scaled[i] = x[i] * c;
-    store_f32(y, scaled, t, n);
+    simd_store_f32(y, scaled, t, n);
 }
 
 /* queries [first, first + QUERIES) of head h of sequence b */
@@ -97,18 +97,18 @@ static void forward_item(dtype t, void *o, float *lse, const void *q, const void
     i64 Dp = tile_padded(s.D), group = h / (s.H / s.K), past = s.Tk - s.Tq;
     i64 rows = min_i64(QUERIES, s.Tq - first);
 
-    tile_load(out, at(q, t, (b * s.Tq + first) * s.ldq + h * s.D), t, s.ldq, rows, s.D, s.scale);
+    tile_load(out, tensor_at(q, t, (b * s.Tq + first) * s.ldq + h * s.D), t, s.ldq, rows, s.D, s.scale);
     tile_transpose(qt, QUERIES, out, Dp, tile_padded(rows));
     memset(out, 0, (size_t)(rows * Dp) * sizeof *out);
     for (i64 i = 0; i < QUERIES; i++) max[i] = -INFINITY, sum[i] = 0;
 
     for (i64 j = 0; j <= first + rows - 1 + past; j += KEYS) {
         i64 tile = min_i64(KEYS, s.Tk - j), row = (b * s.Tk + j) * s.ldk + group * s.D;
-        tile_load(key, at(k, t, row), t, s.ldk, tile, s.D, 1);
-        tile_load(value, at(v, t, row), t, s.ldk, tile, s.D, 1);
+        tile_load(key, tensor_at(k, t, row), t, s.ldk, tile, s.D, 1);
+        tile_load(value, tensor_at(v, t, row), t, s.ldk, tile, s.D, 1);
         i64 next = min_i64(KEYS, s.Tk - j - tile), next_row = row + tile * s.ldk;
-        tile_prefetch(at(k, t, next_row), t, s.ldk, next, s.D);
-        tile_prefetch(at(v, t, next_row), t, s.ldk, next, s.D);
+        tile_prefetch(tensor_at(k, t, next_row), t, s.ldk, next, s.D);
+        tile_prefetch(tensor_at(v, t, next_row), t, s.ldk, next, s.D);
         for (i64 i = 0; i < rows; i += STRIP) {
             i64 queries = min_i64(STRIP, rows - i), diagonal = first + i + past - j;
             i64 keys = min_i64(tile, diagonal + queries);
@@ -119,7 +119,7 @@ static void forward_item(dtype t, void *o, float *lse, const void *q, const void
         }
     }
     for (i64 i = 0; i < rows; i++) {
-        store_row(at(o, t, (b * s.Tq + first + i) * s.ldo + h * s.D), t, out + i * Dp, 1 / sum[i], s.D);
+        store_row(tensor_at(o, t, (b * s.Tq + first + i) * s.ldo + h * s.D), t, out + i * Dp, 1 / sum[i], s.D);
         lse[(b * s.H + h) * s.Tq + first + i] = max[i] + logf(sum[i]);
     }
 }
@@ -139,7 +139,7 @@ static status attention_forward_cpu(device *dev, dtype t, void *o, float *lse, c
 status attention_forward(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                          attention_shape s) {
     TRY(check_shape(s));
-    dev->flops.work[forward_work(dev)] += attention_forward_flops(s);
+    dev->flops.work[device_forward_work(dev)] += attention_forward_flops(s);
     return DISPATCH(dev, attention_forward, t, o, lse, q, k, v, s);
 }
 
@@ -161,8 +161,8 @@ size_t attention_backward_scratch_bytes(const device *dev, attention_shape s) {
 SIMD_CLONES static void row_deltas(float *delta, const void *o, const void *d_o, dtype t, i64 ld, i64 rows, i64 D) {
     float x[MAX_D], y[MAX_D];
     for (i64 i = 0; i < rows; i++) {
-        load_f32(x, at(o, t, i * ld), t, D);
-        load_f32(y, at(d_o, t, i * ld), t, D);
+        simd_load_f32(x, tensor_at(o, t, i * ld), t, D);
+        simd_load_f32(y, tensor_at(d_o, t, i * ld), t, D);
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (i64 d = 0; d < D; d++) sum += x[d] * y[d];
@@ -201,22 +201,22 @@ static void backward_item(dtype t, void *dq, void *dk, void *dv, dtype tg, i64 l
     lse += (b * s.H + h) * T;
 
     memset(dquery, 0, (size_t)(T * Dp) * sizeof *dquery);
-    row_deltas(delta, at(o, t, o0), at(d_o, t, o0), t, s.ldo, T, s.D);
+    row_deltas(delta, tensor_at(o, t, o0), tensor_at(d_o, t, o0), t, s.ldo, T, s.D);
     for (i64 j = 0; j < T; j += KEYS) {
         i64 tile = min_i64(KEYS, T - j);
-        tile_load(key, at(v, t, k0 + j * s.ldk), t, s.ldk, tile, s.D, 1);
+        tile_load(key, tensor_at(v, t, k0 + j * s.ldk), t, s.ldk, tile, s.D, 1);
         tile_transpose(valuet, KEYS, key, Dp, tile_padded(tile));
-        tile_load(key, at(k, t, k0 + j * s.ldk), t, s.ldk, tile, s.D, 1);
+        tile_load(key, tensor_at(k, t, k0 + j * s.ldk), t, s.ldk, tile, s.D, 1);
         tile_transpose(keyt, KEYS, key, Dp, tile_padded(tile));
         memset(dkey, 0, (size_t)(tile * Dp) * sizeof *dkey);
         memset(dvalue, 0, (size_t)(tile * Dp) * sizeof *dvalue);
         for (i64 i = j; i < T; i += STRIP) {
             i64 queries = min_i64(STRIP, T - i), keys = min_i64(tile, i + queries - j);
-            tile_load(query, at(q, t, q0 + i * s.ldq), t, s.ldq, queries, s.D, s.scale);
-            tile_load(dout, at(d_o, t, o0 + i * s.ldo), t, s.ldo, queries, s.D, 1);
+            tile_load(query, tensor_at(q, t, q0 + i * s.ldq), t, s.ldq, queries, s.D, s.scale);
+            tile_load(dout, tensor_at(d_o, t, o0 + i * s.ldo), t, s.ldo, queries, s.D, 1);
             i64 after = i + queries < T ? i + queries : j + tile, next = min_i64(STRIP, T - after);
-            tile_prefetch(at(q, t, q0 + after * s.ldq), t, s.ldq, next, s.D);
-            tile_prefetch(at(d_o, t, o0 + after * s.ldo), t, s.ldo, next, s.D);
+            tile_prefetch(tensor_at(q, t, q0 + after * s.ldq), t, s.ldq, next, s.D);
+            tile_prefetch(tensor_at(d_o, t, o0 + after * s.ldo), t, s.ldo, next, s.D);
             tile_product(p, KEYS, query, Dp, false, keyt, KEYS, queries, tile_padded(keys), s.D, false);
             tile_product(ds, KEYS, dout, Dp, false, valuet, KEYS, queries, tile_padded(keys), s.D, false);
             score_gradients(p, ds, lse + i, delta + i, queries, keys, i - j);
@@ -225,11 +225,11 @@ static void backward_item(dtype t, void *dq, void *dk, void *dv, dtype tg, i64 l
             tile_product(dquery + i * Dp, Dp, ds, KEYS, false, key, Dp, queries, Dp, keys, true);
         }
         for (i64 r = 0; r < tile; r++) {
-            store_row(at(dk, tg, (j + r) * ldg), tg, dkey + r * Dp, 1, s.D);
-            store_row(at(dv, tg, (j + r) * ldg), tg, dvalue + r * Dp, 1, s.D);
+            store_row(tensor_at(dk, tg, (j + r) * ldg), tg, dkey + r * Dp, 1, s.D);
+            store_row(tensor_at(dv, tg, (j + r) * ldg), tg, dvalue + r * Dp, 1, s.D);
         }
     }
-    for (i64 i = 0; i < T; i++) store_row(at(dq, t, q0 + i * s.ldq), t, dquery + i * Dp, s.scale, s.D);
+    for (i64 i = 0; i < T; i++) store_row(tensor_at(dq, t, q0 + i * s.ldq), t, dquery + i * Dp, s.scale, s.D);
 }
 
 /* one row of dk or dv: its group's heads in order, from partials whose heads are `stride` floats apart */
@@ -238,7 +238,7 @@ SIMD_CLONES static void sum_heads(void *y, dtype t, const float *x, i64 stride, 
     for (i64 d = 0; d < D; d++) sum[d] = x[d];
     for (i64 h = 1; h < heads; h++)
         for (i64 d = 0; d < D; d++) sum[d] += x[h * stride + d];
-    store_f32(y, sum, t, D);
+    simd_store_f32(y, sum, t, D);
 }
 
 static status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
@@ -252,7 +252,8 @@ static status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, v
         i64 b = bh / s.H, h = bh % s.H, first = b * T * s.ldk + h * s.D;
         float *mine = own + omp_get_thread_num() * thread_floats(s);
         if (heads == 1)
-            backward_item(t, dq, at(dk, t, first), at(dv, t, first), t, s.ldk, d_o, o, q, k, v, lse, mine, s, b, h);
+            backward_item(t, dq, tensor_at(dk, t, first), tensor_at(dv, t, first), t, s.ldk, d_o, o, q, k, v, lse, mine,
+                          s, b, h);
         else
             backward_item(t, dq, partial_dk + bh * head, partial_dv + bh * head, F32, s.D, d_o, o, q, k, v, lse, mine,
                           s, b, h);
@@ -262,8 +263,8 @@ static status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, v
     for (i64 row = 0; row < s.B * T * s.K; row++) {
         i64 g = row % s.K, bt = row / s.K, b = bt / T;
         i64 from = (b * s.H + g * heads) * head + bt % T * s.D, to = bt * s.ldk + g * s.D;
-        sum_heads(at(dk, t, to), t, partial_dk + from, head, heads, s.D);
-        sum_heads(at(dv, t, to), t, partial_dv + from, head, heads, s.D);
+        sum_heads(tensor_at(dk, t, to), t, partial_dk + from, head, heads, s.D);
+        sum_heads(tensor_at(dv, t, to), t, partial_dv + from, head, heads, s.D);
     }
     return STATUS_OK;
 }

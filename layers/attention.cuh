@@ -69,7 +69,7 @@ enum { MMA_WARPS = 4, MMA_THREADS = 32 * MMA_WARPS };
  * chunks change places among themselves. */
 template <int D> struct swizzle {
     enum { SPAN = D % 64 ? 4 : 8 };
-    __device__ __forceinline__ static int at(int row, int chunk) { /* in elements */
+    __device__ __forceinline__ static int tensor_at(int row, int chunk) { /* in elements */
         return row * D + (chunk ^ (D % 64 ? row / 2 % 4 : row % 8)) * 8;
     }
     /* 2 k chunks to the right of `from`, a place of chunk 0 or 1: with k a constant, one instruction */
@@ -83,7 +83,7 @@ template <int D, int ROWS> DEVICE_INLINE void load_tile(bf16 *tile, const bf16 *
     constexpr int LANES = swizzle<D>::SPAN, PASS = MMA_THREADS / LANES; /* rows at once */
     static_assert(ROWS % PASS == 0, "whole passes");
     int row = threadIdx.x / LANES, lane = threadIdx.x % LANES;
-    bf16 *to = tile + swizzle<D>::at(row, lane);
+    bf16 *to = tile + swizzle<D>::tensor_at(row, lane);
     const bf16 *from = x + row * ld + lane * 8;
 #pragma unroll
     for (int n = 0; n < ROWS; n += PASS) {
@@ -95,7 +95,7 @@ template <int D, int ROWS> DEVICE_INLINE void load_tile(bf16 *tile, const bf16 *
 
 /* a strip is 16 rows; columns 16 k to 16 k + 15 of M strips as operands a */
 template <int D, int M> DEVICE_INLINE void load_strips(unsigned (&a)[M][4], bf16 *tile, int k) {
-    int lane = threadIdx.x % 32, from = swizzle<D>::at(lane % 16, lane / 16);
+    int lane = threadIdx.x % 32, from = swizzle<D>::tensor_at(lane % 16, lane / 16);
     forget(from);
 #pragma unroll
     for (int m = 0; m < M; m++) ldmatrix_x4(a[m], tile + swizzle<D>::right(from, k) + m * 16 * D);
@@ -104,7 +104,7 @@ template <int D, int M> DEVICE_INLINE void load_strips(unsigned (&a)[M][4], bf16
 /* c [16 M, 8 N] += a b^T over the columns 16 k to 16 k + 15, b a tile [8 N, D] */
 template <int D, int M, int N>
 DEVICE_INLINE void multiply_by_rows(float (&c)[M][N][4], const unsigned (&a)[M][4], bf16 *b, int k) {
-    int lane = threadIdx.x % 32, from = swizzle<D>::at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    int lane = threadIdx.x % 32, from = swizzle<D>::tensor_at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
     forget(from);
 #pragma unroll
     for (int n = 0; n < N; n += 2) {
@@ -121,7 +121,7 @@ DEVICE_INLINE void multiply_by_rows(float (&c)[M][N][4], const unsigned (&a)[M][
 /* c [16 M, D] += p b, p [16 M, 8 N] as it came out of a product, rounded to bf16, b a tile [8 N, D] */
 template <int D, int M, int N>
 DEVICE_INLINE void multiply_by_columns(float (&c)[M][D / 8][4], const float (&p)[M][N][4], bf16 *b) {
-    int lane = threadIdx.x % 32, from = swizzle<D>::at(lane % 16, lane / 16);
+    int lane = threadIdx.x % 32, from = swizzle<D>::tensor_at(lane % 16, lane / 16);
     forget(from);
 #pragma unroll
     for (int k = 0; k < N / 2; k++) {
@@ -171,14 +171,15 @@ DEVICE_INLINE void store_strips(bf16 *y, i64 ld, int valid, bf16 *tile, const fl
         for (int n = 0; n < D / 8; n++)
 #pragma unroll
             for (int i = 0; i < 2; i++) {
-                bf16 *to = tile + swizzle<D>::at(m * 16 + lane / 4 + i * 8, n) + lane % 4 * 2;
+                bf16 *to = tile + swizzle<D>::tensor_at(m * 16 + lane / 4 + i * 8, n) + lane % 4 * 2;
                 *(unsigned *)to = pack_bf16(c[m][n][2 * i] * scale[m][i], c[m][n][2 * i + 1] * scale[m][i]);
             }
     __syncwarp();
 #pragma unroll
     for (int i = lane; i < 2 * M * D; i += 32) {
         int row = i / (D / 8), chunk = i % (D / 8);
-        if (row < valid) *(uint4 *)(y + row * ld + chunk * 8) = *(const uint4 *)(tile + swizzle<D>::at(row, chunk));
+        if (row < valid)
+            *(uint4 *)(y + row * ld + chunk * 8) = *(const uint4 *)(tile + swizzle<D>::tensor_at(row, chunk));
     }
 }
 

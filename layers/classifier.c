@@ -50,7 +50,7 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
     void *dlogits = !dx ? NULL : in_place(dev, t) ? logits : (char *)logits + chunk_bytes(dev, t, N, V);
     for (i64 first = 0; first < N; first += chunk) {
         i64 n = first + chunk < N ? chunk : N - first;
-        const void *xc = at(x, t, first * C);
+        const void *xc = tensor_at(x, t, first * C);
         TRY(gemm(dev, &(gemm_args){.M = n,
                                    .N = V,
                                    .K = C,
@@ -64,7 +64,7 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
                                    .ab = t,
                                    .d = lt,
                                    .b_is_weight = true,
-                                   .work = forward_work(dev)}));
+                                   .work = device_forward_work(dev)}));
         TRY(crossentropy_forward_backward(dev, t, dlogits, losses + first, lt, logits, ld, targets + first, n, V,
                                           scale));
         if (!dx) continue;
@@ -89,7 +89,7 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
                                    .lda = ld,
                                    .B = w,
                                    .ldb = C,
-                                   .D = at(dx, t, first * C),
+                                   .D = tensor_at(dx, t, first * C),
                                    .ldd = C,
                                    .ab = t,
                                    .d = t,

@@ -10,10 +10,10 @@ SIMD_CLONES static float loss_row(dtype t, void *dlogits, dtype lt, const void *
                                   float scale) {
     float most = -INFINITY, least = INFINITY, wide[SIMD_CHUNK], at_target;
     double sum = 0;
-    load_f32(&at_target, at(logits, lt, target), lt, 1);
+    simd_load_f32(&at_target, tensor_at(logits, lt, target), lt, 1);
     for (i64 v = 0; v < V; v += SIMD_CHUNK) {
         i64 n = simd_chunk(V - v);
-        const float *x = view_f32(wide, at(logits, lt, v), lt, n);
+        const float *x = simd_view_f32(wide, tensor_at(logits, lt, v), lt, n);
         float before = most, s = 0;
 #pragma omp simd reduction(max : most) reduction(min : least)
         for (i64 i = 0; i < n; i++) {
@@ -32,10 +32,10 @@ SIMD_CLONES static float loss_row(dtype t, void *dlogits, dtype lt, const void *
     for (i64 v = 0; v < V; v += SIMD_CHUNK) {
         float out[SIMD_CHUNK];
         i64 n = simd_chunk(V - v);
-        const float *x = view_f32(wide, at(logits, lt, v), lt, n);
+        const float *x = simd_view_f32(wide, tensor_at(logits, lt, v), lt, n);
         for (i64 i = 0; i < n; i++) out[i] = simd_expf(x[i] - most) * factor;
         if (target >= v && target < v + n) out[target - v] -= scale;
-        store_f32(at(dlogits, t, v), out, t, n);
+        simd_store_f32(tensor_at(dlogits, t, v), out, t, n);
     }
     return loss;
 }
@@ -50,9 +50,9 @@ static status crossentropy_forward_backward_cpu(device *dev, dtype t, void *dlog
                  (long long)(V - 1));
 #pragma omp parallel for schedule(static)
     for (i64 n = 0; n < N; n++) {
-        void *d = dlogits ? at(dlogits, t, n * ld) : NULL;
+        void *d = dlogits ? tensor_at(dlogits, t, n * ld) : NULL;
         if (targets[n] >= 0) {
-            losses[n] = loss_row(t, d, lt, at(logits, lt, n * ld), V, targets[n], scale);
+            losses[n] = loss_row(t, d, lt, tensor_at(logits, lt, n * ld), V, targets[n], scale);
         } else {
             losses[n] = 0;
             if (d) memset(d, 0, (size_t)V * dtype_bytes(t));
@@ -71,7 +71,7 @@ status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float 
     return DISPATCH(dev, crossentropy_forward_backward, t, dlogits, losses, lt, logits, ld, targets, N, V, scale);
 }
 
-static status losses_sum_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
+static status crossentropy_sum_losses_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
     (void)dev;
     double total = accumulate ? *sum : 0;
     for (i64 n = 0; n < N; n++) total += losses[n];
@@ -79,7 +79,7 @@ static status losses_sum_cpu(device *dev, double *sum, const float *losses, i64 
     return STATUS_OK;
 }
 
-status losses_sum(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
-    if (N < 1) FAIL(ARG, "losses_sum: N %lld, expected at least 1", (long long)N);
-    return DISPATCH(dev, losses_sum, sum, losses, N, accumulate);
+status crossentropy_sum_losses(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
+    if (N < 1) FAIL(ARG, "crossentropy_sum_losses: N %lld, expected at least 1", (long long)N);
+    return DISPATCH(dev, crossentropy_sum_losses, sum, losses, N, accumulate);
 }

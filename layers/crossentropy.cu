@@ -153,7 +153,7 @@ static __global__ void __launch_bounds__(SUM_THREADS)
     if (threadIdx.x == 0) *sum = (accumulate ? *sum : 0) + parts[0];
 }
 
-extern "C" status losses_sum_cuda(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
+extern "C" status crossentropy_sum_losses_cuda(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
     RUN(dev, sum_kernel, 1, SUM_THREADS, 0, sum, losses, N, accumulate);
     return STATUS_OK;
 }

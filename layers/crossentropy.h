@@ -14,7 +14,7 @@
  * under way, two a multiprocessor up to 160 KiB and one beyond, are less than it: of V = 151936 an H100 has 40 MB in
  * bf16, of 50, but 80 MB in f32, and then reads the logits twice.
  *
- * losses_sum: sum = or += (accumulate) the losses, in f64 and in a fixed order; sum in the device's memory. */
+ * crossentropy_sum_losses: sum = or += (accumulate) the losses, in f64 and in a fixed order; sum in the device's memory. */
 #ifndef TALLY_CROSSENTROPY_H
 #define TALLY_CROSSENTROPY_H
 
@@ -22,6 +22,6 @@
 
 status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, dtype lt, const void *logits,
                                      i64 ld, const int32_t *targets, i64 N, i64 V, float scale);
-status losses_sum(device *dev, double *sum, const float *losses, i64 N, bool accumulate);
+status crossentropy_sum_losses(device *dev, double *sum, const float *losses, i64 N, bool accumulate);
 
 #endif

@@ -25,9 +25,10 @@ SIMD_CLONES static void add_row(dtype t, void *x, const void *a, const void *b, 
     float wide_a[SIMD_CHUNK], wide_b[SIMD_CHUNK], out[SIMD_CHUNK];
     for (i64 c = 0; c < C; c += SIMD_CHUNK) {
         i64 n = simd_chunk(C - c);
-        const float *as = view_f32(wide_a, at(a, t, c), t, n), *bs = view_f32(wide_b, at(b, t, c), t, n);
+        const float *as = simd_view_f32(wide_a, tensor_at(a, t, c), t, n),
+                    *bs = simd_view_f32(wide_b, tensor_at(b, t, c), t, n);
         for (i64 i = 0; i < n; i++) out[i] = as[i] + bs[i];
-        store_f32(at(x, t, c), out, t, n);
+        simd_store_f32(tensor_at(x, t, c), out, t, n);
     }
 }
 
@@ -37,9 +38,9 @@ static status embedding_forward_cpu(device *dev, dtype t, void *x, const int32_t
     TRY(check_tokens("embedding_forward", tokens, s.B * s.T, s.V));
 #pragma omp parallel for schedule(static)
     for (i64 n = 0; n < s.B * s.T; n++) {
-        void *row = at(x, t, n * s.C);
-        const void *token_row = at(wte, t, tokens[n] * s.C);
-        if (wpe) add_row(t, row, token_row, at(wpe, t, (first + n % s.T) * s.C), s.C);
+        void *row = tensor_at(x, t, n * s.C);
+        const void *token_row = tensor_at(wte, t, tokens[n] * s.C);
+        if (wpe) add_row(t, row, token_row, tensor_at(wpe, t, (first + n % s.T) * s.C), s.C);
         else memcpy(row, token_row, (size_t)s.C * dtype_bytes(t));
     }
     return STATUS_OK;
@@ -56,7 +57,7 @@ SIMD_CLONES static void add_token_columns(dtype t, float *dwte, const void *dx, 
                                           i64 first, i64 width) {
     float wide[SIMD_CHUNK];
     for (i64 n = 0; n < N; n++) {
-        const float *restrict d = view_f32(wide, at(dx, t, n * C + first), t, width);
+        const float *restrict d = simd_view_f32(wide, tensor_at(dx, t, n * C + first), t, width);
         float *restrict row = dwte + tokens[n] * C + first;
         for (i64 i = 0; i < width; i++) row[i] += d[i];
     }
@@ -66,7 +67,7 @@ SIMD_CLONES static void add_position(dtype t, float *row, const void *dx, i64 C)
     float wide[SIMD_CHUNK];
     for (i64 c = 0; c < C; c += SIMD_CHUNK) {
         i64 n = simd_chunk(C - c);
-        const float *restrict d = view_f32(wide, at(dx, t, c), t, n);
+        const float *restrict d = simd_view_f32(wide, tensor_at(dx, t, c), t, n);
         float *restrict to = row + c;
         for (i64 i = 0; i < n; i++) to[i] += d[i];
     }
@@ -85,7 +86,7 @@ static status embedding_backward_cpu(device *dev, dtype t, float *dwte, float *d
     if (!accumulate_wpe) TRY(dev->ops->zero(dev, dwpe, (size_t)(s.positions * s.C) * 4));
 #pragma omp parallel for schedule(static)
     for (i64 p = 0; p < s.T; p++)
-        for (i64 b = 0; b < s.B; b++) add_position(t, dwpe + p * s.C, at(dx, t, (b * s.T + p) * s.C), s.C);
+        for (i64 b = 0; b < s.B; b++) add_position(t, dwpe + p * s.C, tensor_at(dx, t, (b * s.T + p) * s.C), s.C);
     return STATUS_OK;
 }
 

@@ -16,7 +16,7 @@ SIMD_CLONES static void sum_rows(float *db, const void *dy, dtype t, i64 N, i64 
         i64 to = from + ROWS < N ? from + ROWS : N;
         memset(part, 0, sizeof part);
         for (i64 n = from; n < to; n++) {
-            load_f32(row, (const char *)dy + n * ld * (i64)dtype_bytes(t), t, columns);
+            simd_load_f32(row, (const char *)dy + n * ld * (i64)dtype_bytes(t), t, columns);
             for (i64 i = 0; i < columns; i++) part[i] += row[i];
         }
         for (i64 i = 0; i < columns; i++) total[i] += part[i];
@@ -49,7 +49,7 @@ status linear_forward(device *dev, dtype t, void *y, const void *x, const void *
     product.bias = b;
     product.residual = residual;
     product.b_is_weight = true;
-    product.work = forward_work(dev);
+    product.work = device_forward_work(dev);
     TRY(gemm(dev, &product));
     return STATUS_OK;
 }
@@ -92,7 +92,7 @@ status linear_backward_gelu(device *dev, dtype t, void *dx, float *dw, float *db
     fused.dgelu_of = up;
     if (!gemm_fuses_dgelu(dev, &fused)) {
         TRY(linear_backward(dev, t, dx, dw, db, dy, x, w, N, I, O, accumulate));
-        return gelu_backward(dev, t, dx, dx, up, N, I);
+        return activation_gelu_backward(dev, t, dx, dx, up, N, I);
     }
     TRY(gemm(dev, &fused));
     return weight_gradients(dev, t, dw, db, dy, x, N, I, O, accumulate);

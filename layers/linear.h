@@ -5,7 +5,7 @@
  * backward: dx = dy w      dw = or += dy^T x      db = or += sum_N dy (fixed order; skipped where NULL)
  * backward_gelu: as backward where x = gelu(up), but for dx = (dy w) gelu'(up);   up [N,I]
  * Bytes: those of its matrix products, see gemm.h; the bias gradient reads dy once more. backward_gelu does not write and
- * read dy w where gemm_fuses_dgelu, and there dy w is not rounded; elsewhere it is linear_backward, then gelu_backward.
+ * read dy w where gemm_fuses_dgelu, and there dy w is not rounded; elsewhere it is linear_backward, then activation_gelu_backward.
  * GELU is not fused in the forward: there it would be of the unrounded sum, while what selective recompute makes again
  * is of the stored up, in bf16, and the two must be the same bits. */
 #ifndef TALLY_LINEAR_H

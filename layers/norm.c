@@ -26,7 +26,7 @@ SIMD_CLONES static void forward_row(dtype t, void *y, float *mean, float *rstd, 
         double sum = 0;
         for (i64 c = 0; c < C; c += SIMD_CHUNK) {
             i64 n = simd_chunk(C - c);
-            const float *xs = view_f32(wide_x, at(x, t, c), t, n);
+            const float *xs = simd_view_f32(wide_x, tensor_at(x, t, c), t, n);
             float s = 0;
 #pragma omp simd reduction(+ : s)
             for (i64 i = 0; i < n; i++) s += xs[i];
@@ -37,7 +37,7 @@ SIMD_CLONES static void forward_row(dtype t, void *y, float *mean, float *rstd, 
     double squares = 0;
     for (i64 c = 0; c < C; c += SIMD_CHUNK) {
         i64 n = simd_chunk(C - c);
-        const float *xs = view_f32(wide_x, at(x, t, c), t, n);
+        const float *xs = simd_view_f32(wide_x, tensor_at(x, t, c), t, n);
         float s = 0;
 #pragma omp simd reduction(+ : s)
         for (i64 i = 0; i < n; i++) s += (xs[i] - center) * (xs[i] - center);
@@ -47,14 +47,15 @@ SIMD_CLONES static void forward_row(dtype t, void *y, float *mean, float *rstd, 
     *rstd = r;
     for (i64 c = 0; c < C; c += SIMD_CHUNK) {
         i64 n = simd_chunk(C - c);
-        const float *xs = view_f32(wide_x, at(x, t, c), t, n), *gs = view_f32(wide_g, at(g, t, c), t, n);
+        const float *xs = simd_view_f32(wide_x, tensor_at(x, t, c), t, n),
+                    *gs = simd_view_f32(wide_g, tensor_at(g, t, c), t, n);
         if (b) {
-            const float *bs = view_f32(wide_b, at(b, t, c), t, n);
+            const float *bs = simd_view_f32(wide_b, tensor_at(b, t, c), t, n);
             for (i64 i = 0; i < n; i++) out[i] = (xs[i] - center) * r * gs[i] + bs[i];
         } else {
             for (i64 i = 0; i < n; i++) out[i] = (xs[i] - center) * r * gs[i];
         }
-        store_f32(at(y, t, c), out, t, n);
+        simd_store_f32(tensor_at(y, t, c), out, t, n);
     }
 }
 
@@ -65,8 +66,8 @@ static status norm_forward_cpu(device *dev, dtype t, void *y, float *mean, float
     for (i64 n = 0; n < s.N; n++)
         for (i64 k = 0; k < s.G; k++) {
             i64 row = n * s.G + k;
-            forward_row(t, at(y, t, n * s.ldy + k * s.C), mean ? mean + row : NULL, rstd + row,
-                        at(x, t, n * s.ldx + k * s.C), g, b, s.C, s.eps);
+            forward_row(t, tensor_at(y, t, n * s.ldy + k * s.C), mean ? mean + row : NULL, rstd + row,
+                        tensor_at(x, t, n * s.ldx + k * s.C), g, b, s.C, s.eps);
         }
     return STATUS_OK;
 }
@@ -88,8 +89,9 @@ SIMD_CLONES static void backward_row(dtype t, void *dx, const void *dres, const 
     double sum = 0, dot = 0;
     for (i64 c = 0; c < C; c += SIMD_CHUNK) {
         i64 n = simd_chunk(C - c);
-        const float *dys = view_f32(wide_dy, at(dy, t, c), t, n), *xs = view_f32(wide_x, at(x, t, c), t, n);
-        const float *gs = view_f32(wide_g, at(g, t, c), t, n);
+        const float *dys = simd_view_f32(wide_dy, tensor_at(dy, t, c), t, n),
+                    *xs = simd_view_f32(wide_x, tensor_at(x, t, c), t, n);
+        const float *gs = simd_view_f32(wide_g, tensor_at(g, t, c), t, n);
         float s = 0, d = 0;
 #pragma omp simd reduction(+ : s, d)
         for (i64 i = 0; i < n; i++) {
@@ -103,14 +105,15 @@ SIMD_CLONES static void backward_row(dtype t, void *dx, const void *dres, const 
     float along_one = mean ? (float)(sum / (double)C) : 0, along_x = (float)(dot / (double)C);
     for (i64 c = 0; c < C; c += SIMD_CHUNK) {
         i64 n = simd_chunk(C - c);
-        const float *dys = view_f32(wide_dy, at(dy, t, c), t, n), *xs = view_f32(wide_x, at(x, t, c), t, n);
-        const float *gs = view_f32(wide_g, at(g, t, c), t, n);
+        const float *dys = simd_view_f32(wide_dy, tensor_at(dy, t, c), t, n),
+                    *xs = simd_view_f32(wide_x, tensor_at(x, t, c), t, n);
+        const float *gs = simd_view_f32(wide_g, tensor_at(g, t, c), t, n);
         for (i64 i = 0; i < n; i++) out[i] = r * (dys[i] * gs[i] - along_one - (xs[i] - center) * r * along_x);
         if (dres) {
-            const float *res = view_f32(wide_dy, at(dres, t, c), t, n);
+            const float *res = simd_view_f32(wide_dy, tensor_at(dres, t, c), t, n);
             for (i64 i = 0; i < n; i++) out[i] += res[i];
         }
-        store_f32(at(dx, t, c), out, t, n);
+        simd_store_f32(tensor_at(dx, t, c), out, t, n);
     }
 }
 
@@ -123,8 +126,8 @@ SIMD_CLONES static void backward_columns(dtype t, float *dg, float *db, const vo
     for (i64 i = 0; i < width; i++) sum_g[i] = sum_b[i] = 0;
     for (i64 n = 0; n < s.N; n++)
         for (i64 k = 0; k < s.G; k++) {
-            const float *dys = view_f32(wide_dy, at(dy, t, n * s.ldy + k * s.C + first), t, width);
-            const float *xs = view_f32(wide_x, at(x, t, n * s.ldx + k * s.C + first), t, width);
+            const float *dys = simd_view_f32(wide_dy, tensor_at(dy, t, n * s.ldy + k * s.C + first), t, width);
+            const float *xs = simd_view_f32(wide_x, tensor_at(x, t, n * s.ldx + k * s.C + first), t, width);
             float center = mean ? mean[n * s.G + k] : 0, r = rstd[n * s.G + k];
             for (i64 i = 0; i < width; i++) sum_g[i] += dys[i] * ((xs[i] - center) * r);
             if (db)
@@ -148,8 +151,8 @@ static status norm_backward_cpu(device *dev, dtype t, void *dx, float *dg, float
     for (i64 n = 0; n < s.N; n++)
         for (i64 k = 0; k < s.G; k++) {
             i64 in_x = n * s.ldx + k * s.C, in_y = n * s.ldy + k * s.C, row = n * s.G + k;
-            backward_row(t, at(dx, t, in_x), dres ? at(dres, t, in_x) : NULL, at(dy, t, in_y), at(x, t, in_x), g,
-                         mean ? mean + row : NULL, rstd + row, s.C);
+            backward_row(t, tensor_at(dx, t, in_x), dres ? tensor_at(dres, t, in_x) : NULL, tensor_at(dy, t, in_y),
+                         tensor_at(x, t, in_x), g, mean ? mean + row : NULL, rstd + row, s.C);
         }
     return STATUS_OK;
 }

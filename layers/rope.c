@@ -30,15 +30,15 @@ SIMD_CLONES static void rotate_row(dtype t, void *x, const float *cosines, const
     float wide[SIMD_CHUNK];
     i64 half = D / 2;
     for (i64 h = 0; h < G; h++) {
-        void *head = at(x, t, h * D);
-        if (t == BF16) load_f32(wide, head, t, D);
+        void *head = tensor_at(x, t, h * D);
+        if (t == BF16) simd_load_f32(wide, head, t, D);
         float *restrict a = t == F32 ? head : wide, *restrict b = a + half;
         for (i64 j = 0; j < half; j++) {
             float u = a[j], v = b[j], c = cosines[j], s = sign * sines[j];
             a[j] = u * c - v * s;
             b[j] = v * c + u * s;
         }
-        if (t == BF16) store_f32(head, wide, t, D);
+        if (t == BF16) simd_store_f32(head, wide, t, D);
     }
 }
 
@@ -47,7 +47,7 @@ static void rotate(dtype t, void *x, i64 ld, const float *cos_table, const float
 #pragma omp parallel for schedule(static)
     for (i64 n = 0; n < B * T; n++) {
         i64 angles = (first + n % T) * (D / 2);
-        rotate_row(t, at(x, t, n * ld), cos_table + angles, sin_table + angles, sign, G, D);
+        rotate_row(t, tensor_at(x, t, n * ld), cos_table + angles, sin_table + angles, sign, G, D);
     }
 }
 

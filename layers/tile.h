@@ -60,7 +60,7 @@ static inline void tile_product(float *C, i64 ldc, const float *A, i64 lda, bool
 SIMD_CLONES static void tile_load(float *y, const void *x, dtype t, i64 ld, i64 rows, i64 D, float scale) {
     i64 Dp = tile_padded(D);
     for (i64 r = 0; r < rows; r++, y += Dp) {
-        load_f32(y, at(x, t, r * ld), t, D);
+        simd_load_f32(y, tensor_at(x, t, r * ld), t, D);
         for (i64 d = 0; scale != 1 && d < D; d++) y[d] *= scale;
         for (i64 d = D; d < Dp; d++) y[d] = 0;
     }
@@ -72,7 +72,7 @@ SIMD_CLONES static void tile_load(float *y, const void *x, dtype t, i64 ld, i64 
 static inline void tile_prefetch(const void *x, dtype t, i64 ld, i64 rows, i64 D) {
     for (i64 r = 0; r < rows; r++)
         for (i64 byte = 0; byte < D * (i64)dtype_bytes(t); byte += 64)
-            __builtin_prefetch((const char *)at(x, t, r * ld) + byte, 0, 2);
+            __builtin_prefetch((const char *)tensor_at(x, t, r * ld) + byte, 0, 2);
 }
 
 /* y[Dp, ldy] = transpose of x[rows, Dp]; rows and Dp are multiples of 4. By 4x4 blocks: eight shuffles each */

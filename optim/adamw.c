@@ -26,7 +26,7 @@ SIMD_INLINE void store_stochastic(void *restrict y, const float *restrict x, i64
     }
     bf16 *restrict out = y;
     const uint16_t *restrict lanes = random.lanes + skip;
-    for (i64 i = 0; i < n; i++) out[i] = bf16_by_adding(x[i], lanes[i]);
+    for (i64 i = 0; i < n; i++) out[i] = simd_bf16_by_adding(x[i], lanes[i]);
 }
 
 SIMD_INLINE void update(float *restrict w, float *restrict m, float *restrict v, const float *restrict g, i64 n,
@@ -48,18 +48,18 @@ SIMD_CLONES static void step_chunk(dtype t, void *weights, float *master, dtype 
                                    uint64_t step) {
     float wide_w[SIMD_CHUNK], wide_m[SIMD_CHUNK], wide_v[SIMD_CHUNK];
     bool stochastic = !master && t == BF16;
-    if (stochastic) load_f32(wide_w, weights, t, n);
+    if (stochastic) simd_load_f32(wide_w, weights, t, n);
     if (moments == BF16) {
-        load_f32(wide_m, m, BF16, n);
-        load_f32(wide_v, v, BF16, n);
+        simd_load_f32(wide_m, m, BF16, n);
+        simd_load_f32(wide_v, v, BF16, n);
     }
     float *w = master ? master : stochastic ? wide_w : weights;
     update(w, moments == F32 ? m : wide_m, moments == F32 ? v : wide_v, grads, n, c);
-    if (master) store_f32(weights, master, t, n);
-    if (stochastic) store_stochastic(weights, wide_w, n, seed, first, round_stream(step, ROUND_WEIGHT));
+    if (master) simd_store_f32(weights, master, t, n);
+    if (stochastic) store_stochastic(weights, wide_w, n, seed, first, philox_round_stream(step, ROUND_WEIGHT));
     if (moments == BF16) {
-        store_stochastic(m, wide_m, n, seed, first, round_stream(step, ROUND_M));
-        store_stochastic(v, wide_v, n, seed, first, round_stream(step, ROUND_V));
+        store_stochastic(m, wide_m, n, seed, first, philox_round_stream(step, ROUND_M));
+        store_stochastic(v, wide_v, n, seed, first, philox_round_stream(step, ROUND_V));
     }
 }
 
@@ -77,8 +77,9 @@ static status adamw_step_cpu(device *dev, dtype t, void *weights, float *master,
                    .v_correction = verdict->v_correction};
 #pragma omp parallel for schedule(static)
     for (i64 i = 0; i < n; i += SIMD_CHUNK)
-        step_chunk(t, at(weights, t, i), master ? master + i : NULL, moments, at(m, moments, i), at(v, moments, i),
-                   grads + i, simd_chunk(n - i), &c, a.seed, a.first + (uint64_t)i, verdict->updates);
+        step_chunk(t, tensor_at(weights, t, i), master ? master + i : NULL, moments, tensor_at(m, moments, i),
+                   tensor_at(v, moments, i), grads + i, simd_chunk(n - i), &c, a.seed, a.first + (uint64_t)i,
+                   verdict->updates);
     return STATUS_OK;
 }
 

@@ -8,7 +8,7 @@ extern "C" {
 /* GROUP: the elements that share a block of random numbers */
 enum { THREADS = 256, GROUP = 8 };
 
-DEVICE_INLINE bf16 round_by_adding(float x, unsigned add) { /* as bf16_by_adding does on the CPU */
+DEVICE_INLINE bf16 round_by_adding(float x, unsigned add) { /* as simd_bf16_by_adding does on the CPU */
     unsigned bits = __float_as_uint(x);
     return (bf16)((x == x ? bits + add : bits | 0x400000u) >> 16);
 }
@@ -59,9 +59,9 @@ DEVICE_INLINE void update(const tensors<T, M> &x, i64 i, const adamw_args &a, co
     if (x.master) {
         store(x.master + i, w);
         store(x.weights + i, w);
-    } else store_stochastic(x.weights + i, w, a.seed, index, round_stream(s.updates, ROUND_WEIGHT));
-    store_stochastic(x.m + i, m, a.seed, index, round_stream(s.updates, ROUND_M));
-    store_stochastic(x.v + i, v, a.seed, index, round_stream(s.updates, ROUND_V));
+    } else store_stochastic(x.weights + i, w, a.seed, index, philox_round_stream(s.updates, ROUND_WEIGHT));
+    store_stochastic(x.m + i, m, a.seed, index, philox_round_stream(s.updates, ROUND_M));
+    store_stochastic(x.v + i, v, a.seed, index, philox_round_stream(s.updates, ROUND_V));
 }
 
 template <int W, class T, class M>

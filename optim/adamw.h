@@ -3,7 +3,7 @@
  *   g' = g * grad_scale
  *   m = b1 m + (1-b1) g'     v = b2 v + (1-b2) g'^2
  *   w = w - lr * ( (m * m_correction) / (sqrt(v * v_correction) + eps) + decay * w )
- * with grad_scale and the corrections of the verdict (clip.h), which lies in the device's memory; where it says
+ * with grad_scale and the corrections of the verdict (verdict.h), which lies in the device's memory; where it says
  * skipped, nothing is touched.
  *
  *   weights [n] of dtype t; master [n] f32, or NULL: weights are the only copy and, where bf16, rounded stochastically
@@ -20,7 +20,7 @@
 #ifndef TALLY_ADAMW_H
 #define TALLY_ADAMW_H
 
-#include "optim/clip.h"
+#include "optim/verdict.h"
 
 typedef struct {
     float lr, beta1, beta2, eps, decay;

@@ -32,13 +32,13 @@ static void launched(int *rank, int *ranks) {
     }
 }
 
-int launch_rank(void) {
+int comm_launch_rank(void) {
     int rank, ranks;
     launched(&rank, &ranks);
     return rank;
 }
 
-int launch_ranks(void) {
+int comm_launch_ranks(void) {
     int rank, ranks;
     launched(&rank, &ranks);
     return ranks;
@@ -47,7 +47,7 @@ int launch_ranks(void) {
 static status open_backend(comm **c, int ranks, double timeout_s) {
     if (ranks == 1) return comm_open_self(c);
 #ifdef TALLY_MPI
-    return comm_open_mpi(c, ranks, timeout_s);
+    return comm_mpi_open(c, ranks, timeout_s);
 #else
     FAIL(
         ARG,
@@ -60,7 +60,7 @@ static status open_backend(comm **c, int ranks, double timeout_s) {
 status comm_open(comm **c, double timeout_s) {
     *c = NULL;
     if (!(timeout_s > 0)) FAIL(ARG, "communicator: time-out %g s, expected more than 0", timeout_s);
-    TRY(open_backend(c, launch_ranks(), timeout_s));
+    TRY(open_backend(c, comm_launch_ranks(), timeout_s));
     (*c)->timeout_s = timeout_s;
     return STATUS_OK;
 }
@@ -113,12 +113,12 @@ status comm_wait(comm *c, const comm_event *e) { return c->ops->wait(c, e); }
 
 status comm_check(comm *c) { return c->ops->check ? c->ops->check(c) : comm_wait(c, &(comm_event){0}); }
 
-status comm_exchange(comm *c, void *all, const void *mine, size_t bytes) {
+status comm_allgather_host(comm *c, void *all, const void *mine, size_t bytes) {
     if (bytes && (!all || !mine)) FAIL(ARG, "exchange: no buffer for %zu bytes", bytes);
-    return c->ops->exchange(c, all, mine, bytes);
+    return c->ops->allgather_host(c, all, mine, bytes);
 }
 
-status comm_tell(comm *c, void *x, size_t bytes) {
+status comm_broadcast_host(comm *c, void *x, size_t bytes) {
     comm *host = c->host ? c->host : c;
     comm_event told = {0};
     TRY(comm_broadcast(host, x, bytes, 0, NULL, &told));
@@ -129,7 +129,7 @@ status comm_tell(comm *c, void *x, size_t bytes) {
 static status exchange_new(comm *c, void *all, const void *mine, size_t bytes) {
     void *memory = calloc((size_t)c->ranks, bytes);
     if (!memory) FAIL(MEM, "no memory for %zu bytes of %d ranks", bytes, c->ranks);
-    status_code st = comm_exchange(c, memory, mine, bytes);
+    status_code st = comm_allgather_host(c, memory, mine, bytes);
     if (st) free(memory);
     else *(void **)all = memory;
     TRY(st);
@@ -181,7 +181,7 @@ status comm_gather_texts(comm *c, char **all, size_t *row, const char *text) {
     char *mine = NULL;
     *all = NULL;
     TRY_DONE(comm_agree(c, lengths ? STATUS_OK : ERROR(MEM, "no memory for %d lengths", c->ranks)));
-    TRY_DONE(comm_exchange(c, lengths, &length, sizeof length));
+    TRY_DONE(comm_allgather_host(c, lengths, &length, sizeof length));
     for (int r = 0; r < c->ranks; r++)
         if (lengths[r] > longest) longest = lengths[r];
     *row = longest + 1;
@@ -189,7 +189,7 @@ status comm_gather_texts(comm *c, char **all, size_t *row, const char *text) {
     mine = calloc(*row, 1);
     TRY_DONE(comm_agree(c, *all && mine ? STATUS_OK : ERROR(MEM, "no memory for the texts of %d ranks", c->ranks)));
     memcpy(mine, text, length);
-    TRY_DONE(comm_exchange(c, *all, mine, *row));
+    TRY_DONE(comm_allgather_host(c, *all, mine, *row));
 done:
     free(lengths);
     free(mine);
@@ -203,12 +203,12 @@ done:
 /* NULL where c is of host memory */
 static comm *host_of(const comm *c) { return c->root->host ? c->root->host->root : NULL; }
 
-void comm_at(comm *c, uint64_t step) {
+void comm_set_step(comm *c, uint64_t step) {
     c->root->step = step;
     if (host_of(c)) host_of(c)->step = step;
 }
 
-void comm_book(comm *c, meter *clock) {
+void comm_set_meter(comm *c, meter *clock) {
     c->root->clock = clock;
     if (host_of(c)) host_of(c)->clock = clock;
 }
@@ -219,7 +219,7 @@ static void add(comm_totals *sum, const comm_totals *t) {
     sum->waited_ns += __atomic_load_n(&t->waited_ns, __ATOMIC_RELAXED);
 }
 
-comm_totals comm_spent(const comm *c) {
+comm_totals comm_read_totals(const comm *c) {
     comm_totals sum = {0};
     add(&sum, &c->root->totals);
     uint64_t waited_ns = sum.waited_ns;

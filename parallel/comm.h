@@ -49,7 +49,7 @@ typedef struct {
     status (*mark)(comm *c, comm_event *e);
     status (*wait)(comm *c, const comm_event *e);
     status (*check)(comm *c); /* NULL: to wait for an event that has happened does it */
-    status (*exchange)(comm *c, void *all, const void *mine, size_t bytes);
+    status (*allgather_host)(comm *c, void *all, const void *mine, size_t bytes);
     status (*split)(comm *c, comm **part, int color);
     void (*abort)(comm *c, int exit_code);
     void (*close)(comm *c);
@@ -73,8 +73,8 @@ struct comm {
     int local_rank, local_ranks; /* among the ranks of this host; of the whole job */
     /* of the root only */
     meter *clock;        /* the run's bookings or NULL: waiting is booked as exposed communication */
-    uint64_t step;       /* for messages: comm_at */
-    comm_totals totals;  /* the backend's thread adds to them: read them with comm_spent */
+    uint64_t step;       /* for messages: comm_set_step */
+    comm_totals totals;  /* the backend's thread adds to them: read them with comm_read_totals */
     size_t memory_bytes; /* of staging buffers in its kind of memory, fixed when opened */
     double timeout_s;    /* see comm_open */
     unsigned lent;       /* comm_open_device has given it away so many times more */
@@ -100,8 +100,8 @@ void comm_close(comm *c); /* NULL is fine; waits for what is queued, and at the 
 status comm_split(comm *c, comm **part, int color);
 
 /* From the launcher's environment, without opening anything: 0 and 1 where there is none. */
-int launch_rank(void);
-int launch_ranks(void);
+int comm_launch_rank(void);
+int comm_launch_ranks(void);
 
 /* to [ranks*count] = from [count] of every rank, in the order of ranks. from may be its own place in `to` where wire is t.
  * t F32 or BF16; wire t, or BF16 with t F32: then what is received is widened, and the own piece rounded in `to`. */
@@ -125,8 +125,8 @@ status comm_check(comm *c);
 
 /* Synchronous, of host memory, for what is small: all [ranks][bytes] = mine [bytes] of every rank. Behind all queued; of a
  * communicator of device memory it goes over that of host memory, past what is queued between GPUs. */
-status comm_exchange(comm *c, void *all, const void *mine, size_t bytes);
-status comm_tell(comm *c, void *x, size_t bytes); /* x of rank 0, on all; the same */
+status comm_allgather_host(comm *c, void *all, const void *mine, size_t bytes);
+status comm_broadcast_host(comm *c, void *x, size_t bytes); /* x of rank 0, on all; the same */
 /* The text of every rank, of any length, on every rank: that of rank r begins at *all + r * *row. *all is malloc'ed. */
 status comm_gather_texts(comm *c, char **all, size_t *row, const char *text);
 status comm_barrier(comm *c);
@@ -135,12 +135,12 @@ status comm_sum_f64(comm *c, double *x, int count);
 /* Fails on every rank with the message of the first rank whose st is not OK; OK where all are. */
 status comm_agree(comm *c, status_code st);
 
-void comm_at(comm *c, uint64_t step); /* what messages call the present step */
+void comm_set_step(comm *c, uint64_t step); /* what messages call the present step */
 /* Of a communicator of device memory with what that of host memory did, but for its waiting: see comm_totals. */
-comm_totals comm_spent(const comm *c);
+comm_totals comm_read_totals(const comm *c);
 /* From here on; NULL: no more. Of a communicator of device memory that of host memory books too: an exchange while the GPU
  * computes is no exposed communication, and whoever does one books nothing around it. */
-void comm_book(comm *c, meter *clock);
+void comm_set_meter(comm *c, meter *clock);
 
 /* Ends all ranks of the job with this exit code; returns only where c is alone. */
 void comm_abort(comm *c, int exit_code);

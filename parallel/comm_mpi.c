@@ -9,12 +9,12 @@
 
 #include "parallel/comm_math.h"
 #include "parallel/comm_queue.h"
-#include "parallel/mail.h"
+#include "parallel/messages.h"
 
 enum {
     STAGING_BYTES = 8 << 20,
     GROUPS = 4, /* the job and its parts; tags hold the group above the collective's number */
-    NUMBERS = MAIL_TAGS / GROUPS,
+    NUMBERS = MESSAGES_TAGS / GROUPS,
     ABORT_S = 10, /* how long MPI may take to end the job before this process ends itself */
 };
 
@@ -23,7 +23,7 @@ typedef struct mpi_comm mpi_comm;
 /* what the communicators of a process share */
 typedef struct {
     comm_queue *queue;
-    mail *mail;
+    messages *messages;
     mpi_comm *root;
     char *staging;      /* STAGING_BYTES */
     const void **terms; /* [ranks] */
@@ -91,24 +91,25 @@ typedef enum { OUT, IN } direction;
 
 /* a chunk's place for what goes to, or comes from, another rank */
 static char *staging(const sweep *s, int lane, direction d, int rank) {
-    size_t others = (size_t)s->ranks - 1, each = STAGING_BYTES / (2 * MAIL_LANES * others) / 64 * 64;
+    size_t others = (size_t)s->ranks - 1, each = STAGING_BYTES / (2 * MESSAGES_LANES * others) / 64 * 64;
     size_t index = (size_t)(rank < s->rank ? rank : rank - 1);
     return s->job->staging + (((size_t)lane * 2 + d) * others + index) * each;
 }
 
 static i64 chunk_elements(int ranks, size_t wired) {
-    size_t bytes = ranks > 1 ? STAGING_BYTES / (2 * MAIL_LANES * (size_t)(ranks - 1)) / 64 * 64 : MAIL_MESSAGE_BYTES;
-    return (i64)((bytes < MAIL_MESSAGE_BYTES ? bytes : MAIL_MESSAGE_BYTES) / wired);
+    size_t bytes =
+        ranks > 1 ? STAGING_BYTES / (2 * MESSAGES_LANES * (size_t)(ranks - 1)) / 64 * 64 : MESSAGES_MOST_BYTES;
+    return (i64)((bytes < MESSAGES_MOST_BYTES ? bytes : MESSAGES_MOST_BYTES) / wired);
 }
 
 static status receive(const sweep *s, int lane, int rank, void *to, i64 count) {
     if (!count) return STATUS_OK;
-    return mail_receive(s->job->mail, lane, s->group->world[rank], s->tag, to, (size_t)count * s->wired);
+    return messages_receive(s->job->messages, lane, s->group->world[rank], s->tag, to, (size_t)count * s->wired);
 }
 
 static status send(const sweep *s, int lane, int rank, const void *from, i64 count) {
     if (!count) return STATUS_OK;
-    return mail_send(s->job->mail, lane, s->group->world[rank], s->tag, from, (size_t)count * s->wired);
+    return messages_send(s->job->messages, lane, s->group->world[rank], s->tag, from, (size_t)count * s->wired);
 }
 
 /* The i-th to send to and the i-th to receive from, i >= 1: each rank begins with another, so that not all meet at one. */
@@ -131,11 +132,11 @@ static status post_gather(const sweep *s, i64 round, int lane) {
     for (int i = 1; i < s->ranks; i++) {
         int r = receiver(s, i);
         char *narrowed = staging(s, lane, OUT, r);
-        if (narrow) comm_narrow((bf16 *)(void *)narrowed, (const float *)(const void *)from, own.count);
+        if (narrow) comm_math_narrow((bf16 *)(void *)narrowed, (const float *)(const void *)from, own.count);
         TRY(send(s, lane, r, narrow ? narrowed : from, own.count));
     }
     void *to = place(s, own);
-    if (narrow) comm_sum(to, (const void *[]){from}, 1, 0, BF16, own.count, false);
+    if (narrow) comm_math_sum(to, (const void *[]){from}, 1, 0, BF16, own.count, false);
     else if (to != from && own.count) memcpy(to, from, (size_t)own.count * s->bytes);
     return STATUS_OK;
 }
@@ -145,7 +146,7 @@ static void finish_gather(const sweep *s, i64 round, int lane) {
     for (int r = 0; r < s->ranks; r++) {
         range c = chunk_of(s, r, round);
         if (r != s->rank)
-            comm_widen((float *)(void *)place(s, c), (const bf16 *)(const void *)staging(s, lane, IN, r), c.count);
+            comm_math_widen((float *)(void *)place(s, c), (const bf16 *)(const void *)staging(s, lane, IN, r), c.count);
     }
 }
 
@@ -160,7 +161,7 @@ static status post_reduce(const sweep *s, i64 round, int lane) {
         const char *from = origin(s, c);
         if (s->wired < 4) {
             char *narrowed = staging(s, lane, OUT, r);
-            comm_narrow((bf16 *)(void *)narrowed, (const float *)(const void *)from, c.count);
+            comm_math_narrow((bf16 *)(void *)narrowed, (const float *)(const void *)from, c.count);
             from = narrowed;
         }
         TRY(send(s, lane, r, from, c.count));
@@ -172,8 +173,8 @@ static void finish_reduce(const sweep *s, i64 round, int lane) {
     range own = chunk_of(s, s->rank, round);
     const void **terms = s->job->terms;
     for (int r = 0; r < s->ranks; r++) terms[r] = r == s->rank ? origin(s, own) : staging(s, lane, IN, r);
-    comm_sum((float *)(void *)place(s, own), terms, s->ranks, s->rank, s->wired < 4 ? BF16 : F32, own.count,
-             s->accumulate);
+    comm_math_sum((float *)(void *)place(s, own), terms, s->ranks, s->rank, s->wired < 4 ? BF16 : F32, own.count,
+                  s->accumulate);
 }
 
 /* broadcast: chunk by chunk, all of them the root's */
@@ -192,10 +193,10 @@ static status post_broadcast(const sweep *s, i64 round, int lane) {
 static status run_sweep(const sweep *s, i64 longest) {
     i64 rounds = (longest + s->chunk - 1) / s->chunk;
     for (i64 k = 0; k <= rounds; k++) {
-        if (k < rounds) TRY(s->post(s, k, (int)(k % MAIL_LANES)));
+        if (k < rounds) TRY(s->post(s, k, (int)(k % MESSAGES_LANES)));
         if (k == 0) continue;
-        int lane = (int)((k - 1) % MAIL_LANES);
-        TRY(mail_wait(s->job->mail, lane));
+        int lane = (int)((k - 1) % MESSAGES_LANES);
+        TRY(messages_wait(s->job->messages, lane));
         if (s->finish) s->finish(s, k - 1, lane);
     }
     return STATUS_OK;
@@ -259,21 +260,21 @@ static status run_collective(job *j, const operation *o) {
 static status run(void *context, const void *queued) {
     job *j = context;
     const operation *o = queued;
-    uint64_t began = clock_ns(), sent = mail_sent_bytes(j->mail);
-    mail_begin(j->mail, names[o->what], o->number, o->step);
+    uint64_t began = meter_clock_ns(), sent = messages_sent_bytes(j->messages);
+    messages_begin(j->messages, names[o->what], o->number, o->step);
     status_code st = run_collective(j, o);
     comm_totals *totals = &j->root->base.totals;
-    __atomic_fetch_add(&totals->bytes_sent, mail_sent_bytes(j->mail) - sent, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&totals->busy_ns, clock_ns() - began, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&totals->bytes_sent, messages_sent_bytes(j->messages) - sent, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&totals->busy_ns, meter_clock_ns() - began, __ATOMIC_RELAXED);
     return st;
 }
 
 static status start(void *context) {
     job *j = context;
-    return mail_open(&j->mail, j->ranks, j->timeout_s);
+    return messages_open(&j->messages, j->ranks, j->timeout_s);
 }
 
-static void stop(void *context, bool failed) { mail_close(((job *)context)->mail, failed); }
+static void stop(void *context, bool failed) { messages_close(((job *)context)->messages, failed); }
 
 /* Waits as the computation does: booked, where it has to. */
 static status wait_for(mpi_comm *c, uint64_t ticket) {
@@ -281,11 +282,11 @@ static status wait_for(mpi_comm *c, uint64_t ticket) {
     job *j = c->job;
     status_code st;
     if (comm_queue_must_wait(j->queue, ticket)) {
-        uint64_t began = clock_ns();
+        uint64_t began = meter_clock_ns();
         booking before = root->clock ? meter_book(root->clock, BOOK_COMMUNICATION) : BOOKINGS;
         st = comm_queue_wait(j->queue, ticket);
         if (root->clock) meter_book(root->clock, before);
-        __atomic_fetch_add(&root->totals.waited_ns, clock_ns() - began, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&root->totals.waited_ns, meter_clock_ns() - began, __ATOMIC_RELAXED);
     } else st = comm_queue_wait(j->queue, ticket);
     if (st) root->broken = true;
     TRY(st);
@@ -401,7 +402,7 @@ done:
 
 static void mpi_abort(comm *base, int exit_code) {
     job *j = ((mpi_comm *)base)->job;
-    mail_ask_abort(j->mail, exit_code);
+    messages_ask_abort(j->messages, exit_code);
     comm_queue_end(j->queue);
     sleep(ABORT_S);
     _exit(exit_code);
@@ -438,12 +439,12 @@ static const comm_ops mpi_ops = {.all_gather = mpi_all_gather,
                                  .broadcast = mpi_broadcast,
                                  .mark = mpi_mark,
                                  .wait = mpi_wait,
-                                 .exchange = mpi_exchange,
+                                 .allgather_host = mpi_exchange,
                                  .split = mpi_split,
                                  .abort = mpi_abort,
                                  .close = mpi_close};
 
-status comm_open_mpi(comm **opened, int ranks, double timeout_s) {
+status comm_mpi_open(comm **opened, int ranks, double timeout_s) {
     status_code st = STATUS_OK;
     *opened = NULL;
     job *j = calloc(1, sizeof *j);
@@ -457,9 +458,9 @@ status comm_open_mpi(comm **opened, int ranks, double timeout_s) {
     TRY_DONE(comm_queue_open(&j->queue, &work, j));
     comm *c = &j->root->base;
     c->ops = &mpi_ops, c->name = "mpi", c->root = c;
-    c->rank = mail_rank(j->mail);
+    c->rank = messages_rank(j->messages);
     c->memory_bytes = STAGING_BYTES;
-    mail_local(j->mail, &c->local_rank, &c->local_ranks);
+    messages_local(j->messages, &c->local_rank, &c->local_ranks);
     for (int r = 0; r < ranks; r++) j->root->world[r] = r;
     *opened = c;
 done:

@@ -5,6 +5,6 @@
 #include "parallel/comm.h"
 
 /* ranks: as many as the launcher started */
-status comm_open_mpi(comm **c, int ranks, double timeout_s);
+status comm_mpi_open(comm **c, int ranks, double timeout_s);
 
 #endif

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parallel/comm_cuda.h"
-#include "parallel/comm_kernels.h"
-#include "parallel/library_nccl.h"
+#include "parallel/comm_stream.h"
+#include "parallel/comm_math_cuda.h"
+#include "parallel/nccl_library.h"
 #include "runtime/cuda.h"
 
 enum { ABORT_MS = 100, ALIGN = 64 /* elements */ };
@@ -139,9 +139,9 @@ static status gather_narrowed(nccl_comm *c, const operation *o) {
     const engine *e = c->e;
     for (i64 first = 0; first < o->count; first += chunk) {
         i64 n = least(chunk, o->count - first);
-        TRY(comm_narrow_cuda(stream, e->out, n, (const float *)o->from + first, n, 1, n));
+        TRY(comm_math_narrow_cuda(stream, e->out, n, (const float *)o->from + first, n, 1, n));
         NCCL_TRY(c, "ncclAllGather", nccl->AllGather(e->out, e->in, (size_t)n, ncclBfloat16, c->nccl, stream));
-        TRY(comm_widen_cuda(stream, (float *)o->to + first, o->count, e->in, n, c->base.ranks, n));
+        TRY(comm_math_widen_cuda(stream, (float *)o->to + first, o->count, e->in, n, c->base.ranks, n));
     }
     return STATUS_OK;
 }
@@ -189,16 +189,16 @@ static status reduce_narrowed(nccl_comm *c, const operation *o) {
     int ranks = c->base.ranks;
     for (i64 first = 0; first < o->count; first += chunk) {
         i64 n = least(chunk, o->count - first);
-        TRY(comm_narrow_cuda(stream, e->out, n, (const float *)o->from + first, o->count, ranks, n));
+        TRY(comm_math_narrow_cuda(stream, e->out, n, (const float *)o->from + first, o->count, ranks, n));
         TRY(exchange_parts(c, n, n * ranks));
-        TRY(comm_sum_cuda(stream, (float *)o->to + first, e->in, n, ranks, n, o->accumulate));
+        TRY(comm_math_sum_cuda(stream, (float *)o->to + first, e->in, n, ranks, n, o->accumulate));
     }
     return STATUS_OK;
 }
 
 static status reduce(nccl_comm *c, const operation *o) {
     if (o->wire == BF16) return reduce_narrowed(c, o);
-    if (o->accumulate) TRY(comm_add_cuda(stream_of(c), o->own, o->to, o->count));
+    if (o->accumulate) TRY(comm_math_add_cuda(stream_of(c), o->own, o->to, o->count));
     NCCL_TRY(c, "ncclReduceScatter",
              nccl->ReduceScatter(o->from, o->to, (size_t)o->count, ncclFloat32, ncclSum, c->nccl, stream_of(c)));
     return STATUS_OK;
@@ -214,13 +214,13 @@ static status reduce_all_narrowed(nccl_comm *c, const operation *o) {
         i64 n = least(chunk, o->count - first), part = ((n + ranks - 1) / ranks + 7) / 8 * 8;
         i64 mine = part_of(n, part, me);
         float *x = (float *)o->to + first, *sum = x + me * part;
-        TRY(comm_narrow_cuda(stream, e->out, n, x, n, 1, n));
+        TRY(comm_math_narrow_cuda(stream, e->out, n, x, n, 1, n));
         TRY(exchange_parts(c, part, n));
-        TRY(comm_sum_cuda(stream, sum, e->in, part, ranks, mine, false));
-        TRY(comm_narrow_cuda(stream, e->out + me * part, mine, sum, mine, 1, mine));
+        TRY(comm_math_sum_cuda(stream, sum, e->in, part, ranks, mine, false));
+        TRY(comm_math_narrow_cuda(stream, e->out + me * part, mine, sum, mine, 1, mine));
         NCCL_TRY(c, "ncclAllGather",
                  nccl->AllGather(e->out + me * part, e->out, (size_t)part, ncclBfloat16, c->nccl, stream));
-        TRY(comm_widen_cuda(stream, x, n, e->out, n, 1, n));
+        TRY(comm_math_widen_cuda(stream, x, n, e->out, n, 1, n));
     }
     return STATUS_OK;
 }
@@ -294,7 +294,7 @@ static status nccl_check(comm *c) { return comm_stream_check(of(c)->e->stream); 
 
 static status nccl_exchange(comm *c, void *all, const void *mine, size_t bytes) {
     if (comm_stream_broken(of(c)->e->stream)) return comm_stream_check(of(c)->e->stream);
-    return comm_exchange(c->host, all, mine, bytes);
+    return comm_allgather_host(c->host, all, mine, bytes);
 }
 
 static void nccl_abort(comm *c, int exit_code) { comm_abort(c->host, exit_code); }
@@ -329,7 +329,7 @@ static status meet(nccl_comm *c, ncclUniqueId *all) {
             st = ERROR(COMM, "ncclGetUniqueId: %s: %s", nccl->GetErrorString(r), nccl->GetLastError(NULL));
     }
     TRY(comm_agree(host, st));
-    TRY(comm_exchange(host, all, &mine, sizeof mine));
+    TRY(comm_allgather_host(host, all, &mine, sizeof mine));
     meet_others(c, "NCCL's initialisation");
     st = join(c, all[0]);
     comm_stream_met(c->e->stream);
@@ -364,7 +364,7 @@ static status open_group(nccl_comm *c) {
     ncclUniqueId *all = calloc((size_t)host->ranks, sizeof *all);
     c->members = calloc((size_t)host->ranks, sizeof *c->members);
     if (!all || !c->members) FAIL_DONE(MEM, "no memory for a communicator of %d ranks", host->ranks);
-    TRY_DONE(comm_exchange(host, c->members, &mine, sizeof mine));
+    TRY_DONE(comm_allgather_host(host, c->members, &mine, sizeof mine));
     st = meet(c, all);
     TRY_DONE(comm_agree(host, st));
     list(c);
@@ -450,21 +450,21 @@ static const comm_ops nccl_ops = {.all_gather = nccl_all_gather,
                                   .mark = nccl_mark,
                                   .wait = nccl_wait,
                                   .check = nccl_check,
-                                  .exchange = nccl_exchange,
+                                  .allgather_host = nccl_exchange,
                                   .split = nccl_split,
                                   .abort = nccl_abort,
                                   .close = nccl_close};
 
-status comm_find_nccl(void) {
-    TRY(nccl_load(&nccl));
+status comm_nccl_find(void) {
+    TRY(nccl_library_load(&nccl));
     return STATUS_OK;
 }
 
-status comm_open_nccl(comm **opened, comm *host, device *dev, size_t staging_bytes) {
+status comm_nccl_open(comm **opened, comm *host, device *dev, size_t staging_bytes) {
     status_code st = STATUS_OK;
     void *staging = NULL;
     *opened = NULL;
-    TRY(nccl_load(&nccl));
+    TRY(nccl_library_load(&nccl));
     engine *e = calloc(1, sizeof *e);
     nccl_comm *c = e ? new_comm(e, host) : NULL;
     if (!c) {

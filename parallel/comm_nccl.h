@@ -5,7 +5,7 @@
 
 #include "parallel/comm.h"
 
-status comm_find_nccl(void); /* whether its library can be loaded here; if not, DEVICE and why */
-status comm_open_nccl(comm **c, comm *host, device *dev, size_t staging_bytes);
+status comm_nccl_find(void); /* whether its library can be loaded here; if not, DEVICE and why */
+status comm_nccl_open(comm **c, comm *host, device *dev, size_t staging_bytes);
 
 #endif

@@ -5,7 +5,7 @@
 
 /* Alone a sum is its only term, rounded to wire as several would be. */
 static void term(float *to, const float *from, i64 count, dtype wire, bool accumulate) {
-    comm_sum(to, (const void *[]){from}, 1, 0, wire, count, accumulate);
+    comm_math_sum(to, (const void *[]){from}, 1, 0, wire, count, accumulate);
 }
 
 static void happened(comm_event *done) {
@@ -72,7 +72,7 @@ static const comm_ops self_ops = {.all_gather = self_all_gather,
                                   .broadcast = self_broadcast,
                                   .mark = self_mark,
                                   .wait = self_wait,
-                                  .exchange = self_exchange,
+                                  .allgather_host = self_exchange,
                                   .split = self_split,
                                   .abort = self_abort,
                                   .close = self_close};

@@ -19,9 +19,9 @@ static status copy(staged_comm *s, void *to, const void *from, size_t bytes) {
 
 /* The host's result, and that it has failed. What the host's communicator has waited the computation has. */
 static status ended(staged_comm *s, status_code st, const comm_event *done) {
-    uint64_t before = comm_spent(s->base.host).waited_ns;
+    uint64_t before = comm_read_totals(s->base.host).waited_ns;
     if (!st) st = comm_wait(s->base.host, done);
-    s->base.root->totals.waited_ns += comm_spent(s->base.host).waited_ns - before;
+    s->base.root->totals.waited_ns += comm_read_totals(s->base.host).waited_ns - before;
     if (st == STATUS_COMM) s->base.root->broken = true;
     return st;
 }
@@ -45,10 +45,10 @@ static status staged_all_gather(comm *c, void *to, const void *from, i64 count, 
     for (i64 first = 0; first < count; first += chunk) {
         i64 n = least(chunk, count - first);
         comm_event arrived = {0};
-        TRY(copy(s, s->out, at(from, t, first), (size_t)n * dtype_bytes(t)));
+        TRY(copy(s, s->out, tensor_at(from, t, first), (size_t)n * dtype_bytes(t)));
         TRY(ended(s, comm_all_gather(c->host, s->in, s->out, n, t, wire, NULL, &arrived), &arrived));
         for (int r = 0; r < c->ranks; r++)
-            TRY(copy(s, at(to, t, r * count + first), at(s->in, t, r * n), (size_t)n * dtype_bytes(t)));
+            TRY(copy(s, tensor_at(to, t, r * count + first), tensor_at(s->in, t, r * n), (size_t)n * dtype_bytes(t)));
     }
     happened(done);
     return STATUS_OK;
@@ -114,7 +114,7 @@ static status staged_wait(comm *c, const comm_event *e) {
 }
 
 static status staged_exchange(comm *c, void *all, const void *mine, size_t bytes) {
-    return ended(of(c), comm_exchange(c->host, all, mine, bytes), &(comm_event){0});
+    return ended(of(c), comm_allgather_host(c->host, all, mine, bytes), &(comm_event){0});
 }
 
 static status staged_split(comm *c, comm **part, int color) {
@@ -150,12 +150,12 @@ static const comm_ops staged_ops = {.all_gather = staged_all_gather,
                                     .broadcast = staged_broadcast,
                                     .mark = staged_mark,
                                     .wait = staged_wait,
-                                    .exchange = staged_exchange,
+                                    .allgather_host = staged_exchange,
                                     .split = staged_split,
                                     .abort = staged_abort,
                                     .close = staged_close};
 
-status comm_open_staged(comm **c, comm *host, device *dev, size_t staging_bytes) {
+status comm_staged_open(comm **c, comm *host, device *dev, size_t staging_bytes) {
     staged_comm *s = calloc(1, sizeof *s);
     char *out = malloc(staging_bytes), *in = malloc(staging_bytes);
     if (!s || !out || !in) {

@@ -4,6 +4,6 @@
 
 #include "parallel/comm.h"
 
-status comm_open_staged(comm **c, comm *host, device *dev, size_t staging_bytes);
+status comm_staged_open(comm **c, comm *host, device *dev, size_t staging_bytes);
 
 #endif

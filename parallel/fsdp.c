@@ -102,7 +102,7 @@ fsdp_piece fsdp_piece_of(const fsdp *f, int u) {
     fsdp_piece p = {.count = piece_count(f, u), .at = f->units[u].offset / f->pieces};
     p.first = f->piece * p.count;
     i64 whole = f->units[u].offset + p.first;
-    p.weights = f->shard ? at(f->shard, f->t, p.at) : at(f->weights, f->t, whole);
+    p.weights = f->shard ? tensor_at(f->shard, f->t, p.at) : tensor_at(f->weights, f->t, whole);
     if (f->training) p.grads = f->grad_slots ? f->grad_shard + p.at : f->grads + whole;
     return p;
 }
@@ -112,7 +112,7 @@ fsdp_piece fsdp_piece_of(const fsdp *f, int u) {
 static status gather(fsdp *f, int u, dtype wire) {
     const void *from = fsdp_piece_of(f, u).weights;
     if (!f->weight_slots) {
-        void *to = at(f->weights, f->t, f->units[u].offset);
+        void *to = tensor_at(f->weights, f->t, f->units[u].offset);
         return comm_all_gather(f->shards, to, from, piece_count(f, u), f->t, wire, &f->written, &f->gathered[u]);
     }
     fsdp_slot *s = &f->slots[slot_index(f, u)];
@@ -131,7 +131,7 @@ static status prefetch(fsdp *f, int u) {
 static status wait_for_weights(fsdp *f, int u, const void **w) {
     if (!f->weight_slots) {
         assert(!f->stale);
-        *w = at(f->weights, f->t, f->units[u].offset);
+        *w = tensor_at(f->weights, f->t, f->units[u].offset);
         return f->shards ? comm_wait(f->shards, &f->gathered[u]) : STATUS_OK;
     }
     fsdp_slot *s = &f->slots[slot_index(f, u)];

@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include "parallel/job_same.h"
-#include "parallel/peer.h"
+#include "parallel/process.h"
 #include "runtime/host.h"
 #include "runtime/log.h"
 
 /* what each rank tells the others of itself */
 typedef struct {
-    peer process;
+    process process;
     char flag[64]; /* name of the host's shared flag, where this rank is its first; "" where it could not make one */
     cpu_set_t cpus;
     int could_use; /* CPUs of this host that it would have if nobody had bound it to some of them */
@@ -41,12 +41,12 @@ static int unbound_cpus(const cpu_set_t *bound) {
 }
 
 static card own_card(const comm *world) {
-    card c = {.process = peer_self()};
+    card c = {.process = process_self()};
     if (sched_getaffinity(0, sizeof c.cpus, &c.cpus) != 0) /* more CPUs than a cpu_set_t holds: nothing is known */
         for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &c.cpus);
     else c.could_use = unbound_cpus(&c.cpus);
     if (world->local_rank == 0)
-        snprintf(c.flag, sizeof c.flag, "/tally-%ld-%lu", (long)getpid(), (unsigned long)clock_ns());
+        snprintf(c.flag, sizeof c.flag, "/tally-%ld-%lu", (long)getpid(), (unsigned long)meter_clock_ns());
     return c;
 }
 
@@ -55,7 +55,7 @@ static int usable_cpus(const card *c) {
     return own < all ? own : all;
 }
 
-static bool same_host(const card *a, const card *b) { return peer_same_host(&a->process, &b->process); }
+static bool same_host(const card *a, const card *b) { return process_same_host(&a->process, &b->process); }
 
 static bool share_cpus(const card *a, const card *b) {
     cpu_set_t both;
@@ -120,7 +120,7 @@ static status meet(job *j, card *all) {
     card mine = own_card(j->world);
     bool first = mine.flag[0];
     if (first && !(j->spoken = open_flag(mine.flag, true))) mine.flag[0] = 0;
-    status_code st = comm_exchange(j->world, all, &mine, sizeof mine);
+    status_code st = comm_allgather_host(j->world, all, &mine, sizeof mine);
     if (!st && !first) j->spoken = open_flag(all[first_of_host(all, j->world->rank)].flag, false);
     if (!st) st = comm_barrier(j->world);
     if (first && j->spoken) shm_unlink(mine.flag);

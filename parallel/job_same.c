@@ -122,7 +122,7 @@ static bool is_own(const char *line, const char *const *own, int count) {
 
 status job_same_options(FILE *f, const options *o, const char *const *own, int own_count) {
     char *lines;
-    TRY(options_lines(&lines, o));
+    TRY(options_changes_lines(&lines, o));
     for (const char *line = lines; *line;) {
         int length = (int)strcspn(line, "\n");
         if (!is_own(line, own, own_count)) fprintf(f, "%.*s\n", length, line);

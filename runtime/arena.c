@@ -13,7 +13,7 @@ void *arena_take(arena *a, mem_category category, size_t bytes) {
     return memory;
 }
 
-status memory_fits(const char *whose, uint64_t bytes, const host_room *room) {
+status arena_fits(const char *whose, uint64_t bytes, const host_room *room) {
     if (bytes <= room->left) return STATUS_OK;
     FAIL(ARG, "memory: %s needs %s; %s leaves %s of %s; expected a smaller model, batch or sequence, or more memory",
          whose, text_bytes((double)bytes).text, room->what, text_bytes((double)room->left).text,
@@ -25,7 +25,7 @@ status arena_commit(arena *a, device *dev) {
     host_room room;
     if (dev->ops->room) {
         TRY(dev->ops->room(dev, &room));
-        TRY(memory_fits("this model", a->used, &room));
+        TRY(arena_fits("this model", a->used, &room));
     }
     TRY(dev->ops->alloc(dev, &memory, a->used));
     *a = (arena){.dev = dev, .base = memory, .capacity = a->used};
@@ -37,7 +37,7 @@ void arena_free(arena *a) {
     *a = (arena){0};
 }
 
-const char *memory_name(mem_category category) {
+const char *arena_category_name(mem_category category) {
     static const char *const names[] = {
 #define X(code, name) name,
         MEMORY_LIST(X)

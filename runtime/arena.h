@@ -33,10 +33,10 @@ typedef struct {
 
 void *arena_take(arena *a, mem_category category, size_t bytes); /* NULL while planning, or for 0 bytes */
 /* Whether the device can still allocate so much; if not, an ARG error with both numbers. `whose` begins the message. */
-status memory_fits(const char *whose, uint64_t bytes, const host_room *room);
+status arena_fits(const char *whose, uint64_t bytes, const host_room *room);
 /* Allocates what was planned, zeroed, and starts the second pass. What does not fit is refused before any is taken. */
 status arena_commit(arena *a, device *dev);
 void arena_free(arena *a);
-const char *memory_name(mem_category category);
+const char *arena_category_name(mem_category category);
 
 #endif

@@ -22,7 +22,7 @@ static status open_cuda(device *dev, const char *text, int local_rank) {
     int index;
     TRY(parse_cuda(text, &index));
 #ifdef TALLY_CUDA
-    return device_open_cuda(dev, text, index, local_rank);
+    return device_cuda_open(dev, text, index, local_rank);
 #else
     (void)dev, (void)local_rank;
     FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
@@ -44,7 +44,7 @@ status device_open(device **out, const char *text, int threads, int local_rank) 
     TRY(choose(&cuda, text));
     device *dev = calloc(1, sizeof *dev);
     if (!dev) FAIL(MEM, "device");
-    status_code st = cuda ? open_cuda(dev, text, local_rank) : device_open_cpu(dev, threads);
+    status_code st = cuda ? open_cuda(dev, text, local_rank) : device_cpu_open(dev, threads);
     if (st) {
         free(dev);
         return status_trace(st, __FILE__, __LINE__);

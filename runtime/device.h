@@ -50,7 +50,7 @@ struct device {
     char name[96]; /* as the hardware names itself, e.g. "AMD EPYC" */
     char isa[48];  /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
     int threads;   /* CPU: OpenMP threads, the calling one included */
-    double cpus;   /* CPU: what these threads can have of the machine's CPUs, which a quota may cut below their number */
+    double cpus; /* CPU: what these threads can have of the machine's CPUs, which a quota may cut below their number */
     bool
         bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
     flop_counter flops;       /* every GEMM and attention call adds here */
@@ -75,7 +75,9 @@ const char *device_pci(const device *dev); /* a GPU's bus id, "0000:3b:00.0"; ""
 /* Forward work from here on is (or is no longer) recompute, in FLOPs and, with a clock, in seconds. */
 status device_recompute(device *dev, bool on);
 
-static inline work_kind forward_work(const device *dev) { return dev->recomputing ? WORK_RECOMPUTE : WORK_FORWARD; }
+static inline work_kind device_forward_work(const device *dev) {
+    return dev->recomputing ? WORK_RECOMPUTE : WORK_FORWARD;
+}
 
 /* Inside NAME(dev, ...): `return DISPATCH(dev, NAME, ...)` calls the backend's half with the same arguments: NAME_cpu of the
  * same file, or NAME_cuda of NAME.cu, extern "C" with the same type. */

@@ -63,14 +63,14 @@ static status cpu_copy_rows(device *dev, void *to, size_t to_stride, const void 
 }
 
 static status cpu_begin(device *dev) {
-    dev->since_ns = clock_ns();
+    dev->since_ns = meter_clock_ns();
     return STATUS_OK;
 }
 
 static status cpu_post(device *dev, const void *from, size_t bytes) {
     int slot = (int)(dev->posts++ % DEVICE_SLOTS);
     memcpy(dev->slots[slot], from, bytes);
-    dev->slot_ns[slot] = clock_ns();
+    dev->slot_ns[slot] = meter_clock_ns();
     return STATUS_OK;
 }
 
@@ -180,7 +180,7 @@ static status start_threads(int threads) {
     return STATUS_OK;
 }
 
-status device_open_cpu(device *dev, int threads) {
+status device_cpu_open(device *dev, int threads) {
     host_quota quota = host_cpu_quota();
     double mine = quota.cpus / host_ranks();
     if (threads < 0 || threads > 1024) FAIL(ARG, "--threads: %d, expected 0 (all) to 1024", threads);

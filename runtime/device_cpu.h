@@ -4,6 +4,6 @@
 
 #include "runtime/device.h"
 
-status device_open_cpu(device *dev, int threads);
+status device_cpu_open(device *dev, int threads);
 
 #endif

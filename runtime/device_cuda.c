@@ -261,7 +261,7 @@ static status open_resources(device *dev) {
     return gemm_open_cuda(dev);
 }
 
-status device_open_cuda(device *dev, const char *text, int index, int local_rank) {
+status device_cuda_open(device *dev, const char *text, int index, int local_rank) {
     TRY(find_gpu(text, &index, local_rank));
     cuda_device *c = calloc(1, sizeof *c);
     if (!c) FAIL(MEM, "device");

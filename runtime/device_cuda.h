@@ -9,7 +9,7 @@
 status device_cuda_is_there(bool *there);
 bool device_cuda_emulated(void); /* kernels run on the CPU: a build for tests */
 /* index: -1 for that of the local rank */
-status device_open_cuda(device *dev, const char *text, int index, int local_rank);
+status device_cuda_open(device *dev, const char *text, int index, int local_rank);
 const char *device_cuda_pci(const device *dev); /* bus id */
 
 #endif

@@ -14,8 +14,9 @@
 
 /* Whether this process may still write: of the lock that it holds (run_lock.h). */
 typedef struct {
-    status_code (*check)(void); /* called before anything is made, renamed or removed; its error is passed on. NULL: no check */
-    bool (*allowed)(void);      /* the same for another thread's small writes: no system calls, no error. NULL: always */
+    status_code (*check)(
+        void); /* called before anything is made, renamed or removed; its error is passed on. NULL: no check */
+    bool (*allowed)(void); /* the same for another thread's small writes: no system calls, no error. NULL: always */
 } durable_guard;
 void durable_set_guard(durable_guard g);
 bool durable_allowed(void);

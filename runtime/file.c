@@ -67,7 +67,7 @@ done:
     return st;
 }
 
-status read_file_up_to(size_t most, const char *path, char **data, size_t *bytes) {
+status file_read_up_to(size_t most, const char *path, char **data, size_t *bytes) {
     int fd;
     size_t size;
     *data = NULL;
@@ -79,8 +79,8 @@ status read_file_up_to(size_t most, const char *path, char **data, size_t *bytes
     return st;
 }
 
-status read_file(const char *path, char **data, size_t *bytes) {
-    return read_file_up_to(LARGEST_FILE, path, data, bytes);
+status file_read(const char *path, char **data, size_t *bytes) {
+    return file_read_up_to(LARGEST_FILE, path, data, bytes);
 }
 
 status file_create(int *fd, const char *path) {
@@ -97,7 +97,7 @@ path_text path_join(const char *folder, const char *name) {
     return p;
 }
 
-bool ends_with(const char *text, const char *end) {
+bool path_ends_with(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
 }

@@ -11,9 +11,9 @@
  * is a path that is absent or not allowed; else IO. size: as the system tells it; files of /proc have 0. */
 status file_open(int *fd, const char *path, size_t *size);
 
-/* malloc'ed, with a NUL behind. Regular files only; more than `most` bytes (read_file: 1 GiB) are DATA. */
-status read_file(const char *path, char **data, size_t *bytes);
-status read_file_up_to(size_t most, const char *path, char **data, size_t *bytes);
+/* malloc'ed, with a NUL behind. Regular files only; more than `most` bytes (file_read: 1 GiB) are DATA. */
+status file_read(const char *path, char **data, size_t *bytes);
+status file_read_up_to(size_t most, const char *path, char **data, size_t *bytes);
 
 /* A new, empty file to write, never one that is there: what has the name, a link too, is removed first, and no link is
  * followed. Where another process makes it at the same time: fails. */
@@ -23,6 +23,6 @@ typedef struct {
     char text[4096];
 } path_text;
 path_text path_join(const char *folder, const char *name); /* empty, which no call opens, where it is too long */
-bool ends_with(const char *text, const char *end);
+bool path_ends_with(const char *text, const char *end);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "runtime/gemm_check.h"
-#include "runtime/gemm_cpu_onednn.h"
+#include "runtime/onednn.h"
 #include "runtime/simd.h"
 #include "runtime/stop.h"
 
@@ -50,7 +50,7 @@ static status reserve(device *dev, buffer *b, size_t bytes) {
 
 /* --- passes around an f32 product that stands for a bf16 one */
 
-SIMD_CLONES static void widen_row(float *restrict y, const bf16 *restrict x, i64 n) { load_f32(y, x, BF16, n); }
+SIMD_CLONES static void widen_row(float *restrict y, const bf16 *restrict x, i64 n) { simd_load_f32(y, x, BF16, n); }
 
 /* y [rows,columns] f32 dense = x, row stride ld */
 static void widen(float *y, const bf16 *x, i64 rows, i64 columns, i64 ld) {
@@ -73,14 +73,14 @@ SIMD_CLONES static void finish_row(bf16 *d, const float *product, const bf16 *bi
         i64 m = n - from < SIMD_CHUNK ? n - from : SIMD_CHUNK;
         memcpy(sum, product + from, (size_t)m * 4);
         if (bias) {
-            load_f32(term, bias + from, BF16, m);
+            simd_load_f32(term, bias + from, BF16, m);
             for (i64 i = 0; i < m; i++) sum[i] += term[i];
         }
         if (residual) {
-            load_f32(term, residual + from, BF16, m);
+            simd_load_f32(term, residual + from, BF16, m);
             for (i64 i = 0; i < m; i++) sum[i] += term[i];
         }
-        store_f32(d + from, sum, BF16, m);
+        simd_store_f32(d + from, sum, BF16, m);
     }
 }
 
@@ -90,7 +90,7 @@ static bool same_weight(const packed_weight *a, const packed_weight *b) {
     if (a->B != b->B || a->rows != b->rows || a->columns != b->columns || a->ld != b->ld || a->trans != b->trans)
         return false;
     if (!a->product || !b->product) return a->product == b->product;
-    return matmul_same_packing(a->product, b->product);
+    return onednn_same_packing(a->product, b->product);
 }
 
 static size_t find_weight(const packed_weight *slots, size_t slot_count, const packed_weight *key) {
@@ -114,7 +114,7 @@ static status grow_weights(gemm_context *c) {
 /* *B = g->B in the form that the product m takes: widened (where `widened`), packed (where m wants it), or as it is */
 static status weight_operand(device *dev, const void **B, const gemm_args *g, matmul *m, bool widened) {
     gemm_context *c = dev->gemm;
-    size_t packed_bytes = matmul_packed_bytes(m);
+    size_t packed_bytes = onednn_packed_bytes(m);
     *B = g->B;
     if (!packed_bytes && !widened) return STATUS_OK;
     i64 rows = g->trans_b ? g->N : g->K, columns = g->trans_b ? g->K : g->N;
@@ -131,7 +131,7 @@ static status weight_operand(device *dev, const void **B, const gemm_args *g, ma
     if (w->generation != c->generation) {
         const void *plain = g->B;
         if (widened) TRY(widened_copy(dev, packed_bytes ? &c->b : &w->copy, &plain, rows, columns, g->ldb));
-        if (packed_bytes) TRY(matmul_pack(c->nn, m, w->copy.memory, plain));
+        if (packed_bytes) TRY(onednn_pack(c->nn, m, w->copy.memory, plain));
         w->generation = c->generation;
     }
     *B = w->copy.memory;
@@ -206,8 +206,8 @@ status gemm_cpu(device *dev, const gemm_args *g) {
         D = c->product.memory;
     }
     if (column_d && added) TRY(dev->ops->copy_rows(dev, D, d_bytes, added, (size_t)g->ldd * d_bytes, d_bytes, g->M));
-    TRY(reserve(dev, &c->scratch, matmul_scratch_bytes(m)));
-    TRY(matmul_run(c->nn, m, D, A, B, bias, g->residual, c->scratch.memory));
+    TRY(reserve(dev, &c->scratch, onednn_scratch_bytes(m)));
+    TRY(onednn_run(c->nn, m, D, A, B, bias, g->residual, c->scratch.memory));
     if (column_d) TRY(dev->ops->copy_rows(dev, g->D, (size_t)g->ldd * d_bytes, D, d_bytes, d_bytes, g->M));
     if (finished_apart) finish(g, D);
     return STATUS_OK;
@@ -284,11 +284,11 @@ static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double second
     g.A = A, g.B = B, g.D = D;
     gemm_trial_values(A, t, M * K);
     gemm_trial_values(B, t, K * N);
-    uint64_t start = clock_ns(), now = start;
+    uint64_t start = meter_clock_ns(), now = start;
     do {
         uint64_t before = now;
         TRY_DONE(gemm_cpu(dev, &g));
-        now = clock_ns();
+        now = meter_clock_ns();
         double rate = 2.0 * (double)M * (double)N * (double)K / ((double)(now - before) * 1e-9);
         if (rate > *flops_per_s) *flops_per_s = rate;
     } while ((double)(now - start) * 1e-9 < seconds && !stop_signal());

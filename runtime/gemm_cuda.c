@@ -297,7 +297,7 @@ enum { PEAK_SIZE = 8192, EMULATED_SIZE = 64, PIECE = 1048573 /* prime: rows of t
 static status fill(device *dev, void *x, const void *values, dtype t, i64 n) {
     for (i64 from = 0; from < n; from += PIECE) {
         i64 count = n - from < PIECE ? n - from : PIECE;
-        TRY(dev->ops->copy(dev, at(x, t, from), values, (size_t)count * dtype_bytes(t)));
+        TRY(dev->ops->copy(dev, tensor_at(x, t, from), values, (size_t)count * dtype_bytes(t)));
     }
     return STATUS_OK;
 }
@@ -305,13 +305,13 @@ static status fill(device *dev, void *x, const void *values, dtype t, i64 n) {
 static status best_rate(device *dev, const gemm_args *g, double seconds, double *flops_per_s) {
     plan *p;
     float ms;
-    uint64_t start = clock_ns();
+    uint64_t start = meter_clock_ns();
     TRY(find_plan(dev, &p, g));
     do {
         TRY(time_offer(dev, p, g, &p->algorithm, g->D, &ms));
         double rate = 2.0 * (double)g->M * (double)g->N * (double)g->K / ((double)ms * 1e-3);
         if (ms > 0 && rate > *flops_per_s) *flops_per_s = rate;
-    } while ((double)(clock_ns() - start) * 1e-9 < seconds && !stop_signal());
+    } while ((double)(meter_clock_ns() - start) * 1e-9 < seconds && !stop_signal());
     return STATUS_OK;
 }
 

@@ -128,7 +128,7 @@ status json_read_file(cJSON **json, const char *path) {
     *json = NULL;
     char *text;
     size_t bytes;
-    TRY(read_file_up_to(LARGEST_FILE, path, &text, &bytes));
+    TRY(file_read_up_to(LARGEST_FILE, path, &text, &bytes));
     status_code st = json_parse(json, path, text, bytes);
     free(text);
     return st;

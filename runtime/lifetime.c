@@ -105,7 +105,8 @@ static void *tick(void *unused) {
     sigset_t continues;
     sigemptyset(&continues);
     sigaddset(&continues, SIGCONT);
-    uint64_t own = 0; /* what `each` took: a write may wait long for a slow disk, and the process does not stand still then */
+    uint64_t own =
+        0; /* what `each` took: a write may wait long for a slow disk, and the process does not stand still then */
     while (!atomic_load(&watch.ends)) {
         uint64_t ns = period();
         struct timespec sleep = {.tv_nsec = (long)ns};

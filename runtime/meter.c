@@ -4,7 +4,7 @@
 
 #include "runtime/lifetime.h"
 
-uint64_t clock_ns(void) {
+uint64_t meter_clock_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
@@ -57,7 +57,7 @@ uint64_t meter_total_ns(const meter *m) {
     return sum;
 }
 
-const char *booking_key(booking b) {
+const char *meter_booking_key(booking b) {
     static const char *const keys[] = {
 #define X(code, key, label) key,
         BOOKING_LIST(X)
@@ -66,7 +66,7 @@ const char *booking_key(booking b) {
     return keys[b];
 }
 
-const char *booking_label(booking b) {
+const char *meter_booking_label(booking b) {
     static const char *const labels[] = {
 #define X(code, key, label) label,
         BOOKING_LIST(X)

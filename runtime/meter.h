@@ -52,17 +52,17 @@ typedef struct {
     booking current, last;
 } meter;
 
-uint64_t clock_ns(void); /* monotonic */
+uint64_t meter_clock_ns(void); /* monotonic */
 
 void meter_start(meter *m, booking first);
 void meter_start_at_birth(meter *m, booking first); /* counts from the start of the process */
-booking meter_book(meter *m, booking to); /* returns the booking that ended, to go back to */
-void meter_settle(meter *m);              /* books up to now and goes on in the same booking */
+booking meter_book(meter *m, booking to);           /* returns the booking that ended, to go back to */
+void meter_settle(meter *m);                        /* books up to now and goes on in the same booking */
 /* Of what is booked as `from`, up to ns was `to`: what a device's own clock tells afterwards. */
 void meter_move(meter *m, booking from, booking to, uint64_t ns);
 uint64_t meter_total_ns(const meter *m); /* sum of all bookings, as of the last book or settle */
 
-const char *booking_key(booking b);
-const char *booking_label(booking b);
+const char *meter_booking_key(booking b);
+const char *meter_booking_label(booking b);
 
 #endif

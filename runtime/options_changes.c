@@ -58,7 +58,7 @@ done:
     return st;
 }
 
-status options_lines(char **lines, const options *o) {
+status options_changes_lines(char **lines, const options *o) {
     cJSON *json = NULL;
     size_t size;
     *lines = NULL;

@@ -10,6 +10,6 @@
 status options_changes(char **lines, const options *then, const options *now);
 
 /* A line for each row, in the table's order: "--steps<tab>20". The rest is as above. */
-status options_lines(char **lines, const options *o);
+status options_changes_lines(char **lines, const options *o);
 
 #endif

@@ -37,6 +37,8 @@ enum { RNG_INIT = 1, RNG_ORDER = 2, RNG_ROUND = 3, RNG_SAMPLE = 4 };
  * independent. */
 enum { ROUND_WEIGHT, ROUND_M, ROUND_V };
 
-PHILOX_INLINE uint64_t round_stream(uint64_t update, uint64_t which) { return update << 16 | which << 8 | RNG_ROUND; }
+PHILOX_INLINE uint64_t philox_round_stream(uint64_t update, uint64_t which) {
+    return update << 16 | which << 8 | RNG_ROUND;
+}
 
 #endif

@@ -26,7 +26,7 @@ SIMD_INLINE i64 simd_columns(i64 C, i64 threads) {
     return simd_chunk((even + 15) / 16 * 16);
 }
 
-SIMD_INLINE void load_f32(float *restrict y, const void *restrict x, dtype t, i64 n) {
+SIMD_INLINE void simd_load_f32(float *restrict y, const void *restrict x, dtype t, i64 n) {
     if (t == F32) {
         memcpy(y, x, (size_t)n * 4);
         return;
@@ -38,13 +38,13 @@ SIMD_INLINE void load_f32(float *restrict y, const void *restrict x, dtype t, i6
 
 /* The upper half of x's bits plus `add`: to nearest even with 0x7fff + its last kept bit (that is bf16_from_f32, in a
  * form that vectorises better), stochastically with 16 random bits. NaN stays NaN. */
-SIMD_INLINE bf16 bf16_by_adding(float x, uint32_t add) {
+SIMD_INLINE bf16 simd_bf16_by_adding(float x, uint32_t add) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
     return (bf16)((x == x ? bits + add : bits | 0x400000u) >> 16);
 }
 
-SIMD_INLINE void store_f32(void *restrict y, const float *restrict x, dtype t, i64 n) {
+SIMD_INLINE void simd_store_f32(void *restrict y, const float *restrict x, dtype t, i64 n) {
     if (t == F32) {
         memcpy(y, x, (size_t)n * 4);
         return;
@@ -53,14 +53,14 @@ SIMD_INLINE void store_f32(void *restrict y, const float *restrict x, dtype t, i
     for (i64 i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, &x[i], 4);
-        b[i] = bf16_by_adding(x[i], 0x7fffu + ((bits >> 16) & 1u));
+        b[i] = simd_bf16_by_adding(x[i], 0x7fffu + ((bits >> 16) & 1u));
     }
 }
 
 /* n values of x as f32: x itself where it is f32, else widened into `buffer` */
-SIMD_INLINE const float *view_f32(float *restrict buffer, const void *x, dtype t, i64 n) {
+SIMD_INLINE const float *simd_view_f32(float *restrict buffer, const void *x, dtype t, i64 n) {
     if (t == F32) return x;
-    load_f32(buffer, x, t, n);
+    simd_load_f32(buffer, x, t, n);
     return buffer;
 }
 

@@ -36,6 +36,6 @@ static inline bf16 bf16_from_f32(float f) {
 }
 
 /* element `index` of a tensor of dtype t */
-static inline void *at(const void *x, dtype t, i64 index) { return (char *)x + index * (i64)dtype_bytes(t); }
+static inline void *tensor_at(const void *x, dtype t, i64 index) { return (char *)x + index * (i64)dtype_bytes(t); }
 
 #endif

@@ -48,9 +48,9 @@ static void check_gelu(dtype t, i64 N, i64 F) {
     for (int k = 0; k < 2; k++) {
         device *dev;
         OK(device_open(&dev, "cpu", k ? 3 : 1, 0));
-        OK(gelu_forward(dev, t, y[k], x, N, F));
+        OK(activation_gelu_forward(dev, t, y[k], x, N, F));
         memcpy(dx[k], dy, bytes);
-        OK(gelu_backward(dev, t, dx[k], k ? dx[k] : dy, x, N, F)); /* once in place */
+        OK(activation_gelu_backward(dev, t, dx[k], k ? dx[k] : dy, x, N, F)); /* once in place */
         device_close(dev);
     }
     assert_memory_equal(y[0], y[1], bytes);
@@ -73,8 +73,8 @@ static void check_swiglu(dtype t, i64 N, i64 F) {
     for (int k = 0; k < 2; k++) {
         device *dev;
         OK(device_open(&dev, "cpu", k ? 3 : 1, 0));
-        OK(swiglu_forward(dev, t, y[k], x, N, F));
-        OK(swiglu_backward(dev, t, dx[k], dy, x, N, F));
+        OK(activation_swiglu_forward(dev, t, y[k], x, N, F));
+        OK(activation_swiglu_backward(dev, t, dx[k], dy, x, N, F));
         device_close(dev);
     }
     assert_memory_equal(y[0], y[1], bytes);
@@ -108,13 +108,13 @@ static void test_far_ends(void **state) {
     device *dev;
     OK(device_open(&dev, "cpu", 1, 0));
     float x[4] = {-50, 50, NAN, 0}, ones[4] = {1, 1, 1, 1}, y[4], dx[4];
-    OK(gelu_forward(dev, F32, y, x, 1, 4));
-    OK(gelu_backward(dev, F32, dx, ones, x, 1, 4));
+    OK(activation_gelu_forward(dev, F32, y, x, 1, 4));
+    OK(activation_gelu_backward(dev, F32, dx, ones, x, 1, 4));
     assert_true(y[0] == 0 && y[1] == 50 && isnan(y[2]) && y[3] == 0);
     assert_true(dx[0] == 0 && dx[1] == 1 && isnan(dx[2]) && dx[3] == 0.5f);
     float pair[6] = {-200, 200, NAN, 3, 3, 3}, d[6];
-    OK(swiglu_forward(dev, F32, y, pair, 1, 3));
-    OK(swiglu_backward(dev, F32, d, ones, pair, 1, 3));
+    OK(activation_swiglu_forward(dev, F32, y, pair, 1, 3));
+    OK(activation_swiglu_backward(dev, F32, d, ones, pair, 1, 3));
     assert_true(y[0] == 0 && y[1] == 600 && isnan(y[2]));
     assert_true(d[0] == 0 && d[1] == 3 && isnan(d[2]) && d[3] == 0 && d[4] == 200 && isnan(d[5]));
     device_close(dev);
@@ -128,7 +128,7 @@ static void test_small_values_keep_their_digits(void **state) {
     OK(device_open(&dev, "cpu", 1, 0));
     for (float x = -4.5f; x < -0.5f; x += 0.25f) {
         float y;
-        OK(gelu_forward(dev, F32, &y, &x, 1, 1));
+        OK(activation_gelu_forward(dev, F32, &y, &x, 1, 1));
         double z = 2 * sqrt(2 / acos(-1)) * ((double)x + 0.044715 * pow((double)x, 3)), want = x / (1 + exp(-z));
         assert_true(fabs(y - want) <= 156 * F32_ROUNDOFF * fabs(want));
     }
@@ -140,10 +140,10 @@ static void test_bad_arguments(void **state) {
     device *dev;
     OK(device_open(&dev, "cpu", 1, 0));
     float x[2] = {0};
-    FAILS(ARG, "N 0", gelu_forward(dev, F32, x, x, 0, 1));
-    FAILS(ARG, "F 0", gelu_backward(dev, F32, x, x, x, 1, 0));
-    FAILS(ARG, "N -1", swiglu_forward(dev, F32, x, x, -1, 1));
-    FAILS(ARG, "F 0", swiglu_backward(dev, F32, x, x, x, 1, 0));
+    FAILS(ARG, "N 0", activation_gelu_forward(dev, F32, x, x, 0, 1));
+    FAILS(ARG, "F 0", activation_gelu_backward(dev, F32, x, x, x, 1, 0));
+    FAILS(ARG, "N -1", activation_swiglu_forward(dev, F32, x, x, -1, 1));
+    FAILS(ARG, "F 0", activation_swiglu_backward(dev, F32, x, x, x, 1, 0));
     device_close(dev);
 }
 

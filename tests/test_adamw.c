@@ -53,8 +53,9 @@ static void optimizer_free(optimizer o) { free(o.w), free(o.m), free(o.v), free(
 static void step_piece(device *dev, optimizer *o, const float *g, i64 from, i64 n, setting a) {
     a.first += (uint64_t)from;
     step_verdict verdict = verdict_of(a);
-    OK(adamw_step(dev, o->t, at(o->w, o->t, from), o->master ? o->master + from : NULL, o->moments,
-                  at(o->m, o->moments, from), at(o->v, o->moments, from), g + from, n, args_of(a), &verdict));
+    OK(adamw_step(dev, o->t, tensor_at(o->w, o->t, from), o->master ? o->master + from : NULL, o->moments,
+                  tensor_at(o->m, o->moments, from), tensor_at(o->v, o->moments, from), g + from, n, args_of(a),
+                  &verdict));
 }
 
 static void check_same(optimizer a, optimizer b) {

@@ -39,7 +39,7 @@ static void *filled(dtype t, i64 n) {
 
 static float get(const void *x, dtype t, i64 i) {
     float f;
-    widen(&f, at(x, t, i), t, 1);
+    widen(&f, tensor_at(x, t, i), t, 1);
     return f;
 }
 
@@ -81,8 +81,8 @@ static problem open_problem(dtype t, i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 D,
     if (!packed) {
         p.k = allocate(p.nk, dtype_bytes(t)), p.wk = allocate(p.nk, 8);
         random_tensor(p.k, p.wk, t, p.nk, std, 2);
-    } else p.k = at(p.q, t, H * D), p.wk = p.wq + H * D, p.dk = at(p.dq, t, H * D);
-    p.v = at(p.k, t, K * D), p.wv = p.wk + K * D, p.dv = at(p.dk, t, K * D);
+    } else p.k = tensor_at(p.q, t, H * D), p.wk = p.wq + H * D, p.dk = tensor_at(p.dq, t, H * D);
+    p.v = tensor_at(p.k, t, K * D), p.wv = p.wk + K * D, p.dv = tensor_at(p.dk, t, K * D);
     p.o = filled(t, p.no), p.lse = allocate(B * H * Tq, 4);
     p.d_o = allocate(p.no, dtype_bytes(t)), p.wd_o = allocate(p.no, 8);
     random_tensor(p.d_o, p.wd_o, t, p.no, 1, 3);
@@ -262,7 +262,7 @@ static void gradients_are_finite_differences(void **state) {
         double difference = (up - loss(&p)) / (2 * step);
         p.wq[i] = kept;
         reference_probabilities(&p);
-        check_rows("difference", &p, at(p.dq, F32, i), 1, 1, 1, &difference, &magnitude, 1e-6);
+        check_rows("difference", &p, tensor_at(p.dq, F32, i), 1, 1, 1, &difference, &magnitude, 1e-6);
     }
     close_problem(&p);
 }
@@ -302,8 +302,8 @@ static void generation_repeats_training(void **state) {
         last.Tq = lasts[n];
         void *o = filled(BF16, last.Tq * s.ldo);
         float *lse = allocate(s.H * last.Tq, 4);
-        OK(attention_forward(dev, BF16, o, lse, at(p.q, BF16, first * s.ldq), p.k, p.v, last));
-        assert_memory_equal(o, at(p.o, BF16, first * s.ldo), (size_t)(last.Tq * s.ldo) * 2);
+        OK(attention_forward(dev, BF16, o, lse, tensor_at(p.q, BF16, first * s.ldq), p.k, p.v, last));
+        assert_memory_equal(o, tensor_at(p.o, BF16, first * s.ldo), (size_t)(last.Tq * s.ldo) * 2);
         for (i64 h = 0; h < s.H; h++)
             assert_memory_equal(lse + h * last.Tq, p.lse + h * s.Tq + first, (size_t)last.Tq * 4);
         free(o), free(lse);

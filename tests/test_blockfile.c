@@ -53,7 +53,7 @@ static void writes_and_checks_every_size(void **state) {
             OK(blockfile_check(folder, &sums));
             char *data;
             size_t bytes;
-            OK(read_file(in_folder("sizes"), &data, &bytes));
+            OK(file_read(in_folder("sizes"), &data, &bytes));
             assert_int_equal(bytes, sizes[i]);
             assert_memory_equal(data, pattern, bytes);
             assert_int_equal(data[bytes], 0);
@@ -113,7 +113,7 @@ static void reports_a_limit(void **state) {
     setrlimit(RLIMIT_FSIZE, &old);
     char *data;
     size_t bytes;
-    OK(read_file(in_folder("kept"), &data, &bytes));
+    OK(file_read(in_folder("kept"), &data, &bytes));
     assert_string_equal(data, "old");
     free(data);
     assert_true(access(in_folder("kept.tmp"), F_OK));
@@ -235,7 +235,7 @@ static void follows_no_link(void **state) {
             else assert_int_equal(symlink(in_folder("precious"), in_folder(names[i])), 0);
             OK(durable_write_file(in_folder("target"), "new", 3));
             assert_int_equal(access(in_folder("target.tmp"), F_OK), -1);
-            OK(read_file(in_folder("target"), &data, &bytes));
+            OK(file_read(in_folder("target"), &data, &bytes));
             assert_string_equal(data, "new");
             free(data);
         }
@@ -252,7 +252,7 @@ static void follows_no_link(void **state) {
     OK(durable_make_folders(in_folder("target.tmp")));
     FAILS(IO, "target.tmp: cannot be replaced", durable_write_file(in_folder("target"), "newer", 5));
     OK(durable_remove_folder(in_folder("target.tmp")));
-    OK(read_file(in_folder("precious"), &data, &bytes));
+    OK(file_read(in_folder("precious"), &data, &bytes));
     assert_string_equal(data, "precious");
     free(data);
 }
@@ -302,7 +302,7 @@ static void a_crash_leaves_old_or_new(void **state) {
 
         char *data;
         size_t bytes;
-        OK(read_file(in_folder("run/latest"), &data, &bytes));
+        OK(file_read(in_folder("run/latest"), &data, &bytes));
         assert_string_equal(data, n > 3 ? "new" : "old"); /* write, fsync, rename: the third call makes it new */
         free(data);
         bool published = access(in_folder("run/step"), F_OK) == 0;

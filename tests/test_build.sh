@@ -9,7 +9,7 @@ configure() { cmake -S . -B "$scratch/$1" -G Ninja "${@:2}" >"$scratch/out" 2>"$
 told() { tr -s ' \n' ' ' <"$scratch/$1" | grep -q -- "$2"; } # messages are broken into lines
 
 configure plain -DTALLY_CUDA=EMULATED -DTALLY_NCCL=OFF &&
-    cmake --build "$scratch/plain" --target CMakeFiles/tally_core.dir/parallel/comm_device.c.o >"$scratch/out" 2>"$scratch/err" &&
+    cmake --build "$scratch/plain" --target CMakeFiles/tally_core.dir/parallel/comm_choose.c.o >"$scratch/out" 2>"$scratch/err" &&
     ! grep -q "parallel/[a-z_]*_nccl" "$scratch/plain/compile_commands.json" && ! grep -q -- -DTALLY_NCCL "$scratch/plain/compile_commands.json"
 ok "without NCCL its file is left out, and the rest compiles"
 

@@ -16,7 +16,7 @@ static const char *const file_names[] = {"config.json",           "generation_co
                                          "optimizer.safetensors", "progress.json",          "MANIFEST"};
 enum { FILES = sizeof file_names / sizeof *file_names };
 
-static void open_trained(model *m, model_config *c, state_options o) {
+static void open_trained(model *m, model_config *c, parameters_options o) {
     int32_t tokens[TINY_N], targets[TINY_N];
     double loss;
     *c = tiny_llama();
@@ -33,7 +33,7 @@ static void open_trained(model *m, model_config *c, state_options o) {
     for (int i = 0; i < 2; i++) {
         OK(model_forward_backward(m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
         step_result r;
-        OK(update_weights(m, &a));
+        OK(step_update_weights(m, &a));
         OK(step_collect(m, &r));
     }
 }
@@ -93,7 +93,7 @@ static int start_clean(void **unused) {
 
 static void what_is_saved_comes_back(void **unused) {
     (void)unused;
-    const state_options options[] = {
+    const parameters_options options[] = {
         {.t = BF16, .master = true, .moments = F32, .training = true},
         {.t = BF16, .master = false, .moments = BF16, .training = true},
         {.t = F32, .master = false, .moments = F32, .training = true},
@@ -103,13 +103,13 @@ static void what_is_saved_comes_back(void **unused) {
         model_config c;
         progress written = progress_of(i), read;
         open_trained(&a, &c, options[i]);
-        OK(checkpoint_save(run, &a.state, &c, &written));
+        OK(checkpoint_save(run, &a.parameters, &c, &written));
         OK(checkpoint_verify(checkpoint_path(run, i).text));
         OK(checkpoint_progress(checkpoint_path(run, i).text, &read));
         assert_memory_equal(&written, &read, sizeof read);
         tiny_open(&b, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, options[i]);
-        OK(checkpoint_load(checkpoint_path(run, i).text, &b.state, &c));
-        const state *s = &a.state, *l = &b.state;
+        OK(checkpoint_load(checkpoint_path(run, i).text, &b.parameters, &c));
+        const parameters *s = &a.parameters, *l = &b.parameters;
         size_t n = (size_t)s->p.size, w = dtype_bytes(s->o.t), m = dtype_bytes(s->o.moments);
         assert_memory_equal(s->weights, l->weights, n * w);
         if (s->master) assert_memory_equal(s->master, l->master, n * 4);
@@ -124,7 +124,7 @@ static void save_as(progress p) {
     model m;
     model_config c;
     open_trained(&m, &c, tiny_options(BF16));
-    OK(checkpoint_save(run, &m.state, &c, &p));
+    OK(checkpoint_save(run, &m.parameters, &c, &p));
     model_free(&m);
 }
 
@@ -150,7 +150,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
         path_text path = file_of(8, file_names[i]);
         char *whole;
         size_t size;
-        OK(read_file(path.text, &whole, &size));
+        OK(file_read(path.text, &whole, &size));
         for (int j = 0; j < 24; j++) {
             size_t at = j == 0 ? 0 : j == 1 ? size - 1 : (size_t)rng_below(6, 97, (uint64_t)(i * 100 + j), size);
             int found;
@@ -182,7 +182,7 @@ static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
     save_at(5);
     char *whole;
     size_t size;
-    OK(read_file(file_of(5, "progress.json").text, &whole, &size));
+    OK(file_read(file_of(5, "progress.json").text, &whole, &size));
     damage(file_of(5, "progress.json").text, whole, size, 3, true);
     free(whole);
     save_at(5);
@@ -249,7 +249,7 @@ static void break_weights(uint64_t step) {
     char *bytes, *lines = NULL;
     size_t size;
     path_text folder = checkpoint_path(run, step), path = path_join(folder.text, "model.safetensors");
-    OK(read_file(path.text, &bytes, &size));
+    OK(file_read(path.text, &bytes, &size));
     bytes[size - 1] = 0x7f, bytes[size - 2] = (char)0xc0;
     OK(durable_write_file(path.text, bytes, size));
     OK(manifest_read(&m, folder.text));
@@ -283,7 +283,7 @@ static void what_is_not_finite_is_not_saved(void **unused) {
     const float bad[] = {NAN, INFINITY, -INFINITY};
     save_at(5);
     open_trained(&m, &c, tiny_options(BF16));
-    state *s = &m.state;
+    parameters *s = &m.parameters;
     for (int i = 0; i < 3; i++) {
         float *places[] = {&s->master[77], (float *)s->m + 5, (float *)s->v + 1};
         bf16 *w = (bf16 *)s->weights + 19, good = *w;
@@ -309,7 +309,7 @@ static void one_without_generation_config_loads(void **unused) {
     save_at(5);
     char *text, *line, *end;
     size_t size;
-    OK(read_file(file_of(5, "MANIFEST").text, &text, &size));
+    OK(file_read(file_of(5, "MANIFEST").text, &text, &size));
     char *files = strchr(text, '\n') + 1;
     assert_non_null(line = strstr(files, "file generation_config.json "));
     end = strchr(line, '\n') + 1;
@@ -347,17 +347,18 @@ static void another_model_is_refused(void **unused) {
     model_config c = tiny_llama();
     c.F = 48;
     tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
-    FAILS(DATA, "expected [48,24]", checkpoint_load(checkpoint_path(run, 5).text, &m.state, &c));
+    FAILS(DATA, "expected [48,24]", checkpoint_load(checkpoint_path(run, 5).text, &m.parameters, &c));
     model_free(&m);
     c = tiny_gpt2();
     tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
-    FAILS(DATA, "no tensor \"transformer.wte.weight\"", checkpoint_load(checkpoint_path(run, 5).text, &m.state, &c));
+    FAILS(DATA, "no tensor \"transformer.wte.weight\"",
+          checkpoint_load(checkpoint_path(run, 5).text, &m.parameters, &c));
     model_free(&m);
     c = tiny_llama();
-    state_options o = tiny_options(BF16);
+    parameters_options o = tiny_options(BF16);
     o.moments = BF16;
     tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
-    FAILS(DATA, "optimizer.safetensors", checkpoint_load(checkpoint_path(run, 5).text, &m.state, &c));
+    FAILS(DATA, "optimizer.safetensors", checkpoint_load(checkpoint_path(run, 5).text, &m.parameters, &c));
     model_free(&m);
 }
 

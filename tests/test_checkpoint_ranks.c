@@ -12,7 +12,7 @@
 
 #include "runtime/durable.h"
 #include "runtime/file.h"
-#include "tests/filled_state.h"
+#include "tests/filled_parameters.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/checkpoint/manifest.h"
 
@@ -30,14 +30,14 @@ static const way ways[] = {
     {SHARD_NONE, 1, false},     {SHARD_OPTIMIZER, 1, false}, {SHARD_GRADIENTS, 1, false}, {SHARD_FULL, 1, false},
     {SHARD_OPTIMIZER, 1, true}, {SHARD_FULL, 1, true},       {SHARD_GRADIENTS, 2, false}, {SHARD_FULL, 2, false},
 };
-static const state_options precisions[] = {
+static const parameters_options precisions[] = {
     {.t = BF16, .master = true, .moments = F32, .training = true},
     {.t = BF16, .master = false, .moments = BF16, .training = true},
     {.t = F32, .master = false, .moments = F32, .training = true},
 };
 enum { WAYS = sizeof ways / sizeof *ways, PRECISIONS = sizeof precisions / sizeof *precisions, MODELS = 2 };
 
-static bool possible(const way *w, const state_options *o) {
+static bool possible(const way *w, const parameters_options *o) {
     if (w->gather_bf16 && (o->t == BF16 || world->ranks == 1)) return false;
     return world->ranks % w->replicas == 0 && (world->ranks > 1 || w == ways);
 }
@@ -46,15 +46,19 @@ static model_config config_of(int m) { return m ? tiny_llama() : tiny_gpt2(); }
 
 static void open_state(model *m, int which, int precision, const way *w) {
     model_config c = config_of(which);
-    state_options o = precisions[precision];
+    parameters_options o = precisions[precision];
     o.shard =
         (shard_options){.world = world, .stage = w->stage, .replicas = w->replicas, .gather_bf16 = w->gather_bf16};
     tiny_open(m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
 }
 
 static progress progress_at(uint64_t step) {
-    return (progress){
-        .step = step, .ranks = (uint64_t)world->ranks, .finite = 1, .precision = "bf16", .moments = "fp32", .master = "fp32"};
+    return (progress){.step = step,
+                      .ranks = (uint64_t)world->ranks,
+                      .finite = 1,
+                      .precision = "bf16",
+                      .moments = "fp32",
+                      .master = "fp32"};
 }
 
 static status save_filled(const char *folder, int which, int precision, const way *w, uint64_t step) {
@@ -62,9 +66,9 @@ static status save_filled(const char *folder, int which, int precision, const wa
     model_config c = config_of(which);
     progress p = progress_at(step);
     open_state(&m, which, precision, w);
-    filled_each(&m.state, filled_set);
-    state_weights_changed(&m.state);
-    status_code st = checkpoint_save(folder, &m.state, &c, &p);
+    filled_each(&m.parameters, filled_set);
+    parameters_weights_changed(&m.parameters);
+    status_code st = checkpoint_save(folder, &m.parameters, &c, &p);
     model_free(&m);
     return st;
 }
@@ -73,9 +77,9 @@ static void load_filled(const char *folder, int which, int precision, const way 
     model m;
     model_config c = config_of(which);
     open_state(&m, which, precision, w);
-    OK(checkpoint_load(folder, &m.state, &c));
-    filled_each(&m.state, filled_check);
-    filled_check_whole(&m.state);
+    OK(checkpoint_load(folder, &m.parameters, &c));
+    filled_each(&m.parameters, filled_check);
+    filled_check_whole(&m.parameters);
     model_free(&m);
 }
 
@@ -120,13 +124,13 @@ static void save_again(const char *from, const char *to) {
     model m;
     model_config c;
     progress p;
-    state_options o = precisions[2];
+    parameters_options o = precisions[2];
     o.shard = (shard_options){.world = world, .stage = SHARD_FULL};
     OK(model_config_load(&c, from));
     OK(checkpoint_progress(from, &p));
     tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
-    OK(checkpoint_load(from, &m.state, &c));
-    OK(checkpoint_save(to, &m.state, &c, &p));
+    OK(checkpoint_load(from, &m.parameters, &c));
+    OK(checkpoint_save(to, &m.parameters, &c, &p));
     model_free(&m);
 }
 
@@ -227,17 +231,17 @@ static void what_is_not_finite_on_one_rank_is_saved_by_none(void **unused) {
     p.updates = 9;
     OK(save_filled(run, 1, 0, usual(), 7));
     open_state(&m, 1, 0, usual());
-    filled_each(&m.state, filled_set);
-    state_weights_changed(&m.state);
-    float *v = m.state.v, kept = *v;
+    filled_each(&m.parameters, filled_set);
+    parameters_weights_changed(&m.parameters);
+    float *v = m.parameters.v, kept = *v;
     if (world->rank == world->ranks - 1) *v = INFINITY;
-    FAILS(NUMERIC, "step 9 is not saved: ", checkpoint_save(run, &m.state, &c, &p));
+    FAILS(NUMERIC, "step 9 is not saved: ", checkpoint_save(run, &m.parameters, &c, &p));
     assert_int_not_equal(stat(checkpoint_path(run, 9).text, &info), 0);
     *v = kept;
-    OK(checkpoint_save(run, &m.state, &c, &p));
+    OK(checkpoint_save(run, &m.parameters, &c, &p));
     expect_newest(9);
     p.step = 10, p.finite = 0;
-    OK(checkpoint_save(run, &m.state, &c, &p));
+    OK(checkpoint_save(run, &m.parameters, &c, &p));
     expect_newest(7);
     model_free(&m);
 }
@@ -250,8 +254,8 @@ static void what_one_rank_cannot_read_fails_on_all(void **unused) {
     open_state(&m, 1, 0, usual());
     char none[] = "/tmp/tally-checkpoint-ranks-none", *folder = world->rank == world->ranks - 1 ? none : run;
     path_text path = checkpoint_path(folder, 7);
-    FAILS(DATA, "tally-checkpoint-ranks-none", checkpoint_load(path.text, &m.state, &c));
-    OK(checkpoint_load(checkpoint_path(run, 7).text, &m.state, &c));
+    FAILS(DATA, "tally-checkpoint-ranks-none", checkpoint_load(path.text, &m.parameters, &c));
+    OK(checkpoint_load(checkpoint_path(run, 7).text, &m.parameters, &c));
     model_free(&m);
 }
 

@@ -29,7 +29,7 @@ static void same(const char *what, const void *a, const void *b, i64 n, size_t b
             fail_msg("rank %d: %s: element %lld of %lld differs", world->rank, what, (long long)i, (long long)n);
 }
 
-static uint64_t sent(void) { return comm_spent(world).bytes_sent; }
+static uint64_t sent(void) { return comm_read_totals(world).bytes_sent; }
 
 static void check_gather(i64 count, dtype t, dtype wire, bool in_place) {
     int n = world->ranks;
@@ -146,10 +146,10 @@ static void test_host_values(void **state) {
     int n = world->ranks;
     char mine[5], all[5 * 64];
     snprintf(mine, sizeof mine, "%04d", world->rank);
-    OK(comm_exchange(world, all, mine, sizeof mine));
+    OK(comm_allgather_host(world, all, mine, sizeof mine));
     for (int r = 0; r < n; r++) assert_int_equal(atoi(all + 5 * r), r);
     int told = world->rank + 40;
-    OK(comm_tell(world, &told, sizeof told));
+    OK(comm_broadcast_host(world, &told, sizeof told));
     assert_int_equal(told, 40);
     OK(comm_barrier(world));
     double x[2] = {1.0 / (1 + world->rank), world->rank == 0 ? 1e300 : -1e284}, want[2] = {1, 1e300};
@@ -206,7 +206,7 @@ static void check_part(comm *part, int first, int stride, int ranks, int rank) {
     assert_int_equal(part->rank, rank);
     float *x = data_of(world->rank, LARGE, 14, F32), *want = sum_of(first, stride, ranks, LARGE, 14, F32);
     int members[64];
-    OK(comm_exchange(part, members, &world->rank, sizeof *members));
+    OK(comm_allgather_host(part, members, &world->rank, sizeof *members));
     for (int r = 0; r < ranks; r++) assert_int_equal(members[r], first + r * stride);
     comm_event done;
     OK(comm_all_reduce(part, x, LARGE, F32, NULL, &done));
@@ -229,11 +229,11 @@ static void test_split(void **state) {
         check_part(whole, me / 2 * 2, 1, row->ranks, me % 2);
         check_part(world, 0, 1, n, me);
         uint64_t before = sent();
-        comm_at(column, 40);
+        comm_set_step(column, 40);
         assert_int_equal(world->step, 40);
         OK(comm_barrier(column));
         assert_int_equal(sent() - before, column->ranks - 1);
-        assert_int_equal(comm_spent(row).bytes_sent, sent());
+        assert_int_equal(comm_read_totals(row).bytes_sent, sent());
         if (n > 1) {
             comm *one_more;
             FAILS(ARG, "in 3 parts already", comm_split(world, &one_more, 0));
@@ -266,14 +266,14 @@ static void test_clock(void **state) {
     meter m = {0};
     meter_start(&m, BOOK_USEFUL);
     world->clock = &m;
-    uint64_t before = comm_spent(world).waited_ns;
+    uint64_t before = comm_read_totals(world).waited_ns;
     for (int i = 0; i < 20; i++) OK(comm_barrier(world));
     world->clock = NULL;
     meter_settle(&m);
     assert_int_equal(m.current, BOOK_USEFUL);
-    assert_int_equal(m.booked_ns[BOOK_COMMUNICATION] > 0, comm_spent(world).waited_ns > before);
+    assert_int_equal(m.booked_ns[BOOK_COMMUNICATION] > 0, comm_read_totals(world).waited_ns > before);
     if (world->ranks == 1) assert_int_equal(m.booked_ns[BOOK_COMMUNICATION], 0);
-    else assert_true(comm_spent(world).busy_ns > 0);
+    else assert_true(comm_read_totals(world).busy_ns > 0);
 }
 
 static void test_bad_arguments(void **state) {
@@ -285,7 +285,7 @@ static void test_bad_arguments(void **state) {
     FAILS(ARG, "reduce-scatter: no buffer", comm_reduce_scatter(world, NULL, x, 1, F32, false, NULL, NULL));
     FAILS(ARG, "all-reduce: no buffer", comm_all_reduce(world, NULL, 3, F32, NULL, NULL));
     FAILS(ARG, "broadcast: from rank", comm_broadcast(world, x, 4, world->ranks, NULL, NULL));
-    FAILS(ARG, "exchange: no buffer", comm_exchange(world, x, NULL, 4));
+    FAILS(ARG, "exchange: no buffer", comm_allgather_host(world, x, NULL, 4));
     FAILS(ARG, "time-out 0 s", comm_open(&c, 0));
     assert_null(c);
     OK(comm_barrier(world)); /* none of them broke it */
@@ -298,23 +298,23 @@ static void test_launchers(void **state) {
     const char *const all[] = {"SLURM_PROCID", "SLURM_NTASKS",         "SLURM_STEP_NUM_TASKS", "PMI_RANK",
                                "PMI_SIZE",     "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) unsetenv(all[i]);
-    assert_int_equal(launch_ranks(), 1);
+    assert_int_equal(comm_launch_ranks(), 1);
     setenv("SLURM_PROCID", "3", 1), setenv("SLURM_NTASKS", "4", 1);
-    assert_int_equal(launch_ranks(), 1);
+    assert_int_equal(comm_launch_ranks(), 1);
     setenv("SLURM_STEP_NUM_TASKS", "4", 1);
-    assert_int_equal(launch_ranks(), 4), assert_int_equal(launch_rank(), 3);
+    assert_int_equal(comm_launch_ranks(), 4), assert_int_equal(comm_launch_rank(), 3);
     setenv("PMI_RANK", "5", 1), setenv("PMI_SIZE", "6", 1);
-    assert_int_equal(launch_ranks(), 6), assert_int_equal(launch_rank(), 5);
+    assert_int_equal(comm_launch_ranks(), 6), assert_int_equal(comm_launch_rank(), 5);
     setenv("OMPI_COMM_WORLD_RANK", "1x", 1), setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
-    assert_int_equal(launch_ranks(), 6);
+    assert_int_equal(comm_launch_ranks(), 6);
     setenv("OMPI_COMM_WORLD_RANK", "1", 1);
-    assert_int_equal(launch_ranks(), 2), assert_int_equal(launch_rank(), 1);
+    assert_int_equal(comm_launch_ranks(), 2), assert_int_equal(comm_launch_rank(), 1);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) unsetenv(all[i]);
-    assert_int_equal(launch_ranks(), 1), assert_int_equal(launch_rank(), 0);
+    assert_int_equal(comm_launch_ranks(), 1), assert_int_equal(comm_launch_rank(), 0);
 }
 
 static int fail_here(void) {
-    fprintf(stderr, "rank %d: %s\n", launch_rank(), status_message());
+    fprintf(stderr, "rank %d: %s\n", comm_launch_rank(), status_message());
     return 1;
 }
 
@@ -325,7 +325,7 @@ static int die(const char *how, const char *what) {
     i64 whole = (i64)N * world->ranks, own = (i64)N * world->rank;
     float *x = calloc((size_t)whole, 4), *y = calloc(N, 4);
     for (i64 i = 0; i < whole; i++) x[i] = gather && (i < own || i >= own + N) ? 0 : 1;
-    comm_at(world, 12);
+    comm_set_step(world, 12);
     if (comm_barrier(world)) return fail_here();
     comm_event done;
     status_code st = gather ? comm_all_gather(world, x, x + own, N, F32, F32, NULL, &done)

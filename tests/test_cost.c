@@ -64,9 +64,9 @@ static void test_closed_form_is_the_sum_of_the_calls(void **state) {
 
 static void test_training_is_three_times_forward_whatever_is_recomputed(void **state) {
     (void)state;
-    for (int i = 0; i < preset_count(); i++) {
+    for (int i = 0; i < presets_count(); i++) {
         model_config c;
-        preset_get(&c, i);
+        presets_get(&c, i);
         for (i64 T = 1; T <= 2048; T = T * 5 + 2) {
             flop_counter f = cost_training_flops(&c, none, 1, T);
             assert_int_equal(flops_model(&f), 3 * f.work[WORK_FORWARD]);
@@ -126,8 +126,8 @@ static void test_published_mfu(void **state) {
                          7);
         model_config c = {
             .L = L, .C = C, .H = C / 64, .K = C / 64, .D = 64, .F = 4 * C, .V = 50368, .context = T, .tied = true};
-        architecture_apply(&c, ARCH_GPT2);
-        assert_int_equal(model_parameters(&c), N);
+        presets_apply_architecture(&c, ARCH_GPT2);
+        assert_int_equal(model_config_parameters(&c), N);
         double percent_a_token = 100 * cost_flops_per_token_palm(&c, T) / (peak * 1e12);
         double ours = tokens_per_s * percent_a_token;
         if (ours > mfu + 0.005 || ours < mfu - 0.005 - percent_a_token) fail_msg("%g, published: %s", ours, line);

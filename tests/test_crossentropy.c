@@ -42,7 +42,7 @@ static void check_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, float std) {
     void *x = malloc(logits_bytes), *d[2] = {malloc(bytes), malloc(bytes)};
     int32_t *targets = malloc((size_t)N * 4);
     random_tensor(x, wx, lt, n, std, 1);
-    for (i64 i = 0; i < N; i++) memset(at(x, lt, i * ld + V), 0xff, (size_t)(ld - V) * dtype_bytes(lt));
+    for (i64 i = 0; i < N; i++) memset(tensor_at(x, lt, i * ld + V), 0xff, (size_t)(ld - V) * dtype_bytes(lt));
     memset(d[0], 0xff, bytes), memset(d[1], 0xff, bytes);
     for (i64 i = 0; i < N; i++) targets[i] = i % 4 == 3 ? -1 : (int32_t)rng_below(3, 1, (uint64_t)i, (uint64_t)V);
     if (N > 1) targets[1] = (int32_t)V - 1;
@@ -140,7 +140,7 @@ static void test_bad_arguments(void **state) {
     FAILS(ARG, "at least V = 2", crossentropy_forward_backward(dev, F32, x, loss, F32, x, 1, targets, 2, 2, 1));
     FAILS(ARG, "in place", crossentropy_forward_backward(dev, BF16, x, loss, F32, x, 2, targets, 2, 2, 1));
     FAILS(ARG, "expected bf16", crossentropy_forward_backward(dev, F32, x + 2, loss, BF16, x, 2, targets, 2, 2, 1));
-    FAILS(ARG, "N 0", losses_sum(dev, &(double){0}, loss, 0, false));
+    FAILS(ARG, "N 0", crossentropy_sum_losses(dev, &(double){0}, loss, 0, false));
     device_close(dev);
 }
 

@@ -53,16 +53,18 @@ static void close_problem(problem *p) {
 
 static void run_forward(problem *p) {
     dtype t = p->t;
-    OK(attention_forward(both.cpu, t, p->o, p->lse, p->qkv, at(p->qkv, t, p->k_at), at(p->qkv, t, p->v_at), p->s));
-    OK(attention_forward(both.cuda, t, p->c_o, p->c_lse, p->c_qkv, at(p->c_qkv, t, p->k_at), at(p->c_qkv, t, p->v_at),
-                         p->s));
+    OK(attention_forward(both.cpu, t, p->o, p->lse, p->qkv, tensor_at(p->qkv, t, p->k_at),
+                         tensor_at(p->qkv, t, p->v_at), p->s));
+    OK(attention_forward(both.cuda, t, p->c_o, p->c_lse, p->c_qkv, tensor_at(p->c_qkv, t, p->k_at),
+                         tensor_at(p->c_qkv, t, p->v_at), p->s));
 }
 
 static void cuda_backward(problem *p) {
     dtype t = p->t;
     i64 k = p->k_at, v = p->v_at;
-    OK(attention_backward(both.cuda, t, p->c_dqkv, at(p->c_dqkv, t, k), at(p->c_dqkv, t, v), p->c_d_o, p->c_o, p->c_qkv,
-                          at(p->c_qkv, t, k), at(p->c_qkv, t, v), p->c_lse, p->c_scratch, p->s));
+    OK(attention_backward(both.cuda, t, p->c_dqkv, tensor_at(p->c_dqkv, t, k), tensor_at(p->c_dqkv, t, v), p->c_d_o,
+                          p->c_o, p->c_qkv, tensor_at(p->c_qkv, t, k), tensor_at(p->c_qkv, t, v), p->c_lse,
+                          p->c_scratch, p->s));
 }
 
 /* both from the CPU's o and lse, so that only the backward differs */
@@ -71,15 +73,15 @@ static void run_backward(problem *p) {
     i64 k = p->k_at, v = p->v_at;
     OK(both.cuda->ops->copy(both.cuda, p->c_o, p->o, bytes_of(p, p->no)));
     OK(both.cuda->ops->copy(both.cuda, p->c_lse, p->lse, (size_t)lse_count(p) * 4));
-    OK(attention_backward(both.cpu, t, p->dqkv, at(p->dqkv, t, k), at(p->dqkv, t, v), p->d_o, p->o, p->qkv,
-                          at(p->qkv, t, k), at(p->qkv, t, v), p->lse, p->scratch, p->s));
+    OK(attention_backward(both.cpu, t, p->dqkv, tensor_at(p->dqkv, t, k), tensor_at(p->dqkv, t, v), p->d_o, p->o,
+                          p->qkv, tensor_at(p->qkv, t, k), tensor_at(p->qkv, t, v), p->lse, p->scratch, p->s));
     cuda_backward(p);
 }
 
 /* `width` elements from `first` of rows, compact, in f32 */
 static float *compact(dtype t, const void *x, i64 rows, i64 ld, i64 first, i64 width) {
     float *y = malloc((size_t)(rows * width) * 4);
-    for (i64 i = 0; i < rows; i++) widen(y + i * width, at(x, t, i * ld + first), t, width);
+    for (i64 i = 0; i < rows; i++) widen(y + i * width, tensor_at(x, t, i * ld + first), t, width);
     return y;
 }
 
@@ -296,7 +298,7 @@ static void two_runs_give_the_same_bits(void **state) {
 
 /* whether row i of head h is all NaN (1), all finite (0), or neither (-1) */
 static int nan_row(const problem *p, const void *x, i64 ld, i64 first, i64 i, i64 h) {
-    float *row = compact(p->t, at(x, p->t, i * ld), 1, ld, first + h * p->s.D, p->s.D);
+    float *row = compact(p->t, tensor_at(x, p->t, i * ld), 1, ld, first + h * p->s.D, p->s.D);
     i64 nans = 0;
     for (i64 d = 0; d < p->s.D; d++) nans += isnan(row[d]) != 0;
     free(row);
@@ -305,7 +307,7 @@ static int nan_row(const problem *p, const void *x, i64 ld, i64 first, i64 i, i6
 
 static void poison(problem *p, void *cuda, i64 i) {
     static const uint32_t nan[2] = {0x7fc00000, 0x7fc07fc0};
-    OK(both.cuda->ops->copy(both.cuda, at(cuda, p->t, i), &nan[p->t == BF16], dtype_bytes(p->t)));
+    OK(both.cuda->ops->copy(both.cuda, tensor_at(cuda, p->t, i), &nan[p->t == BF16], dtype_bytes(p->t)));
 }
 
 static void nan_stays_in_its_row(void **state) {

@@ -71,7 +71,7 @@ static float *absolute(const float *x, i64 n) {
     return size;
 }
 
-static uint64_t sent(void) { return comm_spent(peers).bytes_sent; }
+static uint64_t sent(void) { return comm_read_totals(peers).bytes_sent; }
 
 /* The stream of collectives goes on as far as it can before the computation's does. */
 static void let_it_run(void) {
@@ -300,7 +300,7 @@ static void check_part(comm *part, int first, int stride, int ranks, int rank) {
     assert_int_equal(part->ranks, ranks);
     assert_int_equal(part->rank, rank);
     int members[64];
-    OK(comm_exchange(part, members, &world->rank, sizeof *members));
+    OK(comm_allgather_host(part, members, &world->rank, sizeof *members));
     for (int r = 0; r < ranks; r++) assert_int_equal(members[r], first + r * stride);
     float *x = data_of(world->rank, LARGE, 14, F32), *from = put_new(x, LARGE * 4),
           *to = unwritten((size_t)(LARGE * ranks) * 4);
@@ -328,7 +328,7 @@ static void test_split(void **state) {
         check_part(row, me / 2 * 2, 1, me / 2 * 2 + 1 < n ? 2 : 1, me % 2);
         check_part(column, me % 2, 2, (n - me % 2 + 1) / 2, me / 2);
         check_part(peers, 0, 1, n, me);
-        comm_at(column, 40);
+        comm_set_step(column, 40);
         assert_int_equal(peers->step, 40);
         assert_int_equal(world->step, 40);
         comm_close(column), comm_close(row);
@@ -341,8 +341,8 @@ static void test_host_values(void **state) {
     for (int r = 1; r < world->ranks; r++) want += 1.0 / (1 + r);
     int told = world->rank + 40;
     OK(comm_check(peers));
-    uint64_t waited_ns = comm_spent(peers).waited_ns;
-    OK(comm_tell(peers, &told, sizeof told));
+    uint64_t waited_ns = comm_read_totals(peers).waited_ns;
+    OK(comm_broadcast_host(peers, &told, sizeof told));
     assert_int_equal(told, 40);
     OK(comm_barrier(peers));
     OK(comm_sum_f64(peers, &x, 1));
@@ -350,7 +350,7 @@ static void test_host_values(void **state) {
     OK(comm_agree(peers, STATUS_OK));
     status_code st = world->rank == world->ranks - 1 ? ERROR(DATA, "no such thing") : STATUS_OK;
     FAILS(DATA, "no such thing", comm_agree(peers, st));
-    assert_true(comm_spent(peers).waited_ns == waited_ns);
+    assert_true(comm_read_totals(peers).waited_ns == waited_ns);
     assert_false(peers->broken);
 }
 
@@ -359,9 +359,9 @@ static void test_clock(void **state) {
     meter m = {0};
     meter_start(&m, BOOK_USEFUL);
     dev->clock = &m;
-    comm_book(peers, &m);
+    comm_set_meter(peers, &m);
     OK(comm_check(peers));
-    uint64_t before = comm_spent(peers).busy_ns, ns;
+    uint64_t before = comm_read_totals(peers).busy_ns, ns;
     float *from = unwritten(LARGE * 4), *to = unwritten((size_t)(LARGE * world->ranks) * 4), got[2];
     for (int i = 0; i < 20; i++) {
         comm_event mark, done;
@@ -373,11 +373,11 @@ static void test_clock(void **state) {
     OK(dev->ops->post(dev, to, sizeof got));
     OK(dev->ops->collect(dev, got, sizeof got, &ns));
     OK(comm_check(peers));
-    comm_book(peers, NULL);
+    comm_set_meter(peers, NULL);
     dev->clock = NULL;
     meter_settle(&m);
     assert_int_equal(m.current, BOOK_USEFUL);
-    if (!exact || world->ranks > 1) assert_true(comm_spent(peers).busy_ns > before);
+    if (!exact || world->ranks > 1) assert_true(comm_read_totals(peers).busy_ns > before);
     release(from), release(to);
 }
 
@@ -399,14 +399,14 @@ static void test_bad_arguments(void **state) {
 /* --- running --- */
 
 static int fail_here(void) {
-    fprintf(stderr, "rank %d: %s\n", launch_rank(), status_message());
+    fprintf(stderr, "rank %d: %s\n", comm_launch_rank(), status_message());
     return 1;
 }
 
 static status open_peers(const char *kind) {
-    if ((exact = strcmp(kind, "staged") == 0)) return comm_open_staged(&peers, world, dev, STAGING_BYTES);
+    if ((exact = strcmp(kind, "staged") == 0)) return comm_staged_open(&peers, world, dev, STAGING_BYTES);
 #ifdef TALLY_NCCL
-    return comm_open_nccl(&peers, world, dev, STAGING_BYTES);
+    return comm_nccl_open(&peers, world, dev, STAGING_BYTES);
 #else
     FAIL(ARG, "no NCCL in this build");
 #endif
@@ -417,7 +417,7 @@ static int die(const char *how) {
     int n = world->ranks;
     float *from = unwritten(LARGE * 4), *to = unwritten((size_t)(LARGE * n) * 4), got[2];
     comm_event mark, done;
-    comm_at(peers, 12);
+    comm_set_step(peers, 12);
     if (comm_mark(peers, &mark) || comm_all_gather(peers, to, from, LARGE, F32, F32, &mark, &done) ||
         comm_wait(peers, &done) || dev->ops->copy(dev, got, to, sizeof got) || comm_barrier(peers))
         return fail_here();

@@ -51,15 +51,15 @@ static void close_problem(problem *p) {
 
 static void forward(problem *p, attention_kind kind) {
     OK(attention_choose(both.cuda, kind));
-    OK(attention_forward(both.cuda, BF16, p->x[O], p->lse, p->x[QKV], at(p->x[QKV], BF16, p->k),
-                         at(p->x[QKV], BF16, p->v), p->s));
+    OK(attention_forward(both.cuda, BF16, p->x[O], p->lse, p->x[QKV], tensor_at(p->x[QKV], BF16, p->k),
+                         tensor_at(p->x[QKV], BF16, p->v), p->s));
 }
 
 static void backward(problem *p, attention_kind kind) {
     void *d = p->x[DQKV], *x = p->x[QKV];
     OK(attention_choose(both.cuda, kind));
-    OK(attention_backward(both.cuda, BF16, d, at(d, BF16, p->k), at(d, BF16, p->v), p->x[D_O], p->x[O], x,
-                          at(x, BF16, p->k), at(x, BF16, p->v), p->lse, p->scratch, p->s));
+    OK(attention_backward(both.cuda, BF16, d, tensor_at(d, BF16, p->k), tensor_at(d, BF16, p->v), p->x[D_O], p->x[O], x,
+                          tensor_at(x, BF16, p->k), tensor_at(x, BF16, p->v), p->lse, p->scratch, p->s));
 }
 
 /* what is there now; in its place comes NaN again */
@@ -79,8 +79,8 @@ static void check_rows(const char *what, const problem *p, const void *got, cons
     float *x = malloc((size_t)(rows * width) * 4), *y = malloc((size_t)width * 4);
     double *wide = malloc((size_t)(rows * width) * 8);
     for (i64 i = 0; i < rows; i++) {
-        widen(x + i * width, at(got, BF16, i * ld + first), BF16, width);
-        widen(y, at(expected, BF16, i * ld + first), BF16, width);
+        widen(x + i * width, tensor_at(got, BF16, i * ld + first), BF16, width);
+        widen(y, tensor_at(expected, BF16, i * ld + first), BF16, width);
         for (i64 j = 0; j < width; j++) wide[i * width + j] = (double)y[j];
     }
     double d = relative_l2(x, wide, rows * width);
@@ -161,7 +161,8 @@ static void what_cudnn_does_not_take_is_an_error(void **state) {
         problem p = open_problem(1, refused[i][1], 2, 2, refused[i][0], 0);
         void *x = p.x[QKV];
         FAILS(ARG, "--attention cudnn",
-              attention_forward(both.cuda, BF16, p.x[O], p.lse, x, at(x, BF16, p.k), at(x, BF16, p.v), p.s));
+              attention_forward(both.cuda, BF16, p.x[O], p.lse, x, tensor_at(x, BF16, p.k), tensor_at(x, BF16, p.v),
+                                p.s));
         close_problem(&p);
     }
 }

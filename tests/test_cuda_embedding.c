@@ -1,5 +1,5 @@
 #include "layers/embedding.h"
-#include "tests/twin.h"
+#include "tests/tensor_pair.h"
 
 typedef struct {
     embedding_shape s;
@@ -7,54 +7,55 @@ typedef struct {
     bool often;
 } embedding_case;
 
-static twin tokens_of(const embedding_case *c) {
+static tensor_pair tokens_of(const embedding_case *c) {
     i64 N = c->s.B * c->s.T;
-    twin w = twin_open(F32, N, 0, 0, 0); /* 4 bytes each as well */
+    tensor_pair w = tensor_pair_open(F32, N, 0, 0, 0); /* 4 bytes each as well */
     int32_t *tokens = w.host;
     for (i64 n = 0; n < N; n++)
         tokens[n] = c->often && n % 5 == 2 ? 0 : (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)c->spread);
-    twin_upload(&w);
+    tensor_pair_upload(&w);
     return w;
 }
 
 /* one addition, rounded once: the same bits */
 static void forward_case(dtype t, const embedding_case *c, bool learned, i64 first) {
     embedding_shape s = c->s;
-    twin tokens = tokens_of(c), wte = twin_open(t, s.V * s.C, c->offset, 1, 1);
-    twin wpe = twin_open(t, s.positions * s.C, c->offset, 1, 2), x = twin_open(t, s.B * s.T * s.C, c->offset, 0, 0);
+    tensor_pair tokens = tokens_of(c), wte = tensor_pair_open(t, s.V * s.C, c->offset, 1, 1);
+    tensor_pair wpe = tensor_pair_open(t, s.positions * s.C, c->offset, 1, 2),
+                x = tensor_pair_open(t, s.B * s.T * s.C, c->offset, 0, 0);
     OK(embedding_forward(both.cpu, t, x.host, tokens.host, wte.host, learned ? wpe.host : NULL, s, first));
     OK(embedding_forward(both.cuda, t, x.cuda, tokens.cuda, wte.cuda, learned ? wpe.cuda : NULL, s, first));
-    void *got = twin_download(&x);
+    void *got = tensor_pair_download(&x);
     assert_memory_equal(got, x.host, (size_t)x.n * dtype_bytes(t));
     free(got);
-    twin_close(&tokens), twin_close(&wte), twin_close(&wpe), twin_close(&x);
+    tensor_pair_close(&tokens), tensor_pair_close(&wte), tensor_pair_close(&wpe), tensor_pair_close(&x);
 }
 
 static void backward_case(dtype t, const embedding_case *c, bool accumulate_wte, bool accumulate_wpe) {
     embedding_shape s = c->s;
-    twin tokens = tokens_of(c), dx = twin_open(t, s.B * s.T * s.C, c->offset, 1, 3);
-    twin dwte = twin_open(F32, s.V * s.C, c->offset, accumulate_wte ? 1 : 0, 4);
-    twin dwpe = twin_open(F32, s.positions * s.C, c->offset, accumulate_wpe ? 1 : 0, 5);
+    tensor_pair tokens = tokens_of(c), dx = tensor_pair_open(t, s.B * s.T * s.C, c->offset, 1, 3);
+    tensor_pair dwte = tensor_pair_open(F32, s.V * s.C, c->offset, accumulate_wte ? 1 : 0, 4);
+    tensor_pair dwpe = tensor_pair_open(F32, s.positions * s.C, c->offset, accumulate_wpe ? 1 : 0, 5);
     bool learned = s.positions > 0;
     void *first[2];
     OK(embedding_backward(both.cpu, t, dwte.host, learned ? dwpe.host : NULL, dx.host, tokens.host, s, accumulate_wte,
                           accumulate_wpe));
     for (int k = 0; k < 2; k++) {
-        twin a = twin_open(F32, dwte.n, c->offset, accumulate_wte ? 1 : 0, 4);
-        twin b = twin_open(F32, dwpe.n, c->offset, accumulate_wpe ? 1 : 0, 5);
+        tensor_pair a = tensor_pair_open(F32, dwte.n, c->offset, accumulate_wte ? 1 : 0, 4);
+        tensor_pair b = tensor_pair_open(F32, dwpe.n, c->offset, accumulate_wpe ? 1 : 0, 5);
         OK(embedding_backward(both.cuda, t, a.cuda, learned ? b.cuda : NULL, dx.cuda, tokens.cuda, s, accumulate_wte,
                               accumulate_wpe));
         /* f32 sums of at most N rows of both signs; each addition rounds what is there so far, once on either side */
         double tolerance = 2 * sqrt((double)(s.B * s.T + 1)) * F32_ROUNDOFF;
         check_same("dwte", F32, a.cuda, dwte.host, dwte.n, tolerance);
         if (learned) check_same("dwpe", F32, b.cuda, dwpe.host, dwpe.n, tolerance);
-        void *got = twin_download(&a);
+        void *got = tensor_pair_download(&a);
         first[k] = got;
-        twin_close(&a), twin_close(&b);
+        tensor_pair_close(&a), tensor_pair_close(&b);
     }
     assert_memory_equal(first[0], first[1], (size_t)dwte.n * 4);
     free(first[0]), free(first[1]);
-    twin_close(&tokens), twin_close(&dx), twin_close(&dwte), twin_close(&dwpe);
+    tensor_pair_close(&tokens), tensor_pair_close(&dx), tensor_pair_close(&dwte), tensor_pair_close(&dwpe);
 }
 
 static const embedding_case cases[] = {

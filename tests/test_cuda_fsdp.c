@@ -9,7 +9,7 @@
 #include "train/step.h"
 
 #ifdef TALLY_CUDA
-#include "parallel/comm_kernels.h"
+#include "parallel/comm_math_cuda.h"
 #include "runtime/cuda.h"
 
 enum { UNITS = 6, STEPS = 3, MICRO = 2, PASSES = 2 };
@@ -130,7 +130,7 @@ static void look(bench *b, char *seen, int u, const void *w) {
 
 static void add_gradients(bench *b, float *dw, int u, bool accumulate) {
     const float *from = b->source + b->units[u].offset;
-    if (accumulate) OK(comm_add_cuda(cuda_stream(dev), dw, from, b->units[u].size));
+    if (accumulate) OK(comm_math_add_cuda(cuda_stream(dev), dw, from, b->units[u].size));
     else queue_copy(dw, from, (size_t)b->units[u].size * 4);
 }
 
@@ -199,7 +199,7 @@ static void expect(const bench *b, const char *what, int step, int u, i64 i, flo
 /* w [size]: in the GPU's memory */
 static void check_weights(bench *b, const char *what, const void *w, int step, int from, int to) {
     i64 offset = b->units[from].offset, n = b->units[to].offset + b->units[to].size - offset;
-    OK(dev->ops->copy(dev, b->narrow, at(w, b->t, offset), (size_t)n * dtype_bytes(b->t)));
+    OK(dev->ops->copy(dev, b->narrow, tensor_at(w, b->t, offset), (size_t)n * dtype_bytes(b->t)));
     for (int u = from; u <= to; u++)
         for (i64 i = 0; i < b->units[u].size; i++) {
             i64 k = b->units[u].offset - offset + i;
@@ -282,7 +282,7 @@ static void fill(int32_t *tokens, int32_t *targets, int step, i64 first, i64 cou
 }
 
 /* the same global batches, `micro` on each rank a step; the result of a step is looked at when the next is under way */
-static void train(curve *out, const model_config *c, state_options o, recompute_policy r, int micro) {
+static void train(curve *out, const model_config *c, parameters_options o, recompute_policy r, int micro) {
     int ranks = o.shard.world ? world->ranks : 1, rank = o.shard.world ? world->rank : 0;
     i64 B = SEQUENCES / ranks / micro;
     int32_t tokens[SEQUENCES * T], targets[SEQUENCES * T];
@@ -296,7 +296,7 @@ static void train(curve *out, const model_config *c, state_options o, recompute_
                    .seed = 3};
     model m;
     OK(model_init(&m, dev, c, (model_shape){B, T, r}, o));
-    OK(state_randomize(&m.state, 11));
+    OK(parameters_randomize(&m.parameters, 11));
     for (int step = 0; step <= UPDATES; step++) {
         for (int i = 0; step < UPDATES && i < micro; i++) {
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
@@ -308,7 +308,7 @@ static void train(curve *out, const model_config *c, state_options o, recompute_
             out->loss[step - 1] = result.loss;
             out->norm[step - 1] = result.grad_norm;
         }
-        if (step < UPDATES) OK(update_weights(&m, &a));
+        if (step < UPDATES) OK(step_update_weights(&m, &a));
     }
     OK(comm_check(peers));
     model_free(&m);
@@ -333,7 +333,7 @@ static void curves_equal_one_rank(const model_config *c, dtype t) {
     train(&alone, c, tiny_options(t), none, 1);
     for (int s = 0; s < STAGES; s++) {
         if (!possible(&stages[s])) continue;
-        state_options o = tiny_options(t);
+        parameters_options o = tiny_options(t);
         o.shard = (shard_options){.world = peers,
                                   .stage = stages[s].stage,
                                   .replicas = stages[s].replicas,

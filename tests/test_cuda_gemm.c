@@ -36,7 +36,7 @@ typedef struct {
 static operand operand_init(const void *values, dtype t, i64 n, i64 offset) {
     operand o = {.bytes = (size_t)(n + offset) * dtype_bytes(t)};
     o.memory = cuda_unwritten(o.bytes);
-    o.x = at(o.memory, t, offset);
+    o.x = tensor_at(o.memory, t, offset);
     OK(both.cuda->ops->copy(both.cuda, o.x, values, (size_t)n * dtype_bytes(t)));
     return o;
 }

@@ -1,34 +1,34 @@
 #include "layers/activation.h"
 #include "layers/rope.h"
-#include "tests/twin.h"
+#include "tests/tensor_pair.h"
 
 /* Roundings between a value of one device and the other's: up to 20 each (test_activation.c counts the CPU's; on CUDA exp
  * is good to 2 ulp and the quotient to 2). bf16: each rounds once. */
 static double pointwise(dtype t) { return 40 * F32_ROUNDOFF + (t == BF16 ? 2 * BF16_ROUNDOFF : 0); }
 
 static void gelu_case(dtype t, i64 N, i64 F, i64 offset, bool in_place) {
-    twin x = twin_open(t, N * F, offset, 2, 1), y = twin_open(t, N * F, offset, 0, 0);
-    twin dy = twin_open(t, N * F, offset, 1, 2), dx = twin_open(t, N * F, offset, 0, 0);
-    twin *to = in_place ? &dy : &dx;
-    OK(gelu_forward(both.cpu, t, y.host, x.host, N, F));
-    OK(gelu_forward(both.cuda, t, y.cuda, x.cuda, N, F));
-    check_twin("gelu", &y, pointwise(t));
-    OK(gelu_backward(both.cpu, t, to->host, dy.host, x.host, N, F));
-    OK(gelu_backward(both.cuda, t, to->cuda, dy.cuda, x.cuda, N, F));
-    check_twin("gelu's gradient", to, pointwise(t));
-    twin_close(&x), twin_close(&y), twin_close(&dy), twin_close(&dx);
+    tensor_pair x = tensor_pair_open(t, N * F, offset, 2, 1), y = tensor_pair_open(t, N * F, offset, 0, 0);
+    tensor_pair dy = tensor_pair_open(t, N * F, offset, 1, 2), dx = tensor_pair_open(t, N * F, offset, 0, 0);
+    tensor_pair *to = in_place ? &dy : &dx;
+    OK(activation_gelu_forward(both.cpu, t, y.host, x.host, N, F));
+    OK(activation_gelu_forward(both.cuda, t, y.cuda, x.cuda, N, F));
+    check_tensor_pair("gelu", &y, pointwise(t));
+    OK(activation_gelu_backward(both.cpu, t, to->host, dy.host, x.host, N, F));
+    OK(activation_gelu_backward(both.cuda, t, to->cuda, dy.cuda, x.cuda, N, F));
+    check_tensor_pair("gelu's gradient", to, pointwise(t));
+    tensor_pair_close(&x), tensor_pair_close(&y), tensor_pair_close(&dy), tensor_pair_close(&dx);
 }
 
 static void swiglu_case(dtype t, i64 N, i64 F, i64 offset) {
-    twin x = twin_open(t, 2 * N * F, offset, 2, 1), y = twin_open(t, N * F, offset, 0, 0);
-    twin dy = twin_open(t, N * F, offset, 1, 2), dx = twin_open(t, 2 * N * F, offset, 0, 0);
-    OK(swiglu_forward(both.cpu, t, y.host, x.host, N, F));
-    OK(swiglu_forward(both.cuda, t, y.cuda, x.cuda, N, F));
-    check_twin("swiglu", &y, pointwise(t));
-    OK(swiglu_backward(both.cpu, t, dx.host, dy.host, x.host, N, F));
-    OK(swiglu_backward(both.cuda, t, dx.cuda, dy.cuda, x.cuda, N, F));
-    check_twin("swiglu's gradient", &dx, pointwise(t));
-    twin_close(&x), twin_close(&y), twin_close(&dy), twin_close(&dx);
+    tensor_pair x = tensor_pair_open(t, 2 * N * F, offset, 2, 1), y = tensor_pair_open(t, N * F, offset, 0, 0);
+    tensor_pair dy = tensor_pair_open(t, N * F, offset, 1, 2), dx = tensor_pair_open(t, 2 * N * F, offset, 0, 0);
+    OK(activation_swiglu_forward(both.cpu, t, y.host, x.host, N, F));
+    OK(activation_swiglu_forward(both.cuda, t, y.cuda, x.cuda, N, F));
+    check_tensor_pair("swiglu", &y, pointwise(t));
+    OK(activation_swiglu_backward(both.cpu, t, dx.host, dy.host, x.host, N, F));
+    OK(activation_swiglu_backward(both.cuda, t, dx.cuda, dy.cuda, x.cuda, N, F));
+    check_tensor_pair("swiglu's gradient", &dx, pointwise(t));
+    tensor_pair_close(&x), tensor_pair_close(&y), tensor_pair_close(&dy), tensor_pair_close(&dx);
 }
 
 static const i64 shapes[][3] = {{1, 1, 0},    {3, 1000, 0}, {5, 7, 0},    {9, 24, 0},   {2, 2048, 0},
@@ -53,13 +53,13 @@ static void far_ends(void **state) {
     float x[6] = {-200, 200, NAN, 3, 3, 3}, ones[6] = {1, 1, 1, 1, 1, 1}, y[6], dx[6];
     void *cx = to_cuda(x, sizeof x), *cones = to_cuda(ones, sizeof ones);
     void *cy = cuda_unwritten(sizeof y), *cdx = cuda_unwritten(sizeof dx);
-    OK(gelu_forward(both.cuda, F32, cy, cx, 1, 6));
-    OK(gelu_backward(both.cuda, F32, cdx, cones, cx, 1, 6));
+    OK(activation_gelu_forward(both.cuda, F32, cy, cx, 1, 6));
+    OK(activation_gelu_backward(both.cuda, F32, cdx, cones, cx, 1, 6));
     from_cuda(y, cy, sizeof y), from_cuda(dx, cdx, sizeof dx);
     assert_true(y[0] == 0 && y[1] == 200 && isnan(y[2]));
     assert_true(dx[0] == 0 && dx[1] == 1 && isnan(dx[2]));
-    OK(swiglu_forward(both.cuda, F32, cy, cx, 1, 3));
-    OK(swiglu_backward(both.cuda, F32, cdx, cones, cx, 1, 3));
+    OK(activation_swiglu_forward(both.cuda, F32, cy, cx, 1, 3));
+    OK(activation_swiglu_backward(both.cuda, F32, cdx, cones, cx, 1, 3));
     from_cuda(y, cy, sizeof y), from_cuda(dx, cdx, sizeof dx);
     assert_true(y[0] == 0 && y[1] == 600 && isnan(y[2]));
     assert_true(dx[0] == 0 && dx[1] == 3 && isnan(dx[2]) && dx[3] == 0 && dx[4] == 200 && isnan(dx[5]));
@@ -70,8 +70,9 @@ static void far_ends(void **state) {
 /* the gaps between rows must stay as they are: they are compared too */
 static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i64 offset) {
     i64 entries = (first + T) * D / 2;
-    twin x = twin_open(t, B * T * ld, offset, 1, 7);
-    twin cosines = twin_open(F32, entries, offset, 0, 0), sines = twin_open(F32, entries, offset, 0, 0);
+    tensor_pair x = tensor_pair_open(t, B * T * ld, offset, 1, 7);
+    tensor_pair cosines = tensor_pair_open(F32, entries, offset, 0, 0),
+                sines = tensor_pair_open(F32, entries, offset, 0, 0);
     rope_table(cosines.host, sines.host, first + T, D, (rope_scaling){.theta = 10000});
     OK(both.cuda->ops->copy(both.cuda, cosines.cuda, cosines.host, (size_t)entries * 4));
     OK(both.cuda->ops->copy(both.cuda, sines.cuda, sines.host, (size_t)entries * 4));
@@ -79,11 +80,11 @@ static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i6
     double tolerance = 6 * F32_ROUNDOFF + (t == BF16 ? 2 * BF16_ROUNDOFF : 0);
     OK(rope_forward(both.cpu, t, x.host, ld, cosines.host, sines.host, B, T, G, D, first));
     OK(rope_forward(both.cuda, t, x.cuda, ld, cosines.cuda, sines.cuda, B, T, G, D, first));
-    check_twin("rotated", &x, tolerance);
+    check_tensor_pair("rotated", &x, tolerance);
     OK(rope_backward(both.cpu, t, x.host, ld, cosines.host, sines.host, B, T, G, D));
     OK(rope_backward(both.cuda, t, x.cuda, ld, cosines.cuda, sines.cuda, B, T, G, D));
-    check_twin("rotated back", &x, 2 * tolerance);
-    twin_close(&x), twin_close(&cosines), twin_close(&sines);
+    check_tensor_pair("rotated back", &x, 2 * tolerance);
+    tensor_pair_close(&x), tensor_pair_close(&cosines), tensor_pair_close(&sines);
 }
 
 static void rope_is_the_cpus(void **state) {

@@ -1,14 +1,14 @@
 #include "layers/classifier.h"
 #include "layers/crossentropy.h"
 #include "runtime/gemm.h"
-#include "tests/twin.h"
+#include "tests/tensor_pair.h"
 
-static twin targets_of(i64 N, i64 V) {
-    twin w = twin_open(F32, N, 0, 0, 0); /* 4 bytes each as well */
+static tensor_pair targets_of(i64 N, i64 V) {
+    tensor_pair w = tensor_pair_open(F32, N, 0, 0, 0); /* 4 bytes each as well */
     int32_t *targets = w.host;
     for (i64 n = 0; n < N; n++) targets[n] = n % 4 == 3 ? -1 : (int32_t)rng_below(3, 1, (uint64_t)n, (uint64_t)V);
     if (N > 1) targets[1] = (int32_t)V - 1;
-    twin_upload(&w);
+    tensor_pair_upload(&w);
     return w;
 }
 
@@ -18,23 +18,24 @@ static double tolerance_of(double range) { return (3 * range + 2 * 280) * F32_RO
 
 static void loss_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, i64 offset, float std, bool in_place) {
     const float scale = 0.37f;
-    twin targets = targets_of(N, V), x = twin_open(lt, N * ld, offset, std, 1);
-    twin d = twin_open(t, N * ld, offset, 0, 0), losses = twin_open(F32, N, 0, 0, 0);
-    twin alone = twin_open(F32, N, 0, 0, 0);
-    for (i64 n = 0; n < N; n++) memset(at(x.host, lt, n * ld + V), 0xff, (size_t)(ld - V) * dtype_bytes(lt));
-    twin_upload(&x);
+    tensor_pair targets = targets_of(N, V), x = tensor_pair_open(lt, N * ld, offset, std, 1);
+    tensor_pair d = tensor_pair_open(t, N * ld, offset, 0, 0), losses = tensor_pair_open(F32, N, 0, 0, 0);
+    tensor_pair alone = tensor_pair_open(F32, N, 0, 0, 0);
+    for (i64 n = 0; n < N; n++) memset(tensor_at(x.host, lt, n * ld + V), 0xff, (size_t)(ld - V) * dtype_bytes(lt));
+    tensor_pair_upload(&x);
     OK(crossentropy_forward_backward(both.cuda, t, NULL, alone.cuda, lt, x.cuda, ld, targets.cuda, N, V, scale));
-    twin *to = in_place ? &x : &d;
+    tensor_pair *to = in_place ? &x : &d;
     OK(crossentropy_forward_backward(both.cpu, t, to->host, losses.host, lt, x.host, ld, targets.host, N, V, scale));
     OK(crossentropy_forward_backward(both.cuda, t, to->cuda, losses.cuda, lt, x.cuda, ld, targets.cuda, N, V, scale));
     double tolerance = tolerance_of(10 * (double)std);
-    check_twin("loss", &losses, tolerance);
-    float *a = twin_download(&losses), *b = twin_download(&alone);
+    check_tensor_pair("loss", &losses, tolerance);
+    float *a = tensor_pair_download(&losses), *b = tensor_pair_download(&alone);
     assert_memory_equal(a, b, (size_t)N * 4);
     for (i64 n = 3; n < N; n += 4) assert_true(a[n] == 0);
     free(a), free(b);
-    check_twin_rows("gradient", to, N, V, ld, tolerance + (t == BF16 ? 2 * BF16_ROUNDOFF : 0));
-    twin_close(&targets), twin_close(&x), twin_close(&d), twin_close(&losses), twin_close(&alone);
+    check_tensor_pair_rows("gradient", to, N, V, ld, tolerance + (t == BF16 ? 2 * BF16_ROUNDOFF : 0));
+    tensor_pair_close(&targets), tensor_pair_close(&x), tensor_pair_close(&d), tensor_pair_close(&losses),
+        tensor_pair_close(&alone);
 }
 
 static void losses_are_the_cpus(void **state) {
@@ -114,28 +115,30 @@ static void classifier_case(dtype t, i64 N, i64 C, i64 V, bool accumulate, bool 
     const float scale = 0.37f;
     const classifier_tolerance tolerance = classifier_tolerance_of(t, N, C, V);
     size_t bytes = classifier_logits_bytes(both.cpu, t, N, V), cuda_bytes = classifier_logits_bytes(both.cuda, t, N, V);
-    twin targets = targets_of(N, V), x = twin_open(t, N * C, 0, 1, 1);
-    twin w = twin_open(t, V * C, 0, 1 / sqrtf((float)C), 2), d = twin_open(t, N * C, 0, 0, 0);
-    twin dw = twin_open(F32, V * C, 0, accumulate ? 1 : 0, 4);
-    twin losses = twin_open(F32, N, 0, 0, 0), alone = twin_open(F32, N, 0, 0, 0), *dx = in_place ? &x : &d;
+    tensor_pair targets = targets_of(N, V), x = tensor_pair_open(t, N * C, 0, 1, 1);
+    tensor_pair w = tensor_pair_open(t, V * C, 0, 1 / sqrtf((float)C), 2), d = tensor_pair_open(t, N * C, 0, 0, 0);
+    tensor_pair dw = tensor_pair_open(F32, V * C, 0, accumulate ? 1 : 0, 4);
+    tensor_pair losses = tensor_pair_open(F32, N, 0, 0, 0), alone = tensor_pair_open(F32, N, 0, 0, 0),
+                *dx = in_place ? &x : &d;
     void *logits = malloc(bytes), *cuda_logits = cuda_unwritten(cuda_bytes);
     gemm_weights_changed(both.cpu);
     for (int k = 0; k < 2; k++) { /* the first time losses only */
-        twin *l = k ? &losses : &alone;
+        tensor_pair *l = k ? &losses : &alone;
         OK(classifier_forward_backward(both.cpu, t, l->host, k ? dx->host : NULL, k ? dw.host : NULL, logits, x.host,
                                        w.host, targets.host, N, C, V, scale, accumulate));
         OK(classifier_forward_backward(both.cuda, t, l->cuda, k ? dx->cuda : NULL, k ? dw.cuda : NULL, cuda_logits,
                                        x.cuda, w.cuda, targets.cuda, N, C, V, scale, accumulate));
     }
-    check_twin("loss", &losses, tolerance.loss);
-    float *a = twin_download(&losses), *b = twin_download(&alone);
+    check_tensor_pair("loss", &losses, tolerance.loss);
+    float *a = tensor_pair_download(&losses), *b = tensor_pair_download(&alone);
     assert_memory_equal(a, b, (size_t)N * 4);
     free(a), free(b);
-    check_twin("dx", dx, tolerance.dx);
-    check_twin("dw", &dw, tolerance.dw);
+    check_tensor_pair("dx", dx, tolerance.dx);
+    check_tensor_pair("dw", &dw, tolerance.dw);
     cuda_release(cuda_logits, cuda_bytes), free(logits);
-    twin_close(&targets), twin_close(&x), twin_close(&w), twin_close(&d), twin_close(&dw);
-    twin_close(&losses), twin_close(&alone);
+    tensor_pair_close(&targets), tensor_pair_close(&x), tensor_pair_close(&w), tensor_pair_close(&d),
+        tensor_pair_close(&dw);
+    tensor_pair_close(&losses), tensor_pair_close(&alone);
 }
 
 /* The CPU in two chunks, CUDA in one: its second would begin behind 2 GiB. */
@@ -154,18 +157,18 @@ static void the_classifier_is_the_cpus(void **state) {
 static void sums_of_losses(void **state) {
     (void)state;
     for (i64 N = 1; N < 20000; N = N * 7 + 3) {
-        twin losses = twin_open(F32, N, 0, 3, 9);
+        tensor_pair losses = tensor_pair_open(F32, N, 0, 3, 9);
         double want = 0, size = 0, sum[2] = {0.5, 0.5};
         const float *l = losses.host;
         for (i64 n = 0; n < N; n++) want += l[n], size += fabs((double)l[n]);
         void *cs = to_cuda(sum, sizeof sum);
-        for (int k = 0; k < 2; k++) OK(losses_sum(both.cuda, (double *)cs + k, losses.cuda, N, k == 1));
+        for (int k = 0; k < 2; k++) OK(crossentropy_sum_losses(both.cuda, (double *)cs + k, losses.cuda, N, k == 1));
         from_cuda(sum, cs, sizeof sum);
         /* f64: one rounding a term at most, of 2^-53 of all so far */
         assert_true(fabs(sum[0] - want) <= (double)N * 1.2e-16 * size);
         assert_true(sum[1] == sum[0] + 0.5);
         cuda_release(cs, sizeof sum);
-        twin_close(&losses);
+        tensor_pair_close(&losses);
     }
 }
 

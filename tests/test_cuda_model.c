@@ -44,7 +44,7 @@ static void one_step(model *m, const step_args *a, uint64_t seed) {
         OK(model_forward_backward(m, NULL, tokens, targets, (float)(1.0 / (double)(TINY_N * a->micro_batches)), i == 0,
                                   i + 1 == a->micro_batches));
     }
-    OK(update_weights(m, a));
+    OK(step_update_weights(m, a));
 }
 
 static void copy_out(model *m, void *host, const void *from, i64 n, dtype t) {
@@ -68,10 +68,11 @@ static void compare_gradients(const model_config *c, dtype t) {
     double bound = tolerance(t, c->L);
     if (!(fabs(loss[1] - loss[0]) <= bound * fabs(loss[0])))
         fail_msg("%s %s: loss %.9g on CUDA, %.9g on the CPU", c->name, dtype_name(t), loss[1], loss[0]);
-    for (int i = 0; i < m[0].state.p.count; i++) {
-        const param *p = &m[0].state.p.list[i];
+    for (int i = 0; i < m[0].parameters.p.count; i++) {
+        const param *p = &m[0].parameters.p.list[i];
         i64 n = p->rows * p->cols;
-        check_same(params_name(p).text, F32, m[1].state.grads + p->offset, m[0].state.grads + p->offset, n, 4 * bound);
+        check_same(param_table_name(p).text, F32, m[1].parameters.grads + p->offset, m[0].parameters.grads + p->offset,
+                   n, 4 * bound);
     }
     assert_memory_equal(&both.cuda->flops, &both.cpu->flops, sizeof both.cpu->flops);
     model_free(&m[0]);
@@ -108,7 +109,7 @@ static void ten_steps_are_the_cpus(void **unused) {
                     fail_msg("%s %s step %lu: loss %.9g, norm %.9g on CUDA, %.9g, %.9g on the CPU", c.name,
                              dtype_name((dtype)t), step, r[1].loss, r[1].grad_norm, r[0].loss, r[0].grad_norm);
             }
-            assert_int_equal(m[1].state.step, STEPS);
+            assert_int_equal(m[1].parameters.step, STEPS);
             model_free(&m[0]);
             model_free(&m[1]);
         }
@@ -118,7 +119,7 @@ static void ten_steps_are_the_cpus(void **unused) {
 static void *weights_after(const model_config *c, dtype t, recompute_policy r, bool late, size_t *bytes) {
     model m;
     step_result result;
-    state_options o = tiny_options(t);
+    parameters_options o = tiny_options(t);
     if (t == BF16) o.master = false, o.moments = BF16; /* stochastic rounding too */
     tiny_open(&m, both.cuda, c, r, o);
     for (uint64_t step = 0; step < 3; step++) {
@@ -126,9 +127,9 @@ static void *weights_after(const model_config *c, dtype t, recompute_policy r, b
         if (!late || step) OK(step_collect(&m, &result));
     }
     if (late) OK(step_collect(&m, &result));
-    *bytes = (size_t)m.state.p.size * dtype_bytes(t);
+    *bytes = (size_t)m.parameters.p.size * dtype_bytes(t);
     void *w = malloc(*bytes);
-    copy_out(&m, w, m.state.weights, m.state.p.size, t);
+    copy_out(&m, w, m.parameters.weights, m.parameters.p.size, t);
     model_free(&m);
     return w;
 }
@@ -169,17 +170,17 @@ static void a_step_that_is_not_finite_changes_nothing(void **unused) {
     step_result r;
     double bad = NAN;
     tiny_open(&m, both.cuda, &c, policies[0], tiny_options(BF16));
-    size_t bytes = (size_t)m.state.p.size * 2;
+    size_t bytes = (size_t)m.parameters.p.size * 2;
     void *before = malloc(bytes), *after = malloc(bytes);
     one_step(&m, &some_step, 1);
     OK(step_collect(&m, &r));
     assert_false(r.skipped);
-    copy_out(&m, before, m.state.weights, m.state.p.size, BF16);
+    copy_out(&m, before, m.parameters.weights, m.parameters.p.size, BF16);
     OK(both.cuda->ops->copy(both.cuda, &m.sums->nats, &bad, sizeof bad));
-    OK(update_weights(&m, &some_step));
+    OK(step_update_weights(&m, &some_step));
     OK(step_collect(&m, &r));
-    assert_true(r.skipped && m.state.step == 1);
-    copy_out(&m, after, m.state.weights, m.state.p.size, BF16);
+    assert_true(r.skipped && m.parameters.step == 1);
+    copy_out(&m, after, m.parameters.weights, m.parameters.p.size, BF16);
     assert_memory_equal(before, after, bytes);
     free(before);
     free(after);

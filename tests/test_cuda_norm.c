@@ -1,5 +1,5 @@
 #include "layers/norm.h"
-#include "tests/twin.h"
+#include "tests/tensor_pair.h"
 
 /* Rows are summed in f32 by both, in orders of their own: at most (elements a thread adds one by one) + log2(threads)
  * roundings a term on CUDA, SIMD_CHUNK / 4 lanes and f64 between chunks on the CPU, and ten more of the terms and of what
@@ -13,28 +13,28 @@ typedef struct {
 } norm_case;
 
 typedef struct {
-    twin x, dy, dres, g, b, y, dx, mean, rstd, dg, db;
+    tensor_pair x, dy, dres, g, b, y, dx, mean, rstd, dg, db;
 } norm_tensors;
 
 static norm_tensors prepare(dtype t, const norm_case *c) {
     norm_shape s = c->s;
     i64 in_x = s.N * s.ldx, in_y = s.N * s.ldy, rows = s.N * s.G, o = c->offset;
-    return (norm_tensors){.x = twin_open(t, in_x, o, 1, 1),
-                          .dy = twin_open(t, in_y, o, 1, 2),
-                          .dres = twin_open(t, in_x, o, 1, 3),
-                          .g = twin_open(t, s.C, o, 1, 4),
-                          .b = twin_open(t, s.C, o, 1, 5),
-                          .y = twin_open(t, in_y, o, 0, 0),
-                          .dx = twin_open(t, in_x, o, 0, 0),
-                          .mean = twin_open(F32, rows, 0, 0, 0),
-                          .rstd = twin_open(F32, rows, 0, 0, 0),
-                          .dg = twin_open(F32, s.C, 0, 1, 6),
-                          .db = twin_open(F32, s.C, 0, 1, 7)};
+    return (norm_tensors){.x = tensor_pair_open(t, in_x, o, 1, 1),
+                          .dy = tensor_pair_open(t, in_y, o, 1, 2),
+                          .dres = tensor_pair_open(t, in_x, o, 1, 3),
+                          .g = tensor_pair_open(t, s.C, o, 1, 4),
+                          .b = tensor_pair_open(t, s.C, o, 1, 5),
+                          .y = tensor_pair_open(t, in_y, o, 0, 0),
+                          .dx = tensor_pair_open(t, in_x, o, 0, 0),
+                          .mean = tensor_pair_open(F32, rows, 0, 0, 0),
+                          .rstd = tensor_pair_open(F32, rows, 0, 0, 0),
+                          .dg = tensor_pair_open(F32, s.C, 0, 1, 6),
+                          .db = tensor_pair_open(F32, s.C, 0, 1, 7)};
 }
 
 static void release(norm_tensors *n) {
-    twin *all[] = {&n->x, &n->dy, &n->dres, &n->g, &n->b, &n->y, &n->dx, &n->mean, &n->rstd, &n->dg, &n->db};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) twin_close(all[i]);
+    tensor_pair *all[] = {&n->x, &n->dy, &n->dres, &n->g, &n->b, &n->y, &n->dx, &n->mean, &n->rstd, &n->dg, &n->db};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) tensor_pair_close(all[i]);
 }
 
 static void check_forward(dtype t, const norm_case *c, norm_tensors *n) {
@@ -44,10 +44,10 @@ static void check_forward(dtype t, const norm_case *c, norm_tensors *n) {
                     ln ? n->b.host : NULL, s));
     OK(norm_forward(both.cuda, t, n->y.cuda, ln ? n->mean.cuda : NULL, n->rstd.cuda, n->x.cuda, n->g.cuda,
                     ln ? n->b.cuda : NULL, s));
-    check_twin_rows("y", &n->y, s.N, s.G * s.C, s.ldy, sum_tolerance(t));
+    check_tensor_pair_rows("y", &n->y, s.N, s.G * s.C, s.ldy, sum_tolerance(t));
     /* a mean of values of both signs is sqrt(C) times smaller than they are, at most 128 here */
-    if (ln) check_twin("mean", &n->mean, 128 * F32_ROUNDOFF);
-    check_twin("rstd", &n->rstd, sum_tolerance(F32));
+    if (ln) check_tensor_pair("mean", &n->mean, 128 * F32_ROUNDOFF);
+    check_tensor_pair("rstd", &n->rstd, sum_tolerance(F32));
 }
 
 typedef enum { APART, IN_DY, IN_DRES, NO_DRES } aliasing;
@@ -55,17 +55,17 @@ typedef enum { APART, IN_DY, IN_DRES, NO_DRES } aliasing;
 static void check_backward(dtype t, const norm_case *c, norm_tensors *n, aliasing how, bool accumulate) {
     norm_shape s = c->s;
     bool ln = c->layer_norm, dres = how == APART || how == IN_DRES;
-    twin *dx = how == IN_DY ? &n->dy : how == IN_DRES ? &n->dres : &n->dx;
+    tensor_pair *dx = how == IN_DY ? &n->dy : how == IN_DRES ? &n->dres : &n->dx;
     OK(norm_backward(both.cpu, t, dx->host, n->dg.host, ln ? n->db.host : NULL, dres ? n->dres.host : NULL, n->dy.host,
                      n->x.host, n->g.host, ln ? n->mean.host : NULL, n->rstd.host, s, accumulate));
     OK(norm_backward(both.cuda, t, dx->cuda, n->dg.cuda, ln ? n->db.cuda : NULL, dres ? n->dres.cuda : NULL, n->dy.cuda,
                      n->x.cuda, n->g.cuda, ln ? n->mean.cuda : NULL, n->rstd.cuda, s, accumulate));
     /* what is taken away from dy g can be as large as itself, so both of its roundings count twice */
-    check_twin_rows("dx", dx, s.N, s.G * s.C, s.ldx, 2 * sum_tolerance(t));
+    check_tensor_pair_rows("dx", dx, s.N, s.G * s.C, s.ldx, 2 * sum_tolerance(t));
     /* sums down the rows: the CPU's run through all of them one by one */
     double down = (32 + sqrt((double)(s.N * s.G))) * F32_ROUNDOFF;
-    check_twin("dg", &n->dg, down);
-    if (ln) check_twin("db", &n->db, down);
+    check_tensor_pair("dg", &n->dg, down);
+    if (ln) check_tensor_pair("db", &n->db, down);
 }
 
 static void check_repeats(dtype t, const norm_case *c) {
@@ -79,7 +79,8 @@ static void check_repeats(dtype t, const norm_case *c) {
                         ln ? n[k].b.cuda : NULL, s));
         OK(norm_backward(both.cuda, t, n[k].dx.cuda, n[k].dg.cuda, ln ? n[k].db.cuda : NULL, NULL, n[k].dy.cuda,
                          n[k].x.cuda, n[k].g.cuda, ln ? n[k].mean.cuda : NULL, n[k].rstd.cuda, s, true));
-        out[k][0] = twin_download(&n[k].dx), out[k][1] = twin_download(&n[k].dg), out[k][2] = twin_download(&n[k].db);
+        out[k][0] = tensor_pair_download(&n[k].dx), out[k][1] = tensor_pair_download(&n[k].dg),
+        out[k][2] = tensor_pair_download(&n[k].db);
     }
     const size_t bytes[3] = {(size_t)n[0].dx.n * dtype_bytes(t), (size_t)s.C * 4, (size_t)s.C * 4};
     for (int i = 0; i < 3; i++) {

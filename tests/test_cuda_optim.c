@@ -4,16 +4,16 @@
 
 /* --- clip --- */
 
-static step_verdict decide(device *dev, step_verdict before, const step_sums *sums, int ranks, clip_args a) {
+static step_verdict decide(device *dev, step_verdict before, const step_sums *sums, int ranks, verdict_args a) {
     step_verdict *v = &before;
     if (dev == both.cpu) {
-        OK(clip_decide(dev, v, sums, ranks, a));
+        OK(verdict_decide(dev, v, sums, ranks, a));
         return before;
     }
     size_t bytes = (size_t)ranks * sizeof *sums;
     step_verdict *cv = to_cuda(v, sizeof *v);
     step_sums *csums = to_cuda(sums, bytes);
-    OK(clip_decide(dev, cv, csums, ranks, a));
+    OK(verdict_decide(dev, cv, csums, ranks, a));
     from_cuda(v, cv, sizeof *v);
     cuda_release(cv, sizeof *v);
     cuda_release(csums, bytes);
@@ -22,14 +22,14 @@ static step_verdict decide(device *dev, step_verdict before, const step_sums *su
 
 static void clip_is_the_cpus(void **state) {
     (void)state;
-    const clip_args a = {.tokens = 96, .clip = 1, .beta1 = 0.9, .beta2 = 0.95}, off = {.tokens = 7, .beta2 = 0.999};
+    const verdict_args a = {.tokens = 96, .clip = 1, .beta1 = 0.9, .beta2 = 0.95}, off = {.tokens = 7, .beta2 = 0.999};
     const step_verdict before = {.updates = 5, .grad_scale = 0.25f, .m_correction = 3, .v_correction = 4};
     const step_sums good[] = {{10, 0.5}, {20.5, 3}, {0.125, 1e-9}}, small[] = {{1, 0.01}};
     const step_sums bad[] = {{10, 0.5}, {NAN, 3}}, large[] = {{10, 0.5}, {1, INFINITY}};
     const struct {
         const step_sums *sums;
         int ranks;
-        clip_args a;
+        verdict_args a;
         bool skipped;
     } cases[] = {
         {good, 3, a, false}, {good, 2, off, false}, {small, 1, a, false}, {bad, 2, a, true}, {large, 2, a, true}};
@@ -154,8 +154,8 @@ static void step_piece(optimizer o, i64 from, i64 n, adamw_args a, step_verdict 
     OK(o.dev->ops->alloc(o.dev, &v, sizeof verdict));
     OK(o.dev->ops->copy(o.dev, v, &verdict, sizeof verdict));
     a.first += (uint64_t)from;
-    OK(adamw_step(o.dev, o.t, at(o.w, o.t, from), o.master ? (float *)o.master + from : NULL, o.moments,
-                  at(o.m, o.moments, from), at(o.v, o.moments, from), (float *)o.g + from, n, a, v));
+    OK(adamw_step(o.dev, o.t, tensor_at(o.w, o.t, from), o.master ? (float *)o.master + from : NULL, o.moments,
+                  tensor_at(o.m, o.moments, from), tensor_at(o.v, o.moments, from), (float *)o.g + from, n, a, v));
     OK(o.dev->ops->synchronize(o.dev));
     o.dev->ops->free(o.dev, v, sizeof verdict);
 }

@@ -19,8 +19,8 @@ static void check_forward(dtype t, embedding_shape s, bool with_positions, i64 f
     for (i64 n = 0; n < N; n++)
         for (i64 c = 0; c < C; c++) {
             float a, b = 0;
-            widen(&a, at(wte, t, tokens[n] * C + c), t, 1);
-            if (with_positions) widen(&b, at(wpe, t, (first + n % s.T) * C + c), t, 1);
+            widen(&a, tensor_at(wte, t, tokens[n] * C + c), t, 1);
+            if (with_positions) widen(&b, tensor_at(wpe, t, (first + n % s.T) * C + c), t, 1);
             if (t == F32) assert_true(((float *)x)[n * C + c] == a + b);
             else assert_int_equal(((bf16 *)x)[n * C + c], bf16_from_f32(a + b));
         }

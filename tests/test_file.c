@@ -29,12 +29,12 @@ static void only_regular_files_are_read(void **state) {
     path_text pipe_path = path_join(folder, "pipe"), link_path = path_join(folder, "link");
     assert_int_equal(mkfifo(pipe_path.text, 0600), 0);
     assert_int_equal(symlink("/dev/zero", link_path.text), 0);
-    FAILS(DATA, "is a pipe, expected a regular file", read_file(pipe_path.text, &data, &bytes));
-    FAILS(DATA, "is a device, expected a regular file", read_file(link_path.text, &data, &bytes));
-    FAILS(DATA, "is a folder, expected a regular file", read_file(folder, &data, &bytes));
-    FAILS(DATA, "No such file", read_file(path_join(folder, "none").text, &data, &bytes));
+    FAILS(DATA, "is a pipe, expected a regular file", file_read(pipe_path.text, &data, &bytes));
+    FAILS(DATA, "is a device, expected a regular file", file_read(link_path.text, &data, &bytes));
+    FAILS(DATA, "is a folder, expected a regular file", file_read(folder, &data, &bytes));
+    FAILS(DATA, "No such file", file_read(path_join(folder, "none").text, &data, &bytes));
     assert_null(data);
-    OK(read_file("/proc/self/status", &data, &bytes)); /* says that it has 0 bytes */
+    OK(file_read("/proc/self/status", &data, &bytes)); /* says that it has 0 bytes */
     assert_true(bytes > 0 && data[bytes] == 0);
     free(data);
 }
@@ -48,14 +48,14 @@ static void the_size_is_bounded(void **state) {
     assert_non_null(f);
     fputs("0123456789", f);
     fclose(f);
-    FAILS(DATA, "text: is larger than 9 bytes, expected", read_file_up_to(9, path.text, &data, &bytes));
-    OK(read_file_up_to(10, path.text, &data, &bytes));
+    FAILS(DATA, "text: is larger than 9 bytes, expected", file_read_up_to(9, path.text, &data, &bytes));
+    OK(file_read_up_to(10, path.text, &data, &bytes));
     assert_int_equal(bytes, 10);
     assert_string_equal(data, "0123456789");
     free(data);
-    FAILS(DATA, "is larger than 5 bytes", read_file_up_to(5, "/proc/self/status", &data, &bytes));
+    FAILS(DATA, "is larger than 5 bytes", file_read_up_to(5, "/proc/self/status", &data, &bytes));
     truncate(path.text, (2l << 30) + 1) == 0 ? (void)0 : skip(); /* a hole: takes no space */
-    FAILS(DATA, "is larger than 1024 MiB", read_file(path.text, &data, &bytes));
+    FAILS(DATA, "is larger than 1024 MiB", file_read(path.text, &data, &bytes));
 }
 
 static void control_characters_are_shown(void **state) {

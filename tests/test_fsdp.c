@@ -52,7 +52,7 @@ static shard_options sharding(const stage_case *s) {
 
 static uint64_t bytes_sent(void) {
     OK(comm_barrier(world)); /* behind the gathers that are still under way */
-    return comm_spent(world).bytes_sent;
+    return comm_read_totals(world).bytes_sent;
 }
 
 /* sequence i of a step: the batches come round again, so that there is something to learn */
@@ -66,28 +66,28 @@ static void fill(int32_t *tokens, int32_t *targets, int step, i64 first, i64 cou
 
 static uint32_t crc_of_weights(model *m) {
     uint32_t crc = 0;
-    for (int u = 0; u < m->state.p.unit_count; u++) {
+    for (int u = 0; u < m->parameters.p.unit_count; u++) {
         unit_views v;
-        OK(state_whole(&m->state, u, &v));
+        OK(parameters_whole(&m->parameters, u, &v));
         for (int kind = 0; kind < P_KINDS; kind++) {
-            const param *p = params_find(&m->state.p, u, kind);
+            const param *p = param_table_find(&m->parameters.p, u, kind);
             if (!p) continue;
-            size_t bytes = (size_t)(p->rows * p->cols) * dtype_bytes(m->state.o.t);
+            size_t bytes = (size_t)(p->rows * p->cols) * dtype_bytes(m->parameters.o.t);
             crc = (uint32_t)crc32(crc, v.w[kind], (unsigned)bytes);
         }
     }
-    state_whole_end(&m->state);
+    parameters_whole_end(&m->parameters);
     return crc;
 }
 
 /* 50 steps of the same global batches, `micro` on each rank a step */
-static void train(curve *out, const model_config *c, state_options o, recompute_policy r, int micro, double clip) {
+static void train(curve *out, const model_config *c, parameters_options o, recompute_policy r, int micro, double clip) {
     int ranks = o.shard.world ? world->ranks : 1, rank = o.shard.world ? world->rank : 0;
     i64 B = SEQUENCES / ranks / micro;
     int32_t tokens[SEQUENCES * T], targets[SEQUENCES * T];
     model m;
     OK(model_init(&m, dev, c, (model_shape){B, T, r}, o));
-    OK(state_randomize(&m.state, 11));
+    OK(parameters_randomize(&m.parameters, 11));
     uint64_t sent = 0;
     for (int step = 0; step < STEPS; step++) {
         step_args a = {.lr = 3e-3,
@@ -105,7 +105,7 @@ static void train(curve *out, const model_config *c, state_options o, recompute_
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
             OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
         }
-        OK(update_weights(&m, &a));
+        OK(step_update_weights(&m, &a));
         OK(step_collect(&m, &result));
         out->loss[step] = result.loss;
         out->norm[step] = result.grad_norm;
@@ -115,8 +115,8 @@ static void train(curve *out, const model_config *c, state_options o, recompute_
     model_free(&m);
 }
 
-static state_options options_of(dtype t, shard_options shard) {
-    state_options o = tiny_options(t);
+static parameters_options options_of(dtype t, shard_options shard) {
+    parameters_options o = tiny_options(t);
     o.shard = shard;
     return o;
 }
@@ -213,7 +213,7 @@ static void no_master_and_narrow_moments(void **unused) {
     curve first = {0}, got;
     for (int s = 0; s < STAGES; s++) {
         if (!possible(&stages[s]) || stages[s].replicas > 1) continue;
-        state_options o = options_of(BF16, sharding(&stages[s]));
+        parameters_options o = options_of(BF16, sharding(&stages[s]));
         o.master = false;
         o.moments = BF16;
         train(&got, &c, o, policies[0], 1, 0);
@@ -224,14 +224,14 @@ static void no_master_and_narrow_moments(void **unused) {
 
 /* --- bytes sent, against the formulas of fsdp.h written out --- */
 
-static i64 units_size(const params *p, int from, int to) {
+static i64 units_size(const param_table *p, int from, int to) {
     i64 sum = 0;
     for (int u = from; u <= to; u++) sum += p->units[u].size;
     return sum;
 }
 
 /* elements that are gathered in a step of M micro-batches */
-static i64 gathered(const params *p, const model_config *c, const stage_case *s, int M) {
+static i64 gathered(const param_table *p, const model_config *c, const stage_case *s, int M) {
     int last = p->unit_count - 1, L = last - 1;
     if (s->stage != SHARD_FULL) return p->size;
     i64 edges = p->units[0].size + p->units[last].size;
@@ -241,7 +241,7 @@ static i64 gathered(const params *p, const model_config *c, const stage_case *s,
 }
 
 /* sums, weights: bytes of an element on the wire */
-static uint64_t expected_bytes(const params *p, const model_config *c, const stage_case *s, int sums, int weights,
+static uint64_t expected_bytes(const param_table *p, const model_config *c, const stage_case *s, int sums, int weights,
                                int M) {
     int W = world->ranks, R = s->stage == SHARD_NONE ? W : s->replicas, S = W / R;
     bool every = s->stage >= SHARD_GRADIENTS && !s->locally && S > 1;
@@ -256,16 +256,16 @@ static uint64_t expected_bytes(const params *p, const model_config *c, const sta
 
 static void check_bytes(const model_config *c, const stage_case *s, dtype t, bool narrow, int micro) {
     curve got;
-    params p;
+    param_table p;
     int pieces;
     shard_options o = sharding(s);
     o.gather_bf16 = o.reduce_bf16 = narrow;
     OK(fsdp_pieces(&pieces, &o));
-    OK(params_init(&p, c, pieces));
+    OK(param_table_init(&p, c, pieces));
     train(&got, c, options_of(t, o), policies[2], micro, 1);
     uint64_t expected = (uint64_t)(world->ranks - 1) * 16; /* of loss and norm */
     if (world->ranks > 1) expected += expected_bytes(&p, c, s, narrow ? 2 : 4, narrow || t == BF16 ? 2 : 4, micro);
-    params_free(&p);
+    param_table_free(&p);
     if (got.bytes_sent != expected)
         fail_msg("%s %s %s%s, %d micro-batches: %lu bytes sent a step, the formula says %lu", c->name, dtype_name(t),
                  s->name, narrow ? ", bf16 on the wire" : "", micro, got.bytes_sent, expected);

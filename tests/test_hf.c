@@ -11,11 +11,11 @@ static int by_name(const void *a, const void *b) { return strcmp(a, b); }
  * model have the same name */
 static void test_pieces_cover_every_preset_once(void **state) {
     (void)state;
-    for (int i = 0; i < preset_count(); i++) {
+    for (int i = 0; i < presets_count(); i++) {
         model_config c;
-        preset_get(&c, i);
-        params p;
-        OK(params_init(&p, &c, 1));
+        presets_get(&c, i);
+        param_table p;
+        OK(param_table_init(&p, &c, 1));
         char(*names)[96] = malloc((size_t)p.count * 3 * sizeof *names);
         int count = 0;
         i64 parameters = 0;
@@ -40,7 +40,7 @@ static void test_pieces_cover_every_preset_once(void **state) {
         for (int j = 1; j < count; j++)
             if (strcmp(names[j - 1], names[j]) == 0) fail_msg("%s: two tensors are called %s", c.name, names[j]);
         free(names);
-        params_free(&p);
+        param_table_free(&p);
     }
 }
 
@@ -51,8 +51,8 @@ typedef struct {
 
 /* the tensors of a model of one layer, as transformers' save_pretrained writes them, in our order */
 static void check_names(const model_config *c, const tensor *expected, int expected_count) {
-    params p;
-    OK(params_init(&p, c, 1));
+    param_table p;
+    OK(param_table_init(&p, c, 1));
     int count = 0;
     for (int j = 0; j < p.count; j++) {
         hf_piece pieces[3];
@@ -67,13 +67,13 @@ static void check_names(const model_config *c, const tensor *expected, int expec
         }
     }
     assert_int_equal(count, expected_count);
-    params_free(&p);
+    param_table_free(&p);
 }
 #define CHECK_NAMES(c, expected) check_names(c, expected, (int)(sizeof expected / sizeof *expected))
 
 static model_config tiny(architecture arch) {
     model_config c = {.L = 1, .C = 32, .H = 2, .K = 1, .D = 32, .F = 48, .V = 64, .context = 16, .init_std = 0.02};
-    architecture_apply(&c, arch);
+    presets_apply_architecture(&c, arch);
     return c;
 }
 

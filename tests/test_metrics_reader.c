@@ -39,7 +39,7 @@ static char *told_by(void (*act)(void *), void *with) {
     fflush(stderr);
     dup2(old, 2);
     close(fd), close(old);
-    OK(read_file(log_path.text, &text, &bytes));
+    OK(file_read(log_path.text, &text, &bytes));
     return text;
 }
 
@@ -191,7 +191,7 @@ static void rewind_it(void *with) {
 static char *contents(void) {
     char *text;
     size_t bytes;
-    OK(read_file(path.text, &text, &bytes));
+    OK(file_read(path.text, &text, &bytes));
     assert_int_equal(bytes, strlen(text));
     return text;
 }

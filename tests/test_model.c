@@ -13,7 +13,7 @@ static model_config config_of(int family) { return family == 0 ? tiny_gpt2() : t
 
 static double loss_at(model *m, const param *p, const float *origin, const float *direction, double step,
                       const int32_t *tokens, const int32_t *targets) {
-    float *w = (float *)m->state.weights + p->offset;
+    float *w = (float *)m->parameters.weights + p->offset;
     i64 n = p->rows * p->cols;
     for (i64 i = 0; i < n; i++) w[i] = (float)(origin[i] + step * direction[i]);
     gemm_weights_changed(m->dev);
@@ -37,12 +37,12 @@ static void gradients_are_finite_differences(void **unused) {
         tiny_batch(tokens, targets, 5);
         tiny_open(&m, dev, &c, policies[0], tiny_options(F32));
         OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
-        for (int i = 0; i < m.state.p.count; i++) {
-            const param *p = &m.state.p.list[i];
+        for (int i = 0; i < m.parameters.p.count; i++) {
+            const param *p = &m.parameters.p.list[i];
             i64 n = p->rows * p->cols;
-            const float *g = m.state.grads + p->offset;
+            const float *g = m.parameters.grads + p->offset;
             float *origin = malloc((size_t)n * 4), *direction = malloc((size_t)n * 4);
-            memcpy(origin, (float *)m.state.weights + p->offset, (size_t)n * 4);
+            memcpy(origin, (float *)m.parameters.weights + p->offset, (size_t)n * 4);
             double norm = 0;
             for (i64 j = 0; j < n; j++) norm += (double)g[j] * g[j];
             norm = sqrt(norm);
@@ -57,7 +57,8 @@ static void gradients_are_finite_differences(void **unused) {
                           h;
             double derivative = (4 * fine - coarse) / 3;
             if (!(fabs(derivative - norm) <= 2e-3 * norm))
-                fail_msg("%s %s: finite difference %.6g, gradient %.6g", c.name, params_name(p).text, derivative, norm);
+                fail_msg("%s %s: finite difference %.6g, gradient %.6g", c.name, param_table_name(p).text, derivative,
+                         norm);
             free(origin);
             free(direction);
         }
@@ -79,13 +80,13 @@ static void recompute_policies_give_the_same_bits(void **unused) {
                 double loss;
                 tiny_open(&m, dev, &c, policies[p], tiny_options(t));
                 OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
-                size_t bytes = (size_t)m.state.p.size * 4;
+                size_t bytes = (size_t)m.parameters.p.size * 4;
                 if (!first) {
                     first = malloc(bytes);
-                    memcpy(first, m.state.grads, bytes);
+                    memcpy(first, m.parameters.grads, bytes);
                     first_loss = loss;
                 }
-                assert_memory_equal(first, m.state.grads, bytes);
+                assert_memory_equal(first, m.parameters.grads, bytes);
                 assert_true(loss == first_loss);
                 model_free(&m);
             }
@@ -120,18 +121,18 @@ static void accumulating_twice_doubles(void **unused) {
         int32_t tokens[TINY_N], targets[TINY_N];
         tiny_batch(tokens, targets, 5);
         tiny_open(&m, dev, &c, policies[0], tiny_options(t));
-        i64 n = m.state.p.size;
+        i64 n = m.parameters.p.size;
         float *once = malloc((size_t)n * 4);
         double *twice = malloc((size_t)n * 8);
         OK(model_forward_backward(&m, &loss, tokens, targets, 1, true, true));
-        memcpy(once, m.state.grads, (size_t)n * 4);
+        memcpy(once, m.parameters.grads, (size_t)n * 4);
         for (i64 i = 0; i < n; i++) twice[i] = 2.0 * once[i];
         OK(model_forward_backward(&m, &loss, tokens, targets, 1, false, true));
         /* the same sums started from another value: as many f32 roundings as there are rows and vocabulary, in norm
          * their square root; 32 rows and 2 chunks, so 16 roundings are ample */
-        check_close("accumulated", m.state.grads, twice, n, 16 * F32_ROUNDOFF);
+        check_close("accumulated", m.parameters.grads, twice, n, 16 * F32_ROUNDOFF);
         OK(model_forward_backward(&m, &loss, tokens, targets, 1, true, true));
-        assert_memory_equal(once, m.state.grads, (size_t)n * 4); /* and = forgets what was there */
+        assert_memory_equal(once, m.parameters.grads, (size_t)n * 4); /* and = forgets what was there */
         free(once);
         free(twice);
         model_free(&m);
@@ -189,22 +190,22 @@ static void a_step_that_is_not_finite_changes_nothing(void **unused) {
     model_config c = tiny_gpt2();
     model m;
     tiny_open(&m, dev, &c, policies[0], tiny_options(BF16));
-    size_t bytes = (size_t)m.state.p.size * 2;
+    size_t bytes = (size_t)m.parameters.p.size * 2;
     void *before = malloc(bytes);
-    memcpy(before, m.state.weights, bytes);
+    memcpy(before, m.parameters.weights, bytes);
     step_args a = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip = 1, .micro_batches = 1};
     step_result r;
-    m.state.grads[7] = INFINITY;
-    OK(update_weights(&m, &a));
+    m.parameters.grads[7] = INFINITY;
+    OK(step_update_weights(&m, &a));
     OK(step_collect(&m, &r));
     assert_true(r.skipped);
-    m.state.grads[7] = 0;
+    m.parameters.grads[7] = 0;
     m.sums->nats = NAN;
-    OK(update_weights(&m, &a));
+    OK(step_update_weights(&m, &a));
     OK(step_collect(&m, &r));
     assert_true(r.skipped);
-    assert_memory_equal(before, m.state.weights, bytes);
-    assert_int_equal(m.state.step, 0);
+    assert_memory_equal(before, m.parameters.weights, bytes);
+    assert_int_equal(m.parameters.step, 0);
     free(before);
     model_free(&m);
 }
@@ -228,16 +229,17 @@ static void a_row_that_is_not_counted_skips_the_step_too(void **unused) {
                 tokens[i] = last ? ONLY_LAST : tokens[i] % ONLY_LAST;
                 if (last) targets[i] = -1;
             }
-            unit_views w = state_views(&m.state, 0);
+            unit_views w = parameters_views(&m.parameters, 0);
             param_kind where = c.learned_positions ? P_WPE : P_WTE;
             i64 row = c.learned_positions ? TINY_T - 1 : ONLY_LAST;
-            memset(at((void *)(uintptr_t)w.w[where], m.state.o.t, row * c.C), 0xff, dtype_bytes(m.state.o.t));
+            memset(tensor_at((void *)(uintptr_t)w.w[where], m.parameters.o.t, row * c.C), 0xff,
+                   dtype_bytes(m.parameters.o.t));
             gemm_weights_changed(dev);
             OK(model_forward_backward(&m, NULL, tokens, targets, 1.0f / TINY_N, true, true));
-            OK(update_weights(&m, &a));
+            OK(step_update_weights(&m, &a));
             OK(step_collect(&m, &r));
             assert_true(r.skipped && !isfinite(r.grad_norm));
-            assert_int_equal(m.state.step, 0);
+            assert_int_equal(m.parameters.step, 0);
             model_free(&m);
         }
 }

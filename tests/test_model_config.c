@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/nearest.h"
-#include "train/model/params.h"
+#include "train/model/param_table.h"
 #include "train/model/presets.h"
 
 /* as published with the weights: every unique parameter, a tied head once */
@@ -27,18 +27,18 @@ enum { PUBLISHED = sizeof published / sizeof *published };
 
 static void test_presets_have_the_published_numbers_of_parameters(void **state) {
     (void)state;
-    assert_int_equal(preset_count(), PUBLISHED);
+    assert_int_equal(presets_count(), PUBLISHED);
     for (int i = 0; i < PUBLISHED; i++) {
         model_config c;
         OK(model_config_load(&c, published[i].name));
         OK(model_config_check(&c));
         assert_string_equal(c.name, published[i].name);
-        if (model_parameters(&c) != published[i].parameters)
-            fail_msg("%s: %lld", c.name, (long long)model_parameters(&c));
-        params p;
-        OK(params_init(&p, &c, 1));
+        if (model_config_parameters(&c) != published[i].parameters)
+            fail_msg("%s: %lld", c.name, (long long)model_config_parameters(&c));
+        param_table p;
+        OK(param_table_init(&p, &c, 1));
         assert_int_equal(p.parameters, published[i].parameters);
-        params_free(&p);
+        param_table_free(&p);
     }
 }
 
@@ -84,15 +84,15 @@ static void round_trip(model_config *back, const model_config *c) {
 
 static void test_json_reads_back_the_same(void **state) {
     (void)state;
-    for (int i = 0; i < preset_count(); i++) {
+    for (int i = 0; i < presets_count(); i++) {
         model_config c, back;
-        preset_get(&c, i);
+        presets_get(&c, i);
         round_trip(&back, &c);
         assert_same(&back, &c);
         assert_string_equal(back.name, "round/trip.json");
     }
     model_config odd, back; /* numbers without a short decimal */
-    preset_get(&odd, 0);
+    presets_get(&odd, 0);
     odd.norm_eps = 0x1.555556p-17f;
     odd.init_std = 1 / 7.0;
     odd.tied = false;
@@ -266,11 +266,11 @@ static void test_what_we_do_not_compute_is_refused_by_name(void **state) {
         {qwen3_json, "rope_parameters", "{\"rope_theta\":1,\"partial_rotary_factor\":0.25}",
          "key \"partial_rotary_factor\" is 0.25, expected 1"},
         {llama_json, "model_type", "\"mistral\"",
-         "key \"sliding_window\" is missing (which is 4096), expected null or at least max_position_embeddings, 131072"},
+         "key \"sliding_window\" is missing (which is 4096), expected null or at least max_position_embeddings, "
+         "131072"},
         {qwen2_json, "use_sliding_window", "1", "key \"use_sliding_window\" is 1, expected true or false"},
         {qwen2_json, "num_key_value_heads", NULL, "key \"num_key_value_heads\" is missing"},
-        {qwen3_json, "layer_types", "[\"full_attention\",\"sliding_attention\"]",
-         "key \"sliding_window\" is null"},
+        {qwen3_json, "layer_types", "[\"full_attention\",\"sliding_attention\"]", "key \"sliding_window\" is null"},
         {qwen3_json, "layer_types", "\"full_attention\"", "key \"layer_types\" is \"full_attention\", expected a list"},
         {qwen3_json, "head_dim", NULL, "key \"head_dim\" is missing"},
     };
@@ -362,12 +362,12 @@ static void test_presets_print_a_line_each(void **state) {
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
-    model_presets_print(f);
+    model_config_print_presets(f);
     fclose(f);
     int lines = 0;
     for (const char *p = text; (p = strchr(p, '\n')); p++) lines++;
-    assert_int_equal(lines, 1 + preset_count());
-    for (int i = 0; i < preset_count(); i++) assert_non_null(strstr(text, preset_name(i)));
+    assert_int_equal(lines, 1 + presets_count());
+    for (int i = 0; i < presets_count(); i++) assert_non_null(strstr(text, presets_name(i)));
     free(text);
 }
 

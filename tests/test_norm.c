@@ -108,7 +108,7 @@ static void check_same(results a, results b, i64 C, bool whole_dx) {
 static void check_gaps(const void *x, dtype t, i64 N, i64 ld, i64 used) {
     for (i64 n = 0; n < N; n++)
         for (size_t i = 0; i < (size_t)(ld - used) * dtype_bytes(t); i++)
-            assert_int_equal(((const char *)at(x, t, n * ld + used))[i], 0x11);
+            assert_int_equal(((const char *)tensor_at(x, t, n * ld + used))[i], 0x11);
 }
 
 static void check_case(dtype t, norm_shape s, bool layer_norm, bool with_dres) {

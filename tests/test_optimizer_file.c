@@ -4,7 +4,7 @@
 
 #include "runtime/durable.h"
 #include "runtime/file.h"
-#include "tests/filled_state.h"
+#include "tests/filled_parameters.h"
 #include "tests/tensor_file.h"
 #include "train/checkpoint/optimizer_file.h"
 #include "train/checkpoint/tensor_set.h"
@@ -35,7 +35,7 @@ static void cut(pieces *p, uint64_t seed) {
             safetensor *piece = &p->list[p->count];
             *piece = (safetensor){.type = t->type, .dims = 1, .shape = {n}};
             if (snprintf(piece->name, sizeof piece->name, "%s@%ld", t->name, from) < 0) abort();
-            p->data[p->count++] = at(tensor_data(&whole.list[i]), t->type, from);
+            p->data[p->count++] = tensor_at(tensor_set_data(&whole.list[i]), t->type, from);
         }
     }
 }
@@ -63,13 +63,13 @@ static void free_pieces(pieces *p) {
 }
 
 static void open_empty(model *m) {
-    state_options o = tiny_options(BF16);
+    parameters_options o = tiny_options(BF16);
     tiny_open(m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
-    filled_each(&m->state, filled_set); /* the weights stay so; the rest is to be read */
-    size_t n = (size_t)m->state.p.size;
-    memset(m->state.master, 0, n * 4);
-    memset(m->state.m, 0, n * 4);
-    memset(m->state.v, 0, n * 4);
+    filled_each(&m->parameters, filled_set); /* the weights stay so; the rest is to be read */
+    size_t n = (size_t)m->parameters.p.size;
+    memset(m->parameters.master, 0, n * 4);
+    memset(m->parameters.m, 0, n * 4);
+    memset(m->parameters.v, 0, n * 4);
 }
 
 static void pieces_however_cut_make_the_whole(void **unused) {
@@ -80,8 +80,8 @@ static void pieces_however_cut_make_the_whole(void **unused) {
         open_empty(&m);
         cut(&p, seed);
         write_pieces(&p, seed);
-        OK(optimizer_read(&m.state, folder, files, FILES));
-        filled_each(&m.state, filled_check);
+        OK(optimizer_file_read(&m.parameters, folder, files, FILES));
+        filled_each(&m.parameters, filled_check);
         free_pieces(&p);
         model_free(&m);
     }
@@ -97,7 +97,7 @@ static int find(const pieces *p, const char *name) {
 
 static void refused(model *m, pieces *p, const char *message) {
     write_pieces(p, 2);
-    FAILS(DATA, message, optimizer_read(&m->state, folder, files, FILES));
+    FAILS(DATA, message, optimizer_file_read(&m->parameters, folder, files, FILES));
     if (strchr(status_message(), '\n') || !strstr(status_message(), folder))
         fail_msg("expected one line that names a file: %s", status_message());
 }
@@ -165,9 +165,9 @@ static void a_missing_file_is_refused(void **unused) {
     open_empty(&m);
     cut(&p, 3);
     write_pieces(&p, 3);
-    FAILS(DATA, "lacks its elements", optimizer_read(&m.state, folder, files, FILES - 1));
+    FAILS(DATA, "lacks its elements", optimizer_file_read(&m.parameters, folder, files, FILES - 1));
     assert_int_equal(unlink(files[1].text), 0);
-    FAILS(DATA, files[1].text, optimizer_read(&m.state, folder, files, FILES));
+    FAILS(DATA, files[1].text, optimizer_file_read(&m.parameters, folder, files, FILES));
     free_pieces(&p);
     model_free(&m);
 }
@@ -180,8 +180,8 @@ int main(void) {
     for (int i = 0; i < FILES; i++) files[i] = path_join(folder, (const char *[]){"a", "b", "c"}[i]);
     c = tiny_llama();
     open_empty(&m);
-    filled_each(&m.state, filled_set);
-    OK(optimizer_write(&m.state, folder, &sums));
+    filled_each(&m.parameters, filled_set);
+    OK(optimizer_file_write(&m.parameters, folder, &sums));
     free(sums.crc);
     model_free(&m);
     path_text saved = path_join(folder, "optimizer.safetensors");

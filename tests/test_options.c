@@ -259,8 +259,8 @@ static void changes_are_a_line_each(void **state) {
     settings s, t;
     char *lines;
     OK(PARSE(&a, &s, "--steps", "20", "--data", "x", "--lr", "0.1", "--seed", "9223372036854775807"));
-    OK(PARSE(&b, &t, "--steps", "40", "--data", "x", "y", "--lr", "0.1", "--seed", "9223372036854775806", "--warmup-steps",
-             "5", "--shard", "full", "--no-compile", "--help"));
+    OK(PARSE(&b, &t, "--steps", "40", "--data", "x", "y", "--lr", "0.1", "--seed", "9223372036854775806",
+             "--warmup-steps", "5", "--shard", "full", "--no-compile", "--help"));
     OK(options_changes(&lines, &a, &b));
     assert_string_equal(lines, "--steps was 20, is now 40\n--seed was 9223372036854775807, is now 9223372036854775806\n"
                                "--warmup-steps was not given, is now 5\n--shard was none, is now full\n"

@@ -48,7 +48,7 @@ static status record_reduce(comm *c, float *x, i64 count, dtype wire, const comm
 
 static status record_exchange(comm *c, void *all, const void *mine, size_t bytes) {
     note((call){'x', c->ranks, (i64)bytes, F32, false});
-    return simulated->exchange(c, all, mine, bytes);
+    return simulated->allgather_host(c, all, mine, bytes);
 }
 
 static status record_mark(comm *c, comm_event *e) {
@@ -75,13 +75,13 @@ static const machine some_machine = {
 static void open_recorder(comm **world, virtual_clock *k, shard_options o) {
     int pieces;
     OK(fsdp_pieces(&pieces, &o));
-    OK(comm_open_simulated(world, k, &some_machine.net, o.ranks, pieces));
+    OK(simulated_comm_open(world, k, &some_machine.net, o.ranks, pieces));
     simulated = (*world)->ops;
     recording_ops = *simulated;
     recording_ops.all_gather = record_gather;
     recording_ops.reduce_scatter = record_scatter;
     recording_ops.all_reduce = record_reduce;
-    recording_ops.exchange = record_exchange;
+    recording_ops.allgather_host = record_exchange;
     recording_ops.mark = record_mark;
     recording_ops.wait = record_wait;
     recording_ops.split = record_split;
@@ -104,21 +104,21 @@ static void record_model(recording *r, const step_plan *plan) {
     virtual_clock k = {0};
     comm *world;
     model m;
-    state_options o = plan->o;
+    parameters_options o = plan->o;
     int32_t tokens[TINY_N], targets[TINY_N];
     step_args a = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .micro_batches = plan->micro_batches};
     open_recorder(&world, &k, o.shard);
     o.shard.world = world;
     tape = r;
     OK(model_init(&m, dev, &plan->c, plan->s, o));
-    OK(state_randomize(&m.state, 1));
+    OK(parameters_randomize(&m.parameters, 1));
     tiny_batch(tokens, targets, 1);
     for (int step = 0; step < RECORDED_STEPS; step++) {
         double loss, nats = 0;
         step_result result;
         for (i64 i = 0; i < a.micro_batches; i++, nats += loss)
             OK(model_forward_backward(&m, &loss, tokens, targets, 1, i == 0, i + 1 == a.micro_batches));
-        OK(update_weights(&m, &a));
+        OK(step_update_weights(&m, &a));
         OK(step_collect(&m, &result));
         assert_false(result.skipped);
     }
@@ -130,21 +130,21 @@ static void record_simulation(recording *r, const step_plan *plan) {
     virtual_clock k = {0};
     comm *world;
     device *nowhere;
-    state s;
+    parameters s;
     arena memory = {0};
-    state_options o = plan->o;
+    parameters_options o = plan->o;
     open_recorder(&world, &k, o.shard);
     o.shard.world = world;
     tape = r;
-    OK(virtual_device_open(&nowhere, &k, 1e9));
-    OK(state_init(&s, nowhere, &plan->c, o));
-    state_layout(&s, &memory);
+    OK(predict_open_virtual_device(&nowhere, &k, 1e9));
+    OK(parameters_init(&s, nowhere, &plan->c, o));
+    parameters_layout(&s, &memory);
     OK(arena_commit(&memory, nowhere));
-    state_layout(&s, &memory);
-    state_weights_changed(&s);
-    for (int step = 0; step < RECORDED_STEPS; step++) OK(simulate_step(&s, plan, &some_machine, &k));
+    parameters_layout(&s, &memory);
+    parameters_weights_changed(&s);
+    for (int step = 0; step < RECORDED_STEPS; step++) OK(predict_simulate_step(&s, plan, &some_machine, &k));
     arena_free(&memory);
-    state_free(&s);
+    parameters_free(&s);
     comm_close(world);
     device_close(nowhere);
 }
@@ -293,15 +293,15 @@ static void bytes_sent_are_the_formula(void **unused) {
         for (int replicas = 1; replicas <= (stage == SHARD_NONE ? 1 : 4); replicas *= 2) {
             step_plan plan = large_plan("llama2-7b", 16, stage, replicas, 1);
             int W = 16, R = stage == SHARD_NONE ? W : replicas, S = W / R, L = (int)plan.c.L;
-            params p;
-            OK(params_init(&p, &plan.c, S));
+            param_table p;
+            OK(param_table_init(&p, &plan.c, S));
             i64 gathered = p.size;
             for (int u = 1; stage == SHARD_FULL && u <= L - 2; u++) gathered += p.units[u].size;
             uint64_t sums = (uint64_t)(W - 1) * 16; /* of loss and norm */
             uint64_t expected = (uint64_t)(p.size * 4 + gathered * 2) / (uint64_t)S * (uint64_t)(S - 1) + sums;
             if (S == 1) expected = sums;
             expected += (uint64_t)(p.size / S * 4 * 2) / (uint64_t)R * (uint64_t)(R - 1);
-            params_free(&p);
+            param_table_free(&p);
             uint64_t got = predicted(&plan, &usual).bytes_sent;
             if (got != expected)
                 fail_msg("stage %d, %d replicas: %lu bytes, the formula says %lu", (int)stage, R, got, expected);
@@ -317,15 +317,15 @@ static void durations_are_the_formula(void **unused) {
     comm *c, *part;
     comm_event done = {0};
     char x[8];
-    OK(comm_open_simulated(&c, &k, &net, 8, 2));
+    OK(simulated_comm_open(&c, &k, &net, 8, 2));
     i64 piece = 1 << 28;
     OK(comm_all_gather(c, x, x, piece, F32, F32, NULL, &done));
     OK(comm_wait(c, &done));
     assert_int_equal(k.now_ns, llround(1e9 * (6e-6 + 2e-6 + 7.0 * 4 * (double)piece / 25e9)));
-    assert_int_equal(comm_spent(c).bytes_sent, 7 * 4 * piece);
+    assert_int_equal(comm_read_totals(c).bytes_sent, 7 * 4 * piece);
     /* few bytes: staged, 1 hop between nodes and 2 inside */
     uint64_t since = k.now_ns;
-    OK(comm_exchange(c, (char[8]){0}, x, 1));
+    OK(comm_allgather_host(c, (char[8]){0}, x, 1));
     assert_int_equal(k.now_ns - since, llround(1e9 * (2e-6 + 2e-6 + 8 * 0.5 / 40e9 + 8 * 0.75 / 25e9)));
     /* 2 neighbours, then every second rank: 2 on each node */
     OK(comm_split(c, &part, 0));
@@ -343,8 +343,8 @@ static void durations_are_the_formula(void **unused) {
     FAILS(ARG, "split 3 times", comm_split(c, &(comm *){0}, 0));
     comm_close(part);
     comm_close(c);
-    FAILS(ARG, "--devices 9", comm_open_simulated(&c, &k, &net, 9, 9));
-    FAILS(ARG, "3 ranks share", comm_open_simulated(&c, &k, &net, 12, 3));
+    FAILS(ARG, "--devices 9", simulated_comm_open(&c, &k, &net, 9, 9));
+    FAILS(ARG, "3 ranks share", simulated_comm_open(&c, &k, &net, 12, 3));
 }
 
 static void what_64_bits_do_not_hold_is_an_error(void **unused) {
@@ -367,14 +367,14 @@ static void a_collective_waits_for_its_event(void **unused) {
     comm *c;
     comm_event passed = {0}, done = {0};
     char x[1];
-    OK(comm_open_simulated(&c, &k, &net, 2, 2));
-    virtual_work(&k, 1);
+    OK(simulated_comm_open(&c, &k, &net, 2, 2));
+    simulated_comm_work(&k, 1);
     OK(comm_mark(c, &passed));
     OK(comm_all_gather(c, x, x, 500000000, BF16, BF16, &passed, &done));
-    virtual_work(&k, 0.25);
+    simulated_comm_work(&k, 0.25);
     OK(comm_wait(c, &done));
     assert_int_equal(k.now_ns, 2000000000);
-    assert_int_equal(comm_spent(c).waited_ns, 750000000);
+    assert_int_equal(comm_read_totals(c).waited_ns, 750000000);
     comm_close(c);
 }
 

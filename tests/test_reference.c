@@ -54,7 +54,7 @@ static void fetch_param(float *x, const reference *r, const char *prefix, const 
     free(piece);
 }
 
-static void fetch_all(float *x, const reference *r, const char *prefix, const state *s) {
+static void fetch_all(float *x, const reference *r, const char *prefix, const parameters *s) {
     memset(x, 0, (size_t)s->p.size * 4);
     for (int i = 0; i < s->p.count; i++) fetch_param(x + s->p.list[i].offset, r, prefix, &s->p.list[i]);
 }
@@ -66,7 +66,7 @@ static void fetch_tokens(int32_t *x, const reference *r, const char *name) {
 }
 
 static void load_weights(model *m, const reference *r) {
-    state *s = &m->state;
+    parameters *s = &m->parameters;
     size_t n = (size_t)s->p.size;
     float *w = malloc(n * 4);
     bf16 *rounded = malloc(n * 2);
@@ -88,7 +88,7 @@ static float *on_host(const void *from, i64 n) {
 }
 
 static void open_model(model *m, const reference *r, dtype t) {
-    state_options o = {.t = t, .master = true, .moments = F32, .training = true};
+    parameters_options o = {.t = t, .master = true, .moments = F32, .training = true};
     OK(model_init(m, dev, &r->c, (model_shape){B, T, {RECOMPUTE_NONE, 0}}, o));
     load_weights(m, r);
 }
@@ -125,14 +125,15 @@ static void fp32_gradients(void **unused) {
         OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / N, true, true));
         if (fabs(loss / N - expected_loss) > 1e-5 * expected_loss)
             fail_msg("%s: loss %.8g, expected %.8g", names[i], loss / N, expected_loss);
-        float *expected = malloc((size_t)m.state.p.size * 4), *grads = on_host(m.state.grads, m.state.p.size);
-        fetch_all(expected, &r, "grad", &m.state);
-        for (int j = 0; j < m.state.p.count; j++) {
-            const param *p = &m.state.p.list[j];
+        float *expected = malloc((size_t)m.parameters.p.size * 4),
+              *grads = on_host(m.parameters.grads, m.parameters.p.size);
+        fetch_all(expected, &r, "grad", &m.parameters);
+        for (int j = 0; j < m.parameters.p.count; j++) {
+            const param *p = &m.parameters.p.list[j];
             float *ours = grads + p->offset, *theirs = expected + p->offset;
             without_key_bias(&r, p, ours, theirs);
             double d = distance(ours, theirs, p->rows * p->cols);
-            if (!(d <= 1e-4)) fail_msg("%s: gradient of %s is %.3g away", names[i], params_name(p).text, d);
+            if (!(d <= 1e-4)) fail_msg("%s: gradient of %s is %.3g away", names[i], param_table_name(p).text, d);
         }
         free(grads);
         free(expected);
@@ -164,21 +165,22 @@ static void fp32_ten_steps(void **unused) {
             double nats;
             OK(model_forward_backward(&m, &nats, tokens + step * N, targets + step * N, 1.0f / N, true, true));
             step_result result;
-            OK(update_weights(&m, &a));
+            OK(step_update_weights(&m, &a));
             OK(step_collect(&m, &result));
             if (fabs(result.loss - losses[step]) > 1e-5 * losses[step])
                 fail_msg("%s step %d: loss %.8g, expected %.8g", names[i], step, result.loss, losses[step]);
             if (fabs(result.grad_norm - norms[step]) > 1e-4 * norms[step])
                 fail_msg("%s step %d: norm %.8g, expected %.8g", names[i], step, result.grad_norm, norms[step]);
         }
-        float *expected = malloc((size_t)m.state.p.size * 4), *weights = on_host(m.state.weights, m.state.p.size);
-        fetch_all(expected, &r, "final", &m.state);
-        for (int j = 0; j < m.state.p.count; j++) {
-            const param *p = &m.state.p.list[j];
+        float *expected = malloc((size_t)m.parameters.p.size * 4),
+              *weights = on_host(m.parameters.weights, m.parameters.p.size);
+        fetch_all(expected, &r, "final", &m.parameters);
+        for (int j = 0; j < m.parameters.p.count; j++) {
+            const param *p = &m.parameters.p.list[j];
             float *ours = weights + p->offset, *theirs = expected + p->offset;
             without_key_bias(&r, p, ours, theirs);
             double d = distance(ours, theirs, p->rows * p->cols);
-            if (!(d <= 1e-4)) fail_msg("%s: %s is %.3g away after ten steps", names[i], params_name(p).text, d);
+            if (!(d <= 1e-4)) fail_msg("%s: %s is %.3g away after ten steps", names[i], param_table_name(p).text, d);
         }
         free(weights);
         free(expected);
@@ -203,24 +205,24 @@ static void bf16_is_as_close_as_pytorch(void **unused) {
         fetch_tokens(tokens, &r, "tokens");
         fetch_tokens(targets, &r, "targets");
         fetch(losses, &r, "losses", STEPS);
-        i64 n = m.state.p.size;
+        i64 n = m.parameters.p.size;
         float *exact = malloc((size_t)n * 4), *peer = malloc((size_t)n * 4);
-        fetch_all(exact, &r, "grad", &m.state);
-        fetch_all(peer, &r, "grad_bf16", &m.state);
+        fetch_all(exact, &r, "grad", &m.parameters);
+        fetch_all(peer, &r, "grad_bf16", &m.parameters);
         step_args a = {
             .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .micro_batches = 1};
         for (int step = 0; step < STEPS; step++) {
             double nats;
             OK(model_forward_backward(&m, &nats, tokens + step * N, targets + step * N, 1.0f / N, true, true));
             if (step == 0) {
-                float *grads = on_host(m.state.grads, n);
+                float *grads = on_host(m.parameters.grads, n);
                 double ours = distance(grads, exact, n), theirs = distance(peer, exact, n);
                 free(grads);
                 if (!(ours <= 1.5 * theirs))
                     fail_msg("%s: bf16 gradients are %.3g from fp32's, PyTorch's are %.3g", names[i], ours, theirs);
             }
             step_result result;
-            OK(update_weights(&m, &a));
+            OK(step_update_weights(&m, &a));
             OK(step_collect(&m, &result));
             if (fabs(result.loss - losses[step]) > 1.1e-2)
                 fail_msg("%s step %d: loss %.6g, fp32's is %.6g", names[i], step, result.loss, losses[step]);
@@ -249,7 +251,7 @@ static void generation_logits(void **unused) {
         i64 V = r.c.V;
         float *logits = malloc((size_t)(N * V) * 4);
         fetch(logits, &r, "logits", N * V);
-        OK(weights_write(&m.state, &r.c, folder, &sums));
+        OK(weights_write(&m.parameters, &r.c, folder, &sums));
         free(sums.crc);
         for (int prompt = 1; prompt <= T; prompt += 5) {
             sampler *s;

@@ -275,7 +275,7 @@ static void test_torn_line_and_events(void **state) {
     OK(report_write(folder));
     char *page = NULL;
     size_t bytes;
-    OK(read_file(page_path, &page, &bytes));
+    OK(file_read(page_path, &page, &bytes));
     assert_non_null(strstr(page, "in 1 steps"));
     assert_non_null(strstr(page, "2.5"));
     free(page);

@@ -72,7 +72,7 @@ static void writes_what_python_writes(void **state) {
     size_t header_bytes, file_bytes;
     OK(safetensors_layout(list, 4, (const char *const[]){"format", "pt", NULL}, &header, &header_bytes));
     assert_true(list[3].offset == 28 && list[3].bytes == 10);
-    OK(read_file(fixture, &file, &file_bytes));
+    OK(file_read(fixture, &file, &file_bytes));
     assert_int_equal(header_bytes + 38, file_bytes);
     assert_memory_equal(header, file, header_bytes);
     free(header), free(file);
@@ -216,7 +216,7 @@ static void survives_every_truncation_and_corruption(void **state) {
     (void)state;
     char *file;
     size_t bytes;
-    OK(read_file(fixture, &file, &bytes));
+    OK(file_read(fixture, &file, &bytes));
     for (size_t n = 0; n < bytes; n++) {
         set_memory(file, n);
         if (is_safe(n)) fail_msg("%zu of %zu bytes are taken for a file", n, bytes);

@@ -24,13 +24,13 @@ static void within_2_percent(const char *name, int ranks, shard_stage stage, con
 
 static void check(const char *name, const model_config *c, int ranks, shard_stage stage, bool locally) {
     size_t bytes[MEM_CATEGORIES];
-    state_options o = {.t = BF16,
-                       .master = true,
-                       .moments = F32,
-                       .training = true,
-                       .shard = {.ranks = ranks, .stage = stage, .accumulate_locally = locally}};
+    parameters_options o = {.t = BF16,
+                            .master = true,
+                            .moments = F32,
+                            .training = true,
+                            .shard = {.ranks = ranks, .stage = stage, .accumulate_locally = locally}};
     OK(model_plan(bytes, dev, c, (model_shape){1, 128, {RECOMPUTE_BLOCK, c->L}}, o));
-    double P = (double)model_parameters(c), N = ranks, block = block_parameters(c);
+    double P = (double)model_config_parameters(c), N = ranks, block = block_parameters(c);
     double table = (double)(c->V * c->C), embedding = table + (c->learned_positions ? (double)(c->context * c->C) : 0);
     bool sharded = ranks > 1, full = sharded && stage == SHARD_FULL;
     bool piecewise = sharded && stage >= SHARD_GRADIENTS && !locally;
@@ -62,7 +62,7 @@ static void replicas_hold_what_their_group_size_says(void **unused) {
     model_config c;
     OK(model_config_load(&c, "gpt2-124m"));
     size_t of_8[MEM_CATEGORIES], of_4[MEM_CATEGORIES];
-    state_options o = {.t = BF16, .master = true, .moments = F32, .training = true};
+    parameters_options o = {.t = BF16, .master = true, .moments = F32, .training = true};
     o.shard = (shard_options){.ranks = 8, .stage = SHARD_FULL, .replicas = 2};
     OK(model_plan(of_8, dev, &c, (model_shape){1, 128, {RECOMPUTE_NONE, 0}}, o));
     o.shard = (shard_options){.ranks = 4, .stage = SHARD_FULL};

@@ -56,7 +56,7 @@ static void test_store_rounds_to_nearest(void **state) {
     float *x = malloc(N * 4);
     bf16 *y = malloc(N * 2);
     for (uint32_t i = 0; i < N; i++) x[i] = from_bits((i / 7) << 16 | lower[i % 7]);
-    store_f32(y, x, BF16, N);
+    simd_store_f32(y, x, BF16, N);
     for (i64 i = 0; i < N; i++)
         if (y[i] != bf16_from_f32(x[i]))
             fail_msg("%08x stored as %04x, expected %04x", to_bits(x[i]), y[i], bf16_from_f32(x[i]));
@@ -69,14 +69,14 @@ static void test_load_store(void **state) {
         bf16 narrow[70], again[70];
         float wide[70], copy[70];
         for (i64 i = 0; i < n; i++) narrow[i] = (bf16)(i * 937);
-        load_f32(wide, narrow, BF16, n);
+        simd_load_f32(wide, narrow, BF16, n);
         for (i64 i = 0; i < n; i++) assert_int_equal(to_bits(wide[i]), (uint32_t)narrow[i] << 16);
-        store_f32(again, wide, BF16, n);
+        simd_store_f32(again, wide, BF16, n);
         assert_memory_equal(again, narrow, (size_t)n * 2);
-        load_f32(copy, wide, F32, n);
+        simd_load_f32(copy, wide, F32, n);
         assert_memory_equal(copy, wide, (size_t)n * 4);
-        assert_ptr_equal(view_f32(copy, wide, F32, n), wide);
-        assert_ptr_equal(view_f32(copy, narrow, BF16, n), copy);
+        assert_ptr_equal(simd_view_f32(copy, wide, F32, n), wide);
+        assert_ptr_equal(simd_view_f32(copy, narrow, BF16, n), copy);
     }
 }
 

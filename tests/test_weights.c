@@ -4,7 +4,7 @@
 
 #include "runtime/durable.h"
 #include "runtime/file.h"
-#include "tests/filled_state.h"
+#include "tests/filled_parameters.h"
 #include "tests/tensor_file.h"
 #include "train/checkpoint/weights.h"
 
@@ -25,7 +25,7 @@ static void write_shards(const char *skip) {
         int n = 0;
         for (int i = file; i < whole.count; i += 3) {
             if (skip && strcmp(skip, whole.list[i].tensor->name) == 0) continue;
-            data[n] = tensor_data(&whole.list[i]);
+            data[n] = tensor_set_data(&whole.list[i]);
             list[n++] = *whole.list[i].tensor;
         }
         snprintf(name, sizeof name, "part-%d.safetensors", file);
@@ -63,8 +63,8 @@ static void all_names_of_a_model_give_the_same(void **unused) {
     for (int i = 0; i < 4; i++) {
         model m;
         open_empty(&m);
-        OK(weights_read(&m.state, &c, in_folder(names[i]).text));
-        filled_check_whole(&m.state);
+        OK(weights_read(&m.parameters, &c, in_folder(names[i]).text));
+        filled_check_whole(&m.parameters);
         model_free(&m);
     }
     assert_int_equal(chdir(folder), 0); /* no folder before the name */
@@ -93,32 +93,32 @@ static void what_does_not_fit_is_refused(void **unused) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_shards(cases[i].skip);
         write_index(cases[i].change, cases[i].file);
-        FAILS(DATA, cases[i].message, weights_read(&m.state, &c, folder));
-        FAILS(DATA, folder, weights_read(&m.state, &c, folder));
+        FAILS(DATA, cases[i].message, weights_read(&m.parameters, &c, folder));
+        FAILS(DATA, folder, weights_read(&m.parameters, &c, folder));
         if (strchr(status_message(), '\n')) fail_msg("more than a line: %s", status_message());
     }
     write_shards(NULL);
     write_index(NULL, NULL);
     /* a tensor in two files */
     safetensor again = *whole.list[0].tensor;
-    const void *data = tensor_data(&whole.list[0]);
+    const void *data = tensor_set_data(&whole.list[0]);
     write_tensors(in_folder("part-1.safetensors").text, &again, &data, 1);
-    FAILS(DATA, "is in ", weights_read(&m.state, &c, folder));
+    FAILS(DATA, "is in ", weights_read(&m.parameters, &c, folder));
     /* none at all */
     assert_int_equal(unlink(in_folder(index_name).text), 0);
-    FAILS(DATA, "found neither model.safetensors nor", weights_read(&m.state, &c, folder));
+    FAILS(DATA, "found neither model.safetensors nor", weights_read(&m.parameters, &c, folder));
     FILE *f = fopen(in_folder(index_name).text, "w");
     fputs("{\"weight_map\": {}}", f);
     fclose(f);
-    FAILS(DATA, "\"weight_map\" is empty", weights_read(&m.state, &c, folder));
+    FAILS(DATA, "\"weight_map\" is empty", weights_read(&m.parameters, &c, folder));
     model_free(&m);
 }
 
 static status_code read_as(const model_config *as, const char *path) {
     model m;
     tiny_open(&m, dev, as, (recompute_policy){RECOMPUTE_NONE, 0}, tiny_options(BF16));
-    status_code st = weights_read(&m.state, as, path);
-    if (!st && !as->tied) filled_check_whole(&m.state);
+    status_code st = weights_read(&m.parameters, as, path);
+    if (!st && !as->tied) filled_check_whole(&m.parameters);
     model_free(&m);
     return st;
 }
@@ -148,14 +148,14 @@ static void write_with(const char *prefix, const char *extra, const char *like, 
         if (extra && !strcmp(t->name, extra)) continue;
         list[n] = *t;
         snprintf(list[n].name, sizeof list[n].name, "%s%s", prefix, t->name);
-        data[n++] = tensor_data(&whole.list[i]);
+        data[n++] = tensor_set_data(&whole.list[i]);
     }
     if (extra) {
         const tensor_ref *r = tensor_set_find(&whole, like);
         list[n] = *r->tensor;
         snprintf(list[n].name, sizeof list[n].name, "%s%s", prefix, extra);
         copy = malloc((size_t)r->tensor->bytes);
-        memcpy(copy, tensor_data(r), (size_t)r->tensor->bytes);
+        memcpy(copy, tensor_set_data(r), (size_t)r->tensor->bytes);
         if (broken) copy[r->tensor->bytes - 1] ^= 1;
         data[n++] = copy;
     }
@@ -212,9 +212,9 @@ int main(void) {
     assert_non_null(mkdtemp(folder));
     c = tiny_llama();
     open_empty(&m);
-    filled_each(&m.state, filled_set);
+    filled_each(&m.parameters, filled_set);
     OK(durable_make_folders(in_folder("saved").text));
-    OK(weights_write(&m.state, &c, in_folder("saved").text, &sums));
+    OK(weights_write(&m.parameters, &c, in_folder("saved").text, &sums));
     free(sums.crc);
     model_free(&m);
     OK(tensor_set_open_model(&whole, in_folder("saved").text));

@@ -52,13 +52,13 @@ static inline void tiny_batch(int32_t tokens[TINY_N], int32_t targets[TINY_N], u
     }
 }
 
-static inline state_options tiny_options(dtype t) {
-    return (state_options){.t = t, .master = true, .moments = F32, .training = true};
+static inline parameters_options tiny_options(dtype t) {
+    return (parameters_options){.t = t, .master = true, .moments = F32, .training = true};
 }
 
-static inline void tiny_open(model *m, device *dev, const model_config *c, recompute_policy r, state_options o) {
+static inline void tiny_open(model *m, device *dev, const model_config *c, recompute_policy r, parameters_options o) {
     OK(model_init(m, dev, c, (model_shape){TINY_B, TINY_T, r}, o));
-    OK(state_randomize(&m->state, 11));
+    OK(parameters_randomize(&m->parameters, 11));
 }
 
 #endif

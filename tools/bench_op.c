@@ -78,8 +78,10 @@ static status run_activation(workbench *w, bool backward) {
     w->bytes = width(w) * (double)(N * (backward ? 2 * in + F : in + F));
     if (!w->pool) return STATUS_OK;
     if (w->c->swiglu)
-        return backward ? swiglu_backward(w->dev, w->t, dx, y, x, N, F) : swiglu_forward(w->dev, w->t, y, x, N, F);
-    return backward ? gelu_backward(w->dev, w->t, dx, y, x, N, F) : gelu_forward(w->dev, w->t, y, x, N, F);
+        return backward ? activation_swiglu_backward(w->dev, w->t, dx, y, x, N, F)
+                        : activation_swiglu_forward(w->dev, w->t, y, x, N, F);
+    return backward ? activation_gelu_backward(w->dev, w->t, dx, y, x, N, F)
+                    : activation_gelu_forward(w->dev, w->t, y, x, N, F);
 }
 static status run_activation_forward(workbench *w) { return run_activation(w, false); }
 static status run_activation_backward(workbench *w) { return run_activation(w, true); }
@@ -135,11 +137,11 @@ static status run_crossentropy(workbench *w) {
 static status run_losses_sum(workbench *w) {
     float *losses = take_f32(w, w->N), *sum = take_f32(w, 2);
     w->bytes = 4 * (double)w->N;
-    return w->pool ? losses_sum(w->dev, (double *)(void *)sum, losses, w->N, false) : STATUS_OK;
+    return w->pool ? crossentropy_sum_losses(w->dev, (double *)(void *)sum, losses, w->N, false) : STATUS_OK;
 }
 
 static i64 parameters_of(const workbench *w) {
-    i64 n = model_parameters(w->c);
+    i64 n = model_config_parameters(w->c);
     return n < MOST_PARAMETERS ? n : MOST_PARAMETERS;
 }
 
@@ -179,7 +181,7 @@ static const struct {
     {"embedding_forward", run_embedding_forward, ALWAYS},
     {"embedding_backward", run_embedding_backward, ALWAYS},
     {"crossentropy", run_crossentropy, ALWAYS},
-    {"losses_sum", run_losses_sum, ALWAYS},
+    {"crossentropy_sum_losses", run_losses_sum, ALWAYS},
     {"adamw_step", run_adamw, ALWAYS},
     {"gradnorm", run_gradnorm, ALWAYS},
 };
@@ -218,13 +220,13 @@ static status copy(workbench *w) {
 
 static status sample(double *seconds, workbench *w, status (*run)(workbench *w), i64 repeats) {
     TRY(w->dev->ops->synchronize(w->dev));
-    uint64_t since = clock_ns();
+    uint64_t since = meter_clock_ns();
     for (i64 i = 0; i < repeats; i++) {
         w->used = 0;
         TRY(run(w));
     }
     TRY(w->dev->ops->synchronize(w->dev));
-    *seconds = (double)(clock_ns() - since) * 1e-9 / (double)repeats;
+    *seconds = (double)(meter_clock_ns() - since) * 1e-9 / (double)repeats;
     return STATUS_OK;
 }
 

@@ -46,7 +46,7 @@ static double formula_bytes(const bench_values *v, shard_stage stage, double P, 
 static status combine(stage_figures *f, comm *world) {
     stage_figures *all = malloc((size_t)world->ranks * sizeof *all), mine = *f;
     if (!all) FAIL(MEM, "figures of %d ranks", world->ranks);
-    status_code st = comm_exchange(world, all, &mine, sizeof mine);
+    status_code st = comm_allgather_host(world, all, &mine, sizeof mine);
     for (int r = 0; !st && r < world->ranks; r++) {
         if (r == 0) f->waited_s = f->busy_s = 0;
         for (int i = 0; i < MEM_CATEGORIES; i++) f->memory[i] = fmax(f->memory[i], all[r].memory[i]);
@@ -126,7 +126,7 @@ static void print_table(const stage_result results[STAGES], const model_config *
     printf(" on each, recompute %s; median of %ld steps in %ld rounds\n", v->recompute, v->steps * v->rounds,
            v->rounds);
     printf("  %-10s", "bytes/rank");
-    for (int i = 0; i <= MEM_SLOTS; i++) printf(" %11s", memory_name((mem_category)i));
+    for (int i = 0; i <= MEM_SLOTS; i++) printf(" %11s", arena_category_name((mem_category)i));
     printf(" %11s %11s %11s %11s\n", "other", "planned", "products", "measured");
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
@@ -157,7 +157,7 @@ static status fill_row(cJSON *row, const stage_result *r, const bench_values *v,
     TRY(json_add_string(row, "shard", stages[stage]));
     for (int i = 0; i < MEM_CATEGORIES; i++) {
         char key[64];
-        snprintf(key, sizeof key, "%s_bytes", memory_name((mem_category)i));
+        snprintf(key, sizeof key, "%s_bytes", arena_category_name((mem_category)i));
         TRY(json_add_double(row, key, r->f.memory[i]));
     }
     TRY(json_add_double(row, "memory_bytes", total(&r->f)));

@@ -99,7 +99,7 @@ double median(const double *x, i64 n) {
 /* where they are resident; 0 else */
 static status crc_of_gradients(uint32_t *crc, const model *m) {
     enum { CHUNK = 1 << 18 };
-    const state *s = &m->state;
+    const parameters *s = &m->parameters;
     *crc = 0;
     if (!s->grads) return STATUS_OK;
     float *host = malloc(CHUNK * sizeof *host);
@@ -115,13 +115,13 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
 }
 
 static status queue_step(model *m, const step_args *a, const int32_t *tokens) {
-    comm *world = m->state.o.shard.world;
+    comm *world = m->parameters.o.shard.world;
     i64 n = m->s.B * m->s.T * a->micro_batches * (world ? world->ranks : 1);
     TRY(step_begin(m));
     for (i64 i = 0; i < a->micro_batches; i++)
         TRY(model_forward_backward(m, NULL, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
                                    i + 1 == a->micro_batches));
-    return update_weights(m, a);
+    return step_update_weights(m, a);
 }
 
 /* behind all that is still under way */
@@ -130,7 +130,7 @@ static status spent(comm_totals *t, comm *world) {
     if (!world) return STATUS_OK;
     TRY(comm_barrier(world));
     TRY(comm_check(world));
-    *t = comm_spent(world);
+    *t = comm_read_totals(world);
     return STATUS_OK;
 }
 
@@ -147,7 +147,7 @@ static status collect_steps(bench_run *r, model *m, const bench_values *v, uint6
 }
 
 static status run_steps(bench_run *r, model *m, const bench_values *v, const int32_t *tokens, bool checksum) {
-    comm *world = m->state.o.shard.world;
+    comm *world = m->parameters.o.shard.world;
     device *dev = m->dev;
     comm_totals before = {0}, after;
     step_args a = {.lr = 1e-4,
@@ -163,7 +163,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
             TRY(collect_steps(r, m, v, 0));
             TRY(spent(&before, world));
         }
-        if (world) comm_at(world, (uint64_t)i + 1);
+        if (world) comm_set_step(world, (uint64_t)i + 1);
         TRY(queue_step(m, &a, tokens));
         for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
         TRY(collect_steps(r, m, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1));
@@ -189,17 +189,17 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     r->step_s = malloc((size_t)v->steps * sizeof *r->step_s);
     if (!tokens || !r->step_s) FAIL_DONE(MEM, "%ld tokens", n);
     TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
-    state_options precision = {.t = v->precision ? F32 : BF16,
-                               .master = v->master == 0,
-                               .moments = v->moments ? BF16 : F32,
-                               .training = true,
-                               .shard = shard};
+    parameters_options precision = {.t = v->precision ? F32 : BF16,
+                                    .master = v->master == 0,
+                                    .moments = v->moments ? BF16 : F32,
+                                    .training = true,
+                                    .shard = shard};
     gemm_search(dev, v->gemm_search);
     TRY_DONE(attention_choose(dev, (attention_kind)v->attention));
     uint64_t resident, peak;
     TRY_DONE(resident_bytes(&resident, dev, true));
     TRY_DONE(model_init(&m, dev, c, s, precision));
-    TRY_DONE(state_randomize(&m.state, 1));
+    TRY_DONE(parameters_randomize(&m.parameters, 1));
     uint64_t seed = shard.world ? (uint64_t)shard.world->rank + 7 : 7;
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
     TRY_DONE(run_steps(r, &m, v, tokens, checksum));
@@ -208,7 +208,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + dev->attention_bytes;
     r->activation_bytes = m.memory.bytes[MEM_ACTIVATIONS];
     for (int i = 0; i < MEM_CATEGORIES; i++) r->bytes[i] = m.memory.bytes[i];
-    r->parameters = m.state.p.parameters;
+    r->parameters = m.parameters.p.parameters;
 done:
     model_free(&m);
     free(tokens);
@@ -241,7 +241,7 @@ static status bench(const options *o, const bench_values *v) {
     FAIL(ARG, "bench %s: no such benchmark; the nearest is %s", name, nearest_name(name, names, 4));
 }
 
-status bench_command(int argc, char **argv, int *exit_code) {
+status command_bench(int argc, char **argv, int *exit_code) {
     options o = {0};
     bench_values v = {0};
     bool done;

@@ -99,12 +99,12 @@ static status eval(options *o, const values *v) {
     data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};
     if (!s.T) TRY_DONE(default_seq_len(&s.T, &f));
-    TRY_DONE(model_init(&m, dev, &f.config, s, (state_options){.t = v->precision ? F32 : BF16}));
-    TRY_DONE(weights_read(&m.state, &f.config, f.folder.text));
+    TRY_DONE(model_init(&m, dev, &f.config, s, (parameters_options){.t = v->precision ? F32 : BF16}));
+    TRY_DONE(weights_read(&m.parameters, &f.config, f.folder.text));
     model_config_log(&f.config, false);
     corpus_log(&data);
     if (data.count < 2) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
-    TRY_DONE(evaluate(&m, &data, v->batches, &nats));
+    TRY_DONE(step_evaluate(&m, &data, v->batches, &nats));
     if (!isfinite(nats))
         FAIL_DONE(NUMERIC, "%s: the loss is %s, expected a finite one; the weights are broken", f.folder.text,
                   isnan(nats) ? "NaN" : "infinite");
@@ -117,7 +117,7 @@ done:
     return st;
 }
 
-status eval_command(int argc, char **argv, int *exit_code) {
+status command_eval(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;

@@ -38,7 +38,8 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally generate RUN|CHECKPOINT|FOLDER [options]",
-    .about = "Samples text from a trained byte-level model, as it is drawn. On a terminal control characters are shown as \\xNN.\n"
+    .about = "Samples text from a trained byte-level model, as it is drawn. On a terminal control characters are shown "
+             "as \\xNN.\n"
              "  tally generate runs/book --prompt \"Once upon\" --tokens 300 --temperature 0.8\n",
     .table = table,
     .count = sizeof table / sizeof *table,
@@ -99,7 +100,7 @@ done:
     return st;
 }
 
-status generate_command(int argc, char **argv, int *exit_code) {
+status command_generate(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;

@@ -84,7 +84,7 @@ static void print_value(const cJSON *v, int depth) {
 static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T) {
     device *dev;
     size_t bytes[MEM_CATEGORIES], total = 0;
-    state_options s = {
+    parameters_options s = {
         .t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32, .training = true};
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
@@ -95,7 +95,7 @@ static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T
     cJSON *memory = cJSON_AddObjectToObject(o, "training_memory_bytes");
     if (!memory) FAIL(MEM, "result");
     for (int i = 0; i < MEM_CATEGORIES; i++) {
-        TRY(json_add_u64(memory, memory_name((mem_category)i), bytes[i]));
+        TRY(json_add_u64(memory, arena_category_name((mem_category)i), bytes[i]));
         total += bytes[i];
     }
     return json_add_u64(memory, "total", total);
@@ -119,7 +119,7 @@ static status add_model(cJSON *o, const values *v) {
     model_config c;
     TRY(model_config_load(&c, v->model));
     model_config_log(&c, true);
-    i64 T = v->seq_len ? v->seq_len : c.context, P = model_parameters(&c);
+    i64 T = v->seq_len ? v->seq_len : c.context, P = model_config_parameters(&c);
     TRY(json_add_string(o, "model", c.name));
     TRY(json_add_i64(o, "parameters", P));
     TRY(add_shape(o, &c));
@@ -169,7 +169,7 @@ static status add_checkpoint(cJSON *o, const char *folder) {
     TRY(json_add_u64(o, "skipped_steps", p.skipped));
     TRY(json_add_u64(o, "ranks", p.ranks));
     TRY(json_add_string(o, "precision", p.precision));
-    TRY(json_add_i64(o, "parameters", model_parameters(&c)));
+    TRY(json_add_i64(o, "parameters", model_config_parameters(&c)));
     return add_shape(o, &c);
 }
 
@@ -252,7 +252,7 @@ static status inspect(const options *o, const values *v) {
     char *text = NULL;
     cJSON *result = NULL;
     if (v->models) {
-        model_presets_print(stdout);
+        model_config_print_presets(stdout);
         return STATUS_OK;
     }
     TRY(command_words(o, v->model ? 0 : 1, v->model ? 0 : 1, "path; or --model NAME, or --models"));
@@ -272,7 +272,7 @@ done:
     return st;
 }
 
-status inspect_command(int argc, char **argv, int *exit_code) {
+status command_inspect(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;

@@ -283,7 +283,7 @@ static void print_rows(const row *rows, int count, const setting *s) {
         else printf(" %9.4f\n", r->usd_per_mtok);
     }
     printf("\n%7s %-9s", "devices", "bytes/dev");
-    for (int i = 0; i < MEM_CATEGORIES; i++) printf(" %11s", memory_name((mem_category)i));
+    for (int i = 0; i < MEM_CATEGORIES; i++) printf(" %11s", arena_category_name((mem_category)i));
     printf(" %11s\n", "total");
     bool too_large = false;
     for (int i = 0; i < count; i++) {
@@ -300,7 +300,7 @@ static void print_rows(const row *rows, int count, const setting *s) {
 static void print_text(const row *rows, int count, const setting *s, const values *v) {
     const model_config *c = &rows[0].plan.c;
     printf("predicted, not run: %s, %s parameters, %s, B=%ld T=%ld", c->name,
-           text_count((double)model_parameters(c)).text, v->precision ? "fp32" : "bf16", v->batch, v->seq_len);
+           text_count((double)model_config_parameters(c)).text, v->precision ? "fp32" : "bf16", v->batch, v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
     printf(" a device, recompute %s, %ld to a node", v->recompute, v->per_node);
     if (v->replicas > 1) printf(", %ld replicas", v->replicas);
@@ -324,7 +324,7 @@ static status fill_row(cJSON *o, const row *r) {
     TRY(json_add_number_or_null(o, "usd_per_mtok", r->usd_per_mtok));
     for (int i = 0; i < MEM_CATEGORIES; i++) {
         char key[64];
-        snprintf(key, sizeof key, "%s_bytes", memory_name((mem_category)i));
+        snprintf(key, sizeof key, "%s_bytes", arena_category_name((mem_category)i));
         TRY(json_add_u64(o, key, r->p.memory[i]));
     }
     return json_add_double(o, "memory_bytes", r->memory);
@@ -383,7 +383,7 @@ static status predict(const options *o, const values *v) {
     return st;
 }
 
-status predict_command(int argc, char **argv, int *exit_code) {
+status command_predict(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;

@@ -33,7 +33,7 @@ static status report(const options *o, const values *v) {
     return st;
 }
 
-status report_command(int argc, char **argv, int *exit_code) {
+status command_report(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;

@@ -252,7 +252,7 @@ done:
 /* A rank that only prints its help would leave the others waiting for it. */
 static status end_help(void) {
     job j = {0};
-    if (launch_ranks() == 1) return STATUS_OK;
+    if (comm_launch_ranks() == 1) return STATUS_OK;
     status_code st = job_open(&j, 60, "--help\ton\n");
     if (st) job_fail(&j, st);
     job_close(&j);
@@ -281,7 +281,7 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     t.same = same;
     t.changes = changes;
     t.lr_before = before;
-    st = train_run(&t, &outcome);
+    st = trainer_run(&t, &outcome);
 done:
     free(config);
     free(changes);
@@ -290,7 +290,7 @@ done:
     return st;
 }
 
-status train_command(int argc, char **argv, int *exit_code) {
+status command_train(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;

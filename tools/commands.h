@@ -5,13 +5,13 @@
 
 #include "runtime/options.h"
 
-status train_command(int argc, char **argv, int *exit_code);
-status generate_command(int argc, char **argv, int *exit_code);
-status eval_command(int argc, char **argv, int *exit_code);
-status inspect_command(int argc, char **argv, int *exit_code);
-status report_command(int argc, char **argv, int *exit_code);
-status bench_command(int argc, char **argv, int *exit_code);
-status predict_command(int argc, char **argv, int *exit_code);
+status command_train(int argc, char **argv, int *exit_code);
+status command_generate(int argc, char **argv, int *exit_code);
+status command_eval(int argc, char **argv, int *exit_code);
+status command_inspect(int argc, char **argv, int *exit_code);
+status command_report(int argc, char **argv, int *exit_code);
+status command_bench(int argc, char **argv, int *exit_code);
+status command_predict(int argc, char **argv, int *exit_code);
 
 /* What every subcommand starts with: parses, and prints help (usage, what it does, the options) where asked for or where no
  * word was given; then *done is true. */

@@ -18,13 +18,13 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"train", "train a model on text, with its bill live", train_command},
-    {"generate", "sample text from a trained model", generate_command},
-    {"eval", "loss of a trained model on text", eval_command},
-    {"inspect", "show and verify a run, a checkpoint, a data file or a model's shape and cost", inspect_command},
-    {"report", "write a run's report.html again", report_command},
-    {"bench", "measure training steps and recompute policies on this machine", bench_command},
-    {"predict", "what a sharded training step would take on machines that are not here", predict_command},
+    {"train", "train a model on text, with its bill live", command_train},
+    {"generate", "sample text from a trained model", command_generate},
+    {"eval", "loss of a trained model on text", command_eval},
+    {"inspect", "show and verify a run, a checkpoint, a data file or a model's shape and cost", command_inspect},
+    {"report", "write a run's report.html again", command_report},
+    {"bench", "measure training steps and recompute policies on this machine", command_bench},
+    {"predict", "what a sharded training step would take on machines that are not here", command_predict},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -83,7 +83,7 @@ status command_parse(options *o, void *values, const command_help *h, int argc, 
     *done = argc == 0;
     for (int i = 0; i < argc; i++) *done |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
     if (!*done) return options_parse(o, h->table, h->count, values, argc, argv);
-    if (launch_rank() > 0) return STATUS_OK; /* once for a job */
+    if (comm_launch_rank() > 0) return STATUS_OK; /* once for a job */
     printf("usage: %s\n\n%s\n", h->usage, h->about);
     options_print_help(stdout, h->table, h->count);
     return STATUS_OK;
@@ -109,12 +109,13 @@ int main(int argc, char **argv) {
     /* A write that fails says so by its error; a line of the log that nobody reads is dropped. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    log_set_rank(launch_rank(), launch_ranks());
+    log_set_rank(comm_launch_rank(), comm_launch_ranks());
     spin_briefly(argv);
     status_code st = run(argc, argv, &exit_code);
     if (st == STATUS_OK) st = command_flush();
     if (st == STATUS_OK) return exit_code;
-    if (launch_rank() > 0 && status_exit_code(st) == 2) sleep(3); /* rank 0 sees it too, says it, and the job ends */
+    if (comm_launch_rank() > 0 && status_exit_code(st) == 2)
+        sleep(3); /* rank 0 sees it too, says it, and the job ends */
     log_failure(st);
     return status_exit_code(st);
 }

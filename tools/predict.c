@@ -28,7 +28,7 @@ static void virtual_free(device *dev, void *memory, size_t bytes) {
 static status virtual_zero(device *dev, void *memory, size_t bytes) {
     virtual_device *v = (virtual_device *)dev;
     (void)memory;
-    virtual_work(v->clock, (double)bytes / v->memory);
+    simulated_comm_work(v->clock, (double)bytes / v->memory);
     return STATUS_OK;
 }
 
@@ -51,7 +51,7 @@ static const device_ops virtual_ops = {.alloc = virtual_alloc,
                                        .synchronize = virtual_synchronize,
                                        .close = virtual_close};
 
-status virtual_device_open(device **dev, virtual_clock *k, double memory) {
+status predict_open_virtual_device(device **dev, virtual_clock *k, double memory) {
     virtual_device *v = calloc(1, sizeof *v);
     if (!v) FAIL(MEM, "device");
     *v = (virtual_device){
@@ -90,7 +90,7 @@ static double embedding_bytes(const step_plan *plan, pass p) {
     return elements * (p == PASS_FORWARD ? 2 * t : t + 8);
 }
 
-static double update_bytes(const state *s) {
+static double update_bytes(const parameters *s) {
     double t = (double)dtype_bytes(s->o.t), moments = (double)dtype_bytes(s->o.moments);
     double weights = s->o.master ? 8 + t : 2 * t;
     return (double)(s->p.size / s->f.pieces) * (2 * 4 + 2 * 2 * moments + weights);
@@ -98,47 +98,47 @@ static double update_bytes(const state *s) {
 
 /* --- the sequence of train/model/model.c and train/step.c --- */
 
-static status forward(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+static status forward(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
     unit_views w;
-    TRY(state_enter(s, &w, 0, PASS_FORWARD));
-    virtual_work(k, embedding_bytes(plan, PASS_FORWARD) / m->memory);
-    TRY(state_leave(s, 0));
+    TRY(parameters_enter(s, &w, 0, PASS_FORWARD));
+    simulated_comm_work(k, embedding_bytes(plan, PASS_FORWARD) / m->memory);
+    TRY(parameters_leave(s, 0));
     for (i64 l = 0; l < plan->c.L; l++) {
         int u = (int)l + 1;
-        TRY(state_enter(s, &w, u, PASS_FORWARD));
-        virtual_work(k, block_flops(plan, l, PASS_FORWARD) / m->flops);
-        TRY(state_leave(s, u));
+        TRY(parameters_enter(s, &w, u, PASS_FORWARD));
+        simulated_comm_work(k, block_flops(plan, l, PASS_FORWARD) / m->flops);
+        TRY(parameters_leave(s, u));
     }
     return STATUS_OK;
 }
 
-static status head(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+static status head(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
     int u = (int)plan->c.L + 1;
     bool tied = plan->c.tied, on_top;
     unit_views w, embedding;
-    TRY(state_enter(s, &w, u, PASS_BACKWARD));
-    if (tied) TRY(state_enter(s, &embedding, 0, PASS_STAY));
-    TRY(state_gradients(s, &w, u, &on_top));
-    if (tied) TRY(state_gradients(s, &embedding, 0, &on_top));
-    virtual_work(k, head_flops(plan) / m->flops);
-    TRY(state_leave(s, u));
-    if (tied) TRY(state_leave(s, 0));
+    TRY(parameters_enter(s, &w, u, PASS_BACKWARD));
+    if (tied) TRY(parameters_enter(s, &embedding, 0, PASS_STAY));
+    TRY(parameters_gradients(s, &w, u, &on_top));
+    if (tied) TRY(parameters_gradients(s, &embedding, 0, &on_top));
+    simulated_comm_work(k, head_flops(plan) / m->flops);
+    TRY(parameters_leave(s, u));
+    if (tied) TRY(parameters_leave(s, 0));
     return fsdp_reduce(&s->f, u);
 }
 
-static status backward(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+static status backward(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
     unit_views w;
     bool on_top;
     for (i64 l = plan->c.L - 1; l >= 0; l--) {
         int u = (int)l + 1;
-        TRY(state_enter(s, &w, u, PASS_BACKWARD));
-        TRY(state_gradients(s, &w, u, &on_top));
-        virtual_work(k, block_flops(plan, l, PASS_BACKWARD) / m->flops);
-        TRY(state_leave(s, u));
+        TRY(parameters_enter(s, &w, u, PASS_BACKWARD));
+        TRY(parameters_gradients(s, &w, u, &on_top));
+        simulated_comm_work(k, block_flops(plan, l, PASS_BACKWARD) / m->flops);
+        TRY(parameters_leave(s, u));
         TRY(fsdp_reduce(&s->f, u));
     }
-    if (!plan->c.tied) TRY(state_gradients(s, &w, 0, &on_top));
-    virtual_work(k, embedding_bytes(plan, PASS_BACKWARD) / m->memory);
+    if (!plan->c.tied) TRY(parameters_gradients(s, &w, 0, &on_top));
+    simulated_comm_work(k, embedding_bytes(plan, PASS_BACKWARD) / m->memory);
     return fsdp_reduce(&s->f, 0);
 }
 
@@ -150,7 +150,7 @@ static status gather_sums(comm *world) {
     return comm_wait(world, &gathered);
 }
 
-status simulate_step(state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+status predict_simulate_step(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
     for (i64 i = 0; i < plan->micro_batches; i++) {
         TRY(fsdp_begin(&s->f, i == 0, i + 1 == plan->micro_batches));
         TRY(forward(s, plan, m, k));
@@ -159,8 +159,8 @@ status simulate_step(state *s, const step_plan *plan, const machine *m, virtual_
     }
     TRY(fsdp_finish_gradients(&s->f));
     if (s->o.shard.world->ranks > 1) TRY(gather_sums(s->o.shard.world));
-    virtual_work(k, update_bytes(s) / m->memory);
-    state_weights_changed(s);
+    simulated_comm_work(k, update_bytes(s) / m->memory);
+    parameters_weights_changed(s);
     return STATUS_OK;
 }
 
@@ -168,13 +168,13 @@ status simulate_step(state *s, const step_plan *plan, const machine *m, virtual_
 
 enum { STEPS_BEFORE = 2 };
 
-static status simulate(prediction *p, state *s, const step_plan *plan, const machine *m, virtual_clock *k) {
-    state_weights_changed(s);
-    for (int i = 0; i < STEPS_BEFORE; i++) TRY(simulate_step(s, plan, m, k));
+static status simulate(prediction *p, parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+    parameters_weights_changed(s);
+    for (int i = 0; i < STEPS_BEFORE; i++) TRY(predict_simulate_step(s, plan, m, k));
     virtual_clock since = *k;
-    comm_totals before = comm_spent(s->o.shard.world);
-    TRY(simulate_step(s, plan, m, k));
-    comm_totals after = comm_spent(s->o.shard.world);
+    comm_totals before = comm_read_totals(s->o.shard.world);
+    TRY(predict_simulate_step(s, plan, m, k));
+    comm_totals after = comm_read_totals(s->o.shard.world);
     if (k->overflow)
         FAIL(ARG, "predicted time or bytes sent: above %.3g ns or bytes in %d steps, expected less", 0x1p62,
              STEPS_BEFORE + 1);
@@ -191,23 +191,23 @@ status predict_step(prediction *p, const step_plan *plan, const machine *m) {
     virtual_clock k = {.blocking = m->blocking};
     device *dev = NULL;
     comm *world = NULL;
-    state s = {0};
+    parameters s = {0};
     arena memory = {0};
-    state_options o = plan->o;
+    parameters_options o = plan->o;
     int pieces;
-    TRY_DONE(virtual_device_open(&dev, &k, m->memory));
+    TRY_DONE(predict_open_virtual_device(&dev, &k, m->memory));
     TRY_DONE(model_plan(p->memory, dev, &plan->c, plan->s, o));
     TRY_DONE(fsdp_pieces(&pieces, &o.shard));
-    TRY_DONE(comm_open_simulated(&world, &k, &m->net, o.shard.ranks, pieces));
+    TRY_DONE(simulated_comm_open(&world, &k, &m->net, o.shard.ranks, pieces));
     o.shard.world = world;
-    TRY_DONE(state_init(&s, dev, &plan->c, o));
-    state_layout(&s, &memory);
+    TRY_DONE(parameters_init(&s, dev, &plan->c, o));
+    parameters_layout(&s, &memory);
     TRY_DONE(arena_commit(&memory, dev));
-    state_layout(&s, &memory);
+    parameters_layout(&s, &memory);
     TRY_DONE(simulate(p, &s, plan, m, &k));
 done:
     arena_free(&memory);
-    state_free(&s);
+    parameters_free(&s);
     comm_close(world);
     device_close(dev);
     return st;

@@ -22,7 +22,7 @@ typedef struct {
 typedef struct {
     model_config c;
     model_shape s;
-    state_options o; /* o.shard.ranks, without a world */
+    parameters_options o; /* o.shard.ranks, without a world */
     i64 micro_batches;
 } step_plan;
 
@@ -39,8 +39,8 @@ status predict_step(prediction *p, const step_plan *plan, const machine *m);
 /* --- of which it is made, for tests --- */
 
 /* A device with addresses and no memory: reading or writing there is a fault. */
-status virtual_device_open(device **dev, virtual_clock *k, double memory);
+status predict_open_virtual_device(device **dev, virtual_clock *k, double memory);
 /* The sequence of train_step on s, a state whose world is simulated: the same calls of the engine in the same order. */
-status simulate_step(state *s, const step_plan *plan, const machine *m, virtual_clock *k);
+status predict_simulate_step(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k);
 
 #endif

@@ -28,7 +28,7 @@ static uint64_t whole(virtual_clock *k, double x, uint64_t sum) {
     return k->overflow ? 0 : (uint64_t)llround(x);
 }
 
-void virtual_work(virtual_clock *k, double seconds) {
+void simulated_comm_work(virtual_clock *k, double seconds) {
     uint64_t ns = whole(k, seconds * 1e9, k->now_ns);
     k->now_ns += ns;
     k->compute_ns += ns;
@@ -139,12 +139,12 @@ static const comm_ops simulated_ops = {.all_gather = simulated_all_gather,
                                        .broadcast = simulated_broadcast,
                                        .mark = simulated_mark,
                                        .wait = simulated_wait,
-                                       .exchange = simulated_exchange,
+                                       .allgather_host = simulated_exchange,
                                        .split = simulated_split,
                                        .abort = simulated_abort,
                                        .close = simulated_close};
 
-status comm_open_simulated(comm **c, virtual_clock *clock, const network *net, int ranks, int pieces) {
+status simulated_comm_open(comm **c, virtual_clock *clock, const network *net, int ranks, int pieces) {
     int g = net->per_node;
     *c = NULL;
     if (ranks > g && ranks % g) FAIL(ARG, "--devices %d: expected whole nodes, --gpus-per-node %d", ranks, g);

@@ -35,10 +35,10 @@ typedef struct {
     bool blocking; /* for comparison: the computation waits for every collective as soon as it is queued */
 } virtual_clock;
 
-void virtual_work(virtual_clock *k, double seconds); /* the computation goes on for so long */
+void simulated_comm_work(virtual_clock *k, double seconds); /* the computation goes on for so long */
 
 /* ranks in groups of `pieces` consecutive ones: the sharding engine's two splits (fsdp.h) are the only ones. ARG where a
  * group begins in the middle of a node and ends in another. clock and net stay the caller's. */
-status comm_open_simulated(comm **c, virtual_clock *clock, const network *net, int ranks, int pieces);
+status simulated_comm_open(comm **c, virtual_clock *clock, const network *net, int ranks, int pieces);
 
 #endif

@@ -12,7 +12,7 @@ typedef struct {
 
 /* what --data takes, for its help */
 #define TEXT_OPTION_PATHS                                                                                              \
-    "files and folders of plain text, or of JSON objects (.jsonl, .ndjson, .json) that hold a document each, under "    \
+    "files and folders of plain text, or of JSON objects (.jsonl, .ndjson, .json) that hold a document each, under "   \
     "--text-key; any of them may be .gz"
 
 /* rows of an option table, for the member `member` of the struct `values` */

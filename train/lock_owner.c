@@ -33,12 +33,12 @@ static void read_command(char *text, size_t size) {
 }
 
 lock_owner lock_owner_self(void) {
-    lock_owner o = {.process = peer_self()};
+    lock_owner o = {.process = process_self()};
     uint64_t random = 0;
     time_t now = time(NULL);
     struct tm utc;
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random) random = (uint64_t)getpid();
-    snprintf(o.nonce, sizeof o.nonce, "%016lx%016lx", random, clock_ns());
+    snprintf(o.nonce, sizeof o.nonce, "%016lx%016lx", random, meter_clock_ns());
     strftime(o.since, sizeof o.since, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&now, &utc));
     read_command(o.command, sizeof o.command);
     return o;

@@ -1,5 +1,5 @@
 /* Who holds the lock of a run: the contents of RUN/.lock, one line of JSON of a fixed length:
- *   host, boot, space, pid, start   the process (parallel/peer.h)     since    when it took the lock, UTC
+ *   host, boot, space, pid, start   the process (parallel/process.h)     since    when it took the lock, UTC
  *   command                         its command line                  nonce    tells this lock from any other
  *   renewed                         counts up while the owner lives */
 #ifndef TALLY_LOCK_OWNER_H
@@ -7,11 +7,11 @@
 
 #include <stddef.h>
 
-#include "parallel/peer.h"
+#include "parallel/process.h"
 #include "runtime/status.h"
 
 typedef struct {
-    peer process;
+    process process;
     char since[32];
     char command[256];
     char nonce[40];

@@ -138,8 +138,8 @@ static bool names_locked_folder(const run_lock *l, const char *path) {
 /* Whether its owner cannot be running. With flock: it would be locked, were it of this host or of one that this was before it
  * was started anew. */
 static bool is_stale(const run_lock *l, const found_lock *f) {
-    const peer *then = &f->owner.process, *now = &l->owner.process;
-    if (f->known && peer_gone(then, now)) return true;
+    const process *then = &f->owner.process, *now = &l->owner.process;
+    if (f->known && process_gone(then, now)) return true;
     if (l->by_lease) return false;
     return !f->known || strcmp(then->boot, now->boot) == 0 || strcmp(then->host, now->host) == 0;
 }

@@ -14,7 +14,7 @@ enum { CHUNK = 128 }; /* rows of the prompt that go through the model together *
 struct sampler {
     device *dev;
     model_config c;
-    state state;
+    parameters parameters;
     arena memory;
     block_env env;
     i64 context;
@@ -33,7 +33,7 @@ struct sampler {
 static void layout(sampler *s, arena *a) {
     const model_config *c = &s->c;
     size_t element = dtype_bytes(s->env.t), row = (size_t)c->C * element;
-    state_layout(&s->state, a);
+    parameters_layout(&s->parameters, a);
     size_t table = c->learned_positions ? 0 : (size_t)(s->context * c->D / 2) * 4;
     s->cos_table = arena_take(a, MEM_SCRATCH, table);
     s->sin_table = arena_take(a, MEM_SCRATCH, table);
@@ -76,14 +76,14 @@ status sampler_open(sampler **out, device *dev, const model_config *c, const cha
     s->history = calloc((size_t)context, sizeof *s->history);
     s->host_logits = malloc((size_t)c->V * 4);
     if (!s->cache || !s->history || !s->host_logits) FAIL_DONE(MEM, "sampler of %ld layers", c->L);
-    TRY_DONE(state_init(&s->state, dev, c, (state_options){.t = t}));
+    TRY_DONE(parameters_init(&s->parameters, dev, c, (parameters_options){.t = t}));
     layout(s, &s->memory);
     TRY_DONE(arena_commit(&s->memory, dev));
     layout(s, &s->memory);
     if (!c->learned_positions) TRY_DONE(fill_rope_tables(s));
     s->env.cos_table = s->cos_table;
     s->env.sin_table = s->sin_table;
-    TRY_DONE(weights_read(&s->state, &s->c, weights));
+    TRY_DONE(weights_read(&s->parameters, &s->c, weights));
     *out = s;
 done:
     if (st) sampler_close(s);
@@ -93,7 +93,7 @@ done:
 void sampler_close(sampler *s) {
     if (!s) return;
     arena_free(&s->memory);
-    state_free(&s->state);
+    parameters_free(&s->parameters);
     free(s->cache);
     free(s->history);
     free(s->host_logits);
@@ -108,12 +108,12 @@ static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
     const model_config *c = &s->c;
     memcpy(s->history + s->used, tokens, (size_t)n * sizeof *tokens);
     TRY(dev->ops->copy(dev, s->tokens, tokens, (size_t)n * sizeof *tokens));
-    unit_views w = state_views(&s->state, 0);
+    unit_views w = parameters_views(&s->parameters, 0);
     embedding_shape e = {.B = 1, .T = n, .C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
     block_activations a = block_merge(&s->shared, &s->kept);
     TRY(embedding_forward(dev, s->env.t, a.x, s->tokens, w.w[P_WTE], w.w[P_WPE], e, s->used));
     for (i64 l = 0; l < c->L; l++) {
-        w = state_views(&s->state, (int)l + 1);
+        w = parameters_views(&s->parameters, (int)l + 1);
         TRY(block_forward(&s->env, &w, &a, s->y, 1, n, &s->cache[l], s->used));
         void *input = a.x;
         a.x = s->y;
@@ -157,7 +157,7 @@ static int by_probability(const void *a, const void *b) {
     return x->p < y->p ? 1 : x->p > y->p ? -1 : x->token - y->token;
 }
 
-status sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw) {
+status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw) {
     i64 best = 0;
     for (i64 v = 0; v < V; v++) {
         if (!isfinite(logits[v])) FAIL(NUMERIC, "the logit of token %ld is %g: the model is broken", v, logits[v]);
@@ -188,10 +188,10 @@ status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count,
     const model_config *c = &s->c;
     if (count < 1) FAIL(ARG, "sampler: no tokens");
     TRY(feed(s, tokens, count));
-    unit_views w = state_views(&s->state, (int)c->L + 1);
-    const void *head = c->tied ? state_views(&s->state, 0).w[P_WTE] : w.w[P_HEAD_W];
+    unit_views w = parameters_views(&s->parameters, (int)c->L + 1);
+    const void *head = c->tied ? parameters_views(&s->parameters, 0).w[P_WTE] : w.w[P_HEAD_W];
     norm_shape last = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
-    const void *row = at(s->y, s->env.t, s->last_row * c->C);
+    const void *row = tensor_at(s->y, s->env.t, s->last_row * c->C);
     TRY(norm_forward(dev, s->env.t, s->h, s->mean, s->rstd, row, w.w[P_NORM_G], w.w[P_NORM_B], last));
     TRY(gemm(dev, &(gemm_args){.M = 1,
                                .N = c->V,
@@ -208,5 +208,5 @@ status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count,
                                .b_is_weight = true,
                                .work = WORK_FORWARD}));
     TRY(dev->ops->copy(dev, s->host_logits, s->logits, (size_t)c->V * 4));
-    return sample(next, s->host_logits, c->V, how, s->draws++);
+    return sampler_sample(next, s->host_logits, c->V, how, s->draws++);
 }

@@ -26,6 +26,6 @@ const float *sampler_logits(const sampler *s);
 void sampler_close(sampler *s);
 
 /* Draws from logits [V]; draw: which number of the stream. */
-status sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw);
+status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw);
 
 #endif

@@ -7,11 +7,11 @@
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
 
-static int ranks_of(const state *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
+static int ranks_of(const parameters *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
 
 /* Each piece counts once: where it has replicas, on the first of them. */
 static status sum_squares(model *m) {
-    state *s = &m->state;
+    parameters *s = &m->parameters;
     TRY(m->dev->ops->zero(m->dev, &m->sums->squares, sizeof m->sums->squares));
     if (s->f.replicas && s->f.replicas->rank > 0) return STATUS_OK;
     for (int u = 0; u < s->p.unit_count; u++) {
@@ -23,9 +23,9 @@ static status sum_squares(model *m) {
 
 /* all: where the sums of all ranks lie. They travel as they are, two f32 words a number. */
 static status gather_sums(model *m, const step_sums **all) {
-    comm *world = m->state.o.shard.world;
+    comm *world = m->parameters.o.shard.world;
     *all = m->sums;
-    if (ranks_of(&m->state) == 1) return STATUS_OK;
+    if (ranks_of(&m->parameters) == 1) return STATUS_OK;
     *all = m->all_sums;
     TRY(comm_mark(world, &m->summed));
     TRY(comm_all_gather(world, m->all_sums, m->sums, sizeof *m->sums / 4, F32, F32, &m->summed, &m->gathered));
@@ -33,36 +33,37 @@ static status gather_sums(model *m, const step_sums **all) {
 }
 
 static status adamw_on_owned(model *m, const step_args *a) {
-    state *s = &m->state;
+    parameters *s = &m->parameters;
     dtype mt = s->o.moments;
     adamw_args args = {
         .lr = (float)a->lr, .beta1 = (float)a->beta1, .beta2 = (float)a->beta2, .eps = (float)a->eps, .seed = a->seed};
     for (int i = 0; i < s->p.count; i++) {
         const param *p = &s->p.list[i];
-        owned_part part = state_owned(s, p);
+        owned_part part = parameters_owned(s, p);
         if (!part.count) continue;
         args.decay = p->decay ? (float)a->weight_decay : 0;
         args.first = (uint64_t)(p->serial + part.first);
-        TRY(adamw_step(m->dev, s->o.t, part.weights, s->master ? s->master + part.at : NULL, mt, at(s->m, mt, part.at),
-                       at(s->v, mt, part.at), part.grads, part.count, args, m->verdict));
+        TRY(adamw_step(m->dev, s->o.t, part.weights, s->master ? s->master + part.at : NULL, mt,
+                       tensor_at(s->m, mt, part.at), tensor_at(s->v, mt, part.at), part.grads, part.count, args,
+                       m->verdict));
     }
     return STATUS_OK;
 }
 
-status update_weights(model *m, const step_args *a) {
-    int ranks = ranks_of(&m->state);
+status step_update_weights(model *m, const step_args *a) {
+    int ranks = ranks_of(&m->parameters);
     const step_sums *all;
-    clip_args c = {.tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks),
-                   .clip = a->clip,
-                   .beta1 = a->beta1,
-                   .beta2 = a->beta2};
+    verdict_args c = {.tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks),
+                      .clip = a->clip,
+                      .beta1 = a->beta1,
+                      .beta2 = a->beta2};
     assert(m->queued - m->collected < DEVICE_SLOTS);
-    TRY(fsdp_finish_gradients(&m->state.f));
+    TRY(fsdp_finish_gradients(&m->parameters.f));
     TRY(sum_squares(m));
     TRY(gather_sums(m, &all));
-    TRY(clip_decide(m->dev, m->verdict, all, ranks, c));
+    TRY(verdict_decide(m->dev, m->verdict, all, ranks, c));
     TRY(adamw_on_owned(m, a));
-    state_weights_changed(&m->state);
+    parameters_weights_changed(&m->parameters);
     m->queued++;
     return m->dev->ops->post(m->dev, m->verdict, sizeof *m->verdict);
 }
@@ -73,17 +74,17 @@ status step_collect(model *m, step_result *r) {
     uint64_t ns;
     m->collected++;
     TRY(m->dev->ops->collect(m->dev, &v, sizeof v, &ns));
-    m->state.step = v.updates;
+    m->parameters.step = v.updates;
     *r = (step_result){.loss = v.loss, .grad_norm = v.grad_norm, .skipped = v.skipped, .seconds = (double)ns * 1e-9};
     return STATUS_OK;
 }
 
 status step_begin(model *m) { return m->queued == m->collected ? m->dev->ops->begin(m->dev) : STATUS_OK; }
 
-status train_step(model *m, loader *l, const step_args *a) {
+status step_submit(model *m, loader *l, const step_args *a) {
     device *dev = m->dev;
     TRY(step_begin(m));
-    double tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks_of(&m->state));
+    double tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks_of(&m->parameters));
     for (i64 i = 0; i < a->micro_batches; i++) {
         const int32_t *inputs, *targets;
         TRY(dev->ops->span(dev, BOOK_DATA, true));
@@ -91,7 +92,7 @@ status train_step(model *m, loader *l, const step_args *a) {
         TRY(dev->ops->span(dev, BOOK_DATA, false));
         TRY(model_forward_backward(m, NULL, inputs, targets, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
     }
-    return update_weights(m, a);
+    return step_update_weights(m, a);
 }
 
 typedef struct {
@@ -110,9 +111,9 @@ static status evaluate_batch(model *m, const corpus *c, i64 batch, i64 end, int3
     return STATUS_OK;
 }
 
-status evaluate(model *m, const corpus *c, i64 batches, double *loss) {
-    comm *world = m->state.o.shard.world;
-    int ranks = ranks_of(&m->state), rank = world ? world->rank : 0;
+status step_evaluate(model *m, const corpus *c, i64 batches, double *loss) {
+    comm *world = m->parameters.o.shard.world;
+    int ranks = ranks_of(&m->parameters), rank = world ? world->rank : 0;
     i64 n = m->s.B * m->s.T;
     batch_sum total = {0}, mine;
     status_code st = STATUS_OK;
@@ -122,7 +123,7 @@ status evaluate(model *m, const corpus *c, i64 batches, double *loss) {
     for (i64 i = 0; (!batches || i < batches) && corpus_val_batch(c, i, m->s.B, m->s.T, tokens, tokens + n);
          i += ranks) {
         TRY_DONE(evaluate_batch(m, c, i + rank, batches, tokens, &mine));
-        if (ranks > 1) TRY_DONE(comm_exchange(world, all, &mine, sizeof mine));
+        if (ranks > 1) TRY_DONE(comm_allgather_host(world, all, &mine, sizeof mine));
         else all[0] = mine;
         for (int r = 0; r < ranks; r++) { /* in the order of batches: the same sum on any number of ranks */
             total.nats += all[r].nats;

@@ -21,19 +21,19 @@ typedef struct {
 
 /* A step is queued, and its result collected later: up to DEVICE_SLOTS steps can be under way, so that a GPU never waits for
  * the host to look at a loss. (A CPU has it done when it is queued.) All ranks together. */
-status train_step(model *m, loader *l, const step_args *a);
+status step_submit(model *m, loader *l, const step_args *a);
 
 /* The step's beginning, for its time: train_step does it. */
 status step_begin(model *m);
 /* The step's end, behind its micro-batches: the sums of all ranks, the gradients' norm over all pieces, the verdict, and the
  * optimizer on this rank's pieces. */
-status update_weights(model *m, const step_args *a);
+status step_update_weights(model *m, const step_args *a);
 
 /* Waits for the oldest step that is queued and not collected. */
 status step_collect(model *m, step_result *r);
 
 /* Mean nats a held-out token over `batches` batches (0: all), dealt to the ranks in turns; the same on every rank. NaN where
  * nothing is held out. */
-status evaluate(model *m, const corpus *c, i64 batches, double *loss);
+status step_evaluate(model *m, const corpus *c, i64 batches, double *loss);
 
 #endif

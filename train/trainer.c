@@ -7,45 +7,45 @@
 #include "train/bill/report.h"
 
 /* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
-static booking pause_steps(trainer *t, booking to) {
-    comm_book(t->peers, NULL);
+static booking book_begin(trainer *t, booking to) {
+    comm_set_meter(t->peers, NULL);
     return meter_book(&t->bill.time, to);
 }
 
-static void go_on(trainer *t, booking with) {
-    comm_book(t->peers, &t->bill.time);
+static void book_end(trainer *t, booking with) {
+    comm_set_meter(t->peers, &t->bill.time);
     meter_book(&t->bill.time, with);
 }
 
 static status save(trainer *t) {
-    booking before = pause_steps(t, BOOK_CHECKPOINT);
-    uint64_t since = clock_ns();
-    TRY(comm_agree(t->world, trainer_speaks(t) ? metrics_sync(t->metrics, t->metrics_path.text) : STATUS_OK));
+    booking before = book_begin(t, BOOK_CHECKPOINT);
+    uint64_t since = meter_clock_ns();
+    TRY(comm_agree(t->world, trainer_is_root(t) ? metrics_sync(t->metrics, t->metrics_path.text) : STATUS_OK));
     TRY(trainer_gather(t));
     memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
     memcpy(t->p.usd, t->bill.usd, sizeof t->p.usd);
     t->p.energy_j = t->bill.energy_j;
     if (t->p.step != t->saved_step) {
-        TRY(checkpoint_save(t->o->out, &t->m.state, &t->c, &t->p));
+        TRY(checkpoint_save(t->o->out, &t->m.parameters, &t->c, &t->p));
         if (!t->p.finite)
             log_line("warning: checkpoint step-%lu is saved while the loss is not finite; a resume passes it over",
                      t->p.step);
     }
     t->saved_step = t->p.step;
     TRY(checkpoint_prune(t->world, t->o->out, t->p.step, t->o->keep));
-    go_on(t, before);
-    t->saved_ns = clock_ns();
+    book_end(t, before);
+    t->saved_ns = meter_clock_ns();
     t->mine.save_s = (double)(t->saved_ns - since) * 1e-9;
     TRY(trainer_gather(t));
-    return trainer_speaks(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
+    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
 }
 
 static status look_at_folder_now(trainer *t) {
-    booking before = pause_steps(t, BOOK_CHECKPOINT);
+    booking before = book_begin(t, BOOK_CHECKPOINT);
     trainer_look_at_folder(t);
     t->all->folder = t->mine.folder;
-    TRY(comm_tell(t->world, &t->all->folder, sizeof t->all->folder));
-    go_on(t, before);
+    TRY(comm_broadcast_host(t->world, &t->all->folder, sizeof t->all->folder));
+    book_end(t, before);
     return STATUS_OK;
 }
 
@@ -63,10 +63,10 @@ static status save_where_it_is(trainer *t) {
 }
 
 static status evaluate_now(trainer *t) {
-    booking before = pause_steps(t, BOOK_EVALUATION);
-    uint64_t since = clock_ns();
+    booking before = book_begin(t, BOOK_EVALUATION);
+    uint64_t since = meter_clock_ns();
     trainer_look_begin(t);
-    status_code st = evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss);
+    status_code st = step_evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss);
     t->evaluation_left = st == STATUS_STOPPED;
     if (t->evaluation_left) {
         t->val_loss = NAN;
@@ -76,8 +76,8 @@ static status evaluate_now(trainer *t) {
         TRY(st);
     }
     if (!t->evaluation_left && t->data.count - t->data.train_count > 1 && !isfinite(t->val_loss)) t->p.finite = 0;
-    t->mine.eval_s = (double)(clock_ns() - since) * 1e-9;
-    go_on(t, before);
+    t->mine.eval_s = (double)(meter_clock_ns() - since) * 1e-9;
+    book_end(t, before);
     return STATUS_OK;
 }
 
@@ -120,7 +120,7 @@ static status account_skip(trainer *t, const step_result *r) {
 
 static void count_from_here(trainer *t) {
     t->since_j = ledger_energy_now_j(&t->bill);
-    t->since_waited_ns = comm_spent(t->peers).waited_ns;
+    t->since_waited_ns = comm_read_totals(t->peers).waited_ns;
 }
 
 static status queue_step(trainer *t) {
@@ -133,10 +133,10 @@ static status queue_step(trainer *t) {
     }
     trainer_look_begin(t);
     q->args = arguments(t, number);
-    comm_at(t->peers, number + 1);
-    uint64_t bytes = comm_spent(t->peers).bytes_sent - t->asked_bytes;
-    TRY(train_step(&t->m, t->loader, &q->args));
-    q->bytes_sent = comm_spent(t->peers).bytes_sent - t->asked_bytes - bytes;
+    comm_set_step(t->peers, number + 1);
+    uint64_t bytes = comm_read_totals(t->peers).bytes_sent - t->asked_bytes;
+    TRY(step_submit(&t->m, t->loader, &q->args));
+    q->bytes_sent = comm_read_totals(t->peers).bytes_sent - t->asked_bytes - bytes;
     q->flops_executed = flops_executed(&t->dev->flops) - flops;
     q->windows = (uint64_t)loader_position(t->loader);
     t->under_way++;
@@ -158,14 +158,14 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     t->mine.bytes_sent = q->bytes_sent;
     t->mine.flops_executed = q->flops_executed;
     energy_kind kind = energy_kind_of(t->bill.energy);
-    t->mine.energy_j = energy_window_step(&t->window, kind, clock_ns(), t->since_j, t->since_j - joules, r->seconds,
-                                          &t->mine.energy_window_s);
+    t->mine.energy_j = energy_window_step(&t->window, kind, meter_clock_ns(), t->since_j, t->since_j - joules,
+                                          r->seconds, &t->mine.energy_window_s);
     t->mine.gpu = energy_gpu(t->bill.energy);
-    if (t->under_way) comm_book(t->peers, NULL);
+    if (t->under_way) comm_set_meter(t->peers, NULL);
     trainer_look_at_folder(t);
     TRY(trainer_gather(t));
-    comm_book(t->peers, &t->bill.time);
-    t->since_waited_ns = comm_spent(t->peers).waited_ns;
+    comm_set_meter(t->peers, &t->bill.time);
+    t->since_waited_ns = comm_read_totals(t->peers).waited_ns;
     return STATUS_OK;
 }
 
@@ -173,9 +173,9 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
 static status check_peak(trainer *t, step_record *record) {
     double rate = (double)record->flops_executed / record->step_s, again;
     if (t->under_way || t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
-    booking before = pause_steps(t, BOOK_STARTUP);
+    booking before = book_begin(t, BOOK_STARTUP);
     TRY(trainer_measure_peak(t, t->o->peak_seconds, &again));
-    go_on(t, before);
+    book_end(t, before);
     log_line("peak: a step reached %.4g GFLOP/s, above the %.4g measured; measured again: %.4g", rate * 1e-9,
              t->peak_measured * 1e-9, again * 1e-9);
     t->peak_measured = record->peak_measured = again > rate ? again : rate;
@@ -206,7 +206,7 @@ static status finish_step(trainer *t) {
     t->p.step++;
     t->p.tokens += (uint64_t)t->global_batch;
     t->p.windows = q.windows;
-    t->p.updates = t->m.state.step;
+    t->p.updates = t->m.parameters.step;
     t->p.finite = !r.skipped;
     throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
     step_record record = trainer_log_record(t, &q.args, &r);
@@ -217,7 +217,7 @@ static status finish_step(trainer *t) {
         record.val_loss = t->val_loss;
     }
     /* a folder that has moved has taken the file with it; after FOLDER_LOST it may be another's */
-    if (trainer_speaks(t) && t->mine.folder != FOLDER_LOST)
+    if (trainer_is_root(t) && t->mine.folder != FOLDER_LOST)
         TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
     show(t, &record);
     TRY(account_skip(t, &r));
@@ -277,13 +277,13 @@ static status run(trainer *t, train_outcome *outcome) {
 
 /* The report shows the ledger as of now; what writing it takes is booked too, and the ledger is written last. */
 static status report(trainer *t) {
-    pause_steps(t, BOOK_CHECKPOINT);
-    if (trainer_speaks(t)) TRY(report_write(t->o->out));
+    book_begin(t, BOOK_CHECKPOINT);
+    if (trainer_is_root(t)) TRY(report_write(t->o->out));
     TRY(trainer_gather(t));
-    return trainer_speaks(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
+    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
 }
 
-status train_run(const train_options *o, train_outcome *outcome) {
+status trainer_run(const train_options *o, train_outcome *outcome) {
     trainer t = {.o = o};
     status_code st = trainer_open(&t);
     if (!st) stop_wait_for_save();

@@ -21,10 +21,10 @@ typedef struct {
     schedule lr_before;  /* of a resumed run: by the options it had before; else lr */
     const char *changes; /* of a resumed run: a line for each option that is another one now; may be NULL */
     uint64_t seed;
-    state_options precision; /* its shard.world is the trainer's to set */
-    double comm_timeout;     /* seconds that a collective may take */
-    const char *comm;        /* auto | nccl | staged: see comm_open_device */
-    const char *recompute;   /* none | selective | block | block:K */
+    parameters_options precision; /* its shard.world is the trainer's to set */
+    double comm_timeout;          /* seconds that a collective may take */
+    const char *comm;             /* auto | nccl | staged: see comm_open_device */
+    const char *recompute;        /* none | selective | block | block:K */
     const char *device;
     bool gemm_search;         /* gemm.h */
     attention_kind attention; /* attention.h */
@@ -49,7 +49,7 @@ typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
 /* A signal that any rank gets (stop.h) stops all of them: at the end of a short step; a long one and an evaluation are broken
  * off within a few seconds (trainer_stop.c). Then a checkpoint is saved of the last step that was finished. Where there are
  * several ranks, an error ends the process, and the job: see job_fail. */
-status train_run(const train_options *o, train_outcome *outcome);
+status trainer_run(const train_options *o, train_outcome *outcome);
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L);
 

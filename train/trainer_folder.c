@@ -8,26 +8,26 @@
 /* A file that rank 0 puts into --out, of a name that none has looked for before, all must find. */
 static status check_same_folder(const trainer *t) {
     const char *out = t->o->out;
-    uint64_t token = clock_ns();
+    uint64_t token = meter_clock_ns();
     path_text path;
     status_code st = STATUS_OK;
     int fd = -1;
     if (t->world->ranks == 1) return st;
-    TRY(comm_tell(t->world, &token, sizeof token));
+    TRY(comm_broadcast_host(t->world, &token, sizeof token));
     snprintf(path.text, sizeof path.text, "%.4000s/.seen-by-all-%016lx", out, token);
-    if (trainer_speaks(t)) st = file_create(&fd, path.text);
+    if (trainer_is_root(t)) st = file_create(&fd, path.text);
     if (fd >= 0) close(fd);
     TRY(comm_agree(t->world, st));
     if (access(path.text, F_OK) != 0)
         st = ERROR(ARG, "--out %s: not the folder of rank 0; expected a file system that all ranks see", out);
     st = comm_agree(t->world, st);
-    if (trainer_speaks(t)) remove(path.text);
+    if (trainer_is_root(t)) remove(path.text);
     return st;
 }
 
 status trainer_lock(trainer *t) {
     status_code st = STATUS_OK;
-    if (trainer_speaks(t)) st = run_lock_take(&t->lock, t->o->out, true);
+    if (trainer_is_root(t)) st = run_lock_take(&t->lock, t->o->out, true);
     TRY(comm_agree(t->world, st));
     return check_same_folder(t);
 }
@@ -45,7 +45,7 @@ static status check_metrics(const trainer *t) {
 }
 
 void trainer_look_at_folder(trainer *t) {
-    if (!trainer_speaks(t) || t->mine.folder != FOLDER_FINE) return;
+    if (!trainer_is_root(t) || t->mine.folder != FOLDER_FINE) return;
     status_code folder = run_lock_check(t->lock), metrics = folder ? STATUS_OK : check_metrics(t);
     if (!folder && !metrics) return;
     if (folder == STATUS_IO) return; /* it cannot be told now, which the next save will say */
@@ -62,8 +62,8 @@ static void save_there_from_now_on(trainer *t) {
 
 status trainer_end_without_folder(trainer *t, status_code (*save)(trainer *t)) {
     bool moved = t->all->folder == FOLDER_MOVED;
-    TRY(comm_tell(t->world, t->folder_trouble, sizeof t->folder_trouble));
-    TRY(comm_tell(t->world, &t->moved_to, sizeof t->moved_to));
+    TRY(comm_broadcast_host(t->world, t->folder_trouble, sizeof t->folder_trouble));
+    TRY(comm_broadcast_host(t->world, &t->moved_to, sizeof t->moved_to));
     if (t->all->folder == FOLDER_LOST) FAIL(ARG, "%s; nothing more was saved", t->folder_trouble);
     if (moved) save_there_from_now_on(t);
     TRY(save(t));

@@ -10,12 +10,12 @@ const char *trainer_shard_name(shard_stage s) {
 }
 
 static void log_ranks(const trainer *t) {
-    const shard_options *s = &t->m.state.o.shard;
+    const shard_options *s = &t->m.parameters.o.shard;
     if (t->world->ranks == 1) return;
     log_line("ranks: %d on %d host%s; shard %s; over %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
              trainer_shard_name(s->stage), t->peers->name);
     if (s->replicas > 1 && s->stage != SHARD_NONE)
-        log_line("replicas: %d, of %d ranks each", s->replicas, t->m.state.f.pieces);
+        log_line("replicas: %d, of %d ranks each", s->replicas, t->m.parameters.f.pieces);
 }
 
 static void log_price_and_energy(const trainer *t) {
@@ -45,7 +45,7 @@ void trainer_log_start(const trainer *t) {
                  ? "; no bf16 products: they run in f32 on widened operands"
                  : "");
     log_ranks(t);
-    log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.state.p.parameters,
+    log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.parameters.p.parameters,
              dtype_name(o->precision.t), o->recompute);
     model_config_log(&t->c, true);
     corpus_log(&t->data);
@@ -54,7 +54,7 @@ void trainer_log_start(const trainer *t) {
              t->data.count - t->data.train_count);
     log_line("memory: %s%s", text_bytes((double)t->m.memory.capacity).text, t->world->ranks > 1 ? " a rank" : "");
     for (int i = 0; i < MEM_CATEGORIES; i++)
-        if (bytes[i]) log_line("  %-12s %s", memory_name((mem_category)i), text_bytes((double)bytes[i]).text);
+        if (bytes[i]) log_line("  %-12s %s", arena_category_name((mem_category)i), text_bytes((double)bytes[i]).text);
     log_line("step: %ld tokens, %.4g model GFLOP, %.4g executed", t->global_batch,
              (double)flops_model(&t->step_flops) * 1e-9, (double)flops_executed(&t->step_flops) * 1e-9);
     if (o->lr.warmup > o->steps)
@@ -136,7 +136,7 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     for (int b = 0; b < BOOKINGS; b++) {
         double seconds = (double)t->bill.booked_ns[b] * 1e-9;
         if (seconds > 0)
-            log_line("  %-22s %10.2f %6.1f%% %10.6f", booking_label((booking)b), seconds, 100 * seconds / wall_s,
+            log_line("  %-22s %10.2f %6.1f%% %10.6f", meter_booking_label((booking)b), seconds, 100 * seconds / wall_s,
                      t->bill.usd[b]);
     }
     log_line("  %-22s %10.2f %6.1f%% %10.6f", "total", wall_s, 100.0, usd);

@@ -13,7 +13,7 @@
 #include "runtime/log.h"
 #include "runtime/stop.h"
 #include "train/bill/hardware.h"
-#include "train/room.h"
+#include "train/memory_check.h"
 
 status recompute_parse(recompute_policy *r, const char *text, i64 L) {
     long blocks;
@@ -36,10 +36,10 @@ status trainer_gather(trainer *t) {
     t->mine.threads = (uint64_t)t->dev->threads;
     t->mine.stop = (uint64_t)stop_signal();
     double minutes = t->o->checkpoint_minutes;
-    t->mine.save_is_due = minutes > 0 && t->saved_ns && (double)(clock_ns() - t->saved_ns) >= minutes * 60e9;
-    TRY(comm_exchange(t->world, t->all, &t->mine, sizeof t->mine));
+    t->mine.save_is_due = minutes > 0 && t->saved_ns && (double)(meter_clock_ns() - t->saved_ns) >= minutes * 60e9;
+    TRY(comm_allgather_host(t->world, t->all, &t->mine, sizeof t->mine));
     ledger_sum(&t->bill, &t->all->bill, sizeof *t->all);
-    if (trainer_speaks(t) && t->begun) ledger_beat(&t->bill, t->mine.bill.energy_j);
+    if (trainer_is_root(t) && t->begun) ledger_beat(&t->bill, t->mine.bill.energy_j);
     return STATUS_OK;
 }
 
@@ -78,7 +78,7 @@ static status check_same_data(const trainer *t) {
               *all = calloc((size_t)ranks, sizeof *all);
     if (!all) FAIL(MEM, "%d ranks", ranks);
     status_code st = STATUS_OK;
-    TRY_DONE(comm_exchange(t->world, all, &mine, sizeof mine));
+    TRY_DONE(comm_allgather_host(t->world, all, &mine, sizeof mine));
     while (r < ranks && memcmp(&all[r], &all[0], sizeof *all) == 0) r++;
     if (r < ranks)
         FAIL_DONE(
@@ -134,7 +134,7 @@ static status choose_global_batch(trainer *t, const progress *then, const char *
 /* --- what a resumed run keeps --- */
 
 static void fill_sharding(trainer *t) {
-    const state_options *s = &t->o->precision;
+    const parameters_options *s = &t->o->precision;
     const shard_options *h = &s->shard;
     if (t->world->ranks == 1) strcpy(t->p.sharding, "alone");
     else
@@ -144,7 +144,7 @@ static void fill_sharding(trainer *t) {
 }
 
 static void fill_fixed(trainer *t) {
-    const state_options *s = &t->o->precision;
+    const parameters_options *s = &t->o->precision;
     t->p.seed = t->o->seed;
     t->p.finite = 1;
     t->p.data_crc32 = t->data.crc32;
@@ -214,7 +214,7 @@ static void log_other_order(const progress *then, const progress *now) {
 static status resume(trainer *t, const char *folder, progress then) {
     TRY(check_same_model(t, folder));
     log_other_order(&then, &t->p);
-    TRY(checkpoint_load(folder, &t->m.state, &t->c));
+    TRY(checkpoint_load(folder, &t->m.parameters, &t->c));
     then.threads = t->p.threads;
     then.ranks = t->p.ranks;
     then.batch = t->p.batch;
@@ -230,13 +230,14 @@ static status resume(trainer *t, const char *folder, progress then) {
 
 /* --- opening --- */
 
-static status check_room(const trainer *t, model_shape s, state_options precision) {
+static status check_room(const trainer *t, model_shape s, parameters_options precision) {
     size_t plan[MEM_CATEGORIES], bytes = 0;
     TRY(model_plan(plan, t->dev, &t->c, s, precision));
     for (int i = 0; i < MEM_CATEGORIES; i++) bytes += plan[i];
     bool whole = t->world->ranks == 1 || precision.shard.stage != SHARD_FULL;
-    if (whole) bytes += room_packed_weights(t->dev, &t->c, precision.t);
-    return room_check(&t->job, t->dev, bytes + bytes / 16); /* what the GEMM library takes beside: 5% was measured */
+    if (whole) bytes += memory_check_packed_weights(t->dev, &t->c, precision.t);
+    return memory_check_job(&t->job, t->dev,
+                            bytes + bytes / 16); /* what the GEMM library takes beside: 5% was measured */
 }
 
 static status open_model(trainer *t) {
@@ -248,7 +249,7 @@ static status open_model(trainer *t) {
     t->c.V = BYTE_VOCABULARY;
     model_shape s = {.B = o->batch, .T = o->seq_len};
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
-    state_options precision = o->precision;
+    parameters_options precision = o->precision;
     precision.shard.world = t->world->ranks > 1 ? t->peers : NULL;
     TRY(check_room(t, s, precision));
     TRY(model_init(&t->m, t->dev, &t->c, s, precision));
@@ -278,7 +279,7 @@ static status start_or_resume(trainer *t) {
     TRY(open_model(t));
     if (found) return resume(t, folder.text, then);
     if (o->resume) log_line("no checkpoint in %s yet: starting from the beginning", o->out);
-    return state_randomize(&t->m.state, o->seed);
+    return parameters_randomize(&t->m.parameters, o->seed);
 }
 
 /* From here on a kill leaves this attempt's time in RUN/heartbeat. */
@@ -328,7 +329,7 @@ status trainer_open(trainer *t) {
     t->asked = calloc((size_t)t->world->ranks, sizeof *t->asked);
     if (!t->all || !t->asked) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(trainer_lock(t));
-    if (trainer_speaks(t)) TRY(begin_heartbeat(t));
+    if (trainer_is_root(t)) TRY(begin_heartbeat(t));
     TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
     gemm_search(t->dev, o->gemm_search);
     TRY(attention_choose(t->dev, o->attention));
@@ -341,7 +342,7 @@ status trainer_open(trainer *t) {
     TRY(start_or_resume(t));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,
                     t->world->ranks));
-    if (trainer_speaks(t)) TRY(open_files(t));
+    if (trainer_is_root(t)) TRY(open_files(t));
     t->begun = true;
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, o->peak_seconds, &t->peak_measured));
     t->peak_assumed = t->peak_measured;
@@ -349,11 +350,11 @@ status trainer_open(trainer *t) {
     TRY(find_datasheet_peak(t));
     estimate_pauses(t);
     t->dev->clock = &t->bill.time;
-    comm_book(t->peers, &t->bill.time);
+    comm_set_meter(t->peers, &t->bill.time);
     t->first_step = t->p.step;
     t->val_loss = NAN;
     TRY(trainer_gather(t));
-    t->saved_ns = clock_ns();
+    t->saved_ns = meter_clock_ns();
     trainer_log_start(t);
     t->first_wall_s = ledger_wall_s(&t->bill);
     return STATUS_OK;
@@ -363,7 +364,7 @@ void trainer_close(trainer *t) {
     loader_close(t->loader);
     model_free(&t->m);
     corpus_free(&t->data);
-    if (t->peers) comm_book(t->peers, NULL);
+    if (t->peers) comm_set_meter(t->peers, NULL);
     ledger_close(&t->bill);
     if (t->metrics) fclose(t->metrics);
     run_lock_release(t->lock);

@@ -121,7 +121,7 @@ void trainer_log_start(const trainer *t);
 step_record trainer_log_record(const trainer *t, const step_args *a, const step_result *r);
 void trainer_log_end(const trainer *t, train_outcome outcome);
 
-static inline bool trainer_speaks(const trainer *t) { return t->world->rank == 0; }
+static inline bool trainer_is_root(const trainer *t) { return t->world->rank == 0; }
 static inline bool trainer_due(i64 every, uint64_t step) { return every > 0 && step % (uint64_t)every == 0; }
 
 #endif

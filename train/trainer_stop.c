@@ -33,9 +33,9 @@ static status ask(trainer *t, uint64_t *signal) {
     *signal = (uint64_t)stop_signal();
     if (t->world->ranks == 1) return STATUS_OK;
     uint64_t mine = *signal;
-    if (t->dev->kind != DEVICE_CPU) comm_book(t->peers, NULL); /* a GPU goes on meanwhile */
-    TRY(comm_exchange(t->world, t->asked, &mine, sizeof mine));
-    comm_book(t->peers, clock);
+    if (t->dev->kind != DEVICE_CPU) comm_set_meter(t->peers, NULL); /* a GPU goes on meanwhile */
+    TRY(comm_allgather_host(t->world, t->asked, &mine, sizeof mine));
+    comm_set_meter(t->peers, clock);
     t->asked_bytes += sizeof mine * (uint64_t)(t->world->ranks - 1);
     for (int r = 0; r < t->world->ranks && !*signal; r++) *signal = t->asked[r];
     return STATUS_OK;
@@ -63,6 +63,7 @@ void trainer_lose_work(trainer *t) {
     meter_settle(m);
     for (size_t i = 0; i < sizeof of_steps / sizeof *of_steps; i++) {
         uint64_t now = m->booked_ns[of_steps[i]], then = t->work_began[of_steps[i]];
-        if (now > then) meter_move(m, of_steps[i], BOOK_LOST, now - then); /* not so where stopped time was taken from it */
+        if (now > then)
+            meter_move(m, of_steps[i], BOOK_LOST, now - then); /* not so where stopped time was taken from it */
     }
 }

@@ -65,7 +65,7 @@ fuzz_input fuzz_files(const char *head, const char *const *paths) {
     for (int i = 0; paths[i]; i++) {
         char *text;
         size_t bytes;
-        FUZZ_CHECK(read_file(paths[i], &text, &bytes) == STATUS_OK);
+        FUZZ_CHECK(file_read(paths[i], &text, &bytes) == STATUS_OK);
         if (i) fputs(FUZZ_CUT, out);
         fwrite(text, 1, bytes, out);
         free(text);

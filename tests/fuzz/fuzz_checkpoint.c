@@ -35,9 +35,9 @@ static model_config c = {.name = "tiny",
 static void open_model(void) {
     if (dev) return;
     FUZZ_CHECK(device_open(&dev, "cpu", 1, 0) == STATUS_OK);
-    state_options o = {.t = BF16, .master = true, .moments = F32, .training = true};
+    parameters_options o = {.t = BF16, .master = true, .moments = F32, .training = true};
     FUZZ_CHECK(model_init(&m, dev, &c, (model_shape){.B = 1, .T = 4}, o) == STATUS_OK);
-    FUZZ_CHECK(state_randomize(&m.state, 1) == STATUS_OK);
+    FUZZ_CHECK(parameters_randomize(&m.parameters, 1) == STATUS_OK);
 }
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
@@ -51,7 +51,7 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
                   .moments = "fp32",
                   .master = "fp32"};
     open_model();
-    FUZZ_CHECK(checkpoint_save(fuzz_folder(), &m.state, &c, &p) == STATUS_OK);
+    FUZZ_CHECK(checkpoint_save(fuzz_folder(), &m.parameters, &c, &p) == STATUS_OK);
     char paths[5][4200];
     const char *list[6] = {0};
     for (int i = 0; files[i]; i++) {
@@ -71,7 +71,7 @@ static void put_manifest(void) {
     for (int i = 0; i < SUMMED; i++) {
         char *text;
         size_t bytes;
-        if (read_file(fuzz_path(files[i]), &text, &bytes) != STATUS_OK) continue;
+        if (file_read(fuzz_path(files[i]), &text, &bytes) != STATUS_OK) continue;
         fprintf(out, "file %s %zu", files[i], bytes);
         for (size_t at = 0; at < bytes; at += BLOCKFILE_BLOCK) {
             size_t n = bytes - at < BLOCKFILE_BLOCK ? bytes - at : BLOCKFILE_BLOCK;
@@ -93,6 +93,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     if (data[0] & 1) put_manifest();
     if (checkpoint_verify(fuzz_folder()) != STATUS_OK) return 0;
     if (checkpoint_progress(fuzz_folder(), &p) != STATUS_OK) return 0;
-    fuzz_either(checkpoint_load(fuzz_folder(), &m.state, &c));
+    fuzz_either(checkpoint_load(fuzz_folder(), &m.parameters, &c));
     return 0;
 }

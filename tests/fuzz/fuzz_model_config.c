@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     fuzz_put("x.json", data, bytes);
     if (model_config_load(&c, fuzz_path("x.json")) != STATUS_OK) return 0;
     FUZZ_CHECK(model_config_check(&c) == STATUS_OK);
-    FUZZ_CHECK(model_parameters(&c) > 0);
+    FUZZ_CHECK(model_config_parameters(&c) > 0);
     char *first = written(&c), *second;
     fuzz_put("y.json", first, strlen(first));
     FUZZ_CHECK(model_config_load(&again, fuzz_path("y.json")) == STATUS_OK);

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     size_t n;
     fuzz_put_all((fuzz_piece){data, bytes}, files);
     if (report_write(fuzz_folder()) != STATUS_OK) return 0;
-    FUZZ_CHECK(read_file(fuzz_path("report.html"), &page, &n) == STATUS_OK);
+    FUZZ_CHECK(file_read(fuzz_path("report.html"), &page, &n) == STATUS_OK);
     FUZZ_CHECK(strlen(page) == n);
     FUZZ_CHECK(!strcasestr(page, "<script") && !strcasestr(page, "<b on"));
     free(page);

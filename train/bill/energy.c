@@ -128,7 +128,7 @@ status energy_open_at(energy_meter **out, const energy_places *at, const device 
     else open_gpu(e, at);
     bool ours = dev->kind == DEVICE_CPU || reads; /* a GPU that another rank counts costs 0 here */
     if (e->kind == ENERGY_TDP && !(tdp_watts > 0) && ours) e->kind = ENERGY_UNKNOWN;
-    e->opened_ns = e->read_ns = clock_ns();
+    e->opened_ns = e->read_ns = meter_clock_ns();
     *out = e;
     return STATUS_OK;
 }
@@ -149,7 +149,7 @@ static uint64_t odd(energy_meter *e, const rapl_package *p, uint64_t now, uint64
 }
 
 static void read_packages(energy_meter *e) {
-    uint64_t now_ns = clock_ns();
+    uint64_t now_ns = meter_clock_ns();
     double most_uj = 1e6 * (SLACK_J + MOST_WATTS * 1e-9 * (double)(now_ns - e->read_ns));
     for (int i = 0; i < e->count; i++) {
         rapl_package *p = &e->packages[i];
@@ -165,7 +165,7 @@ static void read_packages(energy_meter *e) {
 }
 
 static void read_gpu(energy_meter *e) {
-    uint64_t now_ns = clock_ns();
+    uint64_t now_ns = meter_clock_ns();
     double now;
     if (now_ns - e->read_ns < FRESH_NS) return;
     e->state = nvml_look(e->gpu);
@@ -178,7 +178,7 @@ static void read_gpu(energy_meter *e) {
 }
 
 double energy_joules(energy_meter *e) {
-    if (e->kind == ENERGY_TDP) return e->watts * 1e-9 * (double)(clock_ns() - e->opened_ns);
+    if (e->kind == ENERGY_TDP) return e->watts * 1e-9 * (double)(meter_clock_ns() - e->opened_ns);
     if (e->kind == ENERGY_UNKNOWN) return NAN;
     if (!e->reads) return 0;
     pthread_mutex_lock(&e->lock);

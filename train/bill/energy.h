@@ -32,7 +32,7 @@ typedef struct {
 status energy_open_at(energy_meter **e, const energy_places *at, const device *dev, double tdp_watts, bool reads);
 
 double energy_joules(energy_meter *e);
-void energy_log(energy_meter *e); /* says what was not counted since the last call: resets, and jumps */
+void energy_log(energy_meter *e);       /* says what was not counted since the last call: resets, and jumps */
 nvml_state energy_gpu(energy_meter *e); /* as of the last energy_joules; not known where this rank does not read it */
 energy_kind energy_kind_of(const energy_meter *e);
 const char *energy_source(energy_kind kind); /* its name */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "parallel/peer.h"
+#include "parallel/process.h"
 #include "runtime/durable.h"
 #include "runtime/file.h"
 #include "runtime/json.h"
@@ -15,20 +15,20 @@
 
 /* a rank's GPU, as other ranks know it; "" where it computes on the CPU */
 typedef struct {
-    peer process;
+    process process;
     char pci[32];
 } gpu_place;
 
 static bool same_gpu(const gpu_place *a, const gpu_place *b) {
-    return a->pci[0] && strcmp(a->pci, b->pci) == 0 && peer_same_host(&a->process, &b->process);
+    return a->pci[0] && strcmp(a->pci, b->pci) == 0 && process_same_host(&a->process, &b->process);
 }
 
 static status find_shared_gpu(ledger *l, const device *dev) {
     const comm *world = l->world;
-    gpu_place mine = {.process = peer_self()}, *all = calloc((size_t)world->ranks, sizeof *all);
+    gpu_place mine = {.process = process_self()}, *all = calloc((size_t)world->ranks, sizeof *all);
     if (!all) FAIL(MEM, "%d ranks", world->ranks);
     snprintf(mine.pci, sizeof mine.pci, "%s", device_pci(dev));
-    status_code st = comm_exchange(l->world, all, &mine, sizeof mine);
+    status_code st = comm_allgather_host(l->world, all, &mine, sizeof mine);
     for (int r = 0; r < world->rank; r++) l->gpu_counted |= same_gpu(&all[r], &mine);
     free(all);
     return st;
@@ -141,7 +141,7 @@ static status bookings_json(cJSON *o, const ledger *l) {
           *money = cJSON_AddObjectToObject(o, "usd_by_booking");
     if (!seconds || !exact || !money) FAIL(MEM, "ledger.json");
     for (int b = 0; b < BOOKINGS; b++) {
-        const char *key = booking_key((booking)b);
+        const char *key = meter_booking_key((booking)b);
         TRY(json_add_number_or_null(seconds, key, (double)l->booked_ns[b] * 1e-9));
         TRY(json_add_u64(exact, key, l->booked_ns[b]));
         TRY(json_add_number_or_null(money, key, l->usd[b]));

@@ -34,8 +34,8 @@ static void look_at(metrics_last *last, const char *path, const metrics_line *li
     const cJSON *json = line->json;
     double wall_s = number_of(json, "wall_s"), most = (double)PROGRESS_MOST_NS * 1e-9;
     if (wall_s > most) {
-        log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; its sums do not count", path,
-                 line->step, wall_s, most);
+        log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; its sums do not count",
+                 path, line->step, wall_s, most);
         return;
     }
     if (wall_s >= last->wall_s) {

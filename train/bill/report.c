@@ -37,7 +37,8 @@ static const char page_style[] =
     "overflow-wrap:anywhere;font-size:13px}"
     ".b0{background:#2b8a57}.b1{background:#7a9e1f}.b2{background:#d9730d}.b3{background:#b78a00}.b4{background:#"
     "2f74d0}"
-    ".b5{background:#7d55c7}.b6{background:#7b8794}.b7{background:#d03b3b}.b8{background:#b0567f}.b9{background:#4a4f57}"
+    ".b5{background:#7d55c7}.b6{background:#7b8794}.b7{background:#d03b3b}.b8{background:#b0567f}.b9{background:#"
+    "4a4f57}"
     "@media(prefers-color-scheme:dark){body{background:#0f141a;color:#e6edf3}.muted,.card div,th{color:#9da7b3}"
     ".card,th,td,pre{border-color:#262d36}.bar{background:#262d36}pre{background:#161c24}}";
 
@@ -114,13 +115,13 @@ static void write_totals(FILE *out, const report_run *r) {
 /* BOOKINGS: one that this version does not know */
 static int booking_of(const char *key) {
     int b = 0;
-    while (b < BOOKINGS && strcmp(key, booking_key((booking)b))) b++;
+    while (b < BOOKINGS && strcmp(key, meter_booking_key((booking)b))) b++;
     return b;
 }
 
 static void write_booking_label(FILE *out, const char *key) {
     int b = booking_of(key);
-    text(out, b < BOOKINGS ? booking_label((booking)b) : key);
+    text(out, b < BOOKINGS ? meter_booking_label((booking)b) : key);
 }
 
 /* a share of the bill, with as many decimals as show the whole of it to four digits and to the cent */

@@ -185,7 +185,7 @@ static status read_steps(report_run *r, const char *path) {
 static status parse_object(cJSON **json, const char *path) {
     char *text;
     size_t bytes;
-    TRY(read_file_up_to(LARGEST, path, &text, &bytes));
+    TRY(file_read_up_to(LARGEST, path, &text, &bytes));
     *json = cJSON_ParseWithOpts(text, NULL, true);
     free(text);
     if (cJSON_IsObject(*json)) return STATUS_OK;
@@ -206,7 +206,7 @@ static status read_object(cJSON **json, const char *path) {
 }
 
 static status read_sample(report_run *r, const char *path) {
-    return access(path, F_OK) ? STATUS_OK : do_without(read_file_up_to(LARGEST, path, &r->sample, &r->sample_bytes));
+    return access(path, F_OK) ? STATUS_OK : do_without(file_read_up_to(LARGEST, path, &r->sample, &r->sample_bytes));
 }
 
 void report_read_free(report_run *r) {

@@ -35,7 +35,9 @@ static int ranks_of(const comm *world) { return world ? world->ranks : 1; }
 static status agree(comm *world, status_code st) { return world ? comm_agree(world, st) : st; }
 
 /* x of rank 0 on all */
-static status tell(comm *world, void *x, size_t bytes) { return world ? comm_tell(world, x, bytes) : STATUS_OK; }
+static status tell(comm *world, void *x, size_t bytes) {
+    return world ? comm_broadcast_host(world, x, bytes) : STATUS_OK;
+}
 
 /* --- reading --- */
 
@@ -60,7 +62,7 @@ status checkpoint_progress(const char *folder, progress *p) {
     return progress_read(p, path_join(folder, "progress.json").text);
 }
 
-static status load_optimizer(const char *folder, state *s) {
+static status load_optimizer(const char *folder, parameters *s) {
     manifest m;
     int count = 0;
     TRY(manifest_read(&m, folder));
@@ -69,14 +71,14 @@ static status load_optimizer(const char *folder, state *s) {
     if (!files) FAIL_DONE(MEM, "%s: %d files", folder, m.count);
     for (int i = 0; i < m.count; i++)
         if (strncmp(m.files[i].name, "optimizer", 9) == 0) files[count++] = path_join(folder, m.files[i].name);
-    st = optimizer_read(s, folder, files, count);
+    st = optimizer_file_read(s, folder, files, count);
 done:
     free(files);
     manifest_free(&m);
     return st;
 }
 
-status checkpoint_load(const char *folder, state *s, const model_config *c) {
+status checkpoint_load(const char *folder, parameters *s, const model_config *c) {
     TRY(weights_read(s, c, folder));
     return agree(s->o.shard.world, load_optimizer(folder, s));
 }
@@ -108,13 +110,13 @@ done:
 }
 
 /* This rank's files, and their lines of the manifest. */
-static status write_share(char **text, const char *folder, state *s, const model_config *c) {
+static status write_share(char **text, const char *folder, parameters *s, const model_config *c) {
     blockfile_sums weights = {0}, optimizer = {0};
     size_t size;
     FILE *lines = NULL;
     *text = NULL;
     status_code st = weights_write(s, c, folder, &weights); /* all ranks together: nothing may come before it */
-    if (!st) st = optimizer_write(s, folder, &optimizer);
+    if (!st) st = optimizer_file_write(s, folder, &optimizer);
     if (st) goto done;
     if (!(lines = open_memstream(text, &size))) FAIL_DONE(MEM, "%s: no memory for its manifest", folder);
     manifest_line(lines, &weights);
@@ -145,7 +147,7 @@ static status join_texts(comm *world, char **text) {
 }
 
 /* What one rank writes for all, when the files of all are there. */
-static status write_common(const char *folder, const state *s, const model_config *c, const progress *p,
+static status write_common(const char *folder, const parameters *s, const model_config *c, const progress *p,
                            const char *shares) {
     bool several = ranks_of(s->o.shard.world) > 1;
     char *text, *all = NULL;
@@ -184,7 +186,7 @@ static status set_aside(const target *to) {
     return durable_rename(to->final.text, to->old.text);
 }
 
-static status save_into(const target *to, state *s, const model_config *c, const progress *p) {
+static status save_into(const target *to, parameters *s, const model_config *c, const progress *p) {
     comm *world = s->o.shard.world;
     bool first = rank_of(world) == 0;
     char *shares = NULL;
@@ -204,7 +206,7 @@ done:
     return st;
 }
 
-status checkpoint_save(const char *run, state *s, const model_config *c, const progress *p) {
+status checkpoint_save(const char *run, parameters *s, const model_config *c, const progress *p) {
     comm *world = s->o.shard.world;
     target to = {.final = checkpoint_path(run, p->step),
                  .temporary = hidden_path(run, p->step, "tmp"),

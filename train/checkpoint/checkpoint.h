@@ -20,12 +20,12 @@
 
 #include "runtime/file.h"
 #include "train/checkpoint/progress.h"
-#include "train/model/state.h"
+#include "train/model/parameters.h"
 
 path_text checkpoint_path(const char *run, uint64_t step);
 
 /* Replaces one of the same step. NUMERIC where a weight, a moment or a master weight is not finite: then nothing is saved. */
-status checkpoint_save(const char *run, state *s, const model_config *c, const progress *p);
+status checkpoint_save(const char *run, parameters *s, const model_config *c, const progress *p);
 /* After a save at `step`: it and the ones before it stay, `keep` of them that are not marked as not finite; of those that
  * are, only that of `step`. Later ones, which a resume had passed over, go, and so do leftovers of interrupted saves.
  * world: NULL alone. */
@@ -40,6 +40,6 @@ status checkpoint_newest(comm *world, const char *run, int *found, path_text *fo
 
 status checkpoint_verify(const char *folder); /* every byte against the manifest */
 status checkpoint_progress(const char *folder, progress *p);
-status checkpoint_load(const char *folder, state *s, const model_config *c); /* weights, master, moments */
+status checkpoint_load(const char *folder, parameters *s, const model_config *c); /* weights, master, moments */
 
 #endif

@@ -29,7 +29,7 @@ status finite_model(bool *finite, const char *folder, int rank, int ranks) {
     TRY(tensor_set_open_model(&set, folder));
     for (int i = rank; i < set.count && *finite; i += ranks) {
         const safetensor *t = set.list[i].tensor;
-        *finite = finite_all(tensor_data(&set.list[i]), t->type, t->bytes / (i64)dtype_bytes(t->type));
+        *finite = finite_all(tensor_set_data(&set.list[i]), t->type, t->bytes / (i64)dtype_bytes(t->type));
     }
     tensor_set_close(&set);
     return STATUS_OK;

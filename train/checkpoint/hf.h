@@ -4,7 +4,7 @@
 #ifndef TALLY_HF_H
 #define TALLY_HF_H
 
-#include "train/model/params.h"
+#include "train/model/param_table.h"
 
 typedef struct {
     char name[96];

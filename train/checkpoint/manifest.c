@@ -96,7 +96,7 @@ status manifest_read(manifest *m, const char *folder) {
     char *text = NULL, tail[TAIL + 1] = "";
     size_t size;
     *m = (manifest){0};
-    TRY(read_file(path.text, &text, &size));
+    TRY(file_read(path.text, &text, &size));
     status_code st = STATUS_OK;
     size_t body = size < TAIL ? 0 : size - TAIL;
     uint32_t crc = crc_of(text, body);

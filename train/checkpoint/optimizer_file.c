@@ -14,7 +14,7 @@ typedef struct {
     dtype t;
 } buffer;
 
-static int state_buffers(const state *s, buffer b[3]) {
+static int state_buffers(const parameters *s, buffer b[3]) {
     int n = 0;
     if (s->master) b[n++] = (buffer){"master", s->master, F32};
     b[n++] = (buffer){"m", s->m, s->o.moments};
@@ -25,13 +25,13 @@ static int state_buffers(const state *s, buffer b[3]) {
 static safetensor describe(const buffer *b, const param *p) {
     safetensor t = {.type = b->t, .dims = p->rows == 1 ? 1 : 2, .shape = {p->rows, p->cols}};
     if (t.dims == 1) t.shape[0] = p->cols, t.shape[1] = 0;
-    snprintf(t.name, sizeof t.name, "%s.%s", b->prefix, params_name(p).text);
+    snprintf(t.name, sizeof t.name, "%s.%s", b->prefix, param_table_name(p).text);
     return t;
 }
 
 /* --- writing --- */
 
-static int ranks_of(const state *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
+static int ranks_of(const parameters *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
 
 /* a tensor of the file, and where its elements lie */
 typedef struct {
@@ -40,12 +40,12 @@ typedef struct {
     i64 at, count;
 } source;
 
-static int list_tensors(const state *s, const buffer *buffers, int n, safetensor *list, source *sources) {
+static int list_tensors(const parameters *s, const buffer *buffers, int n, safetensor *list, source *sources) {
     int count = 0;
     for (int b = 0; b < n; b++)
         for (int i = 0; i < s->p.count; i++) {
             const param *p = &s->p.list[i];
-            owned_part part = state_saved(s, p);
+            owned_part part = parameters_saved(s, p);
             if (!part.count) continue;
             safetensor t = describe(&buffers[b], p);
             if (ranks_of(s) > 1) {
@@ -61,18 +61,18 @@ static int list_tensors(const state *s, const buffer *buffers, int n, safetensor
     return count;
 }
 
-static status write_source(blockfile *out, const state *s, const source *from, void *host) {
+static status write_source(blockfile *out, const parameters *s, const source *from, void *host) {
     for (i64 done = 0; done < from->count; done += CHUNK) {
         i64 n = from->count - done < CHUNK ? from->count - done : CHUNK;
         size_t bytes = (size_t)n * dtype_bytes(from->b->t);
-        TRY(s->dev->ops->copy(s->dev, host, at(from->b->data, from->b->t, from->at + done), bytes));
+        TRY(s->dev->ops->copy(s->dev, host, tensor_at(from->b->data, from->b->t, from->at + done), bytes));
         TRY(finite_check(from->name, host, from->b->t, n));
         TRY(blockfile_write(out, host, bytes));
     }
     return STATUS_OK;
 }
 
-status optimizer_write(const state *s, const char *folder, blockfile_sums *sums) {
+status optimizer_file_write(const parameters *s, const char *folder, blockfile_sums *sums) {
     buffer buffers[3];
     int n = state_buffers(s, buffers), most = n * s->p.count;
     size_t header_bytes;
@@ -165,21 +165,21 @@ static status check_cover(const tensor_set *f, const char *name, i64 elements, c
     return STATUS_OK;
 }
 
-static status copy_owned(state *s, const buffer *b, const param *p, const extent *list, int count) {
-    owned_part part = state_owned(s, p);
+static status copy_owned(parameters *s, const buffer *b, const param *p, const extent *list, int count) {
+    owned_part part = parameters_owned(s, p);
     i64 part_end = part.first + part.count;
     for (int i = 0; i < count; i++) {
         i64 from = list[i].first > part.first ? list[i].first : part.first, end = list[i].first + list[i].count;
         if (end > part_end) end = part_end;
         if (from >= end) continue;
-        void *to = at(b->data, b->t, part.at + from - part.first);
-        const void *data = at(tensor_data(list[i].ref), b->t, from - list[i].first);
+        void *to = tensor_at(b->data, b->t, part.at + from - part.first);
+        const void *data = tensor_at(tensor_set_data(list[i].ref), b->t, from - list[i].first);
         TRY(s->dev->ops->copy(s->dev, to, data, (size_t)(end - from) * dtype_bytes(b->t)));
     }
     return STATUS_OK;
 }
 
-static status read_tensors(state *s, const tensor_set *f, extent *list) {
+static status read_tensors(parameters *s, const tensor_set *f, extent *list) {
     buffer buffers[3];
     int n = state_buffers(s, buffers), used = 0;
     for (int b = 0; b < n; b++)
@@ -197,7 +197,7 @@ static status read_tensors(state *s, const tensor_set *f, extent *list) {
     return STATUS_OK;
 }
 
-status optimizer_read(state *s, const char *folder, const path_text *files, int count) {
+status optimizer_file_read(parameters *s, const char *folder, const path_text *files, int count) {
     tensor_set f;
     TRY(tensor_set_open(&f, count == 1 ? files[0] : path_join(folder, "optimizer-*.safetensors"), files, count));
     status_code st = STATUS_OK;

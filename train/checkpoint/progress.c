@@ -46,8 +46,8 @@ status progress_text(char **text, const progress *p) {
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_add_string(o, text_fields[i].key, (const char *)p + text_fields[i].offset));
     for (int b = 0; b < BOOKINGS; b++) {
-        TRY_DONE(json_add_u64(booked, booking_key((booking)b), p->booked_ns[b]));
-        TRY_DONE(json_add_number_or_null(money, booking_key((booking)b), p->usd[b]));
+        TRY_DONE(json_add_u64(booked, meter_booking_key((booking)b), p->booked_ns[b]));
+        TRY_DONE(json_add_number_or_null(money, meter_booking_key((booking)b), p->usd[b]));
     }
     TRY_DONE(json_add_number_or_null(o, "energy_j", p->energy_j));
     if (p->finite != PROGRESS_FINITE_UNKNOWN) TRY_DONE(json_add_bool(o, "finite", p->finite));
@@ -60,7 +60,7 @@ done:
 static status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *path) {
     const cJSON *money = json_find(o, "usd_by_booking");
     for (int b = 0; b < BOOKINGS; b++) {
-        const char *key = booking_key((booking)b);
+        const char *key = meter_booking_key((booking)b);
         usd[b] = b == BOOK_STOPPED && money ? 0 : NAN; /* a file may be older than this booking */
         if (money && json_find(money, key)) TRY(json_get_double(money, path, key, &usd[b]));
     }
@@ -71,7 +71,7 @@ status spent_read(progress *p, const cJSON *o, const char *path) {
     const cJSON *booked;
     TRY(json_get_object(o, path, "booked_ns", &booked));
     for (int b = 0; b < BOOKINGS; b++) {
-        const char *key = booking_key((booking)b);
+        const char *key = meter_booking_key((booking)b);
         p->booked_ns[b] = 0;
         if (b == BOOK_STOPPED && !json_find(booked, key)) continue; /* older than this booking */
         TRY(json_get_u64(booked, path, key, &p->booked_ns[b]));

@@ -17,7 +17,7 @@ typedef struct {
     uint64_t updates; /* optimizer steps taken */
     uint64_t skipped;
     uint64_t tokens;  /* trained on */
-    uint64_t windows; /* position in the data, see data.h */
+    uint64_t windows; /* position in the data, see loader.h */
     uint64_t seed;
     uint64_t data_crc32;   /* of the token stream */
     uint64_t train_tokens; /* the first so many of it are for training */
@@ -27,8 +27,9 @@ typedef struct {
     uint64_t batch;   /* of a rank; 0 where the file does not tell */
     uint64_t booked_ns[BOOKINGS];
     double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
-    double energy_j; /* NaN: not known */
-    int64_t finite; /* 1: loss and gradient of the last step were, and the held-out loss where it was taken at this step;
+    double energy_j;      /* NaN: not known */
+    int64_t
+        finite; /* 1: loss and gradient of the last step were, and the held-out loss where it was taken at this step;
                        0: they were not; PROGRESS_FINITE_UNKNOWN: the file does not tell */
     char precision[16], moments[16], master[16];
     char device[160];  /* of rank 0, and how ranks exchange; "" where not told */

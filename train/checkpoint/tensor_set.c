@@ -152,5 +152,5 @@ status tensor_set_open_model(tensor_set *s, const char *path) {
     } else if (snprintf(file.text, sizeof file.text, "%s", path) >= (int)sizeof file.text) {
         FAIL(ARG, "%s: path is too long", path);
     }
-    return ends_with(file.text, ".index.json") ? open_index(s, file) : tensor_set_open(s, file, &file, 1);
+    return path_ends_with(file.text, ".index.json") ? open_index(s, file) : tensor_set_open(s, file, &file, 1);
 }

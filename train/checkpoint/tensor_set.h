@@ -33,6 +33,6 @@ void tensor_set_close(tensor_set *s);
 const tensor_ref *tensor_set_find(const tensor_set *s, const char *name); /* NULL where there is none */
 int tensor_set_from(const tensor_set *s,
                     const char *name); /* position in list of the first that does not come before */
-static inline const void *tensor_data(const tensor_ref *r) { return safetensors_data(r->file, r->tensor); }
+static inline const void *tensor_set_data(const tensor_ref *r) { return safetensors_data(r->file, r->tensor); }
 
 #endif

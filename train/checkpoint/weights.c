@@ -27,14 +27,14 @@ static safetensor describe(const param *p, const hf_piece *piece, dtype t) {
 /* --- writing --- */
 
 typedef struct {
-    state *s;
+    parameters *s;
     const model_config *c;
     int file, files;
     blockfile *out;
     char *host, *turned; /* CHUNK elements, or a whole matrix where one is to be transposed */
 } writer;
 
-static int file_count(const state *s) {
+static int file_count(const parameters *s) {
     int ranks = s->o.shard.world ? s->o.shard.world->ranks : 1;
     return ranks < s->p.unit_count ? ranks : s->p.unit_count;
 }
@@ -63,7 +63,7 @@ static status write_piece(writer *w, const param *p, const hf_piece *piece, cons
     i64 step = piece->transposed ? count : CHUNK;
     for (i64 from = 0; from < count; from += step) {
         size_t bytes = (size_t)(count - from < step ? count - from : step) * dtype_bytes(t);
-        TRY(dev->ops->copy(dev, w->host, at(weights, t, first + from), bytes));
+        TRY(dev->ops->copy(dev, w->host, tensor_at(weights, t, first + from), bytes));
         TRY(finite_check(piece->name, w->host, t, (i64)(bytes / dtype_bytes(t))));
         if (piece->transposed) transpose(w->turned, w->host, piece->rows, p->cols, dtype_bytes(t));
         TRY(blockfile_write(w->out, piece->transposed ? w->turned : w->host, bytes));
@@ -84,7 +84,7 @@ static status write_unit(writer *w, int u, const unit_views *v) {
 
 static status write_header(writer *w, safetensor *list) {
     static const char *const metadata[] = {"format", "pt", NULL};
-    const params *all = &w->s->p;
+    const param_table *all = &w->s->p;
     char *header = NULL;
     size_t bytes, largest = CHUNK;
     int count = 0;
@@ -117,7 +117,7 @@ done:
     return st;
 }
 
-status weights_write(state *s, const model_config *c, const char *folder, blockfile_sums *sums) {
+status weights_write(parameters *s, const model_config *c, const char *folder, blockfile_sums *sums) {
     const comm *world = s->o.shard.world;
     writer w = {.s = s, .c = c, .file = world ? world->rank : 0, .files = file_count(s)};
     bool writes = w.file < w.files;
@@ -126,14 +126,14 @@ status weights_write(state *s, const model_config *c, const char *folder, blockf
     status_code written = writes ? open_writer(&w, folder) : STATUS_OK, st = STATUS_OK;
     for (int u = 0; u < s->p.unit_count; u++) {
         unit_views v;
-        TRY_DONE(state_whole(s, u, &v));
+        TRY_DONE(parameters_whole(s, u, &v));
         if (!written && u % w.files == w.file) written = write_unit(&w, u, &v);
     }
     if (!written && writes) {
         written = blockfile_close(w.out, sums);
         w.out = NULL;
     }
-    state_whole_end(s);
+    parameters_whole_end(s);
     TRY_DONE(written);
 done:
     blockfile_abandon(w.out);
@@ -142,7 +142,7 @@ done:
     return st;
 }
 
-static status fill_index(cJSON *o, const state *s, const model_config *c) {
+static status fill_index(cJSON *o, const parameters *s, const model_config *c) {
     int files = file_count(s);
     cJSON *metadata = cJSON_AddObjectToObject(o, "metadata"), *map = cJSON_AddObjectToObject(o, "weight_map");
     if (!metadata || !map) FAIL(MEM, "index of weights");
@@ -156,7 +156,7 @@ static status fill_index(cJSON *o, const state *s, const model_config *c) {
     return STATUS_OK;
 }
 
-status weights_index(char **text, const state *s, const model_config *c) {
+status weights_index(char **text, const parameters *s, const model_config *c) {
     cJSON *o = cJSON_CreateObject();
     if (!o) FAIL(MEM, "index of weights");
     status_code st = fill_index(o, s, c);
@@ -185,16 +185,16 @@ static float element(const void *data, dtype t, i64 i) {
     float f;
     bf16 b;
     if (t == BF16) {
-        memcpy(&b, at(data, t, i), sizeof b);
+        memcpy(&b, tensor_at(data, t, i), sizeof b);
         return bf16_to_f32(b);
     }
-    memcpy(&f, at(data, t, i), sizeof f);
+    memcpy(&f, tensor_at(data, t, i), sizeof f);
     return f;
 }
 
 /* values: elements [from, from + n) of our [rows,cols], all of them within the piece */
 static void load_values(float *values, const tensor_ref *r, const param *p, const hf_piece *piece, i64 from, i64 n) {
-    const void *data = tensor_data(r);
+    const void *data = tensor_set_data(r);
     dtype t = r->tensor->type;
     i64 first, count;
     piece_range(p, piece, &first, &count);
@@ -255,11 +255,12 @@ static status check_shape(const tensor_ref *r, const param *p, const hf_piece *p
     return STATUS_OK;
 }
 
-static status read_piece(state *s, reading *f, const param *p, const hf_piece *piece, float *values, bf16 *rounded) {
+static status read_piece(parameters *s, reading *f, const param *p, const hf_piece *piece, float *values,
+                         bf16 *rounded) {
     const tensor_ref *r = take(f, piece->name);
     if (!r) FAIL(DATA, "%s: no tensor \"%s\"", f->set->path.text, piece->name);
     TRY(check_shape(r, p, piece));
-    owned_part part = state_owned(s, p);
+    owned_part part = parameters_owned(s, p);
     i64 first, count;
     piece_range(p, piece, &first, &count);
     i64 from = first > part.first ? first : part.first, end = part.first + part.count;
@@ -269,18 +270,18 @@ static status read_piece(state *s, reading *f, const param *p, const hf_piece *p
         load_values(values, r, p, piece, from, n);
         for (i64 i = 0; i < n; i++) rounded[i] = bf16_from_f32(values[i]);
         const void *w = s->o.t == F32 ? (const void *)values : rounded;
-        TRY(s->dev->ops->copy(s->dev, at(part.weights, s->o.t, skip), w, (size_t)n * dtype_bytes(s->o.t)));
+        TRY(s->dev->ops->copy(s->dev, tensor_at(part.weights, s->o.t, skip), w, (size_t)n * dtype_bytes(s->o.t)));
         if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + part.at + skip, values, (size_t)n * 4));
     }
     return STATUS_OK;
 }
 
 /* A tied model's head is its embedding; where a file holds both, this rank's part of them must be the same. */
-static status check_tied_head(const state *s, reading *f, const param *p, const hf_piece *piece, float *values) {
+static status check_tied_head(const parameters *s, reading *f, const param *p, const hf_piece *piece, float *values) {
     const tensor_ref *head = take(f, "lm_head.weight"), *embedding = take(f, piece->name);
     if (!head) return STATUS_OK;
     TRY(check_shape(head, p, piece));
-    owned_part part = state_owned(s, p);
+    owned_part part = parameters_owned(s, p);
     float *other = malloc(CHUNK * sizeof *other);
     if (!other) FAIL(MEM, "%s: %d elements", f->set->path.text, CHUNK);
     bool same = true;
@@ -301,8 +302,8 @@ static status check_tied_head(const state *s, reading *f, const param *p, const 
 
 /* what files hold beside weights: RoPE's table, the causal mask of GPT-2's files on the hub */
 static bool is_buffer(const model_config *c, const char *name) {
-    bool mask = ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
-    return ends_with(name, "rotary_emb.inv_freq") || (c->arch == ARCH_GPT2 && mask);
+    bool mask = path_ends_with(name, ".attn.bias") || path_ends_with(name, ".attn.masked_bias");
+    return path_ends_with(name, "rotary_emb.inv_freq") || (c->arch == ARCH_GPT2 && mask);
 }
 
 static status check_all_taken(const reading *f, const model_config *c) {
@@ -321,7 +322,7 @@ static status check_all_taken(const reading *f, const model_config *c) {
     return STATUS_OK;
 }
 
-static status read_owned(state *s, const model_config *c, const char *path) {
+static status read_owned(parameters *s, const model_config *c, const char *path) {
     tensor_set set;
     TRY(tensor_set_open_model(&set, path));
     status_code st = STATUS_OK;
@@ -346,11 +347,11 @@ done:
     return st;
 }
 
-status weights_read(state *s, const model_config *c, const char *path) {
+status weights_read(parameters *s, const model_config *c, const char *path) {
     comm *world = s->o.shard.world;
     status_code st = read_owned(s, c, path);
     if (world) st = comm_agree(world, st);
     TRY(st);
-    state_weights_changed(s);
+    parameters_weights_changed(s);
     return STATUS_OK;
 }

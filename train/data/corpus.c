@@ -93,7 +93,7 @@ static status add_folder(loading *l, const char *path) {
     if (count < 0) FAIL(IO, "%s: %s, expected a readable folder", path, strerror(errno));
     status_code st = STATUS_OK;
     char *child = NULL;
-    const char *slash = ends_with(path, "/") ? "" : "/";
+    const char *slash = path_ends_with(path, "/") ? "" : "/";
     for (int i = 0; i < count; i++) {
         if (asprintf(&child, "%s%s%s", path, slash, entries[i]->d_name) < 0) {
             child = NULL;

@@ -25,7 +25,7 @@ static status bad_line(loading *l) {
 }
 
 /* must_parse: what is no JSON ends the file, rather than being a bad line of it */
-static status add_object(loading *l, json_place at, bool must_parse) {
+static status add_object(loading *l, json_text_place at, bool must_parse) {
     cJSON *tree;
     const char *text;
     i64 start = l->c->count;
@@ -87,7 +87,7 @@ static void drop_mark(loading *l) {
     memmove(l->line, l->line + 3, l->line_bytes + 1);
 }
 
-static status end_line(loading *l, json_place at, bool *must_parse) {
+static status end_line(loading *l, json_text_place at, bool *must_parse) {
     drop_mark(l);
     if (json_text_blank(l->line, l->line_bytes)) {
         l->line_bytes = 0;
@@ -100,7 +100,7 @@ static status end_line(loading *l, json_place at, bool *must_parse) {
 
 static status add_lines(loading *l, bool must_parse) {
     const text_file *f = &l->file;
-    json_place at = {.path = f->path, .number = 1};
+    json_text_place at = {.path = f->path, .number = 1};
     while (f->chunk_bytes > 0) {
         for (size_t used = 0; used < f->chunk_bytes;) {
             const char *from = f->chunk + used, *newline = memchr(from, '\n', f->chunk_bytes - used);
@@ -118,13 +118,13 @@ static status add_lines(loading *l, bool must_parse) {
 
 static status add_array(loading *l) {
     const text_file *f = &l->file;
-    json_array a = {0};
-    json_place at = {.path = f->path, .element = true, .number = 1};
+    json_text_array a = {0};
+    json_text_place at = {.path = f->path, .element = true, .number = 1};
     while (f->chunk_bytes > 0) {
         for (size_t used = 0, element; used < f->chunk_bytes;) {
             bool whole;
             const char *from = f->chunk + used;
-            used += json_array_next(&a, from, f->chunk_bytes - used, &element, &whole);
+            used += json_text_array_next(&a, from, f->chunk_bytes - used, &element, &whole);
             TRY(extend_line(l, from, element));
             if (!whole) continue;
             if (a.ended && at.number == 1 && json_text_blank(l->line, l->line_bytes)) continue; /* [] */
@@ -147,7 +147,8 @@ static bool first_line_has_text(loading *l) {
     size_t bytes = newline ? (size_t)(newline - f->chunk) : f->chunk_bytes;
     cJSON *tree = NULL;
     if (!bytes || f->chunk[0] != '{' || extend_line(l, f->chunk, bytes)) return false;
-    bool has = json_text_get(&tree, &text, l->line, bytes, key_of(l), (json_place){f->path, false, 1}) == STATUS_OK;
+    bool has =
+        json_text_get(&tree, &text, l->line, bytes, key_of(l), (json_text_place){f->path, false, 1}) == STATUS_OK;
     cJSON_Delete(tree);
     l->line_bytes = 0;
     return has;

@@ -17,7 +17,7 @@ bool json_text_blank(const char *text, size_t bytes) {
 typedef struct {
     char text[4200];
 } place_text;
-static place_text where(json_place at) {
+static place_text where(json_text_place at) {
     place_text p;
     snprintf(p.text, sizeof p.text, at.element ? "%s: element %lld" : "%s:%lld", at.path, (long long)at.number);
     return p;
@@ -88,7 +88,7 @@ static void list_keys(char *out, size_t room, const cJSON *object) {
     if (item) snprintf(out + used, room - used, ", ...");
 }
 
-static status find_text(const char **text, const cJSON *tree, const char *key, json_place at) {
+static status find_text(const char **text, const cJSON *tree, const char *key, json_text_place at) {
     char keys[512];
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, key);
     if (!cJSON_IsObject(tree))
@@ -103,7 +103,7 @@ static status find_text(const char **text, const cJSON *tree, const char *key, j
     return STATUS_OK;
 }
 
-status json_text_get(cJSON **tree, const char **text, char *json, size_t bytes, const char *key, json_place at) {
+status json_text_get(cJSON **tree, const char **text, char *json, size_t bytes, const char *key, json_text_place at) {
     *tree = NULL;
     *text = NULL;
     const char *end = json, *nul = memchr(json, 0, bytes);
@@ -130,7 +130,7 @@ done:
 
 /* ---- an array ---- */
 
-size_t json_array_next(json_array *a, const char *text, size_t bytes, size_t *element, bool *whole) {
+size_t json_text_array_next(json_text_array *a, const char *text, size_t bytes, size_t *element, bool *whole) {
     *element = 0;
     *whole = false;
     if (a->ended) {
@@ -147,7 +147,7 @@ size_t json_array_next(json_array *a, const char *text, size_t bytes, size_t *el
         }
         if (c == '"') a->in_string = true;
         else if (c == '[' || c == '{') {
-            if (a->depth++ == 0) return i + 1; /* the array's own */
+            if (a->depth++ == 0) return i + 1;               /* the array's own */
         } else if (c == ']' || (c == '}' && a->depth > 1)) { /* one } too many is left to the element's parser */
             a->ended = --a->depth == 0;
         }

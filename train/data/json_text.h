@@ -15,12 +15,12 @@ typedef struct {
     const char *path;
     bool element;
     i64 number; /* from 1 */
-} json_place;
+} json_text_place;
 
 /* json[bytes] is NUL; json is changed: half of a surrogate pair that lacks the other (valid by RFC 8259) becomes U+FFFD.
  * *text lies in *tree, which the caller deletes in any case. DATA: not JSON (then *tree is NULL), no object, no string
  * under the key, or a string with a NUL; the message names the place and what was found. */
-status json_text_get(cJSON **tree, const char **text, char *json, size_t bytes, const char *key, json_place at);
+status json_text_get(cJSON **tree, const char **text, char *json, size_t bytes, const char *key, json_text_place at);
 
 /* An array from its '[' on, zeroed at first. A call looks at up to `bytes` of text and returns at how many: the first
  * *element of these belong to the element under way, which ends with them where *whole. */
@@ -29,8 +29,8 @@ typedef struct {
     bool in_string, escaped;
     bool ended;  /* its ']' has come */
     bool behind; /* and more than blanks behind it */
-} json_array;
-size_t json_array_next(json_array *a, const char *text, size_t bytes, size_t *element, bool *whole);
+} json_text_array;
+size_t json_text_array_next(json_text_array *a, const char *text, size_t bytes, size_t *element, bool *whole);
 
 bool json_text_blank(const char *text, size_t bytes);
 

@@ -112,8 +112,8 @@ static status forward_norm2(const block_env *e, const unit_views *w, const block
 }
 
 static status forward_activation(const block_env *e, const block_activations *a, i64 N) {
-    return e->c->swiglu ? swiglu_forward(e->dev, e->t, a->act, a->up, N, e->c->F)
-                        : gelu_forward(e->dev, e->t, a->act, a->up, N, e->c->F);
+    return e->c->swiglu ? activation_swiglu_forward(e->dev, e->t, a->act, a->up, N, e->c->F)
+                        : activation_gelu_forward(e->dev, e->t, a->act, a->up, N, e->c->F);
 }
 
 /* where attention finds q (and k behind it): qk-norm copies them out of qkv, v stays */
@@ -124,9 +124,9 @@ static status forward_positions(const block_env *e, const unit_views *w, const b
     const model_config *c = e->c;
     dtype t = e->t;
     i64 N = B * T;
-    void *q = rotated_qk(c, a), *k = at(q, t, q_width(c)); /* side by side: all heads turn together */
+    void *q = rotated_qk(c, a), *k = tensor_at(q, t, q_width(c)); /* side by side: all heads turn together */
     if (c->qk_norm) {
-        const void *raw_k = at(a->qkv, t, q_width(c));
+        const void *raw_k = tensor_at(a->qkv, t, q_width(c));
         TRY(norm_forward(e->dev, t, q, NULL, a->rstd_q, a->qkv, w->w[P_QNORM_G], NULL, head_norm(c, N, c->H)));
         TRY(norm_forward(e->dev, t, k, NULL, a->rstd_k, raw_k, w->w[P_KNORM_G], NULL, head_norm(c, N, c->K)));
     }
@@ -138,15 +138,16 @@ static status append_to_cache(const block_env *e, const block_cache *cache, cons
                               i64 first) {
     i64 width = k_width(e->c);
     size_t row = (size_t)width * dtype_bytes(e->t), stride = (size_t)qkv_width(e->c) * dtype_bytes(e->t);
-    TRY(e->dev->ops->copy_rows(e->dev, at(cache->k, e->t, first * width), row, k, stride, row, T));
-    return e->dev->ops->copy_rows(e->dev, at(cache->v, e->t, first * width), row, v, stride, row, T);
+    TRY(e->dev->ops->copy_rows(e->dev, tensor_at(cache->k, e->t, first * width), row, k, stride, row, T));
+    return e->dev->ops->copy_rows(e->dev, tensor_at(cache->v, e->t, first * width), row, v, stride, row, T);
 }
 
 static status forward_attention(const block_env *e, const block_activations *a, i64 B, i64 T, const block_cache *cache,
                                 i64 first) {
     const model_config *c = e->c;
     i64 ld = qkv_width(c);
-    const void *q = rotated_qk(c, a), *k = at(q, e->t, q_width(c)), *v = at(a->qkv, e->t, q_width(c) + k_width(c));
+    const void *q = rotated_qk(c, a), *k = tensor_at(q, e->t, q_width(c)),
+               *v = tensor_at(a->qkv, e->t, q_width(c) + k_width(c));
     if (!cache) return attention_forward(e->dev, e->t, a->a, a->lse, q, k, v, attention_of(c, B, T, T, ld));
     TRY(append_to_cache(e, cache, k, v, T, first));
     attention_shape s = attention_of(c, 1, T, first + T, k_width(c));
@@ -179,7 +180,7 @@ static status backward_mlp(const block_env *e, const unit_views *w, const block_
     if (c->swiglu) {
         TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
                             c->C, accumulate));
-        TRY(swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
+        TRY(activation_swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
     } else {
         TRY(linear_backward_gelu(dev, t, d_up, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], a->up,
                                  N, c->F, c->C, accumulate));
@@ -196,14 +197,14 @@ static status backward_positions(const block_env *e, const unit_views *w, const 
     const model_config *c = e->c;
     dtype t = e->t;
     i64 q = q_width(c), N = B * T;
-    void *dk = at(dqkv, t, q);
+    void *dk = tensor_at(dqkv, t, q);
     if (!c->learned_positions)
         TRY(rope_backward(e->dev, t, dqkv, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D));
     if (!c->qk_norm) return STATUS_OK;
     TRY(norm_backward(e->dev, t, dqkv, w->dw[P_QNORM_G], NULL, NULL, dqkv, a->qkv, w->w[P_QNORM_G], NULL, a->rstd_q,
                       head_norm(c, N, c->H), accumulate));
-    return norm_backward(e->dev, t, dk, w->dw[P_KNORM_G], NULL, NULL, dk, at(a->qkv, t, q), w->w[P_KNORM_G], NULL,
-                         a->rstd_k, head_norm(c, N, c->K), accumulate);
+    return norm_backward(e->dev, t, dk, w->dw[P_KNORM_G], NULL, NULL, dk, tensor_at(a->qkv, t, q), w->w[P_KNORM_G],
+                         NULL, a->rstd_k, head_norm(c, N, c->K), accumulate);
 }
 
 static status backward_attention(const block_env *e, const unit_views *w, const block_activations *a,
@@ -216,8 +217,9 @@ static status backward_attention(const block_env *e, const unit_views *w, const 
     TRY(linear_backward(dev, t, d_a, w->dw[P_ATTN_W], w->dw[P_ATTN_B], g->dx, a->a, w->w[P_ATTN_W], N, q, c->C,
                         accumulate));
     const void *rotated = rotated_qk(c, a);
-    TRY(attention_backward(dev, t, dqkv, at(dqkv, t, q), at(dqkv, t, q + k), d_a, a->a, rotated, at(rotated, t, q),
-                           at(a->qkv, t, q + k), a->lse, g->attention, attention_of(c, B, T, T, ld)));
+    TRY(attention_backward(dev, t, dqkv, tensor_at(dqkv, t, q), tensor_at(dqkv, t, q + k), d_a, a->a, rotated,
+                           tensor_at(rotated, t, q), tensor_at(a->qkv, t, q + k), a->lse, g->attention,
+                           attention_of(c, B, T, T, ld)));
     TRY(backward_positions(e, w, a, dqkv, B, T, accumulate));
     TRY(linear_backward(dev, t, g->dn, w->dw[P_QKV_W], w->dw[P_QKV_B], dqkv, a->n1, w->w[P_QKV_W], N, c->C, ld,
                         accumulate));

@@ -14,7 +14,7 @@
 #define TALLY_BLOCK_H
 
 #include "train/model/cost.h"
-#include "train/model/state.h"
+#include "train/model/parameters.h"
 
 typedef struct {
     device *dev;

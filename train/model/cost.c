@@ -26,5 +26,5 @@ double cost_flops_per_token(const model_config *c, i64 T) {
 }
 
 double cost_flops_per_token_palm(const model_config *c, i64 T) {
-    return 6 * (double)model_parameters(c) + 12 * (double)c->L * (double)(c->H * c->D) * (double)T;
+    return 6 * (double)model_config_parameters(c) + 12 * (double)c->L * (double)(c->H * c->D) * (double)T;
 }

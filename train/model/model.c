@@ -18,13 +18,13 @@ static void layout(model *m, arena *a) {
     const block_env *e = &m->env;
     i64 N = m->s.B * m->s.T, C = c->C;
     size_t row = (size_t)C * dtype_bytes(e->t);
-    state_layout(&m->state, a);
+    parameters_layout(&m->parameters, a);
     size_t table = c->learned_positions ? 0 : (size_t)(m->s.T * c->D / 2) * 4;
     m->cos_table = arena_take(a, MEM_SCRATCH, table);
     m->sin_table = arena_take(a, MEM_SCRATCH, table);
     m->tokens = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     m->targets = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
-    bool training = m->state.o.training;
+    bool training = m->parameters.o.training;
     for (i64 l = 0; l < c->L; l++)
         block_layout_kept(&m->kept[l], a, e, N, training ? policy_of(m, l) : RECOMPUTE_BLOCK);
     block_layout_shared(&m->shared, a, e, N, training ? m->s.recompute.kind : RECOMPUTE_BLOCK);
@@ -36,8 +36,8 @@ static void layout(model *m, arena *a) {
     m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(m->dev, e->t, N, c->V));
     if (!training) return;
     block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
-    m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->state.p.size / m->state.f.pieces));
-    const shard_options *ranks = &m->state.o.shard;
+    m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->parameters.p.size / m->parameters.f.pieces));
+    const shard_options *ranks = &m->parameters.o.shard;
     size_t all = (size_t)(ranks->world ? ranks->world->ranks : ranks->ranks);
     m->sums = arena_take(a, MEM_SCRATCH, sizeof *m->sums);
     m->all_sums = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof *m->all_sums : 0);
@@ -56,7 +56,7 @@ static status check_sizes(const model_config *c, model_shape s) {
     return STATUS_OK;
 }
 
-static status prepare(model *m, device *dev, const model_config *c, model_shape s, state_options options) {
+static status prepare(model *m, device *dev, const model_config *c, model_shape s, parameters_options options) {
     *m = (model){.dev = dev, .c = *c, .s = s};
     TRY(model_config_check(c));
     if (s.B < 1 || s.T < 1) FAIL(ARG, "batch %ld, sequence length %ld: expected positive", s.B, s.T);
@@ -66,11 +66,11 @@ static status prepare(model *m, device *dev, const model_config *c, model_shape 
     m->kept = calloc((size_t)c->L, sizeof *m->kept);
     if (!m->kept) FAIL(MEM, "%ld layers", c->L);
     m->env = (block_env){.dev = dev, .c = &m->c, .t = options.t};
-    return state_init(&m->state, dev, c, options);
+    return parameters_init(&m->parameters, dev, c, options);
 }
 
 status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape s,
-                  state_options options) {
+                  parameters_options options) {
     model m;
     arena plan = {0};
     status_code st = prepare(&m, dev, c, s, options);
@@ -95,7 +95,7 @@ done:
     return st;
 }
 
-status model_init(model *m, device *dev, const model_config *c, model_shape s, state_options options) {
+status model_init(model *m, device *dev, const model_config *c, model_shape s, parameters_options options) {
     status_code st = STATUS_OK;
     TRY_DONE(prepare(m, dev, c, s, options));
     m->host_losses = malloc((size_t)(s.B * s.T) * 4);
@@ -112,7 +112,7 @@ done:
 }
 
 void model_free(model *m) {
-    state_free(&m->state); /* before the memory goes that its collectives under way still use */
+    parameters_free(&m->parameters); /* before the memory goes that its collectives under way still use */
     arena_free(&m->memory);
     free(m->kept);
     free(m->host_losses);
@@ -145,23 +145,23 @@ static status look(const model *m) { return m->look ? m->look(m->look_context) :
 
 static status forward_to_head(model *m, const int32_t *tokens, const int32_t *targets) {
     device *dev = m->dev;
-    state *s = &m->state;
+    parameters *s = &m->parameters;
     size_t bytes = (size_t)(m->s.B * m->s.T) * 4;
     unit_views w;
     TRY(check_batch(m, tokens, targets));
     TRY(dev->ops->upload(dev, m->tokens, tokens, bytes));
     TRY(dev->ops->upload(dev, m->targets, targets, bytes));
     TRY(look(m));
-    TRY(state_enter(s, &w, 0, PASS_FORWARD));
+    TRY(parameters_enter(s, &w, 0, PASS_FORWARD));
     TRY(embedding_forward(dev, m->env.t, m->kept[0].x, m->tokens, w.w[P_WTE], w.w[P_WPE], embedding_of(m), 0));
-    TRY(state_leave(s, 0));
+    TRY(parameters_leave(s, 0));
     for (i64 l = 0; l < m->c.L; l++) {
         int u = (int)l + 1;
         block_activations a = block_merge(&m->shared, &m->kept[l]);
         TRY(look(m));
-        TRY(state_enter(s, &w, u, PASS_FORWARD));
+        TRY(parameters_enter(s, &w, u, PASS_FORWARD));
         TRY(block_forward(&m->env, &w, &a, block_output(m, l), m->s.B, m->s.T, NULL, 0));
-        TRY(state_leave(s, u));
+        TRY(parameters_leave(s, u));
     }
     return STATUS_OK;
 }
@@ -171,16 +171,16 @@ static int head_unit(const model *m) { return (int)m->c.L + 1; }
 /* The head's unit, with the embedding's matrix as the head's where they are tied. */
 static status enter_head(model *m, unit_views *head, pass p) {
     unit_views embedding;
-    TRY(state_enter(&m->state, head, head_unit(m), p));
+    TRY(parameters_enter(&m->parameters, head, head_unit(m), p));
     if (!m->c.tied) return STATUS_OK;
-    TRY(state_enter(&m->state, &embedding, 0, PASS_STAY));
+    TRY(parameters_enter(&m->parameters, &embedding, 0, PASS_STAY));
     head->w[P_HEAD_W] = embedding.w[P_WTE];
     return STATUS_OK;
 }
 
 static status leave_head(model *m) {
-    TRY(state_leave(&m->state, head_unit(m)));
-    return m->c.tied ? state_leave(&m->state, 0) : STATUS_OK;
+    TRY(parameters_leave(&m->parameters, head_unit(m)));
+    return m->c.tied ? parameters_leave(&m->parameters, 0) : STATUS_OK;
 }
 
 static status forward_norm(model *m, const unit_views *head) {
@@ -199,7 +199,7 @@ static status read_losses(model *m, double *loss) {
 
 status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets) {
     unit_views w;
-    TRY(fsdp_begin(&m->state.f, false, false));
+    TRY(fsdp_begin(&m->parameters.f, false, false));
     TRY(forward_to_head(m, tokens, targets));
     TRY(enter_head(m, &w, PASS_STAY));
     TRY(forward_norm(m, &w));
@@ -217,10 +217,10 @@ static status head_forward_backward(model *m, float scale, unit_views *embedding
     bool accumulate, accumulate_head;
     TRY(enter_head(m, &w, PASS_BACKWARD));
     TRY(forward_norm(m, &w));
-    TRY(state_gradients(&m->state, &w, head_unit(m), &accumulate));
+    TRY(parameters_gradients(&m->parameters, &w, head_unit(m), &accumulate));
     accumulate_head = accumulate;
     if (m->c.tied) {
-        TRY(state_gradients(&m->state, embedding, 0, begun));
+        TRY(parameters_gradients(&m->parameters, embedding, 0, begun));
         w.dw[P_HEAD_W] = embedding->dw[P_WTE];
         accumulate_head = *begun;
     }
@@ -229,30 +229,30 @@ static status head_forward_backward(model *m, float scale, unit_views *embedding
     TRY(norm_backward(dev, t, m->gradients.dx, w.dw[P_NORM_G], w.dw[P_NORM_B], NULL, m->h, m->x, w.w[P_NORM_G], m->mean,
                       m->rstd, final_norm(m), accumulate));
     TRY(leave_head(m));
-    return fsdp_reduce(&m->state.f, head_unit(m));
+    return fsdp_reduce(&m->parameters.f, head_unit(m));
 }
 
 status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
                               bool first, bool last) {
-    state *s = &m->state;
+    parameters *s = &m->parameters;
     unit_views w, embedding = {0};
     bool accumulate = false;
     TRY(fsdp_begin(&s->f, first, last));
     TRY(forward_to_head(m, tokens, targets));
     TRY(head_forward_backward(m, scale, &embedding, &accumulate));
-    TRY(losses_sum(m->dev, &m->sums->nats, m->losses, m->s.B * m->s.T, !first));
+    TRY(crossentropy_sum_losses(m->dev, &m->sums->nats, m->losses, m->s.B * m->s.T, !first));
     for (i64 l = m->c.L - 1; l >= 0; l--) {
         int u = (int)l + 1;
         bool on_top;
         block_activations a = block_merge(&m->shared, &m->kept[l]);
         TRY(look(m));
-        TRY(state_enter(s, &w, u, PASS_BACKWARD));
-        TRY(state_gradients(s, &w, u, &on_top));
+        TRY(parameters_enter(s, &w, u, PASS_BACKWARD));
+        TRY(parameters_gradients(s, &w, u, &on_top));
         TRY(block_backward(&m->env, &w, &a, &m->gradients, m->s.B, m->s.T, policy_of(m, l), on_top));
-        TRY(state_leave(s, u));
+        TRY(parameters_leave(s, u));
         TRY(fsdp_reduce(&s->f, u));
     }
-    if (!m->c.tied) TRY(state_gradients(s, &embedding, 0, &accumulate));
+    if (!m->c.tied) TRY(parameters_gradients(s, &embedding, 0, &accumulate));
     TRY(embedding_backward(m->dev, m->env.t, embedding.dw[P_WTE], embedding.dw[P_WPE], m->gradients.dx, m->tokens,
                            embedding_of(m), accumulate || m->c.tied, accumulate));
     TRY(fsdp_reduce(&s->f, 0));
@@ -260,6 +260,6 @@ status model_forward_backward(model *m, double *loss, const int32_t *tokens, con
 }
 
 status model_set_updates(model *m, uint64_t updates) {
-    m->state.step = updates;
+    m->parameters.step = updates;
     return m->dev->ops->copy(m->dev, &m->verdict->updates, &updates, sizeof updates);
 }

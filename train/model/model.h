@@ -5,7 +5,7 @@
 #ifndef TALLY_MODEL_H
 #define TALLY_MODEL_H
 
-#include "optim/clip.h"
+#include "optim/verdict.h"
 #include "train/model/block.h"
 
 typedef struct {
@@ -17,7 +17,7 @@ typedef struct {
     device *dev;
     model_config c;
     model_shape s;
-    state state;
+    parameters parameters;
     arena memory; /* of the state and of what follows */
     block_env env;
     float *cos_table, *sin_table;
@@ -42,10 +42,10 @@ typedef struct {
 } model;
 
 /* Takes all memory at once. options.training false: for model_loss only. */
-status model_init(model *m, device *dev, const model_config *c, model_shape s, state_options options);
+status model_init(model *m, device *dev, const model_config *c, model_shape s, parameters_options options);
 /* What model_init would take, by category, without taking it. */
 status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape s,
-                  state_options options);
+                  parameters_options options);
 void model_free(model *m);
 
 /* tokens, targets [B,T] i32 on the host, checked; targets of -1 are not counted. loss: sum of nats. */

@@ -62,7 +62,7 @@ static double count_parameters(const model_config *c) {
     return (double)c->L * block + ends;
 }
 
-i64 model_parameters(const model_config *c) { return (i64)count_parameters(c); }
+i64 model_config_parameters(const model_config *c) { return (i64)count_parameters(c); }
 
 static status check_rope(const model_config *c, const char *where) {
     const rope_scaling *r = &c->rope;
@@ -238,7 +238,7 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *pa
     *c = (model_config){.init_std = 0.02};
     size_t length = strlen(path), skip = length < sizeof c->name ? 0 : length - sizeof c->name + 1;
     snprintf(c->name, sizeof c->name, "%s", path + skip);
-    architecture_apply(c, types[type].arch);
+    presets_apply_architecture(c, types[type].arch);
     keys_of keys = {.path = path, .model_type = types[type].model_type, .gpt2 = c->arch == ARCH_GPT2};
     TRY(read_sizes(c, json, path, types[type].model_type));
     TRY(check_aliases(c, json, path));
@@ -261,7 +261,7 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *pa
 static status load_file(model_config *c, const char *path) {
     char *text;
     size_t bytes;
-    TRY(read_file_up_to(LARGEST_CONFIG, path, &text, &bytes));
+    TRY(file_read_up_to(LARGEST_CONFIG, path, &text, &bytes));
     const char *end = text;
     cJSON *json = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, true);
     status_code st = STATUS_OK;
@@ -274,9 +274,9 @@ done:
 }
 
 status model_config_load(model_config *c, const char *name_or_path) {
-    for (int i = 0; i < preset_count(); i++) {
-        if (strcmp(name_or_path, preset_name(i))) continue;
-        preset_get(c, i);
+    for (int i = 0; i < presets_count(); i++) {
+        if (strcmp(name_or_path, presets_name(i))) continue;
+        presets_get(c, i);
         return STATUS_OK;
     }
     size_t length = strlen(name_or_path);
@@ -289,8 +289,8 @@ status model_config_load(model_config *c, const char *name_or_path) {
     }
     if (length > 5 && strcmp(name_or_path + length - 5, ".json") == 0) return load_file(c, name_or_path);
     const char *names[64];
-    int count = preset_count() < 64 ? preset_count() : 64;
-    for (int i = 0; i < count; i++) names[i] = preset_name(i);
+    int count = presets_count() < 64 ? presets_count() : 64;
+    for (int i = 0; i < count; i++) names[i] = presets_name(i);
     FAIL(ARG, "model \"%s\": neither a preset (the nearest is %s), nor a .json file, nor a folder with config.json",
          name_or_path, nearest_name(name_or_path, names, count));
 }

@@ -44,8 +44,8 @@ cJSON *model_config_generation_json(const model_config *c);
  * elsewhere. */
 void model_config_log(const model_config *c, bool trains);
 status model_config_check(const model_config *c);
-void model_presets_print(FILE *out); /* a line each: name, parameters, shape */
+void model_config_print_presets(FILE *out); /* a line each: name, parameters, shape */
 
-i64 model_parameters(const model_config *c);
+i64 model_config_parameters(const model_config *c);
 
 #endif

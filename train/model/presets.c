@@ -47,7 +47,7 @@ static const preset presets[] = {
 };
 /* clang-format on */
 
-void architecture_apply(model_config *c, architecture arch) {
+void presets_apply_architecture(model_config *c, architecture arch) {
     bool gpt2 = arch == ARCH_GPT2;
     c->arch = arch;
     c->layer_norm = c->learned_positions = c->proj_bias = gpt2;
@@ -56,10 +56,10 @@ void architecture_apply(model_config *c, architecture arch) {
     c->qk_norm = arch == ARCH_QWEN3;
 }
 
-int preset_count(void) { return (int)(sizeof presets / sizeof *presets); }
-const char *preset_name(int i) { return presets[i].name; }
+int presets_count(void) { return (int)(sizeof presets / sizeof *presets); }
+const char *presets_name(int i) { return presets[i].name; }
 
-void preset_get(model_config *c, int i) {
+void presets_get(model_config *c, int i) {
     const preset *p = &presets[i];
     *c = (model_config){.L = p->L,
                         .C = p->C,
@@ -73,7 +73,7 @@ void preset_get(model_config *c, int i) {
                         .tied = p->tied,
                         .init_std = p->init_std};
     snprintf(c->name, sizeof c->name, "%s", p->name);
-    architecture_apply(c, p->arch);
+    presets_apply_architecture(c, p->arch);
     c->rope.theta = p->theta;
     if (p->rope_factor > 0)
         c->rope = (rope_scaling){.theta = p->theta,
@@ -83,16 +83,16 @@ void preset_get(model_config *c, int i) {
                                  .original_context = 8192};
 }
 
-void model_presets_print(FILE *out) {
+void model_config_print_presets(FILE *out) {
     fprintf(out, "%-16s %10s %6s %8s %11s %9s %12s %10s %8s\n", "model", "parameters", "layers", "channels", "heads",
             "head size", "feed-forward", "vocabulary", "context");
-    for (int i = 0; i < preset_count(); i++) {
+    for (int i = 0; i < presets_count(); i++) {
         model_config c;
-        preset_get(&c, i);
+        presets_get(&c, i);
         char heads[24];
         snprintf(heads, sizeof heads, c.H == c.K ? "%d" : "%d (%d kv)", (int)c.H, (int)c.K);
         fprintf(out, "%-16s %10s %6d %8d %11s %9d %12d %10d %8d\n", c.name,
-                text_count((double)model_parameters(&c)).text, (int)c.L, (int)c.C, heads, (int)c.D, (int)c.F, (int)c.V,
-                (int)c.context);
+                text_count((double)model_config_parameters(&c)).text, (int)c.L, (int)c.C, heads, (int)c.D, (int)c.F,
+                (int)c.V, (int)c.context);
     }
 }

@@ -4,11 +4,11 @@
 
 #include "train/model/model_config.h"
 
-void architecture_apply(model_config *c,
-                        architecture arch); /* sets arch and its switches; leaves sizes, tied and rope */
+void presets_apply_architecture(model_config *c,
+                                architecture arch); /* sets arch and its switches; leaves sizes, tied and rope */
 
-int preset_count(void);
-const char *preset_name(int i);
-void preset_get(model_config *c, int i);
+int presets_count(void);
+const char *presets_name(int i);
+void presets_get(model_config *c, int i);
 
 #endif

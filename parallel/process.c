@@ -1,4 +1,4 @@
-#include "parallel/peer.h"
+#include "parallel/process.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,8 +37,8 @@ static void read_boot(char *text, size_t bytes) {
     fclose(file);
 }
 
-peer peer_self(void) {
-    peer p = {.pid = getpid()};
+process process_self(void) {
+    process p = {.pid = getpid()};
     gethostname(p.host, sizeof p.host - 1);
     read_boot(p.boot, sizeof p.boot);
     struct stat space;
@@ -47,12 +47,12 @@ peer peer_self(void) {
     return p;
 }
 
-bool peer_same_host(const peer *a, const peer *b) {
+bool process_same_host(const process *a, const process *b) {
     return strcmp(a->host, b->host) == 0 && strcmp(a->boot, b->boot) == 0;
 }
 
-bool peer_gone(const peer *p, const peer *self) {
-    if (!peer_same_host(p, self) || p->space != self->space || !p->start || !p->space || !p->boot[0]) return false;
+bool process_gone(const process *p, const process *self) {
+    if (!process_same_host(p, self) || p->space != self->space || !p->start || !p->space || !p->boot[0]) return false;
     uint64_t start;
     switch (look_up(p->pid, &start)) {
     case CANNOT_TELL: return false;

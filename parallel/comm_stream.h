@@ -9,8 +9,8 @@
  * stream, or the host's call, has come to it), and the library's or the device's own error. Then it keeps the message,
  * ends what is under way by the library's abort, so that whoever waits for the stream comes back, and every later call
  * fails. */
-#ifndef TALLY_COMM_CUDA_H
-#define TALLY_COMM_CUDA_H
+#ifndef TALLY_COMM_STREAM_H
+#define TALLY_COMM_STREAM_H
 
 #include <cuda_runtime_api.h>
 

@@ -1,7 +1,7 @@
 #include "runtime/kernel.cuh"
 
 extern "C" {
-#include "parallel/comm_kernels.h"
+#include "parallel/comm_math_cuda.h"
 }
 
 enum { THREADS = 256, WIDE = 8 };
@@ -76,31 +76,31 @@ template <int W> static status add(cudaStream_t stream, float *to, const float *
     RUN_ON(stream, (add_kernel<W>), W, 1, count, to, from);
 }
 
-extern "C" status comm_narrow_cuda(cudaStream_t stream, bf16 *to, i64 to_row, const float *from, i64 from_row, int rows,
-                                   i64 count) {
+extern "C" status comm_math_narrow_cuda(cudaStream_t stream, bf16 *to, i64 to_row, const float *from, i64 from_row,
+                                        int rows, i64 count) {
     bool by_8 = wide(BF16, to, to_row, rows, count) && wide(F32, from, from_row, rows, count);
     if (!count) return STATUS_OK;
     return by_8 ? convert<bf16, float, WIDE>(stream, to, to_row, from, from_row, rows, count)
                 : convert<bf16, float, 1>(stream, to, to_row, from, from_row, rows, count);
 }
 
-extern "C" status comm_widen_cuda(cudaStream_t stream, float *to, i64 to_row, const bf16 *from, i64 from_row, int rows,
-                                  i64 count) {
+extern "C" status comm_math_widen_cuda(cudaStream_t stream, float *to, i64 to_row, const bf16 *from, i64 from_row,
+                                       int rows, i64 count) {
     bool by_8 = wide(F32, to, to_row, rows, count) && wide(BF16, from, from_row, rows, count);
     if (!count) return STATUS_OK;
     return by_8 ? convert<float, bf16, WIDE>(stream, to, to_row, from, from_row, rows, count)
                 : convert<float, bf16, 1>(stream, to, to_row, from, from_row, rows, count);
 }
 
-extern "C" status comm_sum_cuda(cudaStream_t stream, float *to, const bf16 *from, i64 from_row, int rows, i64 count,
-                                bool accumulate) {
+extern "C" status comm_math_sum_cuda(cudaStream_t stream, float *to, const bf16 *from, i64 from_row, int rows,
+                                     i64 count, bool accumulate) {
     bool by_8 = wide(BF16, from, from_row, rows, count) && wide(F32, to, 0, 1, count);
     if (!count) return STATUS_OK;
     return by_8 ? sum<WIDE>(stream, to, from, from_row, rows, count, accumulate)
                 : sum<1>(stream, to, from, from_row, rows, count, accumulate);
 }
 
-extern "C" status comm_add_cuda(cudaStream_t stream, float *to, const float *from, i64 count) {
+extern "C" status comm_math_add_cuda(cudaStream_t stream, float *to, const float *from, i64 count) {
     bool by_8 = wide(F32, to, 0, 1, count) && wide(F32, from, 0, 1, count);
     if (!count) return STATUS_OK;
     return by_8 ? add<WIDE>(stream, to, from, count) : add<1>(stream, to, from, count);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "parallel/comm.h"
-#include "parallel/peer.h"
+#include "parallel/process.h"
 
 #ifdef TALLY_CUDA
 #include "parallel/comm_staged.h"
@@ -18,7 +18,7 @@ enum { STAGING_BYTES = 64 << 20 };
 
 /* where a rank computes */
 typedef struct {
-    peer process;
+    process process;
     int kind;
     char pci[32]; /* of a GPU */
 } place;
@@ -28,12 +28,12 @@ static const char *kind_of(const place *p) { return p->kind == DEVICE_CPU ? "CPU
 static status find_places(place *all, comm *host, const device *dev) {
     place mine;
     memset(&mine, 0, sizeof mine);
-    mine.process = peer_self();
+    mine.process = process_self();
     mine.kind = dev->kind;
 #ifdef TALLY_CUDA
     if (dev->kind == DEVICE_CUDA) snprintf(mine.pci, sizeof mine.pci, "%s", cuda_of(dev)->pci);
 #endif
-    TRY(comm_exchange(host, all, &mine, sizeof mine));
+    TRY(comm_allgather_host(host, all, &mine, sizeof mine));
     for (int r = 1; r < host->ranks; r++)
         if (all[r].kind != all[0].kind)
             FAIL(ARG, "--device: rank 0 (%s) is on a %s, rank %d (%s) on a %s; expected the same kind for all",
@@ -51,7 +51,7 @@ typedef struct {
 static sharing find_sharing(const place *all, int ranks) {
     for (int b = 1; b < ranks; b++)
         for (int a = 0; a < b; a++)
-            if (strcmp(all[a].pci, all[b].pci) == 0 && peer_same_host(&all[a].process, &all[b].process))
+            if (strcmp(all[a].pci, all[b].pci) == 0 && process_same_host(&all[a].process, &all[b].process))
                 return (sharing){a, b, all[a]};
     return (sharing){0};
 }
@@ -59,7 +59,7 @@ static sharing find_sharing(const place *all, int ranks) {
 /* On all ranks the same: one that cannot load it keeps all from it. DEVICE: so it is, and the message says why. */
 static status find_nccl(comm *host) {
 #ifdef TALLY_NCCL
-    return comm_agree(host, comm_find_nccl());
+    return comm_agree(host, comm_nccl_find());
 #else
     (void)host;
     FAIL(DEVICE, "this tally was built without NCCL");
@@ -68,14 +68,14 @@ static status find_nccl(comm *host) {
 
 static status open_nccl(comm **c, comm *host, device *dev) {
 #ifdef TALLY_NCCL
-    return comm_open_nccl(c, host, dev, STAGING_BYTES);
+    return comm_nccl_open(c, host, dev, STAGING_BYTES);
 #else
     (void)c, (void)dev;
     return find_nccl(host);
 #endif
 }
 
-static status open_staged(comm **c, comm *host, device *dev) { return comm_open_staged(c, host, dev, STAGING_BYTES); }
+static status open_staged(comm **c, comm *host, device *dev) { return comm_staged_open(c, host, dev, STAGING_BYTES); }
 
 static status must_open_nccl(comm **c, comm *host, device *dev, const sharing *s) {
     char why[1024];

@@ -1,6 +1,6 @@
 /* Who the process of a rank is, as another rank of the same host can look it up. Flat: ranks send it to each other. */
-#ifndef TALLY_PEER_H
-#define TALLY_PEER_H
+#ifndef TALLY_PROCESS_H
+#define TALLY_PROCESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,13 +11,13 @@ typedef struct {
     uint64_t space; /* in which its process number counts (a container may have its own); 0 where it is not told */
     uint64_t start; /* of the process, in ticks since that boot: a process number can be given anew; 0: not told */
     int64_t pid;
-} peer;
+} process;
 
-peer peer_self(void);
-bool peer_same_host(const peer *a, const peer *b);
+process process_self(void);
+bool process_same_host(const process *a, const process *b);
 
 /* Whether `p` can be looked up from the process `self`, and is no longer running: ended, or its end not yet collected.
  * false where it cannot be told. */
-bool peer_gone(const peer *p, const peer *self);
+bool process_gone(const process *p, const process *self);
 
 #endif

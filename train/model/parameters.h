@@ -5,11 +5,11 @@
  *   master   f32, only where t is BF16 and it is asked for: what the optimizer updates
  *   grads    f32       m, v  dtype moments (f32 or bf16)
  * Padding is zero in every buffer and stays so. */
-#ifndef TALLY_STATE_H
-#define TALLY_STATE_H
+#ifndef TALLY_PARAMETERS_H
+#define TALLY_PARAMETERS_H
 
 #include "parallel/fsdp.h"
-#include "train/model/params.h"
+#include "train/model/param_table.h"
 
 typedef struct {
     dtype t;     /* weights and activations */
@@ -17,19 +17,19 @@ typedef struct {
     dtype moments;
     bool training; /* else weights only */
     shard_options shard;
-} state_options;
+} parameters_options;
 
 typedef struct {
     device *dev;
-    params p;
-    state_options o;
+    param_table p;
+    parameters_options o;
     fsdp f;
-    void *weights; /* all units, or NULL where they are sharded: then only state_enter gives them */
+    void *weights; /* all units, or NULL where they are sharded: then only parameters_enter gives them */
     float *grads;  /* all units, or NULL */
     float *master; /* master, m, v: this rank's pieces of all units, one behind the other: see owned_part.at */
     void *m, *v;
     uint64_t step; /* optimizer steps taken */
-} state;
+} parameters;
 
 /* pointers to the parameters of one unit, NULL where the model has none */
 typedef struct {
@@ -45,29 +45,30 @@ typedef struct {
     float *grads;  /* the same; NULL without training; valid after fsdp_finish_gradients */
 } owned_part;
 
-status state_init(state *s, device *dev, const model_config *c, state_options o);
-void state_layout(state *s, arena *a); /* both passes: see arena.h */
-status state_randomize(state *s,
-                       uint64_t seed); /* the initial values of the parameter table, the same on any number of ranks */
-void state_free(state *s);             /* the buffers are the arena's */
+status parameters_init(parameters *s, device *dev, const model_config *c, parameters_options o);
+void parameters_layout(parameters *s, arena *a); /* both passes: see arena.h */
+status
+parameters_randomize(parameters *s,
+                     uint64_t seed); /* the initial values of the parameter table, the same on any number of ranks */
+void parameters_free(parameters *s); /* the buffers are the arena's */
 
 /* A unit while the computation is at it: its weights; its gradients, which go on top of what is there where *accumulate. */
-status state_enter(state *s, unit_views *v, int u, pass p);
-status state_gradients(state *s, unit_views *v, int u, bool *accumulate);
-status state_leave(state *s, int u);
+status parameters_enter(parameters *s, unit_views *v, int u, pass p);
+status parameters_gradients(parameters *s, unit_views *v, int u, bool *accumulate);
+status parameters_leave(parameters *s, int u);
 
-unit_views state_views(const state *s, int u); /* where all units are resident: s->weights, s->grads */
+unit_views parameters_views(const parameters *s, int u); /* where all units are resident: s->weights, s->grads */
 
-owned_part state_owned(const state *s, const param *p);
+owned_part parameters_owned(const parameters *s, const param *p);
 /* The part of it that this rank saves, of as many as own the same: every element is saved by one rank. */
-owned_part state_saved(const state *s, const param *p);
+owned_part parameters_saved(const parameters *s, const param *p);
 
 /* Weights of owned parts have changed (loaded, updated), on all ranks: the next micro-batch begins with gathering them. */
-void state_weights_changed(state *s);
+void parameters_weights_changed(parameters *s);
 
 /* Saving: the whole unit as the pieces hold it, in dtype t, on every rank. All ranks together, any unit, one at a time;
- * state_whole_end when done. */
-status state_whole(state *s, int u, unit_views *v);
-void state_whole_end(state *s);
+ * parameters_whole_end when done. */
+status parameters_whole(parameters *s, int u, unit_views *v);
+void parameters_whole_end(parameters *s);
 
 #endif

@@ -3,8 +3,8 @@
  * unit 0: embedding [wte, wpe]; units 1..L: blocks; unit L+1: final norm (and the head where not tied).
  * Matrices are [out,in]. q, k, v are one matrix [q+2k, C], and SwiGLU's gate and up one [2F, C] (gate first): one product
  * each. Their Hugging Face names are pieces of it (hf.h). */
-#ifndef TALLY_PARAMS_H
-#define TALLY_PARAMS_H
+#ifndef TALLY_PARAM_TABLE_H
+#define TALLY_PARAM_TABLE_H
 
 #include "parallel/unit.h"
 #include "train/model/model_config.h"
@@ -53,15 +53,15 @@ typedef struct {
     i64 serial_size; /* as it is with units padded for one rank */
     i64 parameters;  /* without padding */
     i64 *index;      /* [unit_count][P_KINDS]: position in list, -1 where absent */
-} params;
+} param_table;
 
-status params_init(params *p, const model_config *c, int ranks);
-void params_free(params *p);
-const param *params_find(const params *p, int u, param_kind kind); /* NULL where the model has none */
+status param_table_init(param_table *p, const model_config *c, int ranks);
+void param_table_free(param_table *p);
+const param *param_table_find(const param_table *p, int u, param_kind kind); /* NULL where the model has none */
 
 typedef struct {
     char text[64];
 } param_name;
-param_name params_name(const param *q); /* ours, in optimizer.safetensors: "wte", "h.3.qkv.weight" */
+param_name param_table_name(const param *q); /* ours, in optimizer.safetensors: "wte", "h.3.qkv.weight" */
 
 #endif

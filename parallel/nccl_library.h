@@ -1,7 +1,7 @@
 /* NCCL's library, loaded when GPUs are to exchange: the CUDA toolkit does not contain it, and without it all else works.
  * Its header is included here alone, and needed to compile. */
-#ifndef TALLY_LIBRARY_NCCL_H
-#define TALLY_LIBRARY_NCCL_H
+#ifndef TALLY_NCCL_LIBRARY_H
+#define TALLY_NCCL_LIBRARY_H
 
 #include <nccl.h>
 
@@ -38,6 +38,6 @@ typedef struct {
 } nccl_library;
 
 /* Loads it where it has not been yet; it stays loaded. DEVICE where there is none, or none that will do: the message says why. */
-status nccl_load(const nccl_library **library);
+status nccl_library_load(const nccl_library **library);
 
 #endif

@@ -3,8 +3,8 @@
  *
  *   D = op(A) op(B) + bias + residual   or   D += op(A) op(B), all in one primitive and rounded once, on the way to D
  */
-#ifndef TALLY_GEMM_CPU_ONEDNN_H
-#define TALLY_GEMM_CPU_ONEDNN_H
+#ifndef TALLY_ONEDNN_H
+#define TALLY_ONEDNN_H
 
 #include "runtime/device.h"
 
@@ -30,13 +30,13 @@ typedef struct {
 
 status onednn_matmul(onednn *nn, matmul **m, const matmul_shape *shape); /* from the cache, or made */
 
-size_t matmul_scratch_bytes(const matmul *m);
-size_t matmul_packed_bytes(const matmul *m); /* 0: B is used as it is stored */
-bool matmul_same_packing(const matmul *a, const matmul *b);
-status matmul_pack(onednn *nn, matmul *m, void *packed, const void *B); /* B plain, as the shape says */
+size_t onednn_scratch_bytes(const matmul *m);
+size_t onednn_packed_bytes(const matmul *m); /* 0: B is used as it is stored */
+bool onednn_same_packing(const matmul *a, const matmul *b);
+status onednn_pack(onednn *nn, matmul *m, void *packed, const void *B); /* B plain, as the shape says */
 
-/* B: packed where matmul_packed_bytes says so. bias, residual: used where the shape says so. */
-status matmul_run(onednn *nn, matmul *m, void *D, const void *A, const void *B, const void *bias, const void *residual,
+/* B: packed where onednn_packed_bytes says so. bias, residual: used where the shape says so. */
+status onednn_run(onednn *nn, matmul *m, void *D, const void *A, const void *B, const void *bias, const void *residual,
                   void *scratch);
 
 #endif

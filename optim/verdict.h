@@ -7,8 +7,8 @@
  *
  *   v, sums [ranks]: in the device's memory (on the CPU that is the host's); v->updates is read and written
  * One thread: it costs a launch. */
-#ifndef TALLY_CLIP_H
-#define TALLY_CLIP_H
+#ifndef TALLY_VERDICT_H
+#define TALLY_VERDICT_H
 
 #include "runtime/device.h"
 
@@ -25,8 +25,8 @@ typedef struct {
 
 typedef struct {
     double tokens, clip, beta1, beta2; /* tokens: of the step, all ranks */
-} clip_args;
+} verdict_args;
 
-status clip_decide(device *dev, step_verdict *v, const step_sums *sums, int ranks, clip_args a);
+status verdict_decide(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a);
 
 #endif

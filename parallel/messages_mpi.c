@@ -1,4 +1,4 @@
-#include "parallel/mail.h"
+#include "parallel/messages.h"
 
 #include <mpi.h>
 #include <sched.h>
@@ -22,13 +22,13 @@ typedef struct {
     int *ranks;            /* whom each is with */
     int *bytes;            /* what each receives; -1: it sends */
     int used, open;        /* requests posted, and of them not complete */
-} mail_lane;
+} messages_lane;
 
-struct mail {
+struct messages {
     int rank, ranks;
-    peer *peers; /* [ranks] */
-    bool *dead;  /* [ranks] at the last look */
-    mail_lane lanes[MAIL_LANES];
+    process *peers; /* [ranks] */
+    bool *dead;     /* [ranks] at the last look */
+    messages_lane lanes[MESSAGES_LANES];
     int *indices; /* [2 * ranks] of requests that completed at a time */
     MPI_Status *statuses;
     uint64_t sent_bytes;
@@ -51,7 +51,7 @@ static status_code mpi_error(int error, const char *doing) {
         if (error_ != MPI_SUCCESS) return mpi_error(error_, doing);                                                    \
     } while (0)
 
-static void abort_where_asked(mail *m) {
+static void abort_where_asked(messages *m) {
     int code = atomic_load(&m->abort_code);
     if (code >= 0) MPI_Abort(MPI_COMM_WORLD, code);
 }
@@ -69,18 +69,20 @@ static status start_mpi(int ranks) {
              ranks, seen);
     if (provided < MPI_THREAD_FUNNELED) FAIL(COMM, "this MPI allows no threads, expected MPI_THREAD_FUNNELED");
     MPI_TRY("MPI_Comm_get_attr", MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &highest_tag, &found));
-    if (!found || *highest_tag < MAIL_TAGS - 1) FAIL(COMM, "this MPI allows too few tags, expected %d", MAIL_TAGS);
+    if (!found || *highest_tag < MESSAGES_TAGS - 1)
+        FAIL(COMM, "this MPI allows too few tags, expected %d", MESSAGES_TAGS);
     return STATUS_OK;
 }
 
-static void free_mail(mail *m) {
+static void free_messages(messages *m) {
     if (!m) return;
-    for (int l = 0; l < MAIL_LANES; l++) free(m->lanes[l].requests), free(m->lanes[l].ranks), free(m->lanes[l].bytes);
+    for (int l = 0; l < MESSAGES_LANES; l++)
+        free(m->lanes[l].requests), free(m->lanes[l].ranks), free(m->lanes[l].bytes);
     free(m->peers), free(m->dead), free(m->indices), free(m->statuses), free(m);
 }
 
-static mail *allocate(int ranks) {
-    mail *m = calloc(1, sizeof *m);
+static messages *allocate(int ranks) {
+    messages *m = calloc(1, sizeof *m);
     if (!m) return NULL;
     size_t n = (size_t)ranks;
     m->peers = calloc(n, sizeof *m->peers);
@@ -88,22 +90,22 @@ static mail *allocate(int ranks) {
     m->indices = calloc(2 * n, sizeof *m->indices);
     m->statuses = calloc(2 * n, sizeof *m->statuses);
     bool all = m->peers && m->dead && m->indices && m->statuses;
-    for (int i = 0; i < MAIL_LANES; i++) {
-        mail_lane *l = &m->lanes[i];
+    for (int i = 0; i < MESSAGES_LANES; i++) {
+        messages_lane *l = &m->lanes[i];
         l->requests = calloc(2 * n, sizeof *l->requests);
         l->ranks = calloc(2 * n, sizeof *l->ranks);
         l->bytes = calloc(2 * n, sizeof *l->bytes);
         all = all && l->requests && l->ranks && l->bytes;
     }
     if (all) return m;
-    free_mail(m);
+    free_messages(m);
     return NULL;
 }
 
-status mail_open(mail **opened, int ranks, double timeout_s) {
+status messages_open(messages **opened, int ranks, double timeout_s) {
     status_code st = STATUS_OK;
     *opened = NULL;
-    mail *m = allocate(ranks);
+    messages *m = allocate(ranks);
     if (!m) FAIL(MEM, "no memory for messages between %d ranks", ranks);
     m->ranks = ranks;
     m->timeout_ns = timeout_s < 1e9 ? (uint64_t)(timeout_s * 1e9) : UINT64_MAX;
@@ -112,7 +114,7 @@ status mail_open(mail **opened, int ranks, double timeout_s) {
     prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
     TRY_DONE(start_mpi(ranks));
     MPI_Comm_rank(MPI_COMM_WORLD, &m->rank);
-    m->peers[m->rank] = peer_self();
+    m->peers[m->rank] = process_self();
     int error = MPI_Allgather(MPI_IN_PLACE, 0, MPI_BYTE, m->peers, sizeof *m->peers, MPI_BYTE, MPI_COMM_WORLD);
     if (error != MPI_SUCCESS) {
         st = mpi_error(error, "who is who");
@@ -120,53 +122,53 @@ status mail_open(mail **opened, int ranks, double timeout_s) {
     }
     *opened = m;
 done:
-    if (st) free_mail(m);
+    if (st) free_messages(m);
     return st;
 }
 
-void mail_close(mail *m, bool failed) {
+void messages_close(messages *m, bool failed) {
     if (!m) return;
     abort_where_asked(m);
     if (!failed) MPI_Finalize(); /* after a failure it could wait for ever */
-    free_mail(m);
+    free_messages(m);
 }
 
-int mail_rank(const mail *m) { return m->rank; }
-uint64_t mail_sent_bytes(const mail *m) { return m->sent_bytes; }
-void mail_ask_abort(mail *m, int exit_code) { atomic_store(&m->abort_code, exit_code < 0 ? 1 : exit_code); }
+int messages_rank(const messages *m) { return m->rank; }
+uint64_t messages_sent_bytes(const messages *m) { return m->sent_bytes; }
+void messages_ask_abort(messages *m, int exit_code) { atomic_store(&m->abort_code, exit_code < 0 ? 1 : exit_code); }
 
-void mail_local(const mail *m, int *rank, int *ranks) {
+void messages_local(const messages *m, int *rank, int *ranks) {
     *rank = *ranks = 0;
     for (int r = 0; r < m->ranks; r++) {
-        if (!peer_same_host(&m->peers[r], &m->peers[m->rank])) continue;
+        if (!process_same_host(&m->peers[r], &m->peers[m->rank])) continue;
         *rank += r < m->rank;
         *ranks += 1;
     }
 }
 
-void mail_begin(mail *m, const char *collective, uint64_t number, uint64_t step) {
+void messages_begin(messages *m, const char *collective, uint64_t number, uint64_t step) {
     snprintf(m->what, sizeof m->what, "%s %llu of step %llu", collective, (unsigned long long)number,
              (unsigned long long)step);
     m->waited_ns = 0;
-    m->idle_since_ns = m->looked_ns = clock_ns();
+    m->idle_since_ns = m->looked_ns = meter_clock_ns();
     memset(m->dead, 0, (size_t)m->ranks * sizeof *m->dead);
 }
 
 /* the request to post next */
-static MPI_Request *next_request(mail_lane *l, int rank, int bytes) {
+static MPI_Request *next_request(messages_lane *l, int rank, int bytes) {
     l->ranks[l->used] = rank;
     l->bytes[l->used] = bytes;
     l->open++;
     return &l->requests[l->used++];
 }
 
-status mail_receive(mail *m, int lane, int rank, int tag, void *x, size_t bytes) {
+status messages_receive(messages *m, int lane, int rank, int tag, void *x, size_t bytes) {
     MPI_Request *r = next_request(&m->lanes[lane], rank, (int)bytes);
     MPI_TRY(m->what, MPI_Irecv(x, (int)bytes, MPI_BYTE, rank, tag, MPI_COMM_WORLD, r));
     return STATUS_OK;
 }
 
-status mail_send(mail *m, int lane, int rank, int tag, const void *x, size_t bytes) {
+status messages_send(messages *m, int lane, int rank, int tag, const void *x, size_t bytes) {
     MPI_Request *r = next_request(&m->lanes[lane], rank, -1);
     MPI_TRY(m->what, MPI_Isend(x, (int)bytes, MPI_BYTE, rank, tag, MPI_COMM_WORLD, r));
     m->sent_bytes += bytes;
@@ -174,13 +176,13 @@ status mail_send(mail *m, int lane, int rank, int tag, const void *x, size_t byt
 }
 
 /* Only of the lane that is waited for: in the other one those are missing too that wait for the same rank as this one. */
-static bool is_missing(const mail_lane *l, int rank) {
+static bool is_missing(const messages_lane *l, int rank) {
     for (int k = 0; k < l->used; k++)
         if (l->ranks[k] == rank && l->requests[k] != MPI_REQUEST_NULL) return true;
     return false;
 }
 
-static status_code timed_out(const mail *m, const mail_lane *l) {
+static status_code timed_out(const messages *m, const messages_lane *l) {
     char list[256] = "";
     int missing = 0, last = 0;
     for (int r = 0; r < m->ranks; r++) {
@@ -189,7 +191,7 @@ static status_code timed_out(const mail *m, const mail_lane *l) {
         snprintf(list + used, sizeof list - used, "%s%d", missing ? ", " : "", r);
         missing++, last = r;
     }
-    const peer *p = &m->peers[last];
+    const process *p = &m->peers[last];
     double seconds = (double)m->timeout_ns * 1e-9;
     if (missing == 1)
         return ERROR(COMM, "rank %d (%s, pid %lld) has kept %s waiting for %g s", last, p->host, (long long)p->pid,
@@ -199,13 +201,13 @@ static status_code timed_out(const mail *m, const mail_lane *l) {
 
 /* A rank that has sent all of its part may end before this one has looked into its mail: only a peer that is dead at two
  * looks, and missing still, has died too early. */
-static status look_after_peers(mail *m, const mail_lane *l, uint64_t now) {
+static status look_after_peers(messages *m, const messages_lane *l, uint64_t now) {
     uint64_t since = now - m->looked_ns;
     m->looked_ns = now;
     m->waited_ns += since < PAUSE_NS ? since : PAUSE_NS;
     for (int r = 0; r < m->ranks; r++) {
-        const peer *p = &m->peers[r];
-        if (!is_missing(l, r) || !peer_gone(p, &m->peers[m->rank])) continue;
+        const process *p = &m->peers[r];
+        if (!is_missing(l, r) || !process_gone(p, &m->peers[m->rank])) continue;
         if (m->dead[r])
             FAIL(COMM, "rank %d (%s, pid %lld) died: missing in %s", r, p->host, (long long)p->pid, m->what);
         m->dead[r] = true;
@@ -213,9 +215,9 @@ static status look_after_peers(mail *m, const mail_lane *l, uint64_t now) {
     return m->waited_ns >= m->timeout_ns ? timed_out(m, l) : STATUS_OK;
 }
 
-static status be_patient(mail *m, const mail_lane *l) {
+static status be_patient(messages *m, const messages_lane *l) {
     abort_where_asked(m);
-    uint64_t now = clock_ns(), idle = now - m->idle_since_ns;
+    uint64_t now = meter_clock_ns(), idle = now - m->idle_since_ns;
     if (now - m->looked_ns >= LOOK_NS) TRY(look_after_peers(m, l, now));
     if (idle >= YIELD_NS) nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
     else if (idle >= SPIN_NS) sched_yield();
@@ -223,7 +225,7 @@ static status be_patient(mail *m, const mail_lane *l) {
 }
 
 /* the count requests at m->indices have completed: has each received what was expected? */
-static status check_arrived(const mail *m, const mail_lane *l, int count, bool failed) {
+static status check_arrived(const messages *m, const messages_lane *l, int count, bool failed) {
     for (int k = 0; k < count; k++) {
         int i = m->indices[k], got;
         if (failed && m->statuses[k].MPI_ERROR != MPI_SUCCESS && m->statuses[k].MPI_ERROR != MPI_ERR_PENDING) {
@@ -240,8 +242,8 @@ static status check_arrived(const mail *m, const mail_lane *l, int count, bool f
     return STATUS_OK;
 }
 
-status mail_wait(mail *m, int number) {
-    mail_lane *l = &m->lanes[number];
+status messages_wait(messages *m, int number) {
+    messages_lane *l = &m->lanes[number];
     while (l->open > 0) {
         int count = 0;
         int error = MPI_Testsome(l->used, l->requests, &count, m->indices, m->statuses);
@@ -253,7 +255,7 @@ status mail_wait(mail *m, int number) {
         TRY(check_arrived(m, l, count, error == MPI_ERR_IN_STATUS));
         l->open -= count;
         m->waited_ns = 0;
-        m->idle_since_ns = m->looked_ns = clock_ns();
+        m->idle_since_ns = m->looked_ns = meter_clock_ns();
     }
     l->used = 0;
     return STATUS_OK;

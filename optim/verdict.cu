@@ -3,10 +3,10 @@
 #include "runtime/kernel.cuh"
 
 extern "C" {
-#include "optim/clip.h"
+#include "optim/verdict.h"
 }
 
-static __global__ void clip_decide_kernel(step_verdict *v, const step_sums *sums, int ranks, clip_args a) {
+static __global__ void clip_decide_kernel(step_verdict *v, const step_sums *sums, int ranks, verdict_args a) {
     double nats = 0, squares = 0;
     for (int r = 0; r < ranks; r++) nats += sums[r].nats, squares += sums[r].squares;
     v->loss = nats / a.tokens;
@@ -19,7 +19,7 @@ static __global__ void clip_decide_kernel(step_verdict *v, const step_sums *sums
     v->v_correction = (float)(1 / (1 - pow(a.beta2, (double)v->updates)));
 }
 
-extern "C" status clip_decide_cuda(device *dev, step_verdict *v, const step_sums *sums, int ranks, clip_args a) {
+extern "C" status verdict_decide_cuda(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a) {
     RUN(dev, clip_decide_kernel, 1, 1, 0, v, sums, ranks, a);
     return STATUS_OK;
 }

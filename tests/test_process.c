@@ -1,4 +1,4 @@
-#include "parallel/peer.h"
+#include "parallel/process.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -7,13 +7,13 @@
 #include "tests/check.h"
 
 /* a child that waits to be killed */
-static peer start_child(void) {
+static process start_child(void) {
     int pipes[2];
-    peer p;
+    process p;
     assert_int_equal(pipe(pipes), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        p = peer_self();
+        p = process_self();
         if (write(pipes[1], &p, sizeof p) != sizeof p) _exit(1);
         for (;;) pause();
     }
@@ -25,35 +25,35 @@ static peer start_child(void) {
 
 static void test_life(void **state) {
     (void)state;
-    peer self = peer_self();
+    process self = process_self();
     if (!self.start) skip(); /* no /proc here */
-    assert_false(peer_gone(&self, &self));
-    peer child = start_child();
-    assert_true(peer_same_host(&child, &self));
-    assert_false(peer_gone(&child, &self));
+    assert_false(process_gone(&self, &self));
+    process child = start_child();
+    assert_true(process_same_host(&child, &self));
+    assert_false(process_gone(&child, &self));
     kill((pid_t)child.pid, SIGSTOP); /* stopped is not gone */
-    assert_false(peer_gone(&child, &self));
+    assert_false(process_gone(&child, &self));
     kill((pid_t)child.pid, SIGKILL);
     siginfo_t info;
     assert_int_equal(waitid(P_PID, (id_t)child.pid, &info, WEXITED | WNOWAIT), 0);
-    assert_true(peer_gone(&child, &self)); /* its end not yet collected */
+    assert_true(process_gone(&child, &self)); /* its end not yet collected */
     waitpid((pid_t)child.pid, NULL, 0);
-    assert_true(peer_gone(&child, &self));
+    assert_true(process_gone(&child, &self));
 }
 
 static void test_identity(void **state) {
     (void)state;
-    peer self = peer_self(), other = self;
+    process self = process_self(), other = self;
     if (!self.start) skip();
     other.start++; /* the number was given to another process */
-    assert_true(peer_gone(&other, &self));
+    assert_true(process_gone(&other, &self));
     other.space++; /* its numbers are not ours: nothing can be told */
-    assert_false(peer_gone(&other, &self));
+    assert_false(process_gone(&other, &self));
     other = self, other.start++, other.boot[0] ^= 1;
-    assert_false(peer_same_host(&other, &self));
-    assert_false(peer_gone(&other, &self));
+    assert_false(process_same_host(&other, &self));
+    assert_false(process_gone(&other, &self));
     other = self, other.start++, other.host[0] ^= 1;
-    assert_false(peer_gone(&other, &self));
+    assert_false(process_gone(&other, &self));
 }
 
 int main(void) {

@@ -1,4 +1,4 @@
-#include "train/model/state.h"
+#include "train/model/parameters.h"
 
 #include <stdlib.h>
 
@@ -6,19 +6,19 @@
 
 enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
 
-status state_init(state *s, device *dev, const model_config *c, state_options o) {
-    *s = (state){.dev = dev, .o = o};
+status parameters_init(parameters *s, device *dev, const model_config *c, parameters_options o) {
+    *s = (parameters){.dev = dev, .o = o};
     if (o.t == F32) s->o.master = false;
     else s->o.shard.gather_bf16 = false; /* they are bf16 */
     int pieces;
     TRY(fsdp_pieces(&pieces, &o.shard));
-    TRY(params_init(&s->p, c, pieces));
+    TRY(param_table_init(&s->p, c, pieces));
     status_code st = fsdp_init(&s->f, dev, s->p.units, s->p.unit_count, c->tied, o.training, o.t, s->o.shard);
-    if (st) params_free(&s->p);
+    if (st) param_table_free(&s->p);
     return st;
 }
 
-void state_layout(state *s, arena *a) {
+void parameters_layout(parameters *s, arena *a) {
     fsdp_layout(&s->f, a);
     s->weights = s->f.weights;
     s->grads = s->f.grads;
@@ -29,15 +29,15 @@ void state_layout(state *s, arena *a) {
     s->v = arena_take(a, MEM_MOMENTS, n * dtype_bytes(s->o.moments));
 }
 
-void state_free(state *s) {
+void parameters_free(parameters *s) {
     fsdp_free(&s->f);
-    params_free(&s->p);
-    *s = (state){0};
+    param_table_free(&s->p);
+    *s = (parameters){0};
 }
 
 /* --- what this rank owns --- */
 
-owned_part state_owned(const state *s, const param *p) {
+owned_part parameters_owned(const parameters *s, const param *p) {
     fsdp_piece piece = fsdp_piece_of(&s->f, p->unit);
     i64 start = p->offset - s->p.units[p->unit].offset, end = start + p->rows * p->cols; /* in the unit */
     i64 from = start > piece.first ? start : piece.first, piece_end = piece.first + piece.count;
@@ -46,12 +46,12 @@ owned_part state_owned(const state *s, const param *p) {
     return (owned_part){.first = from - start,
                         .count = to - from,
                         .at = piece.at + skip,
-                        .weights = at(piece.weights, s->o.t, skip),
+                        .weights = tensor_at(piece.weights, s->o.t, skip),
                         .grads = piece.grads ? piece.grads + skip : NULL};
 }
 
-owned_part state_saved(const state *s, const param *p) {
-    owned_part all = state_owned(s, p), mine = all;
+owned_part parameters_saved(const parameters *s, const param *p) {
+    owned_part all = parameters_owned(s, p), mine = all;
     const comm *same = s->f.replicas;
     if (!same || !all.count) return all;
     i64 share = (all.count + same->ranks - 1) / same->ranks, skip = share * same->rank;
@@ -59,16 +59,16 @@ owned_part state_saved(const state *s, const param *p) {
     mine.first += skip;
     mine.at += skip;
     mine.count = all.count - skip < share ? all.count - skip : share;
-    mine.weights = at(all.weights, s->o.t, skip);
+    mine.weights = tensor_at(all.weights, s->o.t, skip);
     if (mine.grads) mine.grads += skip;
     return mine;
 }
 
-void state_weights_changed(state *s) { fsdp_weights_changed(&s->f); }
+void parameters_weights_changed(parameters *s) { fsdp_weights_changed(&s->f); }
 
 /* --- initial values --- */
 
-static status fill(state *s, const param *p, owned_part part, float *values, bf16 *rounded, uint64_t seed) {
+static status fill(parameters *s, const param *p, owned_part part, float *values, bf16 *rounded, uint64_t seed) {
     for (i64 from = 0; from < part.count; from += CHUNK) {
         i64 n = part.count - from < CHUNK ? part.count - from : CHUNK;
         uint64_t pair = (uint64_t)(p->serial + (part.first + from) / 2);
@@ -77,20 +77,20 @@ static status fill(state *s, const param *p, owned_part part, float *values, bf1
             for (i64 j = 0; j < n; j++) values[j] = p->init_value;
         for (i64 j = 0; j < n; j++) rounded[j] = bf16_from_f32(values[j]);
         const void *w = s->o.t == F32 ? (const void *)values : rounded;
-        TRY(s->dev->ops->copy(s->dev, at(part.weights, s->o.t, from), w, (size_t)n * dtype_bytes(s->o.t)));
+        TRY(s->dev->ops->copy(s->dev, tensor_at(part.weights, s->o.t, from), w, (size_t)n * dtype_bytes(s->o.t)));
         if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + part.at + from, values, (size_t)n * 4));
     }
     return STATUS_OK;
 }
 
-status state_randomize(state *s, uint64_t seed) {
+status parameters_randomize(parameters *s, uint64_t seed) {
     float *values = malloc(CHUNK * sizeof *values);
     bf16 *rounded = malloc(CHUNK * sizeof *rounded);
     status_code st = STATUS_OK;
     if (!values || !rounded) FAIL_DONE(MEM, "initial values: %d elements", CHUNK);
     for (int i = 0; i < s->p.count; i++)
-        TRY_DONE(fill(s, &s->p.list[i], state_owned(s, &s->p.list[i]), values, rounded, seed));
-    state_weights_changed(s);
+        TRY_DONE(fill(s, &s->p.list[i], parameters_owned(s, &s->p.list[i]), values, rounded, seed));
+    parameters_weights_changed(s);
 done:
     free(values);
     free(rounded);
@@ -99,33 +99,33 @@ done:
 
 /* --- views --- */
 
-static unit_views views_of(const state *s, int u, const void *w, float *dw) {
+static unit_views views_of(const parameters *s, int u, const void *w, float *dw) {
     unit_views views = {0};
     i64 unit_offset = s->p.units[u].offset;
     for (int kind = 0; kind < P_KINDS; kind++) {
-        const param *p = params_find(&s->p, u, kind);
+        const param *p = param_table_find(&s->p, u, kind);
         if (!p) continue;
-        if (w) views.w[kind] = at(w, s->o.t, p->offset - unit_offset);
+        if (w) views.w[kind] = tensor_at(w, s->o.t, p->offset - unit_offset);
         if (dw) views.dw[kind] = dw + (p->offset - unit_offset);
     }
     return views;
 }
 
-unit_views state_views(const state *s, int u) {
+unit_views parameters_views(const parameters *s, int u) {
     i64 offset = s->p.units[u].offset;
-    return views_of(s, u, at(s->weights, s->o.t, offset), s->grads ? s->grads + offset : NULL);
+    return views_of(s, u, tensor_at(s->weights, s->o.t, offset), s->grads ? s->grads + offset : NULL);
 }
 
-status state_enter(state *s, unit_views *v, int u, pass p) {
+status parameters_enter(parameters *s, unit_views *v, int u, pass p) {
     const void *w;
     TRY(fsdp_enter(&s->f, u, p, &w));
     *v = views_of(s, u, w, NULL);
     return STATUS_OK;
 }
 
-status state_leave(state *s, int u) { return fsdp_leave(&s->f, u); }
+status parameters_leave(parameters *s, int u) { return fsdp_leave(&s->f, u); }
 
-status state_gradients(state *s, unit_views *v, int u, bool *accumulate) {
+status parameters_gradients(parameters *s, unit_views *v, int u, bool *accumulate) {
     float *dw;
     TRY(fsdp_gradients(&s->f, u, &dw, accumulate));
     unit_views gradients = views_of(s, u, NULL, dw);
@@ -133,11 +133,11 @@ status state_gradients(state *s, unit_views *v, int u, bool *accumulate) {
     return STATUS_OK;
 }
 
-status state_whole(state *s, int u, unit_views *v) {
+status parameters_whole(parameters *s, int u, unit_views *v) {
     const void *w;
     TRY(fsdp_whole(&s->f, u, &w));
     *v = views_of(s, u, w, NULL);
     return STATUS_OK;
 }
 
-void state_whole_end(state *s) { fsdp_whole_end(&s->f); }
+void parameters_whole_end(parameters *s) { fsdp_whole_end(&s->f); }

@@ -1,4 +1,4 @@
-#include "train/room.h"
+#include "train/memory_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,11 +6,11 @@
 #include "runtime/arena.h"
 #include "runtime/log.h"
 
-uint64_t room_packed_weights(const device *dev, const model_config *c, dtype t) {
+uint64_t memory_check_packed_weights(const device *dev, const model_config *c, dtype t) {
     if (dev->kind != DEVICE_CPU) return 0;
     i64 looked_up = (c->tied ? 0 : c->V * c->C) + (c->learned_positions ? c->context * c->C : 0);
     size_t element = t == BF16 && dev->bf16_products ? 2 : 4;
-    return 2 * element * (uint64_t)(model_parameters(c) - looked_up);
+    return 2 * element * (uint64_t)(model_config_parameters(c) - looked_up);
 }
 
 typedef struct {
@@ -31,7 +31,7 @@ static status check(const share *all, int ranks, const share *mine, const host_r
         sharing++;
     }
     if (sharing > 1) snprintf(whose, sizeof whose, "this run, with %d ranks here,", sharing);
-    TRY(memory_fits(whose, bytes, room));
+    TRY(arena_fits(whose, bytes, room));
     uint64_t available = host_available();
     if (!mine->pci[0] && bytes > available)
         log_line("memory: %s needs %s; only %s of this machine's memory is free: it may swap", whose,
@@ -39,14 +39,14 @@ static status check(const share *all, int ranks, const share *mine, const host_r
     return STATUS_OK;
 }
 
-status room_check(const job *j, device *dev, uint64_t bytes) {
+status memory_check_job(const job *j, device *dev, uint64_t bytes) {
     share mine = {.host = j->host, .bytes = bytes}, *all = calloc((size_t)j->world->ranks, sizeof *all);
     host_room room = {.left = UINT64_MAX};
     status_code st = STATUS_OK;
     if (!all) FAIL(MEM, "%d ranks", j->world->ranks);
     snprintf(mine.pci, sizeof mine.pci, "%s", device_pci(dev));
     if (dev->ops->room) TRY_DONE(dev->ops->room(dev, &room)); /* before any rank goes on and takes some */
-    TRY_DONE(comm_exchange(j->world, all, &mine, sizeof mine));
+    TRY_DONE(comm_allgather_host(j->world, all, &mine, sizeof mine));
     st = comm_agree(j->world, check(all, j->world->ranks, &mine, &room));
 done:
     free(all);

@@ -1,4 +1,4 @@
-#include "parallel/comm_cuda.h"
+#include "parallel/comm_stream.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parallel/peer.h"
+#include "parallel/process.h"
 #include "runtime/cuda.h"
 
 enum { RING = 512, WAITS = 512, MARKS = 256 }; /* powers of two: numbers are taken modulo them */
@@ -33,7 +33,7 @@ struct comm_stream {
     device *dev;
     const comm_watch *watch;
     void *library;
-    peer *peers; /* [ranks] */
+    process *peers; /* [ranks] */
     cudaStream_t stream;
     cudaEvent_t marks[MARKS];
     uint64_t marked;
@@ -109,7 +109,7 @@ static bool find_dead(comm_stream *s, const operation *o) {
     const comm *host = s->root->host;
     for (int i = 0; i < o->call.group->ranks; i++) {
         int r = o->call.members[i];
-        if (r == host->rank || !peer_gone(&s->peers[r], &s->peers[host->rank])) continue;
+        if (r == host->rank || !process_gone(&s->peers[r], &s->peers[host->rank])) continue;
         keep_error(s, "rank %d (%s, pid %lld) died: missing in %s %lu of step %lu", r, s->peers[r].host,
                    (long long)s->peers[r].pid, o->call.what, o->call.number, o->step);
         return true;
@@ -129,7 +129,7 @@ static void look_at(comm_stream *s, const operation *o, uint64_t since, uint64_t
 }
 
 static void look(comm_stream *s) {
-    uint64_t now = clock_ns(), since_last = now - s->looked_ns;
+    uint64_t now = meter_clock_ns(), since_last = now - s->looked_ns;
     s->looked_ns = now;
     if (since_last > PAUSE_NS) s->called_ns += since_last, s->begun_ns += s->begun_ns ? since_last : 0;
     /* CUDA may not come back from what follows, and NCCL neither: first what is known without it */
@@ -230,16 +230,16 @@ status comm_stream_open(comm_stream **opened, comm *root, device *dev, const com
     comm_stream *s = calloc(1, sizeof *s);
     *opened = NULL;
     if (!s) FAIL(MEM, "no memory for a stream of collectives");
-    *s = (comm_stream){.root = root, .dev = dev, .watch = watch, .library = library, .looked_ns = clock_ns()};
+    *s = (comm_stream){.root = root, .dev = dev, .watch = watch, .library = library, .looked_ns = meter_clock_ns()};
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    peer mine = peer_self();
+    process mine = process_self();
     if (!(s->peers = calloc((size_t)host->ranks, sizeof *s->peers))) FAIL_DONE(MEM, "%d ranks", host->ranks);
-    TRY_DONE(comm_exchange(host, s->peers, &mine, sizeof mine));
+    TRY_DONE(comm_allgather_host(host, s->peers, &mine, sizeof mine));
     TRY_DONE(open_events(s));
     TRY_DONE(start_watching(s));
     *opened = s;
@@ -298,7 +298,7 @@ status comm_stream_begin(comm_stream *s, comm_call call, const comm_event *after
     o->call = call;
     o->step = s->root->step;
     s->called = o;
-    s->called_ns = clock_ns();
+    s->called_ns = meter_clock_ns();
     pthread_mutex_unlock(&s->lock);
     return STATUS_OK;
 }
@@ -319,7 +319,7 @@ void comm_stream_meet(comm_stream *s, comm_call call) {
     pthread_mutex_lock(&s->lock);
     s->meeting = (operation){.call = call, .step = s->root->step};
     s->called = &s->meeting;
-    s->called_ns = clock_ns();
+    s->called_ns = meter_clock_ns();
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -1,4 +1,4 @@
-#include "parallel/library_nccl.h"
+#include "parallel/nccl_library.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static status find_version(void *file, char *name, size_t bytes) {
     return STATUS_OK;
 }
 
-status nccl_load(const nccl_library **library) {
+status nccl_library_load(const nccl_library **library) {
     *library = &loaded;
     if (*loaded.name) return STATUS_OK;
     nccl_library l;

@@ -1,4 +1,4 @@
-#include "runtime/gemm_cpu_onednn.h"
+#include "runtime/onednn.h"
 
 #include <dnnl.h>
 #include <dnnl_debug.h>
@@ -220,8 +220,8 @@ done:
     return st;
 }
 
-size_t matmul_scratch_bytes(const matmul *m) { return m->scratch_bytes; }
-size_t matmul_packed_bytes(const matmul *m) { return m->packed_bytes; }
+size_t onednn_scratch_bytes(const matmul *m) { return m->scratch_bytes; }
+size_t onednn_packed_bytes(const matmul *m) { return m->packed_bytes; }
 
 static layout layout_of_memory(dnnl_memory_t memory) {
     layout l = NULL;
@@ -229,7 +229,7 @@ static layout layout_of_memory(dnnl_memory_t memory) {
     return l;
 }
 
-bool matmul_same_packing(const matmul *a, const matmul *b) {
+bool onednn_same_packing(const matmul *a, const matmul *b) {
     return a == b || dnnl_memory_desc_equal(layout_of_memory(a->b), layout_of_memory(b->b));
 }
 
@@ -242,7 +242,7 @@ static status execute(onednn *nn, dnnl_primitive_t primitive, int n, const dnnl_
     return STATUS_OK;
 }
 
-status matmul_run(onednn *nn, matmul *m, void *D, const void *A, const void *B, const void *bias, const void *residual,
+status onednn_run(onednn *nn, matmul *m, void *D, const void *A, const void *B, const void *bias, const void *residual,
                   void *scratch) {
     dnnl_exec_arg_t args[6] = {{DNNL_ARG_SRC, m->a}, {DNNL_ARG_WEIGHTS, m->b}, {DNNL_ARG_DST, m->d}};
     const void *data[6] = {A, B, D};
@@ -257,7 +257,7 @@ status matmul_run(onednn *nn, matmul *m, void *D, const void *A, const void *B, 
     return STATUS_OK;
 }
 
-status matmul_pack(onednn *nn, matmul *m, void *packed, const void *B) {
+status onednn_pack(onednn *nn, matmul *m, void *packed, const void *B) {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, m->plain_b}, {DNNL_ARG_TO, m->b}};
     const void *data[] = {B, packed};
     TRY(execute(nn, m->pack, 2, args, data));

@@ -1,6 +1,6 @@
 /* Tensors for tests that run an operation on both devices. */
-#ifndef TALLY_TWIN_H
-#define TALLY_TWIN_H
+#ifndef TALLY_TENSOR_PAIR_H
+#define TALLY_TENSOR_PAIR_H
 
 #include "tests/cuda_pair.h"
 
@@ -10,47 +10,48 @@ typedef struct {
     i64 n, offset;
     char *host_memory, *cuda_memory;
     void *host, *cuda;
-} twin;
+} tensor_pair;
 
-static inline size_t twin_bytes(const twin *w) { return (size_t)(w->n + w->offset) * dtype_bytes(w->t); }
+static inline size_t tensor_pair_bytes(const tensor_pair *w) { return (size_t)(w->n + w->offset) * dtype_bytes(w->t); }
 
 /* normal numbers of standard deviation std; 0: not written yet, which is NaN */
-static inline twin twin_open(dtype t, i64 n, i64 offset, float std, uint64_t seed) {
-    twin w = {.t = t, .n = n, .offset = offset};
+static inline tensor_pair tensor_pair_open(dtype t, i64 n, i64 offset, float std, uint64_t seed) {
+    tensor_pair w = {.t = t, .n = n, .offset = offset};
     size_t skip = (size_t)offset * dtype_bytes(t);
-    w.host_memory = malloc(twin_bytes(&w));
-    memset(w.host_memory, 0xff, twin_bytes(&w));
+    w.host_memory = malloc(tensor_pair_bytes(&w));
+    memset(w.host_memory, 0xff, tensor_pair_bytes(&w));
     w.host = w.host_memory + skip;
     if (std > 0) random_tensor(w.host, NULL, t, n, std, seed);
-    w.cuda_memory = to_cuda(w.host_memory, twin_bytes(&w));
+    w.cuda_memory = to_cuda(w.host_memory, tensor_pair_bytes(&w));
     w.cuda = w.cuda_memory + skip;
     return w;
 }
 
-static inline void twin_close(twin *w) {
-    cuda_release(w->cuda_memory, twin_bytes(w));
+static inline void tensor_pair_close(tensor_pair *w) {
+    cuda_release(w->cuda_memory, tensor_pair_bytes(w));
     free(w->host_memory);
 }
 
-static inline void twin_upload(twin *w) {
-    OK(both.cuda->ops->copy(both.cuda, w->cuda_memory, w->host_memory, twin_bytes(w)));
+static inline void tensor_pair_upload(tensor_pair *w) {
+    OK(both.cuda->ops->copy(both.cuda, w->cuda_memory, w->host_memory, tensor_pair_bytes(w)));
 }
 
 /* the GPU's tensor, malloc'ed */
-static inline void *twin_download(const twin *w) {
+static inline void *tensor_pair_download(const tensor_pair *w) {
     void *p = malloc((size_t)w->n * dtype_bytes(w->t));
     from_cuda(p, w->cuda, (size_t)w->n * dtype_bytes(w->t));
     return p;
 }
 
-static inline void check_twin(const char *what, const twin *w, double tolerance) {
+static inline void check_tensor_pair(const char *what, const tensor_pair *w, double tolerance) {
     check_same(what, w->t, w->cuda, w->host, w->n, tolerance);
 }
 
 /* rows of `used` elements in strides of ld are compared; what lies between them must still have the CPU's bits */
-static inline void check_twin_rows(const char *what, const twin *w, i64 rows, i64 used, i64 ld, double tolerance) {
+static inline void check_tensor_pair_rows(const char *what, const tensor_pair *w, i64 rows, i64 used, i64 ld,
+                                          double tolerance) {
     size_t e = dtype_bytes(w->t), row = (size_t)used * e, stride = (size_t)ld * e;
-    char *cuda = twin_download(w);
+    char *cuda = tensor_pair_download(w);
     float *a = malloc((size_t)(rows * used) * 4), *b = malloc((size_t)(rows * used) * 4);
     double *wide = malloc((size_t)(rows * used) * 8);
     for (i64 r = 0; r < rows; r++) {

@@ -1,8 +1,8 @@
-#include "optim/clip.h"
+#include "optim/verdict.h"
 
 #include <math.h>
 
-static status clip_decide_cpu(device *dev, step_verdict *v, const step_sums *sums, int ranks, clip_args a) {
+static status verdict_decide_cpu(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a) {
     (void)dev;
     double nats = 0, squares = 0;
     for (int r = 0; r < ranks; r++) nats += sums[r].nats, squares += sums[r].squares;
@@ -17,9 +17,9 @@ static status clip_decide_cpu(device *dev, step_verdict *v, const step_sums *sum
     return STATUS_OK;
 }
 
-status clip_decide(device *dev, step_verdict *v, const step_sums *sums, int ranks, clip_args a) {
+status verdict_decide(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a) {
     if (ranks < 1 || !(a.tokens > 0)) FAIL(ARG, "clip: %d ranks, %g tokens, expected at least 1", ranks, a.tokens);
     if (!(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1))
         FAIL(ARG, "clip: betas %g and %g, expected 0 <= beta < 1", a.beta1, a.beta2);
-    return DISPATCH(dev, clip_decide, v, sums, ranks, a);
+    return DISPATCH(dev, verdict_decide, v, sums, ranks, a);
 }

@@ -1,10 +1,11 @@
-#include "train/model/params.h"
+#include "train/model/param_table.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static status add(params *p, int u, i64 *used, int layer, param_kind kind, i64 rows, i64 cols, float std, float value) {
+static status add(param_table *p, int u, i64 *used, int layer, param_kind kind, i64 rows, i64 cols, float std,
+                  float value) {
     param *grown = realloc(p->list, (size_t)(p->count + 1) * sizeof *grown);
     if (!grown) FAIL(MEM, "parameter table: %d entries", p->count + 1);
     p->list = grown;
@@ -24,7 +25,7 @@ static status add(params *p, int u, i64 *used, int layer, param_kind kind, i64 r
     return STATUS_OK;
 }
 
-static status add_block(params *p, const model_config *c, int u, i64 *used) {
+static status add_block(param_table *p, const model_config *c, int u, i64 *used) {
     i64 q = c->H * c->D, k = c->K * c->D;
     int l = u - 1;
     float std = (float)c->init_std, residual_std = (float)(c->init_std / sqrt(2.0 * (double)c->L));
@@ -48,8 +49,8 @@ static status add_block(params *p, const model_config *c, int u, i64 *used) {
     return STATUS_OK;
 }
 
-status params_init(params *p, const model_config *c, int ranks) {
-    *p = (params){.unit_count = (int)c->L + 2};
+status param_table_init(param_table *p, const model_config *c, int ranks) {
+    *p = (param_table){.unit_count = (int)c->L + 2};
     size_t units = (size_t)p->unit_count;
     p->units = calloc(units, sizeof *p->units);
     p->index = malloc(units * P_KINDS * sizeof *p->index);
@@ -75,23 +76,23 @@ status params_init(params *p, const model_config *c, int ranks) {
         p->serial_size += unit_padded_size(used, 1);
     }
 done:
-    if (st) params_free(p);
+    if (st) param_table_free(p);
     return st;
 }
 
-void params_free(params *p) {
+void param_table_free(param_table *p) {
     free(p->list);
     free(p->units);
     free(p->index);
-    *p = (params){0};
+    *p = (param_table){0};
 }
 
-const param *params_find(const params *p, int u, param_kind kind) {
+const param *param_table_find(const param_table *p, int u, param_kind kind) {
     i64 i = p->index[u * P_KINDS + kind];
     return i < 0 ? NULL : &p->list[i];
 }
 
-param_name params_name(const param *q) {
+param_name param_table_name(const param *q) {
     static const char *const names[P_KINDS] = {
         [P_WTE] = "wte",
         [P_WPE] = "wpe",
