@@ -4,12 +4,6 @@
 
 #include "train/bill/hardware.h"
 
-static const hardware *find(device_kind kind, const char *name) {
-    device dev = {.kind = kind};
-    snprintf(dev.name, sizeof dev.name, "%s", name);
-    return hardware_find(&dev);
-}
-
 /* names as the driver gives them; dense bf16 and plain fp32 in TFLOP/s, watts */
 static const struct {
     const char *name;
@@ -38,6 +32,8 @@ static const struct {
 static void check_sources(const hardware *h) {
     assert_true(!(h->peak_bf16 > 0 || h->peak_fp32 > 0) || h->peak_source);
     assert_true(h->tdp_watts > 0 && h->tdp_source && *h->tdp_source);
+    assert_int_equal(h->memory_bytes > 0, h->memory_source != NULL);
+    assert_int_equal(h->memory_bytes > 0, h->memory_bytes_per_s > 0 && h->node_link && h->network);
     assert_int_equal(h->usd_per_hour > 0, h->price_source != NULL);
     if (h->price_source) assert_non_null(strstr(h->price_source, " of 2026-")); /* dated */
 }
@@ -45,7 +41,7 @@ static void check_sources(const hardware *h) {
 static void test_known_devices(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        const hardware *h = find(DEVICE_CUDA, known[i].name);
+        const hardware *h = hardware_find(DEVICE_CUDA, known[i].name);
         if (!h) fail_msg("%s is not found", known[i].name);
         /* "989.4e12" and 989.4 * 1e12 may differ by a rounding */
         if (fabs(h->peak_bf16 - known[i].bf16 * 1e12) > 1 || fabs(h->peak_fp32 - known[i].fp32 * 1e12) > 1 ||
@@ -74,7 +70,8 @@ static void test_what_only_looks_like_a_known_device_is_unknown(void **state) {
         "AMD EPYC 7763 64-Core Processor",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (find(DEVICE_CUDA, names[i])) fail_msg("%s is found as %s", names[i], find(DEVICE_CUDA, names[i])->name);
+        if (hardware_find(DEVICE_CUDA, names[i]))
+            fail_msg("%s is found as %s", names[i], hardware_find(DEVICE_CUDA, names[i])->name);
 }
 
 static void test_cpus_have_power_and_price_a_thread_and_no_peak(void **state) {
@@ -91,7 +88,7 @@ static void test_cpus_have_power_and_price_a_thread_and_no_peak(void **state) {
         {"", "any CPU"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const hardware *h = find(DEVICE_CPU, names[i][0]);
+        const hardware *h = hardware_find(DEVICE_CPU, names[i][0]);
         assert_non_null(h);
         assert_string_equal(h->name, names[i][1]);
         assert_true(h->peak_bf16 == 0 && h->peak_fp32 == 0);
@@ -99,14 +96,29 @@ static void test_cpus_have_power_and_price_a_thread_and_no_peak(void **state) {
         assert_true(h->usd_per_hour > 0.01 && h->usd_per_hour < 0.1);
         check_sources(h);
     }
-    assert_non_null(strstr(find(DEVICE_CPU, "AMD EPYC")->tdp_source, "estimate"));
-    assert_non_null(strstr(find(DEVICE_CPU, "AMD EPYC")->price_source, "generic"));
+    assert_non_null(strstr(hardware_find(DEVICE_CPU, "AMD EPYC")->tdp_source, "estimate"));
+    assert_non_null(strstr(hardware_find(DEVICE_CPU, "AMD EPYC")->price_source, "generic"));
+}
+
+static void test_links_are_in_bytes_and_have_sources(void **state) {
+    (void)state;
+    for (int i = 0; i < HARDWARE_NODE_LINKS + HARDWARE_NETWORKS; i++) {
+        bool inside = i < HARDWARE_NODE_LINKS;
+        const hardware_link *l = inside ? &hardware_node_links[i] : &hardware_networks[i - HARDWARE_NODE_LINKS];
+        assert_true(l->bytes_per_s >= (inside ? 100e9 : 10e9) && l->bytes_per_s < 1e12);
+        assert_true(l->reached > 0.5 && l->reached < 1 && l->latency_s > 0 && l->latency_s < 1e-3);
+        assert_true(*l->name && *l->source && *l->reached_source && *l->latency_source);
+    }
+    const hardware *h100 = hardware_find(DEVICE_CUDA, "NVIDIA H100 80GB HBM3");
+    assert_string_equal(h100->node_link->name, "nvlink-h100");
+    assert_string_equal(h100->network->name, "ib-ndr400");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_devices),
         cmocka_unit_test(test_what_only_looks_like_a_known_device_is_unknown),
+        cmocka_unit_test(test_links_are_in_bytes_and_have_sources),
         cmocka_unit_test(test_cpus_have_power_and_price_a_thread_and_no_peak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,7 +87,7 @@ status bench_step(const bench_values *v) {
     TRY_DONE(model_config_load(&c, v->model));
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}, false));
-    const hardware *h = hardware_find(dev);
+    const hardware *h = hardware_find(dev->kind, dev->name);
     figures f = {.step_s = median(r.step_s, r.count), .peak = NAN};
     if (v->peak_seconds > 0) TRY_DONE(gemm_measure_peak(dev, t, v->peak_seconds, &f.peak));
     f.tokens_per_s = (double)(v->batch * v->seq_len * v->accumulate) / f.step_s;

@@ -18,46 +18,11 @@ typedef struct {
     bool reduce_every, overlap, json, help;
 } values;
 
-/* --- what is known of machines --- */
-
-typedef struct {
-    const char *device; /* as it names itself: train/bill/hardware.h */
-    double bytes, bandwidth;
-    const char *source;
-    int node_link, network;
-} gpu_preset;
-
-enum { NVLINK_A100, NVLINK_H100 };
-enum { IB_HDR200, IB_NDR400 };
-
+/* of the hardware table, by the names that the driver gives them */
 #define GPUS "a100|h100|h200"
-static const gpu_preset gpus[] = {
-    {"NVIDIA A100-SXM4-80GB", 80e9, 2039e9, "NVIDIA A100 datasheet, 2021", NVLINK_A100, IB_HDR200},
-    {"NVIDIA H100 80GB HBM3", 80e9, 3350e9, "NVIDIA H100 datasheet, 2023", NVLINK_H100, IB_NDR400},
-    {"NVIDIA H200", 141e9, 4800e9, "NVIDIA H200 datasheet, 2024", NVLINK_H100, IB_NDR400},
-};
-
-/* of one GPU each way: line rate, and the share of it that NCCL reaches with large messages */
-typedef struct {
-    const char *name;
-    double line_rate, reached, latency;
-    const char *source, *reached_source;
-} link_preset;
-
-#define NVLINK_REACHED "NCCL's maintainers, github.com/NVIDIA/nccl-tests/issues/212: 370 of 450 GB/s"
+static const char *const gpus[] = {"NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3", "NVIDIA H200"};
 #define NODE_LINKS "auto|nvlink-a100|nvlink-h100"
-static const link_preset node_links[] = {
-    {"nvlink-a100", 300e9, 370.0 / 450, 3.4e-6, "NVIDIA A100 datasheet, 2021: 600 GB/s both ways", NVLINK_REACHED},
-    {"nvlink-h100", 450e9, 370.0 / 450, 3.4e-6, "NVIDIA H100 datasheet, 2023: 900 GB/s both ways", NVLINK_REACHED},
-};
 #define NETWORKS "auto|ib-hdr200|ib-ndr400"
-static const link_preset networks[] = {
-    {"ib-hdr200", 25e9, 24.0 / 25, 14e-6, "HDR InfiniBand, 200 Gb/s, an adapter a GPU",
-     "NCCL's maintainers, github.com/NVIDIA/nccl/issues/412: 24 of 25 GB/s"},
-    {"ib-ndr400", 50e9, 47.0 / 50, 14e-6, "NDR InfiniBand, 400 Gb/s, an adapter a GPU",
-     "NCCL's maintainers, github.com/NVIDIA/nccl-tests/issues/290: 46 to 48 of 50 GB/s"},
-};
-#define LATENCY_SOURCE "NCCL's own model of a ring, src/graph/tuning.cc"
 
 #define AT(field) offsetof(values, field)
 #define STEP "Step"
@@ -123,9 +88,8 @@ typedef struct {
 
 typedef struct {
     machine m;
-    const gpu_preset *gpu;
     const hardware *hw;
-    const link_preset *node_link, *network;
+    const hardware_link *node_link, *network;
     double peak, price; /* FLOP/s; USD a device-hour, NAN where not known */
     bool own_peak, own_memory, own_node_bandwidth, own_node_latency, own_network_bandwidth, own_network_latency,
         own_price;
@@ -133,16 +97,14 @@ typedef struct {
 
 /* --- from the options --- */
 
-static double reached(const link_preset *l) { return l->line_rate * l->reached; }
+static double reached(const hardware_link *l) { return l->bytes_per_s * l->reached; }
 
 static status read_machine(setting *s, const values *v, const options *o) {
-    const gpu_preset *g = &gpus[v->gpu];
-    device named = {.kind = DEVICE_CUDA};
-    snprintf(named.name, sizeof named.name, "%s", g->device);
-    *s = (setting){.gpu = g,
-                   .hw = hardware_find(&named),
-                   .node_link = &node_links[v->node_link ? v->node_link - 1 : g->node_link],
-                   .network = &networks[v->network ? v->network - 1 : g->network],
+    const hardware *h = hardware_find(DEVICE_CUDA, gpus[v->gpu]);
+    if (!h || h->memory_bytes <= 0) FAIL(ARG, "--gpu: %s is not in the hardware table", gpus[v->gpu]);
+    *s = (setting){.hw = h,
+                   .node_link = v->node_link ? &hardware_node_links[v->node_link - 1] : h->node_link,
+                   .network = v->network ? &hardware_networks[v->network - 1] : h->network,
                    .own_peak = options_given(o, "peak-tflops"),
                    .own_memory = options_given(o, "memory-bandwidth"),
                    .own_node_bandwidth = options_given(o, "node-bandwidth"),
@@ -150,16 +112,15 @@ static status read_machine(setting *s, const values *v, const options *o) {
                    .own_network_bandwidth = options_given(o, "network-bandwidth"),
                    .own_network_latency = options_given(o, "network-latency"),
                    .own_price = options_given(o, "price")};
-    if (!s->hw) FAIL(ARG, "--gpu: %s is not in the table of devices", g->device);
-    s->peak = s->own_peak ? v->peak_tflops * 1e12 : v->precision ? s->hw->peak_fp32 : s->hw->peak_bf16;
-    s->price = s->own_price ? v->price : s->hw->usd_per_hour > 0 ? s->hw->usd_per_hour : NAN;
+    s->peak = s->own_peak ? v->peak_tflops * 1e12 : v->precision ? h->peak_fp32 : h->peak_bf16;
+    s->price = s->own_price ? v->price : h->usd_per_hour > 0 ? h->usd_per_hour : NAN;
     s->m = (machine){.flops = s->peak * v->efficiency,
-                     .memory = s->own_memory ? v->memory_bandwidth * 1e9 : g->bandwidth,
+                     .memory = s->own_memory ? v->memory_bandwidth * 1e9 : h->memory_bytes_per_s,
                      .net = {.per_node = (int)v->per_node,
                              .inside = {s->own_node_bandwidth ? v->node_bandwidth * 1e9 : reached(s->node_link),
-                                        s->own_node_latency ? v->node_latency * 1e-6 : s->node_link->latency},
+                                        s->own_node_latency ? v->node_latency * 1e-6 : s->node_link->latency_s},
                              .between = {s->own_network_bandwidth ? v->network_bandwidth * 1e9 : reached(s->network),
-                                         s->own_network_latency ? v->network_latency * 1e-6 : s->network->latency}},
+                                         s->own_network_latency ? v->network_latency * 1e-6 : s->network->latency_s}},
                      .blocking = !v->overlap};
     return STATUS_OK;
 }
@@ -247,20 +208,20 @@ static status predict_rows(row *rows, int *count, const values *v, const setting
 
 /* --- for people --- */
 
-static void print_link(const char *what, const link_preset *l, network_link in_use, bool own_bandwidth,
+static void print_link(const char *what, const hardware_link *l, network_link in_use, bool own_bandwidth,
                        bool own_latency) {
     printf("  %-14s %.1f GB/s a device each way", what, in_use.bandwidth * 1e-9);
     if (own_bandwidth) printf(" (as given)");
     else
-        printf(": %s, %.0f GB/s (%s) x %.2f (%s)", l->name, l->line_rate * 1e-9, l->source, l->reached,
+        printf(": %s, %.0f GB/s (%s) x %.2f (%s)", l->name, l->bytes_per_s * 1e-9, l->source, l->reached,
                l->reached_source);
-    printf("; %.1f us a hop (%s)\n", in_use.latency * 1e6, own_latency ? "as given" : LATENCY_SOURCE);
+    printf("; %.1f us a hop (%s)\n", in_use.latency * 1e6, own_latency ? "as given" : l->latency_source);
 }
 
 static void print_assumptions(const setting *s, const values *v) {
     printf("assumed\n  %-14s %.1f TFLOP/s (%s) x %.3g, an assumption: what the computation reaches of the peak\n",
            "products", s->peak * 1e-12, s->own_peak ? "as given" : s->hw->peak_source, v->efficiency);
-    printf("  %-14s %.0f GB/s (%s)\n", "memory", s->m.memory * 1e-9, s->own_memory ? "as given" : s->gpu->source);
+    printf("  %-14s %.0f GB/s (%s)\n", "memory", s->m.memory * 1e-9, s->own_memory ? "as given" : s->hw->memory_source);
     print_link("in a node", s->node_link, s->m.net.inside, s->own_node_bandwidth, s->own_node_latency);
     print_link("between nodes", s->network, s->m.net.between, s->own_network_bandwidth, s->own_network_latency);
     if (!isnan(s->price))
@@ -288,13 +249,13 @@ static void print_rows(const row *rows, int count, const setting *s) {
     bool too_large = false;
     for (int i = 0; i < count; i++) {
         const row *r = &rows[i];
-        bool large = r->memory > s->gpu->bytes;
+        bool large = r->memory > s->hw->memory_bytes;
         printf("%7d %-9s", r->devices, stages[r->stage]);
         for (int k = 0; k < MEM_CATEGORIES; k++) printf(" %11s", text_bytes((double)r->p.memory[k]).text);
         printf(" %11s%s\n", text_bytes(r->memory).text, large ? " *" : "");
         too_large |= large;
     }
-    if (too_large) printf("* more than the device has: %s\n", text_bytes(s->gpu->bytes).text);
+    if (too_large) printf("* more than the device has: %s\n", text_bytes(s->hw->memory_bytes).text);
 }
 
 static void print_text(const row *rows, int count, const setting *s, const values *v) {

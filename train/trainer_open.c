@@ -57,7 +57,7 @@ status trainer_measure_peak(trainer *t, double seconds, double *flops_per_s) {
 }
 
 static status find_datasheet_peak(trainer *t) {
-    const hardware *h = hardware_find(t->dev);
+    const hardware *h = hardware_find(t->dev->kind, t->dev->name);
     double peak = !h ? 0 : t->o->precision.t == BF16 ? h->peak_bf16 : h->peak_fp32;
     double sums[] = {t->bill.gpu_counted ? 0 : peak, peak > 0};
     TRY(comm_sum_f64(t->world, sums, 2));

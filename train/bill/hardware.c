@@ -2,6 +2,39 @@
 
 #include <ctype.h>
 
+#define NVLINK_REACHED "NCCL's maintainers, github.com/NVIDIA/nccl-tests/issues/212: 370 of 450 GB/s"
+#define NCCL_RING "NCCL's own model of a ring, src/graph/tuning.cc"
+
+/* clang-format off */
+const hardware_link hardware_node_links[] = {
+    [HARDWARE_NVLINK_A100] = {
+        .name = "nvlink-a100",
+        .bytes_per_s = 300e9, .source = "NVIDIA A100 datasheet, 2021: 600 GB/s both ways",
+        .reached = 370.0 / 450, .reached_source = NVLINK_REACHED,
+        .latency_s = 3.4e-6, .latency_source = NCCL_RING},
+    [HARDWARE_NVLINK_H100] = {
+        .name = "nvlink-h100",
+        .bytes_per_s = 450e9, .source = "NVIDIA H100 datasheet, 2023: 900 GB/s both ways",
+        .reached = 370.0 / 450, .reached_source = NVLINK_REACHED,
+        .latency_s = 3.4e-6, .latency_source = NCCL_RING},
+};
+const hardware_link hardware_networks[] = {
+    [HARDWARE_IB_HDR200] = {
+        .name = "ib-hdr200",
+        .bytes_per_s = 25e9, .source = "HDR InfiniBand, 200 Gb/s, an adapter a GPU",
+        .reached = 24.0 / 25, .reached_source = "NCCL's maintainers, github.com/NVIDIA/nccl/issues/412: 24 of 25 GB/s",
+        .latency_s = 14e-6, .latency_source = NCCL_RING},
+    [HARDWARE_IB_NDR400] = {
+        .name = "ib-ndr400",
+        .bytes_per_s = 50e9, .source = "NDR InfiniBand, 400 Gb/s, an adapter a GPU",
+        .reached = 47.0 / 50,
+        .reached_source = "NCCL's maintainers, github.com/NVIDIA/nccl-tests/issues/290: 46 to 48 of 50 GB/s",
+        .latency_s = 14e-6, .latency_source = NCCL_RING},
+};
+/* clang-format on */
+
+#define LINKS(node, net) .node_link = &hardware_node_links[node], .network = &hardware_networks[net]
+
 /* Prices are on-demand list prices in US dollars. They move: each says when it was read. */
 #define LAMBDA_8 "Lambda, per GPU of an 8-GPU instance, list of 2026-09-20 (lambda.ai/instances)"
 #define LAMBDA_1 "Lambda, 1-GPU instance, list of 2026-09-20 (lambda.ai/instances)"
@@ -28,6 +61,8 @@ static const hardware gpus[] = {
     {.match = "H200", .name = "H200 SXM",
      .peak_bf16 = 989.4e12, .peak_fp32 = 67e12,
      .peak_source = "NVIDIA H200 datasheet, 2024 (1,979 with sparsity); the chip of H100 SXM",
+     .memory_bytes = 141e9, .memory_bytes_per_s = 4800e9, .memory_source = "NVIDIA H200 datasheet, 2024",
+     LINKS(HARDWARE_NVLINK_H100, HARDWARE_IB_NDR400),
      .tdp_watts = 700, .tdp_source = "NVIDIA H200 datasheet, 2024",
      .usd_per_hour = 4.59, .price_source = RUNPOD},
     {.match = "H100 PCIe", .name = "H100 PCIe",
@@ -43,10 +78,14 @@ static const hardware gpus[] = {
     {.match = "H100 80GB HBM3", .name = "H100 SXM 80GB",
      .peak_bf16 = 989.4e12, .peak_fp32 = 66.9e12,
      .peak_source = "NVIDIA H100 Tensor Core GPU Architecture whitepaper, v1.04, 2023",
+     .memory_bytes = 80e9, .memory_bytes_per_s = 3350e9, .memory_source = "NVIDIA H100 datasheet, 2023",
+     LINKS(HARDWARE_NVLINK_H100, HARDWARE_IB_NDR400),
      .tdp_watts = 700, .tdp_source = "NVIDIA H100 datasheet, 2023",
      .usd_per_hour = 3.99, .price_source = LAMBDA_8},
     {.match = "A100-SXM4-80GB", .name = "A100 SXM 80GB",
      .peak_bf16 = 312e12, .peak_fp32 = 19.5e12, .peak_source = "NVIDIA A100 datasheet, 2021",
+     .memory_bytes = 80e9, .memory_bytes_per_s = 2039e9, .memory_source = "NVIDIA A100 datasheet, 2021",
+     LINKS(HARDWARE_NVLINK_A100, HARDWARE_IB_HDR200),
      .tdp_watts = 400, .tdp_source = "NVIDIA A100 datasheet, 2021",
      .usd_per_hour = 2.79, .price_source = LAMBDA_8},
     {.match = "A100-SXM4-40GB", .name = "A100 SXM 40GB",
@@ -151,7 +190,7 @@ static const hardware *find(const hardware *list, size_t count, const char *name
     return NULL;
 }
 
-const hardware *hardware_find(const device *dev) {
-    if (dev->kind == DEVICE_CPU) return find(cpus, sizeof cpus / sizeof *cpus, dev->name);
-    return is_variant(dev->name) ? NULL : find(gpus, sizeof gpus / sizeof *gpus, dev->name);
+const hardware *hardware_find(device_kind kind, const char *name) {
+    if (kind == DEVICE_CPU) return find(cpus, sizeof cpus / sizeof *cpus, name);
+    return is_variant(name) ? NULL : find(gpus, sizeof gpus / sizeof *gpus, name);
 }

@@ -51,7 +51,7 @@ static status open_energy(ledger *l, const device *dev) {
 
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts) {
     *l = (ledger){.time = l->time, .usd_per_hour = price, .world = world};
-    const hardware *h = hardware_find(dev);
+    const hardware *h = hardware_find(dev->kind, dev->name);
     TRY(find_shared_gpu(l, dev));
     int gpus = !l->gpu_counted;
     double devices = dev->kind == DEVICE_CPU ? dev->cpus : gpus; /* the table has CPUs by hardware thread */
