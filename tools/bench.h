@@ -31,7 +31,7 @@ typedef struct {
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
                      shard_options shard, bool checksum);
 void bench_run_free(bench_run *r);
-double median(const double *x, i64 n);
+double bench_median(const double *x, i64 n);
 
 status bench_step(const bench_values *v);
 status bench_recompute(const bench_values *v);

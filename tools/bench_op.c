@@ -13,6 +13,7 @@
 #include "runtime/log.h"
 #include "runtime/rng.h"
 #include "tools/bench.h"
+#include "tools/commands.h"
 
 /* Operations that move bytes rather than compute, one at a time on tensors of the model's shapes, each beside a copy that
  * moves as many bytes: what fits in a cache does so for both. */
@@ -293,8 +294,8 @@ static status measure(workbench *w, result results[OPERATIONS], const bench_valu
         }
     for (int i = 0; i < OPERATIONS; i++) {
         if (!results[i].bytes) continue;
-        results[i].op_median = median(results[i].op_s, v->rounds * v->steps);
-        results[i].copy_median = median(results[i].copy_s, v->rounds * v->steps);
+        results[i].op_median = bench_median(results[i].op_s, v->rounds * v->steps);
+        results[i].copy_median = bench_median(results[i].copy_s, v->rounds * v->steps);
     }
     return STATUS_OK;
 }
@@ -312,35 +313,33 @@ static void print_table(const workbench *w, const result results[OPERATIONS], co
     }
 }
 
-static status print_json(const workbench *w, const result results[OPERATIONS]) {
-    char *text = NULL;
-    status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "operations");
-    if (!o || !list) FAIL_DONE(MEM, "result");
-    TRY_DONE(json_add_string(o, "model", w->c->name));
-    TRY_DONE(json_add_string(o, "precision", dtype_name(w->t)));
-    TRY_DONE(json_add_i64(o, "batch", w->B));
-    TRY_DONE(json_add_i64(o, "seq_len", w->T));
-    TRY_DONE(json_add_string(o, "device", w->dev->name));
+static status fill_json(cJSON *o, const workbench *w, const result results[OPERATIONS]) {
+    cJSON *list = cJSON_AddArrayToObject(o, "operations");
+    if (!list) FAIL(MEM, "result");
+    TRY(json_add_string(o, "model", w->c->name));
+    TRY(json_add_string(o, "precision", dtype_name(w->t)));
+    TRY(json_add_i64(o, "batch", w->B));
+    TRY(json_add_i64(o, "seq_len", w->T));
+    TRY(json_add_string(o, "device", w->dev->name));
     for (int i = 0; i < OPERATIONS; i++) {
         const result *r = &results[i];
         if (!r->bytes) continue;
         cJSON *row = cJSON_CreateObject();
-        if (!row) FAIL_DONE(MEM, "result");
+        if (!row) FAIL(MEM, "result");
         cJSON_AddItemToArray(list, row);
-        TRY_DONE(json_add_string(row, "operation", operations[i].name));
-        TRY_DONE(json_add_double(row, "bytes", r->bytes));
-        TRY_DONE(json_add_double(row, "us", r->op_median * 1e6));
-        TRY_DONE(json_add_double(row, "bytes_per_s", r->bytes / r->op_median));
-        TRY_DONE(json_add_double(row, "copy_bytes_per_s", r->bytes / r->copy_median));
-        TRY_DONE(json_add_double(row, "of_copy", r->copy_median / r->op_median));
+        TRY(json_add_string(row, "operation", operations[i].name));
+        TRY(json_add_double(row, "bytes", r->bytes));
+        TRY(json_add_double(row, "us", r->op_median * 1e6));
+        TRY(json_add_double(row, "bytes_per_s", r->bytes / r->op_median));
+        TRY(json_add_double(row, "copy_bytes_per_s", r->bytes / r->copy_median));
+        TRY(json_add_double(row, "of_copy", r->copy_median / r->op_median));
     }
-    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
-    puts(text);
-done:
-    free(text);
-    cJSON_Delete(o);
-    return st;
+    return STATUS_OK;
+}
+
+static status print_json(const workbench *w, const result results[OPERATIONS]) {
+    cJSON *o = cJSON_CreateObject();
+    return command_print_json(o, fill_json(o, w, results));
 }
 
 static status take_memory(workbench *w, result results[OPERATIONS], const bench_values *v, int32_t **host,

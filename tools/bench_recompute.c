@@ -3,6 +3,7 @@
 
 #include "runtime/log.h"
 #include "tools/bench.h"
+#include "tools/commands.h"
 
 enum { POLICIES = 3 };
 static const char *const policies[POLICIES] = {"none", "selective", "block"};
@@ -31,7 +32,7 @@ static status measure(policy_result results[POLICIES], const model_config *c, co
             bench_run_free(&r);
             results[p].last = r;
         }
-    for (int p = 0; p < POLICIES; p++) results[p].median_s = median(results[p].step_s, v->rounds * v->steps);
+    for (int p = 0; p < POLICIES; p++) results[p].median_s = bench_median(results[p].step_s, v->rounds * v->steps);
     return STATUS_OK;
 }
 
@@ -50,30 +51,28 @@ static void print_table(const policy_result results[POLICIES], const model_confi
     }
 }
 
-static status print_json(const policy_result results[POLICIES], const model_config *c, const bench_values *v) {
-    char *text = NULL;
-    status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "policies");
-    if (!o || !list) FAIL_DONE(MEM, "result");
-    TRY_DONE(json_add_string(o, "model", c->name));
-    TRY_DONE(json_add_i64(o, "batch", v->batch));
-    TRY_DONE(json_add_i64(o, "seq_len", v->seq_len));
+static status fill_json(cJSON *o, const policy_result results[POLICIES], const model_config *c, const bench_values *v) {
+    cJSON *list = cJSON_AddArrayToObject(o, "policies");
+    if (!list) FAIL(MEM, "result");
+    TRY(json_add_string(o, "model", c->name));
+    TRY(json_add_i64(o, "batch", v->batch));
+    TRY(json_add_i64(o, "seq_len", v->seq_len));
     for (int p = 0; p < POLICIES; p++) {
         cJSON *row = cJSON_CreateObject();
-        if (!row) FAIL_DONE(MEM, "result");
+        if (!row) FAIL(MEM, "result");
         cJSON_AddItemToArray(list, row);
-        TRY_DONE(json_add_string(row, "recompute", policies[p]));
-        TRY_DONE(json_add_u64(row, "activation_bytes", results[p].last.activation_bytes));
-        TRY_DONE(json_add_double(row, "step_ms", results[p].median_s * 1e3));
-        TRY_DONE(json_add_bool(row, "gradients_bitwise_equal",
-                               results[p].last.gradient_crc32 == results[0].last.gradient_crc32));
+        TRY(json_add_string(row, "recompute", policies[p]));
+        TRY(json_add_u64(row, "activation_bytes", results[p].last.activation_bytes));
+        TRY(json_add_double(row, "step_ms", results[p].median_s * 1e3));
+        TRY(json_add_bool(row, "gradients_bitwise_equal",
+                          results[p].last.gradient_crc32 == results[0].last.gradient_crc32));
     }
-    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
-    puts(text);
-done:
-    free(text);
-    cJSON_Delete(o);
-    return st;
+    return STATUS_OK;
+}
+
+static status print_json(const policy_result results[POLICIES], const model_config *c, const bench_values *v) {
+    cJSON *o = cJSON_CreateObject();
+    return command_print_json(o, fill_json(o, results, c, v));
 }
 
 status bench_recompute(const bench_values *v) {

@@ -4,6 +4,7 @@
 
 #include "runtime/log.h"
 #include "tools/bench.h"
+#include "tools/commands.h"
 #include "parallel/job.h"
 #include "parallel/job_same.h"
 
@@ -106,7 +107,7 @@ static status measure(stage_result results[STAGES], const model_config *c, const
     for (i64 round = 0; round < v->rounds; round++)
         for (int s = 0; s < STAGES; s++) TRY(measure_one(&results[s], round, c, v, j, (shard_stage)s));
     for (int s = 0; s < STAGES; s++) {
-        results[s].median_s = median(results[s].step_s, v->rounds * v->steps);
+        results[s].median_s = bench_median(results[s].step_s, v->rounds * v->steps);
         TRY(combine(&results[s].f, j->world));
     }
     return STATUS_OK;
@@ -172,32 +173,31 @@ static status fill_row(cJSON *row, const stage_result *r, const bench_values *v,
     return json_add_number_or_null(row, "loss", r->f.loss);
 }
 
-static status print_json(const stage_result results[STAGES], const model_config *c, const bench_values *v,
-                         const comm *world) {
-    char *text = NULL;
-    status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "stages");
-    if (!o || !list) FAIL_DONE(MEM, "result");
-    TRY_DONE(json_add_string(o, "model", c->name));
-    TRY_DONE(json_add_i64(o, "parameters", results[0].parameters));
-    TRY_DONE(json_add_i64(o, "ranks", world->ranks));
-    TRY_DONE(json_add_i64(o, "replicas", v->replicas));
-    TRY_DONE(json_add_i64(o, "batch", v->batch));
-    TRY_DONE(json_add_i64(o, "seq_len", v->seq_len));
-    TRY_DONE(json_add_i64(o, "accumulate", v->accumulate));
-    TRY_DONE(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
+static status fill_json(cJSON *o, const stage_result results[STAGES], const model_config *c, const bench_values *v,
+                        const comm *world) {
+    cJSON *list = cJSON_AddArrayToObject(o, "stages");
+    if (!list) FAIL(MEM, "result");
+    TRY(json_add_string(o, "model", c->name));
+    TRY(json_add_i64(o, "parameters", results[0].parameters));
+    TRY(json_add_i64(o, "ranks", world->ranks));
+    TRY(json_add_i64(o, "replicas", v->replicas));
+    TRY(json_add_i64(o, "batch", v->batch));
+    TRY(json_add_i64(o, "seq_len", v->seq_len));
+    TRY(json_add_i64(o, "accumulate", v->accumulate));
+    TRY(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
     for (int s = 0; s < STAGES; s++) {
         cJSON *row = cJSON_CreateObject();
-        if (!row) FAIL_DONE(MEM, "result");
+        if (!row) FAIL(MEM, "result");
         cJSON_AddItemToArray(list, row);
-        TRY_DONE(fill_row(row, &results[s], v, s, world->ranks));
+        TRY(fill_row(row, &results[s], v, s, world->ranks));
     }
-    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
-    puts(text);
-done:
-    free(text);
-    cJSON_Delete(o);
-    return st;
+    return STATUS_OK;
+}
+
+static status print_json(const stage_result results[STAGES], const model_config *c, const bench_values *v,
+                         const comm *world) {
+    cJSON *o = cJSON_CreateObject();
+    return command_print_json(o, fill_json(o, results, c, v, world));
 }
 
 static status same_text(char **text, const options *o) {

@@ -5,6 +5,7 @@
 #include "runtime/gemm.h"
 #include "runtime/log.h"
 #include "tools/bench.h"
+#include "tools/commands.h"
 #include "train/bill/hardware.h"
 #include "train/model/cost.h"
 
@@ -65,17 +66,8 @@ static status fill_json(cJSON *o, const bench_values *v, const device *dev, cons
 
 static status print_json(const bench_values *v, const device *dev, const model_config *c, const bench_run *r,
                          const figures *f) {
-    char *text = NULL;
-    status_code st = STATUS_OK;
     cJSON *o = cJSON_CreateObject();
-    if (!o) FAIL(MEM, "result");
-    TRY_DONE(fill_json(o, v, dev, c, r, f));
-    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
-    puts(text);
-done:
-    free(text);
-    cJSON_Delete(o);
-    return st;
+    return command_print_json(o, fill_json(o, v, dev, c, r, f));
 }
 
 status bench_step(const bench_values *v) {
@@ -88,7 +80,7 @@ status bench_step(const bench_values *v) {
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}, false));
     const hardware *h = hardware_find(dev->kind, dev->name);
-    figures f = {.step_s = median(r.step_s, r.count), .peak = NAN};
+    figures f = {.step_s = bench_median(r.step_s, r.count), .peak = NAN};
     if (v->peak_seconds > 0) TRY_DONE(gemm_measure_peak(dev, t, v->peak_seconds, &f.peak));
     f.tokens_per_s = (double)(v->batch * v->seq_len * v->accumulate) / f.step_s;
     f.flops_per_s = (double)flops_model(&r.flops) / f.step_s;

@@ -43,28 +43,23 @@ static const command_help help = {
     .count = sizeof table / sizeof *table,
 };
 
+static status fill_json(cJSON *o, const char *folder, i64 T, double nats, i64 tokens) {
+    TRY(json_add_string(o, "model", folder));
+    TRY(json_add_number_or_null(o, "loss", nats));
+    TRY(json_add_number_or_null(o, "bits_per_token", nats / M_LN2));
+    TRY(json_add_number_or_null(o, "perplexity", exp(nats)));
+    TRY(json_add_i64(o, "tokens", tokens));
+    return json_add_i64(o, "seq_len", T);
+}
+
 static status print_result(const values *v, const char *folder, i64 T, double nats, i64 tokens) {
-    if (!v->json) {
-        printf("%s: %.6f nats a token (%.4f bits, perplexity %.4f) over %ld tokens in sequences of %ld\n", folder, nats,
-               nats / M_LN2, exp(nats), tokens, T);
-        return STATUS_OK;
+    if (v->json) {
+        cJSON *o = cJSON_CreateObject();
+        return command_print_json(o, fill_json(o, folder, T, nats, tokens));
     }
-    char *text = NULL;
-    status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject();
-    if (!o) FAIL(MEM, "result");
-    TRY_DONE(json_add_string(o, "model", folder));
-    TRY_DONE(json_add_number_or_null(o, "loss", nats));
-    TRY_DONE(json_add_number_or_null(o, "bits_per_token", nats / M_LN2));
-    TRY_DONE(json_add_number_or_null(o, "perplexity", exp(nats)));
-    TRY_DONE(json_add_i64(o, "tokens", tokens));
-    TRY_DONE(json_add_i64(o, "seq_len", T));
-    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
-    puts(text);
-done:
-    free(text);
-    cJSON_Delete(o);
-    return st;
+    printf("%s: %.6f nats a token (%.4f bits, perplexity %.4f) over %ld tokens in sequences of %ld\n", folder, nats,
+           nats / M_LN2, exp(nats), tokens, T);
+    return STATUS_OK;
 }
 
 /* For a checkpoint the length that it was trained with, so that the loss is comparable with that of its run. */

@@ -1,7 +1,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "runtime/file.h"
 #include "runtime/log.h"
@@ -175,8 +174,7 @@ static status add_checkpoint(cJSON *o, const char *folder) {
 
 static status add_run(cJSON *o, const char *run) {
     int found;
-    path_text newest, ledger_file;
-    struct stat info;
+    path_text newest;
     TRY(json_add_string(o, "run", run));
     TRY(checkpoint_newest(NULL, run, &found, &newest));
     if (found) {
@@ -184,10 +182,9 @@ static status add_run(cJSON *o, const char *run) {
         if (!c) FAIL(MEM, "%s", run);
         TRY(add_checkpoint(c, newest.text));
     }
-    snprintf(ledger_file.text, sizeof ledger_file.text, "%.4000s/ledger.json", run);
-    if (stat(ledger_file.text, &info) != 0) return STATUS_OK;
+    if (!model_folder_holds(run, "ledger.json")) return STATUS_OK;
     cJSON *ledger_json;
-    status_code st = json_read_file(&ledger_json, ledger_file.text);
+    status_code st = json_read_file(&ledger_json, path_join(run, "ledger.json").text);
     if (st != STATUS_DATA) TRY(st);
     if (st) {
         log_line("%s", status_message());
@@ -230,44 +227,23 @@ done:
     return st;
 }
 
-static bool holds(const char *folder, const char *name) {
-    path_text p;
-    struct stat info;
-    snprintf(p.text, sizeof p.text, "%.4000s/%s", folder, name);
-    return stat(p.text, &info) == 0;
-}
-
 static status add_path(cJSON *o, const char *path, const text_options *text) {
-    size_t length = strlen(path);
-    static const char suffix[] = ".safetensors";
-    size_t suffix_length = sizeof suffix - 1;
-    if (length > suffix_length && strcmp(path + length - suffix_length, suffix) == 0) return add_tensors(o, path);
-    if (holds(path, "MANIFEST")) return add_checkpoint(o, path);
-    if (holds(path, "checkpoints") || holds(path, "metrics.jsonl")) return add_run(o, path);
+    if (path_ends_with(path, ".safetensors")) return add_tensors(o, path);
+    if (model_folder_holds(path, "MANIFEST")) return add_checkpoint(o, path);
+    if (model_folder_holds(path, "checkpoints") || model_folder_holds(path, "metrics.jsonl")) return add_run(o, path);
     return add_text(o, path, text);
 }
 
 static status inspect(const options *o, const values *v) {
-    status_code st = STATUS_OK;
-    char *text = NULL;
-    cJSON *result = NULL;
     if (v->models) {
         model_config_print_presets(stdout);
         return STATUS_OK;
     }
     TRY(command_words(o, v->model ? 0 : 1, v->model ? 0 : 1, "path; or --model NAME, or --models"));
-    result = cJSON_CreateObject();
-    if (!result) FAIL(MEM, "result");
-    if (v->model) TRY_DONE(add_model(result, v));
-    else TRY_DONE(add_path(result, o->words.list[0], &v->text));
-    if (!v->json) {
-        print_value(result, 0);
-    } else {
-        TRY_DONE(json_print(&text, result, JSON_ONE_LINE));
-        puts(text);
-    }
-done:
-    free(text);
+    cJSON *result = cJSON_CreateObject();
+    status_code st = v->model ? add_model(result, v) : add_path(result, o->words.list[0], &v->text);
+    if (v->json) return command_print_json(result, st);
+    if (!st) print_value(result, 0);
     cJSON_Delete(result);
     return st;
 }

@@ -310,24 +310,22 @@ static status fill_machine(cJSON *o, const setting *s, const values *v) {
     return json_add_number_or_null(o, "usd_per_device_hour", s->price);
 }
 
-static status print_json(const row *rows, int count, const setting *s, const values *v) {
-    char *text = NULL;
-    status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "predictions");
-    if (!o || !list) FAIL_DONE(MEM, "result");
-    TRY_DONE(fill_machine(o, s, v));
+static status fill_json(cJSON *o, const row *rows, int count, const setting *s, const values *v) {
+    cJSON *list = cJSON_AddArrayToObject(o, "predictions");
+    if (!list) FAIL(MEM, "result");
+    TRY(fill_machine(o, s, v));
     for (int i = 0; i < count; i++) {
         cJSON *item = cJSON_CreateObject();
-        if (!item) FAIL_DONE(MEM, "result");
+        if (!item) FAIL(MEM, "result");
         cJSON_AddItemToArray(list, item);
-        TRY_DONE(fill_row(item, &rows[i]));
+        TRY(fill_row(item, &rows[i]));
     }
-    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
-    puts(text);
-done:
-    free(text);
-    cJSON_Delete(o);
-    return st;
+    return STATUS_OK;
+}
+
+static status print_json(const row *rows, int count, const setting *s, const values *v) {
+    cJSON *o = cJSON_CreateObject();
+    return command_print_json(o, fill_json(o, rows, count, s, v));
 }
 
 static status predict(const options *o, const values *v) {

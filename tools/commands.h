@@ -3,6 +3,7 @@
 #ifndef TALLY_COMMANDS_H
 #define TALLY_COMMANDS_H
 
+#include "runtime/json.h"
 #include "runtime/options.h"
 
 status command_train(int argc, char **argv, int *exit_code);
@@ -25,6 +26,9 @@ status command_parse(options *o, void *values, const command_help *h, int argc, 
 
 /* What was printed on standard output is written, or why not. main calls it last; whoever prints without end calls it too. */
 status command_flush(void);
+
+/* Prints o on one line of standard output, where `filled` says that it was filled in without an error, and frees it. */
+status command_print_json(cJSON *o, status_code filled);
 
 /* words that belong to no option */
 status command_words(const options *o, int least, int most, const char *what);

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -77,28 +76,6 @@ static status run(int argc, char **argv, int *exit_code) {
     for (int i = 0; i < COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2, exit_code);
     return unknown(argv[1]);
-}
-
-status command_parse(options *o, void *values, const command_help *h, int argc, char **argv, bool *done) {
-    *done = argc == 0;
-    for (int i = 0; i < argc; i++) *done |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
-    if (!*done) return options_parse(o, h->table, h->count, values, argc, argv);
-    if (comm_launch_rank() > 0) return STATUS_OK; /* once for a job */
-    printf("usage: %s\n\n%s\n", h->usage, h->about);
-    options_print_help(stdout, h->table, h->count);
-    return STATUS_OK;
-}
-
-status command_flush(void) {
-    errno = 0;
-    if (fflush(stdout) || ferror(stdout)) FAIL(IO, "standard output: %s", errno ? strerror(errno) : "write failed");
-    return STATUS_OK;
-}
-
-status command_words(const options *o, int least, int most, const char *what) {
-    if (o->words.count < least) FAIL(ARG, "missing %s", what);
-    if (o->words.count > most) FAIL(ARG, "\"%s\": expected %s%s", o->words.list[most], most ? "only one " : "", what);
-    return STATUS_OK;
 }
 
 int main(int argc, char **argv) {

@@ -5,7 +5,7 @@
 
 #include "train/checkpoint/tensor_set.h"
 
-static bool exists(const char *folder, const char *name) {
+bool model_folder_holds(const char *folder, const char *name) {
     struct stat info;
     return stat(path_join(folder, name).text, &info) == 0;
 }
@@ -13,12 +13,12 @@ static bool exists(const char *folder, const char *name) {
 status model_folder_find(model_folder *f, const char *path) {
     *f = (model_folder){0};
     snprintf(f->folder.text, sizeof f->folder.text, "%.4000s", path);
-    if (exists(path, "checkpoints")) {
+    if (model_folder_holds(path, "checkpoints")) {
         int found;
         TRY(checkpoint_newest(NULL, path, &found, &f->folder));
         if (!found) FAIL(DATA, "%s: a run without a checkpoint yet", path);
         f->checkpoint = true; /* verified on the way */
-    } else if (exists(path, "MANIFEST")) {
+    } else if (model_folder_holds(path, "MANIFEST")) {
         TRY(checkpoint_verify(path));
         f->checkpoint = true;
     }

@@ -10,6 +10,8 @@ typedef struct {
     bool checkpoint; /* ours: MANIFEST beside it, and it was verified */
 } model_folder;
 
+bool model_folder_holds(const char *folder, const char *name);
+
 status model_folder_find(model_folder *f, const char *path);
 
 #endif
