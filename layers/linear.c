@@ -34,66 +34,87 @@ static status bias_backward_cpu(device *dev, float *db, const void *dy, dtype t,
     return STATUS_OK;
 }
 
-static status check_shape(i64 N, i64 I, i64 O) {
-    if (N <= 0 || I <= 0 || O <= 0)
-        FAIL(ARG, "linear: N %lld, I %lld, O %lld, expected at least 1", (long long)N, (long long)I, (long long)O);
+static status check_shape(const linear *l, i64 N) {
+    if (N <= 0 || l->I <= 0 || l->O <= 0)
+        FAIL(ARG, "linear: N %lld, I %lld, O %lld, expected at least 1", (long long)N, (long long)l->I,
+             (long long)l->O);
     return STATUS_OK;
 }
 
-status linear_forward(device *dev, dtype t, void *y, const void *x, const void *w, const void *b, const void *residual,
-                      i64 N, i64 I, i64 O) {
-    TRY(check_shape(N, I, O));
-    gemm_args product = {.M = N, .N = O, .K = I, .A = x, .B = w, .D = y, .lda = I, .ldb = I, .ldd = O};
-    product.trans_b = true;
-    product.ab = product.d = t;
-    product.bias = b;
-    product.residual = residual;
-    product.b_is_weight = true;
-    product.work = device_forward_work(dev);
-    TRY(gemm(dev, &product));
+status linear_forward(device *dev, dtype t, void *y, const void *x, const linear *l, const void *residual, i64 N) {
+    TRY(check_shape(l, N));
+    TRY(gemm(dev, &(gemm_args){.M = N,
+                               .N = l->O,
+                               .K = l->I,
+                               .A = x,
+                               .lda = l->I,
+                               .B = l->w,
+                               .ldb = l->I,
+                               .trans_b = true,
+                               .D = y,
+                               .ldd = l->O,
+                               .ab = t,
+                               .d = t,
+                               .bias = l->b,
+                               .residual = residual,
+                               .b_is_weight = true,
+                               .work = device_forward_work(dev)}));
     return STATUS_OK;
 }
 
-static gemm_args input_gradient(dtype t, void *dx, const void *dy, const void *w, i64 N, i64 I, i64 O) {
-    gemm_args dgrad = {.M = N, .N = I, .K = O, .A = dy, .B = w, .D = dx, .lda = O, .ldb = I, .ldd = I};
-    dgrad.ab = dgrad.d = t;
-    dgrad.b_is_weight = true;
-    dgrad.work = WORK_DGRAD;
-    return dgrad;
+static gemm_args input_gradient(dtype t, void *dx, const void *dy, const linear *l, i64 N) {
+    return (gemm_args){.M = N,
+                       .N = l->I,
+                       .K = l->O,
+                       .A = dy,
+                       .lda = l->O,
+                       .B = l->w,
+                       .ldb = l->I,
+                       .D = dx,
+                       .ldd = l->I,
+                       .ab = t,
+                       .d = t,
+                       .b_is_weight = true,
+                       .work = WORK_DGRAD};
 }
 
-static status weight_gradients(device *dev, dtype t, float *dw, float *db, const void *dy, const void *x, i64 N, i64 I,
-                               i64 O, bool accumulate) {
-    gemm_args wgrad = {.M = O, .N = I, .K = N, .A = dy, .B = x, .D = dw, .lda = O, .ldb = I, .ldd = I};
-    wgrad.trans_a = true;
-    wgrad.ab = t;
-    wgrad.d = F32;
-    wgrad.accumulate = accumulate;
-    wgrad.work = WORK_WGRAD;
-    TRY(gemm(dev, &wgrad));
-    if (db) TRY(DISPATCH(dev, bias_backward, db, dy, t, N, O, accumulate));
+static status weight_gradients(device *dev, dtype t, const void *dy, const void *x, const linear *l, i64 N) {
+    TRY(gemm(dev, &(gemm_args){.M = l->O,
+                               .N = l->I,
+                               .K = N,
+                               .A = dy,
+                               .lda = l->O,
+                               .trans_a = true,
+                               .B = x,
+                               .ldb = l->I,
+                               .D = l->dw,
+                               .ldd = l->I,
+                               .ab = t,
+                               .d = F32,
+                               .accumulate = l->accumulate,
+                               .work = WORK_WGRAD}));
+    if (l->db) TRY(DISPATCH(dev, bias_backward, l->db, dy, t, N, l->O, l->accumulate));
     return STATUS_OK;
 }
 
-status linear_backward(device *dev, dtype t, void *dx, float *dw, float *db, const void *dy, const void *x,
-                       const void *w, i64 N, i64 I, i64 O, bool accumulate) {
-    TRY(check_shape(N, I, O));
+status linear_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, const linear *l, i64 N) {
+    TRY(check_shape(l, N));
     if (dx) {
-        gemm_args dgrad = input_gradient(t, dx, dy, w, N, I, O);
+        gemm_args dgrad = input_gradient(t, dx, dy, l, N);
         TRY(gemm(dev, &dgrad));
     }
-    return weight_gradients(dev, t, dw, db, dy, x, N, I, O, accumulate);
+    return weight_gradients(dev, t, dy, x, l, N);
 }
 
-status linear_backward_gelu(device *dev, dtype t, void *dx, float *dw, float *db, const void *dy, const void *x,
-                            const void *w, const void *up, i64 N, i64 I, i64 O, bool accumulate) {
-    TRY(check_shape(N, I, O));
-    gemm_args fused = input_gradient(t, dx, dy, w, N, I, O);
+status linear_backward_gelu(device *dev, dtype t, void *dx, const void *dy, const void *x, const void *up,
+                            const linear *l, i64 N) {
+    TRY(check_shape(l, N));
+    gemm_args fused = input_gradient(t, dx, dy, l, N);
     fused.dgelu_of = up;
     if (!gemm_fuses_dgelu(dev, &fused)) {
-        TRY(linear_backward(dev, t, dx, dw, db, dy, x, w, N, I, O, accumulate));
-        return activation_gelu_backward(dev, t, dx, dx, up, N, I);
+        TRY(linear_backward(dev, t, dx, dy, x, l, N));
+        return activation_gelu_backward(dev, t, dx, dx, up, N, l->I);
     }
     TRY(gemm(dev, &fused));
-    return weight_gradients(dev, t, dw, db, dy, x, N, I, O, accumulate);
+    return weight_gradients(dev, t, dy, x, l, N);
 }

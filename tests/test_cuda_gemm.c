@@ -270,22 +270,20 @@ static void linear_pair(linear_case c) {
     float *cdw = to_cuda(dw, (size_t)(O * I) * 4), *cdb = to_cuda(db, (size_t)O * 4);
     void *cy = cuda_unwritten((size_t)(N * O) * e), *cdx = cuda_unwritten((size_t)(N * I) * e);
 
-    OK(linear_forward(both.cpu, t, y, on_cpu[0], on_cpu[1], c.bias ? on_cpu[2] : NULL, c.residual ? on_cpu[3] : NULL, N,
-                      I, O));
-    OK(linear_forward(both.cuda, t, cy, on_cuda[0], on_cuda[1], c.bias ? on_cuda[2] : NULL,
-                      c.residual ? on_cuda[3] : NULL, N, I, O));
+    linear l = {.w = on_cpu[1], .dw = dw, .accumulate = c.accumulate, .I = I, .O = O}, cl = l;
+    cl.w = on_cuda[1], cl.dw = cdw;
+    if (c.bias) l.b = on_cpu[2], l.db = db, cl.b = on_cuda[2], cl.db = cdb;
+    OK(linear_forward(both.cpu, t, y, on_cpu[0], &l, c.residual ? on_cpu[3] : NULL, N));
+    OK(linear_forward(both.cuda, t, cy, on_cuda[0], &cl, c.residual ? on_cuda[3] : NULL, N));
     check_same("y", t, cy, y, N * O, sums_apart(I, t));
-    float *b = c.bias ? db : NULL, *cb = c.bias ? cdb : NULL;
     if (c.gelu) {
-        OK(linear_backward_gelu(both.cpu, t, dx, dw, b, on_cpu[4], on_cpu[0], on_cpu[1], on_cpu[5], N, I, O,
-                                c.accumulate));
-        OK(linear_backward_gelu(both.cuda, t, cdx, cdw, cb, on_cuda[4], on_cuda[0], on_cuda[1], on_cuda[5], N, I, O,
-                                c.accumulate));
+        OK(linear_backward_gelu(both.cpu, t, dx, on_cpu[4], on_cpu[0], on_cpu[5], &l, N));
+        OK(linear_backward_gelu(both.cuda, t, cdx, on_cuda[4], on_cuda[0], on_cuda[5], &cl, N));
         /* where only one half is fused, the other has rounded once more; and the GPU's fast tanh, to 2^-10.987 */
         check_same("dx", t, cdx, dx, N * I, 2 * sums_apart(O, t) + (t == BF16 ? 0x1p-8 : 16 * F32_ROUNDOFF));
     } else {
-        OK(linear_backward(both.cpu, t, dx, dw, b, on_cpu[4], on_cpu[0], on_cpu[1], N, I, O, c.accumulate));
-        OK(linear_backward(both.cuda, t, cdx, cdw, cb, on_cuda[4], on_cuda[0], on_cuda[1], N, I, O, c.accumulate));
+        OK(linear_backward(both.cpu, t, dx, on_cpu[4], on_cpu[0], &l, N));
+        OK(linear_backward(both.cuda, t, cdx, on_cuda[4], on_cuda[0], &cl, N));
         check_same("dx", t, cdx, dx, N * I, sums_apart(O, t));
     }
     check_same("dw", F32, cdw, dw, O * I, sums_apart(N, F32));
@@ -332,7 +330,8 @@ static void bias_gradient_is_exact(void **state) {
             }
             void *cdy = to_cuda(dy, (size_t)(N * O) * e), *cx = to_cuda(x, (size_t)N * e);
             float *cdb = to_cuda(db, (size_t)O * 4), *cdw = cuda_unwritten((size_t)O * 4);
-            OK(linear_backward(both.cuda, t, NULL, cdw, cdb, cdy, cx, NULL, N, one, O, k != 0));
+            const linear l = {.dw = cdw, .db = cdb, .accumulate = k != 0, .I = one, .O = O};
+            OK(linear_backward(both.cuda, t, NULL, cdy, cx, &l, N));
             from_cuda(db, cdb, (size_t)O * 4);
             for (i64 o = 0; o < O; o++) assert_true(db[o] == (k ? sums[o] : sums[o] - (float)o));
             cuda_release(cdy, (size_t)(N * O) * e), cuda_release(cx, (size_t)N * e);

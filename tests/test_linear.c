@@ -39,7 +39,9 @@ static void against_f64(dtype t, i64 N, i64 I, i64 O, bool with_bias, bool with_
     random_tensor(db, db64, F32, O, 1, 7);
     device *dev = open_threads(2);
 
-    OK(linear_forward(dev, t, y, x, w, with_bias ? b : NULL, with_residual ? r : NULL, N, I, O));
+    linear l = {.w = w, .dw = dw, .accumulate = accumulate, .I = I, .O = O};
+    if (with_bias) l.b = b, l.db = db;
+    OK(linear_forward(dev, t, y, x, &l, with_residual ? r : NULL, N));
     widen(wide, y, t, N * O);
     for (i64 n = 0; n < N; n++)
         for (i64 o = 0; o < O; o++) {
@@ -47,7 +49,7 @@ static void against_f64(dtype t, i64 N, i64 I, i64 O, bool with_bias, bool with_
             check_sum("y", wide[n * O + o], x64 + n * I, 1, w64 + o * I, 1, I, added, t);
         }
     if (with_residual) { /* y may be residual: the same bits */
-        OK(linear_forward(dev, t, r, x, w, with_bias ? b : NULL, r, N, I, O));
+        OK(linear_forward(dev, t, r, x, &l, r, N));
         widen(wide, r, t, N * O);
         for (i64 n = 0; n < N; n++)
             for (i64 o = 0; o < O; o++) {
@@ -56,7 +58,7 @@ static void against_f64(dtype t, i64 N, i64 I, i64 O, bool with_bias, bool with_
             }
     }
 
-    OK(linear_backward(dev, t, dx, dw, with_bias ? db : NULL, dy, x, w, N, I, O, accumulate));
+    OK(linear_backward(dev, t, dx, dy, x, &l, N));
     widen(wide, dx, t, N * I);
     for (i64 n = 0; n < N; n++)
         for (i64 i = 0; i < I; i++) check_sum("dx", wide[n * I + i], dy64 + n * O, 1, w64 + i, I, O, 0, t);
@@ -92,7 +94,8 @@ static void finite_differences(void **state) {
     random_tensor(b, NULL, F32, O, 0.5f, 3);
     random_tensor(dy, NULL, F32, N * O, 0.5f, 4);
     device *dev = open_threads(1);
-    OK(linear_backward(dev, F32, dx, dw, db, dy, x, w, N, I, O, false));
+    const linear l = {.w = w, .b = b, .dw = dw, .db = db, .I = I, .O = O};
+    OK(linear_backward(dev, F32, dx, dy, x, &l, N));
     struct {
         float *value, *gradient;
         int n;
@@ -104,7 +107,7 @@ static void finite_differences(void **state) {
             for (int side = 0; side < 2; side++) {
                 inputs[k].value[i] = saved + (side ? 1.0f : -1.0f);
                 gemm_weights_changed(dev);
-                OK(linear_forward(dev, F32, y, x, w, b, NULL, N, I, O));
+                OK(linear_forward(dev, F32, y, x, &l, NULL, N));
                 loss[side] = 0;
                 for (int j = 0; j < N * O; j++) loss[side] += (double)y[j] * (double)dy[j];
             }
@@ -127,8 +130,10 @@ static void threads_do_not_change_the_bias_gradient(void **state) {
     random_tensor(dy, NULL, BF16, N * O, 1, 3);
     for (int k = 0; k < 2; k++) {
         device *dev = open_threads(k ? 3 : 1);
-        OK(linear_backward(dev, BF16, NULL, dw, db[k], dy, x, w, N, I, O, false));
-        OK(linear_backward(dev, BF16, NULL, dw, db[k], dy, x, w, N, I, O, true));
+        linear l = {.w = w, .dw = dw, .db = db[k], .I = I, .O = O};
+        OK(linear_backward(dev, BF16, NULL, dy, x, &l, N));
+        l.accumulate = true;
+        OK(linear_backward(dev, BF16, NULL, dy, x, &l, N));
         device_close(dev);
     }
     assert_memory_equal(db[0], db[1], sizeof db[0]);
@@ -139,14 +144,15 @@ static void work_is_counted(void **state) {
     enum { N = 4, I = 5, O = 6 };
     static float x[N * I], w[O * I], y[N * O], dx[N * I], dw[O * I];
     const uint64_t product = 2 * N * I * O;
+    const linear l = {.w = w, .dw = dw, .I = I, .O = O};
     device *dev = open_threads(1);
-    OK(linear_forward(dev, F32, y, x, w, NULL, NULL, N, I, O));
+    OK(linear_forward(dev, F32, y, x, &l, NULL, N));
     dev->recomputing = true;
-    OK(linear_forward(dev, F32, y, x, w, NULL, NULL, N, I, O));
-    OK(linear_forward(dev, F32, y, x, w, NULL, NULL, N, I, O));
+    OK(linear_forward(dev, F32, y, x, &l, NULL, N));
+    OK(linear_forward(dev, F32, y, x, &l, NULL, N));
     dev->recomputing = false;
-    OK(linear_backward(dev, F32, dx, dw, NULL, y, x, w, N, I, O, false));
-    OK(linear_backward(dev, F32, NULL, dw, NULL, y, x, w, N, I, O, false)); /* no gradient of x: not computed */
+    OK(linear_backward(dev, F32, dx, y, x, &l, N));
+    OK(linear_backward(dev, F32, NULL, y, x, &l, N)); /* no gradient of x: not computed */
     const uint64_t expected[WORK_KINDS] = {product, 2 * product, product, 2 * product};
     for (int k = 0; k < WORK_KINDS; k++) assert_int_equal(dev->flops.work[k], expected[k]);
     device_close(dev);
@@ -156,9 +162,11 @@ static void bad_arguments(void **state) {
     (void)state;
     static float x[4], w[4], y[4];
     device *dev = open_threads(1);
-    FAILS(ARG, "linear: N 0", linear_forward(dev, F32, y, x, w, NULL, NULL, 0, 2, 2));
-    FAILS(ARG, "O -1", linear_backward(dev, F32, y, x, NULL, y, x, w, 2, 2, -1, false));
-    FAILS(ARG, "NULL", linear_backward(dev, F32, y, NULL, NULL, y, x, w, 2, 2, 2, false));
+    linear l = {.w = w, .I = 2, .O = 2};
+    FAILS(ARG, "linear: N 0", linear_forward(dev, F32, y, x, &l, NULL, 0));
+    FAILS(ARG, "NULL", linear_backward(dev, F32, y, y, x, &l, 2));
+    l.dw = x, l.O = -1;
+    FAILS(ARG, "O -1", linear_backward(dev, F32, y, y, x, &l, 2));
     device_close(dev);
 }
 

@@ -21,6 +21,28 @@ static norm_shape head_norm(const model_config *c, i64 N, i64 heads) {
     return (norm_shape){.N = N, .G = heads, .C = c->D, .ldx = qkv_width(c), .ldy = qkv_width(c), .eps = c->norm_eps};
 }
 
+/* the block's linear layers */
+typedef struct {
+    linear qkv, attn, up, down;
+} block_layers;
+
+static linear linear_of(const unit_views *w, param_kind weight, param_kind bias, i64 I, i64 O, bool accumulate) {
+    return (linear){.w = w->w[weight],
+                    .b = w->w[bias],
+                    .dw = w->dw[weight],
+                    .db = w->dw[bias],
+                    .accumulate = accumulate,
+                    .I = I,
+                    .O = O};
+}
+
+static block_layers layers_of(const model_config *c, const unit_views *w, bool accumulate) {
+    return (block_layers){.qkv = linear_of(w, P_QKV_W, P_QKV_B, c->C, qkv_width(c), accumulate),
+                          .attn = linear_of(w, P_ATTN_W, P_ATTN_B, q_width(c), c->C, accumulate),
+                          .up = linear_of(w, P_UP_W, P_UP_B, c->C, up_width(c), accumulate),
+                          .down = linear_of(w, P_DOWN_W, P_DOWN_B, c->F, c->C, accumulate)};
+}
+
 static void *take(arena *a, const block_env *e, i64 elements) {
     return arena_take(a, MEM_ACTIVATIONS, (size_t)elements * dtype_bytes(e->t));
 }
@@ -156,37 +178,34 @@ static status forward_attention(const block_env *e, const block_activations *a, 
 
 status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, i64 B, i64 T,
                      const block_cache *cache, i64 first) {
-    const model_config *c = e->c;
     device *dev = e->dev;
     i64 N = B * T;
+    block_layers l = layers_of(e->c, w, false);
     TRY(forward_norm1(e, w, a, N));
-    TRY(linear_forward(dev, e->t, a->qkv, a->n1, w->w[P_QKV_W], w->w[P_QKV_B], NULL, N, c->C, qkv_width(c)));
+    TRY(linear_forward(dev, e->t, a->qkv, a->n1, &l.qkv, NULL, N));
     TRY(forward_positions(e, w, a, B, T, first));
     TRY(forward_attention(e, a, B, T, cache, first));
-    TRY(linear_forward(dev, e->t, a->x_mid, a->a, w->w[P_ATTN_W], w->w[P_ATTN_B], a->x, N, q_width(c), c->C));
+    TRY(linear_forward(dev, e->t, a->x_mid, a->a, &l.attn, a->x, N));
     TRY(forward_norm2(e, w, a, N));
-    TRY(linear_forward(dev, e->t, a->up, a->n2, w->w[P_UP_W], w->w[P_UP_B], NULL, N, c->C, up_width(c)));
+    TRY(linear_forward(dev, e->t, a->up, a->n2, &l.up, NULL, N));
     TRY(forward_activation(e, a, N));
     if (!y) return STATUS_OK;
-    return linear_forward(dev, e->t, y, a->act, w->w[P_DOWN_W], w->w[P_DOWN_B], a->x_mid, N, c->F, c->C);
+    return linear_forward(dev, e->t, y, a->act, &l.down, a->x_mid, N);
 }
 
-static status backward_mlp(const block_env *e, const unit_views *w, const block_activations *a,
+static status backward_mlp(const block_env *e, const unit_views *w, const block_layers *l, const block_activations *a,
                            const block_gradients *g, i64 N, bool accumulate) {
     const model_config *c = e->c;
     device *dev = e->dev;
     dtype t = e->t;
     void *d_up = c->swiglu ? g->d_up : g->d_act;
     if (c->swiglu) {
-        TRY(linear_backward(dev, t, g->d_act, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], N, c->F,
-                            c->C, accumulate));
+        TRY(linear_backward(dev, t, g->d_act, g->dx, a->act, &l->down, N));
         TRY(activation_swiglu_backward(dev, t, d_up, g->d_act, a->up, N, c->F));
     } else {
-        TRY(linear_backward_gelu(dev, t, d_up, w->dw[P_DOWN_W], w->dw[P_DOWN_B], g->dx, a->act, w->w[P_DOWN_W], a->up,
-                                 N, c->F, c->C, accumulate));
+        TRY(linear_backward_gelu(dev, t, d_up, g->dx, a->act, a->up, &l->down, N));
     }
-    TRY(linear_backward(dev, t, g->dn, w->dw[P_UP_W], w->dw[P_UP_B], d_up, a->n2, w->w[P_UP_W], N, c->C, up_width(c),
-                        accumulate));
+    TRY(linear_backward(dev, t, g->dn, d_up, a->n2, &l->up, N));
     return norm_backward(dev, t, g->dx, w->dw[P_NORM2_G], w->dw[P_NORM2_B], g->dx, g->dn, a->x_mid, w->w[P_NORM2_G],
                          a->mean2, a->rstd2, block_norm(c, N), accumulate);
 }
@@ -207,22 +226,20 @@ static status backward_positions(const block_env *e, const unit_views *w, const 
                          NULL, a->rstd_k, head_norm(c, N, c->K), accumulate);
 }
 
-static status backward_attention(const block_env *e, const unit_views *w, const block_activations *a,
-                                 const block_gradients *g, i64 B, i64 T, bool accumulate) {
+static status backward_attention(const block_env *e, const unit_views *w, const block_layers *l,
+                                 const block_activations *a, const block_gradients *g, i64 B, i64 T, bool accumulate) {
     const model_config *c = e->c;
     device *dev = e->dev;
     dtype t = e->t;
     i64 N = B * T, q = q_width(c), k = k_width(c), ld = qkv_width(c);
     void *d_a = g->d_act, *dqkv = g->d_up;
-    TRY(linear_backward(dev, t, d_a, w->dw[P_ATTN_W], w->dw[P_ATTN_B], g->dx, a->a, w->w[P_ATTN_W], N, q, c->C,
-                        accumulate));
+    TRY(linear_backward(dev, t, d_a, g->dx, a->a, &l->attn, N));
     const void *rotated = rotated_qk(c, a);
     TRY(attention_backward(dev, t, dqkv, tensor_at(dqkv, t, q), tensor_at(dqkv, t, q + k), d_a, a->a, rotated,
                            tensor_at(rotated, t, q), tensor_at(a->qkv, t, q + k), a->lse, g->attention,
                            attention_of(c, B, T, T, ld)));
     TRY(backward_positions(e, w, a, dqkv, B, T, accumulate));
-    TRY(linear_backward(dev, t, g->dn, w->dw[P_QKV_W], w->dw[P_QKV_B], dqkv, a->n1, w->w[P_QKV_W], N, c->C, ld,
-                        accumulate));
+    TRY(linear_backward(dev, t, g->dn, dqkv, a->n1, &l->qkv, N));
     return norm_backward(dev, t, g->dx, w->dw[P_NORM1_G], w->dw[P_NORM1_B], g->dx, g->dn, a->x, w->w[P_NORM1_G],
                          a->mean1, a->rstd1, block_norm(c, N), accumulate);
 }
@@ -243,6 +260,7 @@ status block_backward(const block_env *e, const unit_views *w, const block_activ
         TRY(device_recompute(e->dev, false));
         TRY(st);
     }
-    TRY(backward_mlp(e, w, a, g, B * T, accumulate));
-    return backward_attention(e, w, a, g, B, T, accumulate);
+    block_layers l = layers_of(e->c, w, accumulate);
+    TRY(backward_mlp(e, w, &l, a, g, B * T, accumulate));
+    return backward_attention(e, w, &l, a, g, B, T, accumulate);
 }
