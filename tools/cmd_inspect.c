@@ -10,6 +10,7 @@
 #include "tools/text_options.h"
 #include "train/checkpoint/safetensors.h"
 #include "train/data/corpus.h"
+#include "train/model/cost.h"
 #include "train/trainer.h"
 
 typedef struct {

@@ -7,6 +7,7 @@
 #include "tools/commands.h"
 #include "tools/predict.h"
 #include "train/bill/hardware.h"
+#include "train/model/cost.h"
 #include "train/trainer.h"
 
 typedef struct {

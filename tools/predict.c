@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "train/model/cost.h"
+
 /* --- a device of addresses --- */
 
 typedef struct {
@@ -71,8 +73,7 @@ static flop_counter flops_of(const step_plan *plan, i64 layers, bool recomputed)
 }
 
 static double block_flops(const step_plan *plan, i64 layer, pass p) {
-    recompute_policy r = plan->s.recompute;
-    bool recomputed = r.kind == RECOMPUTE_BLOCK && layer < r.blocks;
+    bool recomputed = recompute_of_block(plan->s.recompute, layer) == RECOMPUTE_BLOCK;
     flop_counter with = flops_of(plan, 1, recomputed), without = flops_of(plan, 0, false);
     u128 forward = with.work[WORK_FORWARD] - without.work[WORK_FORWARD];
     if (p == PASS_FORWARD) return (double)forward;

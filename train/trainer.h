@@ -51,6 +51,4 @@ typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
  * several ranks, an error ends the process, and the job: see job_fail. */
 status trainer_run(const train_options *o, train_outcome *outcome);
 
-status recompute_parse(recompute_policy *r, const char *text, i64 L);
-
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "runtime/log.h"
+#include "train/model/cost.h"
 
 const char *trainer_shard_name(shard_stage s) {
     static const char *const names[] = {"none", "optimizer", "gradients", "full"};

@@ -13,19 +13,8 @@
 #include "runtime/log.h"
 #include "runtime/stop.h"
 #include "train/bill/hardware.h"
+#include "train/model/cost.h"
 #include "train/memory_check.h"
-
-status recompute_parse(recompute_policy *r, const char *text, i64 L) {
-    long blocks;
-    char rest;
-    if (strcmp(text, "none") == 0) *r = (recompute_policy){RECOMPUTE_NONE, 0};
-    else if (strcmp(text, "selective") == 0) *r = (recompute_policy){RECOMPUTE_SELECTIVE, L};
-    else if (strcmp(text, "block") == 0) *r = (recompute_policy){RECOMPUTE_BLOCK, L};
-    else if (sscanf(text, "block:%ld%c", &blocks, &rest) == 1 && blocks >= 0 && blocks <= L)
-        *r = (recompute_policy){RECOMPUTE_BLOCK, blocks};
-    else FAIL(ARG, "--recompute %s: expected none, selective, block or block:K with K from 0 to %ld", text, L);
-    return STATUS_OK;
-}
 
 /* --- what all ranks know of each other --- */
 

@@ -13,8 +13,8 @@
 #ifndef TALLY_BLOCK_H
 #define TALLY_BLOCK_H
 
-#include "train/model/cost.h"
 #include "train/model/parameters.h"
+#include "train/model/recompute.h"
 
 typedef struct {
     device *dev;

@@ -8,12 +8,7 @@
 
 #include "runtime/arena.h"
 #include "train/model/model_config.h"
-
-typedef enum { RECOMPUTE_NONE, RECOMPUTE_SELECTIVE, RECOMPUTE_BLOCK } recompute_kind;
-typedef struct {
-    recompute_kind kind;
-    i64 blocks; /* RECOMPUTE_BLOCK: the first so many blocks; L for all */
-} recompute_policy;
+#include "train/model/recompute.h"
 
 /* FLOPs of one training step over `sequences` sequences of T tokens; by work kind, as the counters book them. Selective
  * recompute repeats no product; a recomputed block repeats all but its last one (down), whose result only the next block

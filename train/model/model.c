@@ -8,11 +8,6 @@
 #include "layers/norm.h"
 #include "optim/gradnorm.h"
 
-static recompute_kind policy_of(const model *m, i64 layer) {
-    recompute_policy r = m->s.recompute;
-    return r.kind == RECOMPUTE_BLOCK && layer >= r.blocks ? RECOMPUTE_NONE : r.kind;
-}
-
 static void layout(model *m, arena *a) {
     const model_config *c = &m->c;
     const block_env *e = &m->env;
@@ -26,7 +21,7 @@ static void layout(model *m, arena *a) {
     m->targets = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     bool training = m->parameters.o.training;
     for (i64 l = 0; l < c->L; l++)
-        block_layout_kept(&m->kept[l], a, e, N, training ? policy_of(m, l) : RECOMPUTE_BLOCK);
+        block_layout_kept(&m->kept[l], a, e, N, training ? recompute_of_block(m->s.recompute, l) : RECOMPUTE_BLOCK);
     block_layout_shared(&m->shared, a, e, N, training ? m->s.recompute.kind : RECOMPUTE_BLOCK);
     m->x = arena_take(a, MEM_ACTIVATIONS, (size_t)N * row);
     m->h = arena_take(a, MEM_ACTIVATIONS, (size_t)N * row);
@@ -248,7 +243,8 @@ status model_forward_backward(model *m, double *loss, const int32_t *tokens, con
         TRY(look(m));
         TRY(parameters_enter(s, &w, u, PASS_BACKWARD));
         TRY(parameters_gradients(s, &w, u, &on_top));
-        TRY(block_backward(&m->env, &w, &a, &m->gradients, m->s.B, m->s.T, policy_of(m, l), on_top));
+        TRY(block_backward(&m->env, &w, &a, &m->gradients, m->s.B, m->s.T, recompute_of_block(m->s.recompute, l),
+                           on_top));
         TRY(parameters_leave(s, u));
         TRY(fsdp_reduce(&s->f, u));
     }
