@@ -1,6 +1,7 @@
 #include "layers/rope.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "runtime/simd.h"
 
@@ -24,6 +25,26 @@ void rope_table(float *cos_table, float *sin_table, i64 positions, i64 D, rope_s
     }
 }
 
+void rope_layout(rope *r, arena *a, i64 positions, i64 D) {
+    size_t bytes = (size_t)(positions * D / 2) * 4;
+    *r = (rope){.positions = positions, .D = D};
+    r->cos = arena_take(a, MEM_SCRATCH, bytes);
+    r->sin = arena_take(a, MEM_SCRATCH, bytes);
+}
+
+status rope_fill(const rope *r, device *dev, rope_scaling s) {
+    i64 n = r->positions * r->D / 2;
+    float *host = malloc((size_t)n * 8);
+    status_code st = STATUS_OK;
+    if (!host) FAIL_DONE(MEM, "RoPE tables of %lld positions", (long long)r->positions);
+    rope_table(host, host + n, r->positions, r->D, s);
+    TRY_DONE(dev->ops->copy(dev, r->cos, host, (size_t)n * 4));
+    TRY_DONE(dev->ops->copy(dev, r->sin, host + n, (size_t)n * 4));
+done:
+    free(host);
+    return st;
+}
+
 /* one row's G heads; sign -1 rotates back */
 SIMD_CLONES static void rotate_row(dtype t, void *x, const float *cosines, const float *sines, float sign, i64 G,
                                    i64 D) {
@@ -42,48 +63,47 @@ SIMD_CLONES static void rotate_row(dtype t, void *x, const float *cosines, const
     }
 }
 
-static void rotate(dtype t, void *x, i64 ld, const float *cos_table, const float *sin_table, float sign, i64 B, i64 T,
-                   i64 G, i64 D, i64 first) {
+static void rotate(dtype t, void *x, const rope *r, rope_shape s, i64 first, float sign) {
+    i64 half = r->D / 2;
 #pragma omp parallel for schedule(static)
-    for (i64 n = 0; n < B * T; n++) {
-        i64 angles = (first + n % T) * (D / 2);
-        rotate_row(t, tensor_at(x, t, n * ld), cos_table + angles, sin_table + angles, sign, G, D);
+    for (i64 n = 0; n < s.B * s.T; n++) {
+        i64 angles = (first + n % s.T) * half;
+        rotate_row(t, tensor_at(x, t, n * s.ld), r->cos + angles, r->sin + angles, sign, s.G, r->D);
     }
 }
 
-static status check_shape(const char *name, i64 ld, i64 B, i64 T, i64 G, i64 D, i64 first) {
-    if (B < 1 || T < 1 || G < 1 || first < 0)
-        FAIL(ARG, "%s: B %lld, T %lld, G %lld, first %lld, expected at least 1, 1, 1, 0", name, (long long)B,
-             (long long)T, (long long)G, (long long)first);
-    if (D < 2 || D % 2 || D > SIMD_CHUNK)
-        FAIL(ARG, "%s: head size %lld, expected an even number up to %d", name, (long long)D, SIMD_CHUNK);
-    if (ld < G * D)
-        FAIL(ARG, "%s: row stride %lld, expected at least G*D = %lld", name, (long long)ld, (long long)(G * D));
+static status check_shape(const char *name, const rope *r, rope_shape s, i64 first) {
+    if (s.B < 1 || s.T < 1 || s.G < 1)
+        FAIL(ARG, "%s: B %lld, T %lld, G %lld, expected at least 1", name, (long long)s.B, (long long)s.T,
+             (long long)s.G);
+    if (r->D < 2 || r->D % 2 || r->D > SIMD_CHUNK)
+        FAIL(ARG, "%s: head size %lld, expected an even number up to %d", name, (long long)r->D, SIMD_CHUNK);
+    if (s.ld < s.G * r->D)
+        FAIL(ARG, "%s: row stride %lld, expected at least G*D = %lld", name, (long long)s.ld, (long long)(s.G * r->D));
+    if (first < 0 || first + s.T > r->positions)
+        FAIL(ARG, "%s: positions %lld to %lld, expected within 0 to %lld", name, (long long)first,
+             (long long)(first + s.T), (long long)r->positions);
     return STATUS_OK;
 }
 
-static status rope_forward_cpu(device *dev, dtype t, void *x, i64 ld, const float *cos_table, const float *sin_table,
-                               i64 B, i64 T, i64 G, i64 D, i64 first) {
+static status rope_forward_cpu(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first) {
     (void)dev;
-    rotate(t, x, ld, cos_table, sin_table, 1, B, T, G, D, first);
+    rotate(t, x, r, s, first, 1);
     return STATUS_OK;
 }
 
-status rope_forward(device *dev, dtype t, void *x, i64 ld, const float *cos_table, const float *sin_table, i64 B, i64 T,
-                    i64 G, i64 D, i64 first) {
-    TRY(check_shape("rope_forward", ld, B, T, G, D, first));
-    return DISPATCH(dev, rope_forward, t, x, ld, cos_table, sin_table, B, T, G, D, first);
+status rope_forward(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first) {
+    TRY(check_shape("rope_forward", r, s, first));
+    return DISPATCH(dev, rope_forward, t, x, r, s, first);
 }
 
-static status rope_backward_cpu(device *dev, dtype t, void *dx, i64 ld, const float *cos_table, const float *sin_table,
-                                i64 B, i64 T, i64 G, i64 D) {
+static status rope_backward_cpu(device *dev, dtype t, void *dx, const rope *r, rope_shape s) {
     (void)dev;
-    rotate(t, dx, ld, cos_table, sin_table, -1, B, T, G, D, 0);
+    rotate(t, dx, r, s, 0, -1);
     return STATUS_OK;
 }
 
-status rope_backward(device *dev, dtype t, void *dx, i64 ld, const float *cos_table, const float *sin_table, i64 B,
-                     i64 T, i64 G, i64 D) {
-    TRY(check_shape("rope_backward", ld, B, T, G, D, 0));
-    return DISPATCH(dev, rope_backward, t, dx, ld, cos_table, sin_table, B, T, G, D);
+status rope_backward(device *dev, dtype t, void *dx, const rope *r, rope_shape s) {
+    TRY(check_shape("rope_backward", r, s, 0));
+    return DISPATCH(dev, rope_backward, t, dx, r, s);
 }

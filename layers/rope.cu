@@ -31,29 +31,26 @@ static __global__ void rotate_kernel(E *x, i64 ld, const float *cosines, const f
 }
 
 template <class E, int W>
-static status rotate_run(device *dev, E *x, i64 ld, const float *cosines, const float *sines, float sign, i64 B, i64 T,
-                         i64 G, i64 D, i64 first) {
-    unsigned packs = (unsigned)(D / 2 / W);
-    i64 sweeps = ceil_div(G * packs, THREADS), heads = ceil_div(G, sweeps);
-    RUN(dev, (rotate_kernel<E, W>), (unsigned)(B * T), dim3(packs, (unsigned)heads), 0, x, ld, cosines, sines, sign,
-        (unsigned)T, (int)G, (int)D, first);
+static status rotate_run(device *dev, E *x, const rope *r, rope_shape s, i64 first, float sign) {
+    unsigned packs = (unsigned)(r->D / 2 / W);
+    i64 sweeps = ceil_div(s.G * packs, THREADS), heads = ceil_div(s.G, sweeps);
+    RUN(dev, (rotate_kernel<E, W>), (unsigned)(s.B * s.T), dim3(packs, (unsigned)heads), 0, x, s.ld,
+        (const float *)r->cos, (const float *)r->sin, sign, (unsigned)s.T, (int)s.G, (int)r->D, first);
     return STATUS_OK;
 }
 
-static status rotate(device *dev, dtype t, void *x, i64 ld, const float *cosines, const float *sines, float sign, i64 B,
-                     i64 T, i64 G, i64 D, i64 first) {
-    bool wide = fits_16(t, x, ld) && fits_16(t, x, D / 2) && fits_16(F32, cosines, D / 2) && fits_16(F32, sines, D / 2);
+static status rotate(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first, float sign) {
+    i64 half = r->D / 2;
+    bool wide = fits_16(t, x, s.ld) && fits_16(t, x, half) && fits_16(F32, r->cos, half) && fits_16(F32, r->sin, half);
     WITH_TYPE(t, E,
-              return wide ? rotate_run<E, lanes<E>::all>(dev, (E *)x, ld, cosines, sines, sign, B, T, G, D, first)
-                          : rotate_run<E, 1>(dev, (E *)x, ld, cosines, sines, sign, B, T, G, D, first));
+              return wide ? rotate_run<E, lanes<E>::all>(dev, (E *)x, r, s, first, sign)
+                          : rotate_run<E, 1>(dev, (E *)x, r, s, first, sign));
 }
 
-extern "C" status rope_forward_cuda(device *dev, dtype t, void *x, i64 ld, const float *cos_table,
-                                    const float *sin_table, i64 B, i64 T, i64 G, i64 D, i64 first) {
-    return rotate(dev, t, x, ld, cos_table, sin_table, 1, B, T, G, D, first);
+extern "C" status rope_forward_cuda(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first) {
+    return rotate(dev, t, x, r, s, first, 1);
 }
 
-extern "C" status rope_backward_cuda(device *dev, dtype t, void *dx, i64 ld, const float *cos_table,
-                                     const float *sin_table, i64 B, i64 T, i64 G, i64 D) {
-    return rotate(dev, t, dx, ld, cos_table, sin_table, -1, B, T, G, D, 0);
+extern "C" status rope_backward_cuda(device *dev, dtype t, void *dx, const rope *r, rope_shape s) {
+    return rotate(dev, t, dx, r, s, 0, -1);
 }

@@ -5,14 +5,14 @@
  *     wavelength w = 2 pi / f;  w < original/high: f;  w > original/low: f/factor;
  *     else s = (original/w - low)/(high - low): (1 - s) f/factor + s f
  *
- *   x [B,T,G,D] of dtype t in place: row stride ld elements, G heads side by side; cos, sin [positions, D/2] f32
- *   row (b,t) is at position first + t. backward is the rotation by the negative angle.
- * Heads of q and of k that lie side by side in a row turn in one call. Bytes: x read and written once; the tables, which a
- * row's heads share, come from cache. */
+ *   x [B,T,G,D] of dtype t, in place: row stride ld elements, G heads side by side; cos, sin [positions, D/2] f32
+ *   Row (b,t) is at position first + t. backward rotates by the negative angle, from position 0.
+ * Heads of q and of k that lie side by side in a row are rotated by one call. Bytes: x read and written once; the tables,
+ * which all heads of a row share, come from cache. */
 #ifndef TALLY_ROPE_H
 #define TALLY_ROPE_H
 
-#include "runtime/device.h"
+#include "runtime/arena.h"
 
 typedef struct {
     double theta;
@@ -20,10 +20,22 @@ typedef struct {
     double low_freq_factor, high_freq_factor, original_context;
 } rope_scaling;
 
+typedef struct {
+    float *cos, *sin; /* [positions, D/2], in the device's memory */
+    i64 positions, D;
+} rope;
+
+typedef struct {
+    i64 B, T, G, ld;
+} rope_shape;
+
 void rope_table(float *cos_table, float *sin_table, i64 positions, i64 D, rope_scaling s); /* host; in float64 */
-status rope_forward(device *dev, dtype t, void *x, i64 ld, const float *cos_table, const float *sin_table, i64 B, i64 T,
-                    i64 G, i64 D, i64 first);
-status rope_backward(device *dev, dtype t, void *dx, i64 ld, const float *cos_table, const float *sin_table, i64 B,
-                     i64 T, i64 G, i64 D);
+
+/* Takes the tables from the arena, in both of its passes; rope_fill then computes them and copies them to the device. */
+void rope_layout(rope *r, arena *a, i64 positions, i64 D);
+status rope_fill(const rope *r, device *dev, rope_scaling s);
+
+status rope_forward(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first);
+status rope_backward(device *dev, dtype t, void *dx, const rope *r, rope_shape s);
 
 #endif

@@ -76,13 +76,16 @@ static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i6
     rope_table(cosines.host, sines.host, first + T, D, (rope_scaling){.theta = 10000});
     OK(both.cuda->ops->copy(both.cuda, cosines.cuda, cosines.host, (size_t)entries * 4));
     OK(both.cuda->ops->copy(both.cuda, sines.cuda, sines.host, (size_t)entries * 4));
+    const rope r = {.cos = cosines.host, .sin = sines.host, .positions = first + T, .D = D};
+    const rope cuda_r = {.cos = cosines.cuda, .sin = sines.cuda, .positions = first + T, .D = D};
+    const rope_shape s = {.B = B, .T = T, .G = G, .ld = ld};
     /* two products and their sum on each side */
     double tolerance = 6 * F32_ROUNDOFF + (t == BF16 ? 2 * BF16_ROUNDOFF : 0);
-    OK(rope_forward(both.cpu, t, x.host, ld, cosines.host, sines.host, B, T, G, D, first));
-    OK(rope_forward(both.cuda, t, x.cuda, ld, cosines.cuda, sines.cuda, B, T, G, D, first));
+    OK(rope_forward(both.cpu, t, x.host, &r, s, first));
+    OK(rope_forward(both.cuda, t, x.cuda, &cuda_r, s, first));
     check_tensor_pair("rotated", &x, tolerance);
-    OK(rope_backward(both.cpu, t, x.host, ld, cosines.host, sines.host, B, T, G, D));
-    OK(rope_backward(both.cuda, t, x.cuda, ld, cosines.cuda, sines.cuda, B, T, G, D));
+    OK(rope_backward(both.cpu, t, x.host, &r, s));
+    OK(rope_backward(both.cuda, t, x.cuda, &cuda_r, s));
     check_tensor_pair("rotated back", &x, 2 * tolerance);
     tensor_pair_close(&x), tensor_pair_close(&cosines), tensor_pair_close(&sines);
 }

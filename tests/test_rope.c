@@ -45,6 +45,8 @@ static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
     float *got = malloc((size_t)n * 4);
     float *c = malloc((size_t)(positions * half) * 4), *s = malloc((size_t)(positions * half) * 4);
     rope_table(c, s, positions, D, (rope_scaling){.theta = 10000});
+    const rope r = {.cos = c, .sin = s, .positions = positions, .D = D};
+    const rope_shape shape = {.B = B, .T = T, .G = G, .ld = ld};
     random_tensor(x, wide, t, n, 1, 7);
     memcpy(want, wide, (size_t)n * 8);
     for (i64 row = 0; row < B * T; row++)
@@ -59,7 +61,7 @@ static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
         device *dev;
         OK(device_open(&dev, "cpu", k ? 3 : 1, 0));
         memcpy(y[k], x, bytes);
-        OK(rope_forward(dev, t, y[k], ld, c, s, B, T, G, D, first));
+        OK(rope_forward(dev, t, y[k], &r, shape, first));
         device_close(dev);
     }
     assert_memory_equal(y[0], y[1], bytes); /* the gaps between rows too: they are in `want` unchanged */
@@ -70,7 +72,7 @@ static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
     if (first == 0) {
         device *dev;
         OK(device_open(&dev, "cpu", 3, 0));
-        OK(rope_backward(dev, t, y[0], ld, c, s, B, T, G, D));
+        OK(rope_backward(dev, t, y[0], &r, shape));
         device_close(dev);
         widen(got, y[0], t, n);
         check_close("rotated back", got, wide, n, 2 * tolerance);
@@ -94,10 +96,16 @@ static void test_bad_arguments(void **state) {
     device *dev;
     OK(device_open(&dev, "cpu", 1, 0));
     float x[8] = {0};
-    FAILS(ARG, "even number", rope_forward(dev, F32, x, 8, x, x, 1, 1, 1, 3, 0));
-    FAILS(ARG, "even number", rope_forward(dev, F32, x, 8192, x, x, 1, 1, 1, 2048, 0));
-    FAILS(ARG, "G*D = 8", rope_backward(dev, F32, x, 7, x, x, 1, 1, 2, 4));
-    FAILS(ARG, "first -1", rope_forward(dev, F32, x, 8, x, x, 1, 1, 1, 4, -1));
+    rope r = {.cos = x, .sin = x, .positions = 4, .D = 4};
+    FAILS(ARG, "T 0", rope_forward(dev, F32, x, &r, (rope_shape){.B = 1, .T = 0, .G = 1, .ld = 8}, 0));
+    FAILS(ARG, "G*D = 8", rope_backward(dev, F32, x, &r, (rope_shape){.B = 1, .T = 1, .G = 2, .ld = 7}));
+    rope_shape s = {.B = 1, .T = 1, .G = 1, .ld = 8192};
+    FAILS(ARG, "positions -1 to 0, expected within 0 to 4", rope_forward(dev, F32, x, &r, s, -1));
+    FAILS(ARG, "positions 4 to 5, expected within 0 to 4", rope_forward(dev, F32, x, &r, s, 4));
+    r.D = 3;
+    FAILS(ARG, "even number", rope_forward(dev, F32, x, &r, s, 0));
+    r.D = 2048;
+    FAILS(ARG, "even number", rope_forward(dev, F32, x, &r, s, 0));
     device_close(dev);
 }
 

@@ -91,10 +91,11 @@ static status run_rope(workbench *w) {
     const model_config *c = w->c;
     i64 ld = (c->H + 2 * c->K) * c->D, heads = c->H + c->K;
     void *x = take(w, w->N * ld, w->t);
-    float *cosines = take_f32(w, w->T * c->D / 2), *sines = take_f32(w, w->T * c->D / 2);
+    rope r = {.positions = w->T, .D = c->D};
+    r.cos = take_f32(w, w->T * c->D / 2), r.sin = take_f32(w, w->T * c->D / 2);
     w->bytes = 2 * width(w) * (double)(w->N * heads * c->D);
     if (!w->pool) return STATUS_OK;
-    return rope_forward(w->dev, w->t, x, ld, cosines, sines, w->B, w->T, heads, c->D, 0);
+    return rope_forward(w->dev, w->t, x, &r, (rope_shape){.B = w->B, .T = w->T, .G = heads, .ld = ld}, 0);
 }
 
 static embedding_shape embedding_of(const workbench *w) {

@@ -22,7 +22,6 @@ struct sampler {
     block_cache *cache; /* [L] */
     void *y, *h;        /* [CHUNK,C] */
     float *mean, *rstd, *logits, *host_logits;
-    float *cos_table, *sin_table;
     int32_t *tokens;  /* [CHUNK] on the device */
     int32_t *history; /* [context] what is in the cache */
     i64 used;
@@ -34,9 +33,7 @@ static void layout(sampler *s, arena *a) {
     const model_config *c = &s->c;
     size_t element = dtype_bytes(s->env.t), row = (size_t)c->C * element;
     parameters_layout(&s->parameters, a);
-    size_t table = c->learned_positions ? 0 : (size_t)(s->context * c->D / 2) * 4;
-    s->cos_table = arena_take(a, MEM_SCRATCH, table);
-    s->sin_table = arena_take(a, MEM_SCRATCH, table);
+    rope_layout(&s->env.rope, a, c->learned_positions ? 0 : s->context, c->D);
     block_layout_kept(&s->kept, a, &s->env, CHUNK, RECOMPUTE_BLOCK);
     block_layout_shared(&s->shared, a, &s->env, CHUNK, RECOMPUTE_BLOCK);
     for (i64 l = 0; l < c->L; l++) {
@@ -49,17 +46,6 @@ static void layout(sampler *s, arena *a) {
     s->rstd = arena_take(a, MEM_ACTIVATIONS, 4);
     s->logits = arena_take(a, MEM_LOGITS, (size_t)c->V * 4);
     s->tokens = arena_take(a, MEM_SCRATCH, CHUNK * sizeof *s->tokens);
-}
-
-static status fill_rope_tables(sampler *s) {
-    i64 n = s->context * s->c.D / 2;
-    float *host = malloc((size_t)n * 8);
-    if (!host) FAIL(MEM, "RoPE tables of %ld positions", s->context);
-    rope_table(host, host + n, s->context, s->c.D, s->c.rope);
-    status_code st = s->dev->ops->copy(s->dev, s->cos_table, host, (size_t)n * 4);
-    if (!st) st = s->dev->ops->copy(s->dev, s->sin_table, host + n, (size_t)n * 4);
-    free(host);
-    return st;
 }
 
 status sampler_open(sampler **out, device *dev, const model_config *c, const char *weights, dtype t, i64 context) {
@@ -80,9 +66,7 @@ status sampler_open(sampler **out, device *dev, const model_config *c, const cha
     layout(s, &s->memory);
     TRY_DONE(arena_commit(&s->memory, dev));
     layout(s, &s->memory);
-    if (!c->learned_positions) TRY_DONE(fill_rope_tables(s));
-    s->env.cos_table = s->cos_table;
-    s->env.sin_table = s->sin_table;
+    if (!c->learned_positions) TRY_DONE(rope_fill(&s->env.rope, dev, c->rope));
     TRY_DONE(weights_read(&s->parameters, &s->c, weights));
     *out = s;
 done:

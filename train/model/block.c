@@ -99,6 +99,11 @@ static attention_shape attention_of(const model_config *c, i64 B, i64 Tq, i64 Tk
                              .scale = 1.0f / sqrtf((float)c->D)};
 }
 
+/* q and k lie side by side in rows as wide as qkv's: their heads are rotated together */
+static rope_shape qk_heads(const model_config *c, i64 B, i64 T) {
+    return (rope_shape){.B = B, .T = T, .G = c->H + c->K, .ld = qkv_width(c)};
+}
+
 static i64 max_i64(i64 a, i64 b) { return a > b ? a : b; }
 
 void block_layout_gradients(block_gradients *g, arena *a, const block_env *e, i64 B, i64 T) {
@@ -146,14 +151,14 @@ static status forward_positions(const block_env *e, const unit_views *w, const b
     const model_config *c = e->c;
     dtype t = e->t;
     i64 N = B * T;
-    void *q = rotated_qk(c, a), *k = tensor_at(q, t, q_width(c)); /* side by side: all heads turn together */
+    void *q = rotated_qk(c, a), *k = tensor_at(q, t, q_width(c));
     if (c->qk_norm) {
         const void *raw_k = tensor_at(a->qkv, t, q_width(c));
         TRY(norm_forward(e->dev, t, q, NULL, a->rstd_q, a->qkv, w->w[P_QNORM_G], NULL, head_norm(c, N, c->H)));
         TRY(norm_forward(e->dev, t, k, NULL, a->rstd_k, raw_k, w->w[P_KNORM_G], NULL, head_norm(c, N, c->K)));
     }
     if (c->learned_positions) return STATUS_OK;
-    return rope_forward(e->dev, t, q, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D, first);
+    return rope_forward(e->dev, t, q, &e->rope, qk_heads(c, B, T), first);
 }
 
 static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T,
@@ -217,8 +222,7 @@ static status backward_positions(const block_env *e, const unit_views *w, const 
     dtype t = e->t;
     i64 q = q_width(c), N = B * T;
     void *dk = tensor_at(dqkv, t, q);
-    if (!c->learned_positions)
-        TRY(rope_backward(e->dev, t, dqkv, qkv_width(c), e->cos_table, e->sin_table, B, T, c->H + c->K, c->D));
+    if (!c->learned_positions) TRY(rope_backward(e->dev, t, dqkv, &e->rope, qk_heads(c, B, T)));
     if (!c->qk_norm) return STATUS_OK;
     TRY(norm_backward(e->dev, t, dqkv, w->dw[P_QNORM_G], NULL, NULL, dqkv, a->qkv, w->w[P_QNORM_G], NULL, a->rstd_q,
                       head_norm(c, N, c->H), accumulate));

@@ -20,7 +20,7 @@ typedef struct {
     device *dev;
     const model_config *c;
     dtype t;
-    const float *cos_table, *sin_table; /* [context, D/2]; NULL where positions are learned */
+    rope rope; /* unused where positions are learned */
 } block_env;
 
 typedef struct {

@@ -14,9 +14,7 @@ static void layout(model *m, arena *a) {
     i64 N = m->s.B * m->s.T, C = c->C;
     size_t row = (size_t)C * dtype_bytes(e->t);
     parameters_layout(&m->parameters, a);
-    size_t table = c->learned_positions ? 0 : (size_t)(m->s.T * c->D / 2) * 4;
-    m->cos_table = arena_take(a, MEM_SCRATCH, table);
-    m->sin_table = arena_take(a, MEM_SCRATCH, table);
+    rope_layout(&m->env.rope, a, c->learned_positions ? 0 : m->s.T, c->D);
     m->tokens = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     m->targets = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     bool training = m->parameters.o.training;
@@ -77,19 +75,6 @@ status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config 
     return st;
 }
 
-static status upload_rope_tables(model *m) {
-    i64 n = m->s.T * m->c.D / 2;
-    float *host = malloc((size_t)n * 8);
-    status_code st = STATUS_OK;
-    if (!host) FAIL_DONE(MEM, "RoPE tables: %ld entries", 2 * n);
-    rope_table(host, host + n, m->s.T, m->c.D, m->c.rope);
-    TRY_DONE(m->dev->ops->copy(m->dev, m->cos_table, host, (size_t)n * 4));
-    TRY_DONE(m->dev->ops->copy(m->dev, m->sin_table, host + n, (size_t)n * 4));
-done:
-    free(host);
-    return st;
-}
-
 status model_init(model *m, device *dev, const model_config *c, model_shape s, parameters_options options) {
     status_code st = STATUS_OK;
     TRY_DONE(prepare(m, dev, c, s, options));
@@ -98,9 +83,7 @@ status model_init(model *m, device *dev, const model_config *c, model_shape s, p
     layout(m, &m->memory);
     TRY_DONE(arena_commit(&m->memory, dev));
     layout(m, &m->memory);
-    if (!c->learned_positions) TRY_DONE(upload_rope_tables(m));
-    m->env.cos_table = m->cos_table;
-    m->env.sin_table = m->sin_table;
+    if (!c->learned_positions) TRY_DONE(rope_fill(&m->env.rope, dev, c->rope));
 done:
     if (st) model_free(m);
     return st;

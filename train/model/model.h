@@ -20,7 +20,6 @@ typedef struct {
     parameters parameters;
     arena memory; /* of the state and of what follows */
     block_env env;
-    float *cos_table, *sin_table;
     int32_t *tokens, *targets; /* [B,T] on the device */
     block_activations *kept;   /* [L] */
     block_activations shared;
