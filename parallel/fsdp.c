@@ -16,9 +16,11 @@ static int slot_index(const fsdp *f, int u) {
 
 static i64 piece_count(const fsdp *f, int u) { return f->units[u].size / f->pieces; }
 
+static int ranks_of(const shard_options *o) { return o->world ? o->world->ranks : o->ranks; }
+
 status fsdp_pieces(int *pieces, const shard_options *o) {
-    int ranks = o->world ? o->world->ranks : o->ranks ? o->ranks : 1;
-    int replicas = o->replicas ? o->replicas : 1;
+    int ranks = ranks_of(o), replicas = o->replicas ? o->replicas : 1;
+    assert(ranks > 0);
     if (o->stage == SHARD_NONE && replicas > 1)
         FAIL(ARG, "--replicas %d: with --shard none every rank is a replica; expected 1", replicas);
     if (replicas < 1 || ranks % replicas)
@@ -31,7 +33,7 @@ status fsdp_pieces(int *pieces, const shard_options *o) {
 /* consecutive ranks, which a launcher puts on one node, share a model; those at the same place in it are replicas */
 static status open_groups(fsdp *f) {
     comm *world = f->o.world;
-    if (!world || world->ranks == 1) return STATUS_OK;
+    if (!world) return STATUS_OK; /* a plan */
     if (f->pieces > 1) TRY(comm_split(world, &f->shards, world->rank / f->pieces));
     if (f->pieces < world->ranks) TRY(comm_split(world, &f->replicas, world->rank % f->pieces));
     f->piece = world->rank % f->pieces;
@@ -42,6 +44,7 @@ status fsdp_init(fsdp *f, device *dev, const unit *units, int unit_count, bool t
                  shard_options o) {
     *f = (fsdp){.dev = dev,
                 .o = o,
+                .ranks = ranks_of(&o),
                 .units = units,
                 .unit_count = unit_count,
                 .t = t,
@@ -132,7 +135,7 @@ static status wait_for_weights(fsdp *f, int u, const void **w) {
     if (!f->weight_slots) {
         assert(!f->stale);
         *w = tensor_at(f->weights, f->t, f->units[u].offset);
-        return f->shards ? comm_wait(f->shards, &f->gathered[u]) : STATUS_OK;
+        return comm_wait(f->o.world, &f->gathered[u]);
     }
     fsdp_slot *s = &f->slots[slot_index(f, u)];
     *w = s->weights;
@@ -150,8 +153,7 @@ static status reduce_pending(fsdp *f) {
     if (u < 0 || (!f->grad_slots && !f->pending_last)) return STATUS_OK;
     dtype wire = f->o.reduce_bf16 ? BF16 : F32;
     fsdp_piece mine = fsdp_piece_of(f, u);
-    comm *any = f->shards ? f->shards : f->replicas;
-    TRY(comm_mark(any, &f->written));
+    TRY(comm_mark(f->o.world, &f->written));
     if (f->grad_slots) {
         fsdp_slot *s = &f->slots[slot_index(f, u)];
         TRY(comm_reduce_scatter(f->shards, mine.grads, s->grads, mine.count, wire, !f->pending_first, &f->written,
@@ -192,8 +194,7 @@ status fsdp_reduce(fsdp *f, int u) {
 
 status fsdp_finish_gradients(fsdp *f) {
     TRY(reduce_pending(f));
-    comm *any = f->shards ? f->shards : f->replicas;
-    for (int u = 0; any && u < f->unit_count; u++) TRY(comm_wait(any, &f->reduced[u]));
+    for (int u = 0; u < f->unit_count; u++) TRY(comm_wait(f->o.world, &f->reduced[u]));
     return STATUS_OK;
 }
 

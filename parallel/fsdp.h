@@ -28,8 +28,8 @@
 typedef enum { SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_FULL } shard_stage;
 
 typedef struct {
-    comm *world; /* NULL: alone, or, with ranks, to plan only */
-    int ranks;   /* of a plan without a world; else the world's */
+    comm *world; /* the ranks that compute; NULL only in a plan, which lays out memory and computes nothing */
+    int ranks;   /* of a plan: how many ranks it is for */
     shard_stage stage;
     int replicas;            /* 0: 1 */
     bool gather_bf16;        /* f32 weights travel as bf16 (bf16 ones always do) and are used so rounded */
@@ -56,6 +56,7 @@ typedef struct {
     device *dev;
     shard_options o;
     comm *shards, *replicas; /* this rank's groups; NULL where it is alone in it */
+    int ranks;               /* of the world or the plan */
     int pieces, piece;       /* S, and which is this rank's */
     const unit *units;
     int unit_count;

@@ -94,9 +94,9 @@ static int start_clean(void **unused) {
 static void what_is_saved_comes_back(void **unused) {
     (void)unused;
     const parameters_options options[] = {
-        {.t = BF16, .master = true, .moments = F32, .training = true},
-        {.t = BF16, .master = false, .moments = BF16, .training = true},
-        {.t = F32, .master = false, .moments = F32, .training = true},
+        {.t = BF16, .master = true, .moments = F32, .training = true, .shard = {.world = tiny_world()}},
+        {.t = BF16, .master = false, .moments = BF16, .training = true, .shard = {.world = tiny_world()}},
+        {.t = F32, .master = false, .moments = F32, .training = true, .shard = {.world = tiny_world()}},
     };
     for (uint64_t i = 0; i < 3; i++) {
         model a, b;
@@ -157,7 +157,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
             path_text folder;
             damage(path.text, whole, size, at, j % 3 == 2);
             FAILS(DATA, file_names[i], checkpoint_verify(checkpoint_path(run, 8).text));
-            OK(checkpoint_newest(NULL, run, &found, &folder));
+            OK(checkpoint_newest(tiny_world(), run, &found, &folder));
             assert_true(found);
             assert_string_equal(folder.text, checkpoint_path(run, 5).text);
         }
@@ -174,7 +174,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
     assert_int_equal(unlink(file_of(8, "MANIFEST").text), 0);
     int found;
     path_text folder;
-    FAILS(DATA, "none of them whole", checkpoint_newest(NULL, run, &found, &folder));
+    FAILS(DATA, "none of them whole", checkpoint_newest(tiny_world(), run, &found, &folder));
 }
 
 static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
@@ -207,7 +207,7 @@ static void save_marked(uint64_t step, uint64_t updates, int64_t finite) {
 static void expect_newest(uint64_t step) {
     int found;
     path_text folder;
-    OK(checkpoint_newest(NULL, run, &found, &folder));
+    OK(checkpoint_newest(tiny_world(), run, &found, &folder));
     assert_true(found);
     assert_string_equal(folder.text, checkpoint_path(run, step).text);
 }
@@ -224,14 +224,14 @@ static void one_of_a_bad_loss_is_passed_over_and_takes_no_place(void **unused) {
     save_marked(6, 5, 1); /* its update broke the weights: every step behind it was skipped */
     save_marked(8, 5, 0);
     expect_newest(4);
-    OK(checkpoint_prune(NULL, run, 8, 2));
+    OK(checkpoint_prune(tiny_world(), run, 8, 2));
     assert_true(!is_there(2) && is_there(4) && is_there(6) && is_there(8));
     save_marked(10, 5, 0);
-    OK(checkpoint_prune(NULL, run, 10, 2));
+    OK(checkpoint_prune(tiny_world(), run, 10, 2));
     assert_true(is_there(4) && is_there(6) && !is_there(8) && is_there(10));
     expect_newest(4);
     save_marked(5, 5, 1); /* resumed from 4 */
-    OK(checkpoint_prune(NULL, run, 5, 2));
+    OK(checkpoint_prune(tiny_world(), run, 5, 2));
     assert_true(is_there(4) && is_there(5) && !is_there(6) && !is_there(10));
     expect_newest(5);
 }
@@ -329,10 +329,10 @@ static void broken_later_ones_take_no_place(void **unused) {
     (void)unused;
     for (uint64_t step = 5; step <= 9; step += 2) save_at(step);
     assert_int_equal(unlink(file_of(9, "MANIFEST").text), 0);
-    OK(checkpoint_prune(NULL, run, 7, 1));
+    OK(checkpoint_prune(tiny_world(), run, 7, 1));
     int found;
     path_text folder;
-    OK(checkpoint_newest(NULL, run, &found, &folder));
+    OK(checkpoint_newest(tiny_world(), run, &found, &folder));
     assert_true(found);
     assert_string_equal(folder.text, checkpoint_path(run, 7).text);
     struct stat info;
@@ -369,7 +369,7 @@ static void the_newest_are_kept_and_leftovers_go(void **unused) {
     char leftover[128];
     snprintf(leftover, sizeof leftover, "%s/checkpoints/.step-13.tmp", run);
     assert_int_equal(mkdir(leftover, 0755), 0);
-    OK(checkpoint_prune(NULL, run, 12, 2));
+    OK(checkpoint_prune(tiny_world(), run, 12, 2));
     struct stat info;
     assert_int_not_equal(stat(checkpoint_path(run, 1).text, &info), 0);
     assert_int_equal(stat(checkpoint_path(run, 9).text, &info), 0);

@@ -283,7 +283,7 @@ static void fill(int32_t *tokens, int32_t *targets, int step, i64 first, i64 cou
 
 /* the same global batches, `micro` on each rank a step; the result of a step is looked at when the next is under way */
 static void train(curve *out, const model_config *c, parameters_options o, recompute_policy r, int micro) {
-    int ranks = o.shard.world ? world->ranks : 1, rank = o.shard.world ? world->rank : 0;
+    int ranks = o.shard.world->ranks, rank = o.shard.world->rank;
     i64 B = SEQUENCES / ranks / micro;
     int32_t tokens[SEQUENCES * T], targets[SEQUENCES * T];
     step_args a = {.lr = 3e-3,

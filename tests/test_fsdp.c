@@ -82,7 +82,7 @@ static uint32_t crc_of_weights(model *m) {
 
 /* 50 steps of the same global batches, `micro` on each rank a step */
 static void train(curve *out, const model_config *c, parameters_options o, recompute_policy r, int micro, double clip) {
-    int ranks = o.shard.world ? world->ranks : 1, rank = o.shard.world ? world->rank : 0;
+    int ranks = o.shard.world->ranks, rank = o.shard.world->rank;
     i64 B = SEQUENCES / ranks / micro;
     int32_t tokens[SEQUENCES * T], targets[SEQUENCES * T];
     model m;
@@ -147,7 +147,7 @@ static void curves_equal_one_rank(const model_config *c, dtype t) {
     curve alone, first = {0}, got;
     char what[128];
     int more = world->ranks == 4 ? 3 : 2;
-    train(&alone, c, options_of(t, (shard_options){0}), policies[0], 1, 1);
+    train(&alone, c, tiny_options(t), policies[0], 1, 1);
     assert_true(alone.loss[STEPS - 1] < 0.9 * alone.loss[0]);
     for (int micro = 1; micro <= more; micro += more - 1)
         for (int s = 0; s < STAGES; s++)
@@ -197,7 +197,7 @@ static void narrow_wires_stay_within_bf16(void **unused) {
     (void)unused;
     model_config c = tiny_llama();
     curve alone, got;
-    train(&alone, &c, options_of(F32, (shard_options){0}), policies[0], 1, 1);
+    train(&alone, &c, tiny_options(F32), policies[0], 1, 1);
     for (int s = 0; s < STAGES; s++) {
         if (!possible(&stages[s])) continue;
         shard_options o = sharding(&stages[s]);

@@ -10,6 +10,7 @@
 #include "train/step.h"
 
 static device *dev;
+static comm *world;
 enum { B = 2, T = 16, N = B * T, STEPS = 10 };
 
 static const char *const names[] = {"gpt2-tiny", "llama-tiny-tied", "llama-tiny-untied", "qwen2-tiny", "qwen3-tiny"};
@@ -88,7 +89,7 @@ static float *on_host(const void *from, i64 n) {
 }
 
 static void open_model(model *m, const reference *r, dtype t) {
-    parameters_options o = {.t = t, .master = true, .moments = F32, .training = true};
+    parameters_options o = {.t = t, .master = true, .moments = F32, .training = true, .shard = {.world = world}};
     OK(model_init(m, dev, &r->c, (model_shape){B, T, {RECOMPUTE_NONE, 0}}, o));
     load_weights(m, r);
 }
@@ -285,6 +286,7 @@ int main(void) {
         return 0;
     }
     OK(st);
+    OK(comm_open_self(&world));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_gradients),
         cmocka_unit_test(fp32_ten_steps),
@@ -292,6 +294,7 @@ int main(void) {
         cmocka_unit_test(generation_logits),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    comm_close(world);
     device_close(dev);
     return failed;
 }

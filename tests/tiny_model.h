@@ -52,8 +52,16 @@ static inline void tiny_batch(int32_t tokens[TINY_N], int32_t targets[TINY_N], u
     }
 }
 
+/* this process alone; open until it ends */
+static inline comm *tiny_world(void) {
+    static comm *world;
+    if (!world) OK(comm_open_self(&world));
+    return world;
+}
+
 static inline parameters_options tiny_options(dtype t) {
-    return (parameters_options){.t = t, .master = true, .moments = F32, .training = true};
+    return (parameters_options){
+        .t = t, .master = true, .moments = F32, .training = true, .shard = {.world = tiny_world()}};
 }
 
 static inline void tiny_open(model *m, device *dev, const model_config *c, recompute_policy r, parameters_options o) {

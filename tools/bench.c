@@ -68,7 +68,7 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
 
 static status queue_step(model *m, const step_args *a, const int32_t *tokens) {
     comm *world = m->parameters.o.shard.world;
-    i64 n = m->s.B * m->s.T * a->micro_batches * (world ? world->ranks : 1);
+    i64 n = m->s.B * m->s.T * a->micro_batches * world->ranks;
     TRY(step_begin(m));
     for (i64 i = 0; i < a->micro_batches; i++)
         TRY(model_forward_backward(m, NULL, tokens, tokens + 1, (float)(1.0 / (double)n), i == 0,
@@ -78,8 +78,6 @@ static status queue_step(model *m, const step_args *a, const int32_t *tokens) {
 
 /* behind all that is still under way */
 static status spent(comm_totals *t, comm *world) {
-    *t = (comm_totals){0};
-    if (!world) return STATUS_OK;
     TRY(comm_barrier(world));
     TRY(comm_check(world));
     *t = comm_read_totals(world);
@@ -115,7 +113,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
             TRY(collect_steps(r, m, v, 0));
             TRY(spent(&before, world));
         }
-        if (world) comm_set_step(world, (uint64_t)i + 1);
+        comm_set_step(world, (uint64_t)i + 1);
         TRY(queue_step(m, &a, tokens));
         for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
         TRY(collect_steps(r, m, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1));
@@ -152,7 +150,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     TRY_DONE(resident_bytes(&resident, dev, true));
     TRY_DONE(model_init(&m, dev, c, s, precision));
     TRY_DONE(parameters_randomize(&m.parameters, 1));
-    uint64_t seed = shard.world ? (uint64_t)shard.world->rank + 7 : 7;
+    uint64_t seed = (uint64_t)shard.world->rank + 7;
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
     TRY_DONE(run_steps(r, &m, v, tokens, checksum));
     TRY_DONE(resident_bytes(&peak, dev, false));

@@ -26,7 +26,7 @@ typedef struct {
     uint32_t gradient_crc32; /* of the first step's gradients, where asked for: the same bits or not */
 } bench_run;
 
-/* Builds the model, runs warmup + steps and takes it down again; with shard.world on all ranks together. checksum: whether
+/* Builds the model, runs warmup + steps and takes it down again; all ranks of shard.world together. checksum: whether
  * gradient_crc32 is wanted; all gradients are then copied to the host once. */
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
                      shard_options shard, bool checksum);

@@ -16,9 +16,14 @@ typedef struct {
 
 /* each on a device opened anew, so that none finds another's workspaces */
 static status measure_one(bench_run *r, const model_config *c, const bench_values *v, const char *policy) {
-    device *dev;
-    TRY(device_open(&dev, v->device, (int)v->threads, 0));
-    status_code st = bench_measure(r, dev, c, v, policy, (shard_options){0}, true);
+    comm *world = NULL;
+    device *dev = NULL;
+    status_code st = STATUS_OK;
+    TRY_DONE(comm_open_self(&world));
+    TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
+    st = bench_measure(r, dev, c, v, policy, (shard_options){.world = world}, true);
+done:
+    comm_close(world);
     device_close(dev);
     return st;
 }

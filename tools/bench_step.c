@@ -72,13 +72,15 @@ static status print_json(const bench_values *v, const device *dev, const model_c
 
 status bench_step(const bench_values *v) {
     model_config c;
+    comm *world = NULL;
     device *dev = NULL;
     bench_run r = {0};
     status_code st = STATUS_OK;
     dtype t = v->precision ? F32 : BF16;
     TRY_DONE(model_config_load(&c, v->model));
+    TRY_DONE(comm_open_self(&world));
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
-    TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){0}, false));
+    TRY_DONE(bench_measure(&r, dev, &c, v, v->recompute, (shard_options){.world = world}, false));
     const hardware *h = hardware_find(dev->kind, dev->name);
     figures f = {.step_s = bench_median(r.step_s, r.count), .peak = NAN};
     if (v->peak_seconds > 0) TRY_DONE(gemm_measure_peak(dev, t, v->peak_seconds, &f.peak));
@@ -90,6 +92,7 @@ status bench_step(const bench_values *v) {
     else print_table(v, dev, &c, &r, &f);
 done:
     bench_run_free(&r);
+    comm_close(world);
     device_close(dev);
     return st;
 }

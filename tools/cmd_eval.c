@@ -76,6 +76,7 @@ static status default_seq_len(i64 *T, const model_folder *f) {
 
 static status eval(options *o, const values *v) {
     model_folder f;
+    comm *world = NULL;
     device *dev = NULL;
     corpus data = {0};
     model m = {0};
@@ -94,7 +95,9 @@ static status eval(options *o, const values *v) {
     data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};
     if (!s.T) TRY_DONE(default_seq_len(&s.T, &f));
-    TRY_DONE(model_init(&m, dev, &f.config, s, (parameters_options){.t = v->precision ? F32 : BF16}));
+    TRY_DONE(comm_open_self(&world));
+    parameters_options precision = {.t = v->precision ? F32 : BF16, .shard = {.world = world}};
+    TRY_DONE(model_init(&m, dev, &f.config, s, precision));
     TRY_DONE(weights_read(&m.parameters, &f.config, f.folder.text));
     model_config_log(&f.config, false);
     corpus_log(&data);
@@ -108,6 +111,7 @@ static status eval(options *o, const values *v) {
 done:
     model_free(&m);
     corpus_free(&data);
+    comm_close(world);
     device_close(dev);
     return st;
 }

@@ -84,8 +84,11 @@ static void print_value(const cJSON *v, int depth) {
 static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T) {
     device *dev;
     size_t bytes[MEM_CATEGORIES], total = 0;
-    parameters_options s = {
-        .t = v->precision ? F32 : BF16, .master = v->master == 0, .moments = v->moments ? BF16 : F32, .training = true};
+    parameters_options s = {.t = v->precision ? F32 : BF16,
+                            .master = v->master == 0,
+                            .moments = v->moments ? BF16 : F32,
+                            .training = true,
+                            .shard = {.ranks = 1}};
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
     TRY(device_open(&dev, "cpu", 0, 0)); /* scratch depends on its threads; nothing is taken */
@@ -177,7 +180,7 @@ static status add_run(cJSON *o, const char *run) {
     int found;
     path_text newest;
     TRY(json_add_string(o, "run", run));
-    TRY(checkpoint_newest(NULL, run, &found, &newest));
+    TRY(model_folder_newest(run, &found, &newest));
     if (found) {
         cJSON *c = cJSON_AddObjectToObject(o, "newest_checkpoint");
         if (!c) FAIL(MEM, "%s", run);

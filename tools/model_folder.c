@@ -10,12 +10,20 @@ bool model_folder_holds(const char *folder, const char *name) {
     return stat(path_join(folder, name).text, &info) == 0;
 }
 
+status model_folder_newest(const char *run, int *found, path_text *folder) {
+    comm *world;
+    TRY(comm_open_self(&world));
+    status_code st = checkpoint_newest(world, run, found, folder);
+    comm_close(world);
+    return st;
+}
+
 status model_folder_find(model_folder *f, const char *path) {
     *f = (model_folder){0};
     snprintf(f->folder.text, sizeof f->folder.text, "%.4000s", path);
     if (model_folder_holds(path, "checkpoints")) {
         int found;
-        TRY(checkpoint_newest(NULL, path, &found, &f->folder));
+        TRY(model_folder_newest(path, &found, &f->folder));
         if (!found) FAIL(DATA, "%s: a run without a checkpoint yet", path);
         f->checkpoint = true; /* verified on the way */
     } else if (model_folder_holds(path, "MANIFEST")) {

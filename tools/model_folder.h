@@ -13,5 +13,7 @@ typedef struct {
 bool model_folder_holds(const char *folder, const char *name);
 
 status model_folder_find(model_folder *f, const char *path);
+/* checkpoint_newest, by this process alone */
+status model_folder_newest(const char *run, int *found, path_text *folder);
 
 #endif

@@ -13,6 +13,7 @@ enum { CHUNK = 128 }; /* rows of the prompt that go through the model together *
 
 struct sampler {
     device *dev;
+    comm *world; /* this process alone */
     model_config c;
     parameters parameters;
     arena memory;
@@ -62,7 +63,8 @@ status sampler_open(sampler **out, device *dev, const model_config *c, const cha
     s->history = calloc((size_t)context, sizeof *s->history);
     s->host_logits = malloc((size_t)c->V * 4);
     if (!s->cache || !s->history || !s->host_logits) FAIL_DONE(MEM, "sampler of %ld layers", c->L);
-    TRY_DONE(parameters_init(&s->parameters, dev, c, (parameters_options){.t = t}));
+    TRY_DONE(comm_open_self(&s->world));
+    TRY_DONE(parameters_init(&s->parameters, dev, c, (parameters_options){.t = t, .shard = {.world = s->world}}));
     layout(s, &s->memory);
     TRY_DONE(arena_commit(&s->memory, dev));
     layout(s, &s->memory);
@@ -78,6 +80,7 @@ void sampler_close(sampler *s) {
     if (!s) return;
     arena_free(&s->memory);
     parameters_free(&s->parameters);
+    comm_close(s->world);
     free(s->cache);
     free(s->history);
     free(s->host_logits);

@@ -7,8 +7,6 @@
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
 
-static int ranks_of(const parameters *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
-
 /* Each piece counts once: where it has replicas, on the first of them. */
 static status sum_squares(model *m) {
     parameters *s = &m->parameters;
@@ -25,7 +23,7 @@ static status sum_squares(model *m) {
 static status gather_sums(model *m, const step_sums **all) {
     comm *world = m->parameters.o.shard.world;
     *all = m->sums;
-    if (ranks_of(&m->parameters) == 1) return STATUS_OK;
+    if (world->ranks == 1) return STATUS_OK;
     *all = m->all_sums;
     TRY(comm_mark(world, &m->summed));
     TRY(comm_all_gather(world, m->all_sums, m->sums, sizeof *m->sums / 4, F32, F32, &m->summed, &m->gathered));
@@ -51,7 +49,7 @@ static status adamw_on_owned(model *m, const step_args *a) {
 }
 
 status step_update_weights(model *m, const step_args *a) {
-    int ranks = ranks_of(&m->parameters);
+    int ranks = m->parameters.o.shard.world->ranks;
     const step_sums *all;
     verdict_args c = {.tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks),
                       .clip = a->clip,
@@ -84,7 +82,7 @@ status step_begin(model *m) { return m->queued == m->collected ? m->dev->ops->be
 status step_submit(model *m, loader *l, const step_args *a) {
     device *dev = m->dev;
     TRY(step_begin(m));
-    double tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks_of(&m->parameters));
+    double tokens = (double)(m->s.B * m->s.T * a->micro_batches * m->parameters.o.shard.world->ranks);
     for (i64 i = 0; i < a->micro_batches; i++) {
         const int32_t *inputs, *targets;
         TRY(dev->ops->span(dev, BOOK_DATA, true));
@@ -113,7 +111,7 @@ static status evaluate_batch(model *m, const corpus *c, i64 batch, i64 end, int3
 
 status step_evaluate(model *m, const corpus *c, i64 batches, double *loss) {
     comm *world = m->parameters.o.shard.world;
-    int ranks = ranks_of(&m->parameters), rank = world ? world->rank : 0;
+    int ranks = world->ranks;
     i64 n = m->s.B * m->s.T;
     batch_sum total = {0}, mine;
     status_code st = STATUS_OK;
@@ -122,9 +120,8 @@ status step_evaluate(model *m, const corpus *c, i64 batches, double *loss) {
     if (!tokens || !all) FAIL_DONE(MEM, "held-out batch of %ld tokens", n);
     for (i64 i = 0; (!batches || i < batches) && corpus_val_batch(c, i, m->s.B, m->s.T, tokens, tokens + n);
          i += ranks) {
-        TRY_DONE(evaluate_batch(m, c, i + rank, batches, tokens, &mine));
-        if (ranks > 1) TRY_DONE(comm_allgather_host(world, all, &mine, sizeof mine));
-        else all[0] = mine;
+        TRY_DONE(evaluate_batch(m, c, i + world->rank, batches, tokens, &mine));
+        TRY_DONE(comm_allgather_host(world, all, &mine, sizeof mine));
         for (int r = 0; r < ranks; r++) { /* in the order of batches: the same sum on any number of ranks */
             total.nats += all[r].nats;
             total.counted += all[r].counted;

@@ -239,7 +239,7 @@ static status open_model(trainer *t) {
     model_shape s = {.B = o->batch, .T = o->seq_len};
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
     parameters_options precision = o->precision;
-    precision.shard.world = t->world->ranks > 1 ? t->peers : NULL;
+    precision.shard.world = t->peers;
     TRY(check_room(t, s, precision));
     TRY(model_init(&t->m, t->dev, &t->c, s, precision));
     t->m.look = trainer_look;

@@ -28,17 +28,6 @@ static path_text hidden_path(const char *run, uint64_t step, const char *suffix)
     return path_join(run, name);
 }
 
-/* --- ranks --- */
-
-static int rank_of(const comm *world) { return world ? world->rank : 0; }
-static int ranks_of(const comm *world) { return world ? world->ranks : 1; }
-static status agree(comm *world, status_code st) { return world ? comm_agree(world, st) : st; }
-
-/* x of rank 0 on all */
-static status tell(comm *world, void *x, size_t bytes) {
-    return world ? comm_broadcast_host(world, x, bytes) : STATUS_OK;
-}
-
 /* --- reading --- */
 
 /* Every file's size, and this rank's part of all blocks: block b of file i is rank (i + b) % ranks'. */
@@ -53,7 +42,7 @@ static status verify_share(const char *folder, int rank, int ranks) {
 }
 
 static status verify(comm *world, const char *folder) {
-    return agree(world, verify_share(folder, rank_of(world), ranks_of(world)));
+    return comm_agree(world, verify_share(folder, world->rank, world->ranks));
 }
 
 status checkpoint_verify(const char *folder) { return verify_share(folder, 0, 1); }
@@ -80,7 +69,7 @@ done:
 
 status checkpoint_load(const char *folder, parameters *s, const model_config *c) {
     TRY(weights_read(s, c, folder));
-    return agree(s->o.shard.world, load_optimizer(folder, s));
+    return comm_agree(s->o.shard.world, load_optimizer(folder, s));
 }
 
 /* --- writing --- */
@@ -132,9 +121,9 @@ done:
 static status join_texts(comm *world, char **text) {
     char *all;
     size_t row, joined = 0;
-    if (ranks_of(world) == 1) return STATUS_OK;
+    if (world->ranks == 1) return STATUS_OK;
     TRY(comm_gather_texts(world, &all, &row, *text));
-    for (int r = 0; r < ranks_of(world); r++) {
+    for (int r = 0; r < world->ranks; r++) {
         const char *from = all + row * (size_t)r;
         size_t length = strlen(from);
         memmove(all + joined, from, length);
@@ -149,7 +138,7 @@ static status join_texts(comm *world, char **text) {
 /* What one rank writes for all, when the files of all are there. */
 static status write_common(const char *folder, const parameters *s, const model_config *c, const progress *p,
                            const char *shares) {
-    bool several = ranks_of(s->o.shard.world) > 1;
+    bool several = s->o.shard.world->ranks > 1;
     char *text, *all = NULL;
     size_t size;
     FILE *lines = open_memstream(&all, &size);
@@ -188,19 +177,19 @@ static status set_aside(const target *to) {
 
 static status save_into(const target *to, parameters *s, const model_config *c, const progress *p) {
     comm *world = s->o.shard.world;
-    bool first = rank_of(world) == 0;
+    bool first = world->rank == 0;
     char *shares = NULL;
     status_code st = STATUS_OK;
     if (first) st = durable_remove_folder(to->temporary.text);
     if (first && !st) st = durable_make_folders(to->temporary.text);
-    TRY_DONE(agree(world, st));
-    TRY_DONE(agree(world, write_share(&shares, to->temporary.text, s, c)));
+    TRY_DONE(comm_agree(world, st));
+    TRY_DONE(comm_agree(world, write_share(&shares, to->temporary.text, s, c)));
     TRY_DONE(join_texts(world, &shares));
     if (first) st = write_common(to->temporary.text, s, c, p, shares);
     if (first && !st && to->exists) st = set_aside(to);
     if (first && !st) st = durable_rename(to->temporary.text, to->final.text);
     if (first && !st && to->exists) st = durable_remove_folder(to->old.text);
-    st = agree(world, st);
+    st = comm_agree(world, st);
 done:
     free(shares);
     return st;
@@ -213,13 +202,13 @@ status checkpoint_save(const char *run, parameters *s, const model_config *c, co
                  .old = hidden_path(run, p->step, "old")};
     struct stat info;
     to.exists = stat(to.final.text, &info) == 0;
-    TRY(tell(world, &to.exists, sizeof to.exists));
+    TRY(comm_broadcast_host(world, &to.exists, sizeof to.exists));
     status_code st = save_into(&to, s, c, p);
     if (!st) return STATUS_OK;
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
     /* best effort: room again after a full disk */
-    if (rank_of(world) == 0) (void)!durable_remove_folder(to.temporary.text);
+    if (world->rank == 0) (void)!durable_remove_folder(to.temporary.text);
     if (st == STATUS_NUMERIC)
         FAIL(NUMERIC, "step %lu is not saved: %s; the checkpoints before it stay as they are", p->step, message);
     return status_fail(st == STATUS_COMM || st == STATUS_ARG ? st : STATUS_IO, __FILE__, __LINE__, "%s", message);
@@ -293,21 +282,21 @@ done:
 }
 
 status checkpoint_prune(comm *world, const char *run, uint64_t step, int64_t keep) {
-    return agree(world, rank_of(world) == 0 ? prune(run, step, keep) : STATUS_OK);
+    return comm_agree(world, world->rank == 0 ? prune(run, step, keep) : STATUS_OK);
 }
 
 /* rank 0's list on all */
 static status tell_steps(comm *world, const char *run, uint64_t **steps, int *count) {
-    bool leftovers, first = rank_of(world) == 0;
+    bool leftovers, first = world->rank == 0;
     status_code st = STATUS_OK;
     *steps = NULL;
     *count = 0;
-    TRY(agree(world, first ? list_steps(run, steps, count, &leftovers) : STATUS_OK));
-    TRY_DONE(tell(world, count, sizeof *count));
+    TRY(comm_agree(world, first ? list_steps(run, steps, count, &leftovers) : STATUS_OK));
+    TRY_DONE(comm_broadcast_host(world, count, sizeof *count));
     if (!first && !(*steps = calloc((size_t)*count + 1, sizeof **steps)))
         st = ERROR(MEM, "%s: %d checkpoints", run, *count);
-    TRY_DONE(agree(world, st));
-    if (*count) TRY_DONE(tell(world, *steps, (size_t)*count * sizeof **steps));
+    TRY_DONE(comm_agree(world, st));
+    if (*count) TRY_DONE(comm_broadcast_host(world, *steps, (size_t)*count * sizeof **steps));
 done:
     if (st) free(*steps);
     return st;
@@ -320,14 +309,14 @@ static status judge(condition *c, progress *p, comm *world, const char *folder) 
     *c = BROKEN;
     bool mine = true;
     status_code st = verify(world, folder);
-    if (!st) st = agree(world, checkpoint_progress(folder, p));
+    if (!st) st = comm_agree(world, checkpoint_progress(folder, p));
     bool look = !st && p->finite == PROGRESS_FINITE_UNKNOWN;
-    if (look) st = agree(world, finite_model(&mine, folder, rank_of(world), ranks_of(world)));
-    if (st == STATUS_DATA && rank_of(world) == 0) log_line("passed over a broken checkpoint: %s", status_message());
+    if (look) st = comm_agree(world, finite_model(&mine, folder, world->rank, world->ranks));
+    if (st == STATUS_DATA && world->rank == 0) log_line("passed over a broken checkpoint: %s", status_message());
     if (st) return st == STATUS_DATA ? STATUS_OK : st; /* that it cannot be read now does not make it broken */
     if (look) {
         double bad = !mine;
-        if (world) TRY(comm_sum_f64(world, &bad, 1));
+        TRY(comm_sum_f64(world, &bad, 1));
         p->finite = bad == 0;
     }
     *c = p->finite ? GOOD : NOT_FINITE;

@@ -27,15 +27,13 @@ path_text checkpoint_path(const char *run, uint64_t step);
 /* Replaces one of the same step. NUMERIC where a weight, a moment or a master weight is not finite: then nothing is saved. */
 status checkpoint_save(const char *run, parameters *s, const model_config *c, const progress *p);
 /* After a save at `step`: it and the ones before it stay, `keep` of them that are not marked as not finite; of those that
- * are, only that of `step`. Later ones, which a resume had passed over, go, and so do leftovers of interrupted saves.
- * world: NULL alone. */
+ * are, only that of `step`. Later ones, which a resume had passed over, go, and so do leftovers of interrupted saves. */
 status checkpoint_prune(comm *world, const char *run, uint64_t step, int64_t keep);
 
 /* The newest whole checkpoint of the run that can be trained on, the same on all ranks, which share the reading. One whose
  * progress.json says that its loss was not finite is passed over, and so is an older one that has the same weights; of one
  * whose file does not tell, the weights are looked at. Where no other is whole, the newest of these is taken, with a
- * warning. Each that is passed over is told to `log_line` by rank 0. found: 0 none at all, else 1. All broken: fails.
- * world: NULL alone. */
+ * warning. Each that is passed over is told to `log_line` by rank 0. found: 0 none at all, else 1. All broken: fails. */
 status checkpoint_newest(comm *world, const char *run, int *found, path_text *folder);
 
 status checkpoint_verify(const char *folder); /* every byte against the manifest */

@@ -31,8 +31,6 @@ static safetensor describe(const buffer *b, const param *p) {
 
 /* --- writing --- */
 
-static int ranks_of(const parameters *s) { return s->o.shard.world ? s->o.shard.world->ranks : 1; }
-
 /* a tensor of the file, and where its elements lie */
 typedef struct {
     const buffer *b;
@@ -48,7 +46,7 @@ static int list_tensors(const parameters *s, const buffer *buffers, int n, safet
             owned_part part = parameters_saved(s, p);
             if (!part.count) continue;
             safetensor t = describe(&buffers[b], p);
-            if (ranks_of(s) > 1) {
+            if (s->o.shard.world->ranks > 1) {
                 size_t used = strlen(t.name);
                 snprintf(t.name + used, sizeof t.name - used, "@%ld", part.first);
                 t.dims = 1;
@@ -73,6 +71,7 @@ static status write_source(blockfile *out, const parameters *s, const source *fr
 }
 
 status optimizer_file_write(const parameters *s, const char *folder, blockfile_sums *sums) {
+    const comm *world = s->o.shard.world;
     buffer buffers[3];
     int n = state_buffers(s, buffers), most = n * s->p.count;
     size_t header_bytes;
@@ -84,8 +83,8 @@ status optimizer_file_write(const parameters *s, const char *folder, blockfile_s
     status_code st = STATUS_OK;
     if (!host || !list || !sources) FAIL_DONE(MEM, "%s: %d tensors", folder, most);
     int count = list_tensors(s, buffers, n, list, sources);
-    if (ranks_of(s) > 1)
-        snprintf(name, sizeof name, "optimizer-%05d-of-%05d.safetensors", s->o.shard.world->rank + 1, ranks_of(s));
+    if (world->ranks > 1)
+        snprintf(name, sizeof name, "optimizer-%05d-of-%05d.safetensors", world->rank + 1, world->ranks);
     TRY_DONE(safetensors_layout(list, count, NULL, &header, &header_bytes));
     TRY_DONE(blockfile_create(&out, folder, name));
     TRY_DONE(blockfile_write(out, header, header_bytes));

@@ -35,7 +35,7 @@ typedef struct {
 } writer;
 
 static int file_count(const parameters *s) {
-    int ranks = s->o.shard.world ? s->o.shard.world->ranks : 1;
+    int ranks = s->o.shard.world->ranks;
     return ranks < s->p.unit_count ? ranks : s->p.unit_count;
 }
 
@@ -119,7 +119,7 @@ done:
 
 status weights_write(parameters *s, const model_config *c, const char *folder, blockfile_sums *sums) {
     const comm *world = s->o.shard.world;
-    writer w = {.s = s, .c = c, .file = world ? world->rank : 0, .files = file_count(s)};
+    writer w = {.s = s, .c = c, .file = world->rank, .files = file_count(s)};
     bool writes = w.file < w.files;
     *sums = (blockfile_sums){0};
     /* that this rank cannot write must not keep the others waiting for it */
@@ -348,10 +348,7 @@ done:
 }
 
 status weights_read(parameters *s, const model_config *c, const char *path) {
-    comm *world = s->o.shard.world;
-    status_code st = read_owned(s, c, path);
-    if (world) st = comm_agree(world, st);
-    TRY(st);
+    TRY(comm_agree(s->o.shard.world, read_owned(s, c, path)));
     parameters_weights_changed(s);
     return STATUS_OK;
 }

@@ -30,8 +30,7 @@ static void layout(model *m, arena *a) {
     if (!training) return;
     block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
     m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->parameters.p.size / m->parameters.f.pieces));
-    const shard_options *ranks = &m->parameters.o.shard;
-    size_t all = (size_t)(ranks->world ? ranks->world->ranks : ranks->ranks);
+    size_t all = (size_t)m->parameters.f.ranks;
     m->sums = arena_take(a, MEM_SCRATCH, sizeof *m->sums);
     m->all_sums = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof *m->all_sums : 0);
     m->verdict = arena_take(a, MEM_SCRATCH, sizeof *m->verdict);
