@@ -65,8 +65,8 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
                                    .d = lt,
                                    .b_is_weight = true,
                                    .work = device_forward_work(dev)}));
-        TRY(crossentropy_forward_backward(dev, t, dlogits, losses + first, lt, logits, ld, targets + first, n, V,
-                                          scale));
+        const crossentropy_logits l = {.x = logits, .t = lt, .N = n, .V = V, .ld = ld};
+        TRY(crossentropy_forward_backward(dev, t, dlogits, losses + first, &l, targets + first, scale));
         if (!dx) continue;
         TRY(gemm(dev, &(gemm_args){.M = V,
                                    .N = C,

@@ -40,35 +40,36 @@ SIMD_CLONES static float loss_row(dtype t, void *dlogits, dtype lt, const void *
     return loss;
 }
 
-static status crossentropy_forward_backward_cpu(device *dev, dtype t, void *dlogits, float *losses, dtype lt,
-                                                const void *logits, i64 ld, const int32_t *targets, i64 N, i64 V,
-                                                float scale) {
+static status crossentropy_forward_backward_cpu(device *dev, dtype t, void *dlogits, float *losses,
+                                                const crossentropy_logits *l, const int32_t *targets, float scale) {
     (void)dev;
-    for (i64 n = 0; n < N; n++)
-        if (targets[n] < -1 || targets[n] >= V)
+    for (i64 n = 0; n < l->N; n++)
+        if (targets[n] < -1 || targets[n] >= l->V)
             FAIL(DATA, "crossentropy: target %d at %lld, expected -1 to %lld", targets[n], (long long)n,
-                 (long long)(V - 1));
+                 (long long)(l->V - 1));
 #pragma omp parallel for schedule(static)
-    for (i64 n = 0; n < N; n++) {
-        void *d = dlogits ? tensor_at(dlogits, t, n * ld) : NULL;
+    for (i64 n = 0; n < l->N; n++) {
+        void *d = dlogits ? tensor_at(dlogits, t, n * l->ld) : NULL;
         if (targets[n] >= 0) {
-            losses[n] = loss_row(t, d, lt, tensor_at(logits, lt, n * ld), V, targets[n], scale);
+            losses[n] = loss_row(t, d, l->t, tensor_at(l->x, l->t, n * l->ld), l->V, targets[n], scale);
         } else {
             losses[n] = 0;
-            if (d) memset(d, 0, (size_t)V * dtype_bytes(t));
+            if (d) memset(d, 0, (size_t)l->V * dtype_bytes(t));
         }
     }
     return STATUS_OK;
 }
 
-status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, dtype lt, const void *logits,
-                                     i64 ld, const int32_t *targets, i64 N, i64 V, float scale) {
-    if (N < 1 || V < 1) FAIL(ARG, "crossentropy: N %lld, V %lld, expected at least 1", (long long)N, (long long)V);
-    if (ld < V) FAIL(ARG, "crossentropy: row stride %lld, expected at least V = %lld", (long long)ld, (long long)V);
-    if (lt != F32 && t != lt) FAIL(ARG, "crossentropy: fp32 gradient of bf16 logits, expected bf16");
-    if (dlogits == logits && t != lt)
+status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, const crossentropy_logits *l,
+                                     const int32_t *targets, float scale) {
+    if (l->N < 1 || l->V < 1)
+        FAIL(ARG, "crossentropy: N %lld, V %lld, expected at least 1", (long long)l->N, (long long)l->V);
+    if (l->ld < l->V)
+        FAIL(ARG, "crossentropy: row stride %lld, expected at least V = %lld", (long long)l->ld, (long long)l->V);
+    if (l->t != F32 && t != l->t) FAIL(ARG, "crossentropy: fp32 gradient of bf16 logits, expected bf16");
+    if (dlogits == l->x && t != l->t)
         FAIL(ARG, "crossentropy: bf16 gradient in place of fp32 logits, expected both of one dtype");
-    return DISPATCH(dev, crossentropy_forward_backward, t, dlogits, losses, lt, logits, ld, targets, N, V, scale);
+    return DISPATCH(dev, crossentropy_forward_backward, t, dlogits, losses, l, targets, scale);
 }
 
 static status crossentropy_sum_losses_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {

@@ -114,28 +114,28 @@ static __global__ void __launch_bounds__(MOST_THREADS)
 enum { LONG_ROW_BYTES = 160 << 10 };
 
 template <class E, class L, int W>
-static status loss_run(device *dev, E *dlogits, float *losses, const L *logits, i64 ld, const int32_t *targets, i64 N,
-                       i64 V, float scale) {
-    i64 most = V * (i64)sizeof(L) > LONG_ROW_BYTES ? MOST_THREADS : MOST_THREADS / 2;
+static status loss_run(device *dev, void *dlogits, float *losses, const crossentropy_logits *l, const int32_t *targets,
+                       float scale) {
+    i64 V = l->V, most = V * (i64)sizeof(L) > LONG_ROW_BYTES ? MOST_THREADS : MOST_THREADS / 2;
     unsigned threads = even_threads(V / W ? V / W : 1, most);
-    RUN(dev, (loss_kernel<E, L, W>), (unsigned)N, threads, 0, dlogits, losses, logits, ld, targets, (int)V, scale);
+    RUN(dev, (loss_kernel<E, L, W>), (unsigned)l->N, threads, 0, (E *)dlogits, losses, (const L *)l->x, l->ld, targets,
+        (int)V, scale);
     return STATUS_OK;
 }
 
 template <class E, class L>
-static status loss(device *dev, void *dlogits, float *losses, const void *logits, i64 ld, const int32_t *targets, i64 N,
-                   i64 V, float scale) {
-    dtype t = sizeof(E) == 4 ? F32 : BF16, lt = sizeof(L) == 4 ? F32 : BF16;
-    bool wide = fits_16(lt, logits, ld) && fits_16(t, dlogits, ld);
-    return wide ? loss_run<E, L, lanes<E>::all>(dev, (E *)dlogits, losses, (const L *)logits, ld, targets, N, V, scale)
-                : loss_run<E, L, 1>(dev, (E *)dlogits, losses, (const L *)logits, ld, targets, N, V, scale);
+static status loss(device *dev, void *dlogits, float *losses, const crossentropy_logits *l, const int32_t *targets,
+                   float scale) {
+    bool wide = fits_16(l->t, l->x, l->ld) && fits_16(sizeof(E) == 4 ? F32 : BF16, dlogits, l->ld);
+    return wide ? loss_run<E, L, lanes<E>::all>(dev, dlogits, losses, l, targets, scale)
+                : loss_run<E, L, 1>(dev, dlogits, losses, l, targets, scale);
 }
 
-extern "C" status crossentropy_forward_backward_cuda(device *dev, dtype t, void *dlogits, float *losses, dtype lt,
-                                                     const void *logits, i64 ld, const int32_t *targets, i64 N, i64 V,
+extern "C" status crossentropy_forward_backward_cuda(device *dev, dtype t, void *dlogits, float *losses,
+                                                     const crossentropy_logits *l, const int32_t *targets,
                                                      float scale) {
-    if (lt == BF16) return loss<bf16, bf16>(dev, dlogits, losses, logits, ld, targets, N, V, scale);
-    WITH_TYPE(t, E, return loss<E, float>(dev, dlogits, losses, logits, ld, targets, N, V, scale));
+    if (l->t == BF16) return loss<bf16, bf16>(dev, dlogits, losses, l, targets, scale);
+    WITH_TYPE(t, E, return loss<E, float>(dev, dlogits, losses, l, targets, scale));
 }
 
 /* one block: N floats are little, and so there is one order */

@@ -3,9 +3,9 @@
  *   losses[n] = log sum_v exp(logits[n,v]) - logits[n,target[n]]          nats, f32
  *   dlogits[n,v] = (softmax(logits[n])[v] - [v == target[n]]) * scale     of dtype t; NULL: loss only
  *
- *   logits [N,V] of dtype lt: f32, or bf16 where t is bf16   targets [N] i32 in [0,V), or -1: that row is not counted, loss
- *   and gradient 0. Row stride of logits and dlogits ld >= V elements; what lies behind V is neither read nor written.
- *   dlogits may be logits where t is lt. In f32 inside.
+ *   logits [N,V]   targets [N] i32 in [0,V), or -1: that row is not counted, loss and gradient 0. Row stride of logits and
+ *   dlogits: ld >= V elements; what lies behind V is neither read nor written. dlogits may be the logits where both have
+ *   one dtype. In f32 inside.
  * A logit of a counted row that is not finite makes the loss of that row NaN or inf, -inf included: it is an overflow,
  * and would else pass as a probability of 0. Each row on its own, sums in a fixed order: bitwise repeatable.
  * The CPU checks the targets. On CUDA they are for the host to check before they are uploaded; there a target out of range
@@ -20,8 +20,14 @@
 
 #include "runtime/device.h"
 
-status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, dtype lt, const void *logits,
-                                     i64 ld, const int32_t *targets, i64 N, i64 V, float scale);
+typedef struct {
+    const void *x; /* the logits */
+    dtype t;       /* of them: f32, or bf16 where dlogits are bf16 */
+    i64 N, V, ld;
+} crossentropy_logits;
+
+status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, const crossentropy_logits *l,
+                                     const int32_t *targets, float scale);
 status crossentropy_sum_losses(device *dev, double *sum, const float *losses, i64 N, bool accumulate);
 
 #endif

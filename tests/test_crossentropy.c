@@ -46,11 +46,12 @@ static void check_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, float std) {
     memset(d[0], 0xff, bytes), memset(d[1], 0xff, bytes);
     for (i64 i = 0; i < N; i++) targets[i] = i % 4 == 3 ? -1 : (int32_t)rng_below(3, 1, (uint64_t)i, (uint64_t)V);
     if (N > 1) targets[1] = (int32_t)V - 1;
+    const crossentropy_logits l = {.x = x, .t = lt, .N = N, .V = V, .ld = ld};
     for (int k = 0; k < 3; k++) {
         losses[k] = malloc((size_t)N * 4);
         device *dev;
         OK(device_open(&dev, "cpu", k == 1 ? 3 : 1, 0));
-        OK(crossentropy_forward_backward(dev, t, k < 2 ? d[k] : NULL, losses[k], lt, x, ld, targets, N, V, scale));
+        OK(crossentropy_forward_backward(dev, t, k < 2 ? d[k] : NULL, losses[k], &l, targets, scale));
         device_close(dev);
     }
     assert_memory_equal(d[0], d[1], bytes);
@@ -85,7 +86,7 @@ static void check_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, float std) {
     if (t == lt) {
         device *dev;
         OK(device_open(&dev, "cpu", 3, 0));
-        OK(crossentropy_forward_backward(dev, t, x, losses[2], lt, x, ld, targets, N, V, scale));
+        OK(crossentropy_forward_backward(dev, t, x, losses[2], &l, targets, scale));
         device_close(dev);
         assert_memory_equal(x, d[0], bytes);
         assert_memory_equal(losses[0], losses[2], (size_t)N * 4);
@@ -117,9 +118,10 @@ static void test_logits_that_are_not_finite(void **state) {
         for (int p = 0; p < 3; p++) {
             float x[V] = {0}, d[V], loss;
             x[places[p]] = values[k];
-            OK(crossentropy_forward_backward(dev, F32, d, &loss, F32, x, V, &(int32_t){3}, 1, V, 1));
+            const crossentropy_logits l = {.x = x, .t = F32, .N = 1, .V = V, .ld = V};
+            OK(crossentropy_forward_backward(dev, F32, d, &loss, &l, &(int32_t){3}, 1));
             assert_false(isfinite(loss));
-            OK(crossentropy_forward_backward(dev, F32, d, &loss, F32, x, V, &(int32_t){-1}, 1, V, 1));
+            OK(crossentropy_forward_backward(dev, F32, d, &loss, &l, &(int32_t){-1}, 1));
             assert_true(loss == 0 && d[0] == 0 && d[V - 1] == 0);
         }
     device_close(dev);
@@ -131,15 +133,18 @@ static void test_bad_arguments(void **state) {
     OK(device_open(&dev, "cpu", 1, 0));
     float x[4] = {0}, loss[2];
     int32_t targets[2] = {0, 2};
-    FAILS(DATA, "target 2 at 1, expected -1 to 1",
-          crossentropy_forward_backward(dev, F32, x, loss, F32, x, 2, targets, 2, 2, 1));
+    crossentropy_logits l = {.x = x, .t = F32, .N = 2, .V = 2, .ld = 2};
+    FAILS(DATA, "target 2 at 1, expected -1 to 1", crossentropy_forward_backward(dev, F32, x, loss, &l, targets, 1));
     targets[1] = -2;
-    FAILS(DATA, "target -2 at 1", crossentropy_forward_backward(dev, F32, x, loss, F32, x, 2, targets, 2, 2, 1));
+    FAILS(DATA, "target -2 at 1", crossentropy_forward_backward(dev, F32, x, loss, &l, targets, 1));
     targets[1] = 0;
-    FAILS(ARG, "V 0", crossentropy_forward_backward(dev, F32, x, loss, F32, x, 2, targets, 2, 0, 1));
-    FAILS(ARG, "at least V = 2", crossentropy_forward_backward(dev, F32, x, loss, F32, x, 1, targets, 2, 2, 1));
-    FAILS(ARG, "in place", crossentropy_forward_backward(dev, BF16, x, loss, F32, x, 2, targets, 2, 2, 1));
-    FAILS(ARG, "expected bf16", crossentropy_forward_backward(dev, F32, x + 2, loss, BF16, x, 2, targets, 2, 2, 1));
+    FAILS(ARG, "in place", crossentropy_forward_backward(dev, BF16, x, loss, &l, targets, 1));
+    l.t = BF16;
+    FAILS(ARG, "expected bf16", crossentropy_forward_backward(dev, F32, x + 2, loss, &l, targets, 1));
+    l.t = F32, l.V = 0;
+    FAILS(ARG, "V 0", crossentropy_forward_backward(dev, F32, x, loss, &l, targets, 1));
+    l.V = 2, l.ld = 1;
+    FAILS(ARG, "at least V = 2", crossentropy_forward_backward(dev, F32, x, loss, &l, targets, 1));
     FAILS(ARG, "N 0", crossentropy_sum_losses(dev, &(double){0}, loss, 0, false));
     device_close(dev);
 }

@@ -23,10 +23,12 @@ static void loss_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, i64 offset, float
     tensor_pair alone = tensor_pair_open(F32, N, 0, 0, 0);
     for (i64 n = 0; n < N; n++) memset(tensor_at(x.host, lt, n * ld + V), 0xff, (size_t)(ld - V) * dtype_bytes(lt));
     tensor_pair_upload(&x);
-    OK(crossentropy_forward_backward(both.cuda, t, NULL, alone.cuda, lt, x.cuda, ld, targets.cuda, N, V, scale));
+    const crossentropy_logits l = {.x = x.host, .t = lt, .N = N, .V = V, .ld = ld},
+                              cuda_l = {.x = x.cuda, .t = lt, .N = N, .V = V, .ld = ld};
+    OK(crossentropy_forward_backward(both.cuda, t, NULL, alone.cuda, &cuda_l, targets.cuda, scale));
     tensor_pair *to = in_place ? &x : &d;
-    OK(crossentropy_forward_backward(both.cpu, t, to->host, losses.host, lt, x.host, ld, targets.host, N, V, scale));
-    OK(crossentropy_forward_backward(both.cuda, t, to->cuda, losses.cuda, lt, x.cuda, ld, targets.cuda, N, V, scale));
+    OK(crossentropy_forward_backward(both.cpu, t, to->host, losses.host, &l, targets.host, scale));
+    OK(crossentropy_forward_backward(both.cuda, t, to->cuda, losses.cuda, &cuda_l, targets.cuda, scale));
     double tolerance = tolerance_of(10 * (double)std);
     check_tensor_pair("loss", &losses, tolerance);
     float *a = tensor_pair_download(&losses), *b = tensor_pair_download(&alone);
@@ -68,11 +70,12 @@ static void what_is_not_finite_shows(void **state) {
                 const int32_t target[1] = {3}, none[1] = {-1};
                 void *cx = to_cuda(x, sizeof x), *cd = cuda_unwritten(sizeof d), *cl = cuda_unwritten(4);
                 void *ct = to_cuda(target, 4), *cn = to_cuda(none, 4);
-                OK(crossentropy_forward_backward(both.cuda, F32, cd, cl, F32, cx, V, ct, 1, V, 1));
+                const crossentropy_logits l = {.x = cx, .t = F32, .N = 1, .V = V, .ld = V};
+                OK(crossentropy_forward_backward(both.cuda, F32, cd, cl, &l, ct, 1));
                 from_cuda(&loss, cl, 4), from_cuda(d, cd, sizeof d);
                 assert_false(isfinite(loss));
                 assert_false(isfinite(d[0]));
-                OK(crossentropy_forward_backward(both.cuda, F32, cd, cl, F32, cx, V, cn, 1, V, 1));
+                OK(crossentropy_forward_backward(both.cuda, F32, cd, cl, &l, cn, 1));
                 from_cuda(&loss, cl, 4), from_cuda(d, cd, sizeof d);
                 assert_true(loss == 0 && d[0] == 0 && d[V - 1] == 0);
                 cuda_release(cx, sizeof x), cuda_release(cd, sizeof d), cuda_release(cl, 4);
@@ -86,7 +89,8 @@ static void targets_out_of_range_show(void **state) {
     float x[3 * 5] = {0}, losses[3], d[3 * 5];
     void *cx = to_cuda(x, sizeof x), *ct = to_cuda(targets, sizeof targets);
     void *cl = cuda_unwritten(sizeof losses), *cd = cuda_unwritten(sizeof d);
-    OK(crossentropy_forward_backward(both.cuda, F32, cd, cl, F32, cx, 5, ct, 3, 5, 1));
+    const crossentropy_logits l = {.x = cx, .t = F32, .N = 3, .V = 5, .ld = 5};
+    OK(crossentropy_forward_backward(both.cuda, F32, cd, cl, &l, ct, 1));
     from_cuda(losses, cl, sizeof losses), from_cuda(d, cd, sizeof d);
     assert_true(isnan(losses[0]) && isnan(losses[1]) && isfinite(losses[2]));
     for (int i = 0; i < 10; i++) assert_true(d[i] == 0);

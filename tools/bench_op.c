@@ -133,7 +133,8 @@ static status run_crossentropy(workbench *w) {
     float *losses = take_f32(w, n);
     w->bytes = ((double)dtype_bytes(lt) + width(w)) * (double)(n * V);
     if (!w->pool) return STATUS_OK;
-    return crossentropy_forward_backward(w->dev, w->t, dlogits, losses, lt, logits, ld, w->tokens, n, V, 1e-3f);
+    const crossentropy_logits l = {.x = logits, .t = lt, .N = n, .V = V, .ld = ld};
+    return crossentropy_forward_backward(w->dev, w->t, dlogits, losses, &l, w->tokens, 1e-3f);
 }
 
 static status run_losses_sum(workbench *w) {
