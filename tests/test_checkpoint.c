@@ -50,15 +50,15 @@ static progress progress_of(uint64_t step) {
                   .threads = 2,
                   .ranks = 3,
                   .batch = 4,
-                  .energy_j = 0.1,
+                  .spent.joules = 0.1,
                   .finite = 1,
                   .precision = "bf16",
                   .moments = "fp32",
                   .master = "fp32",
                   .sharding = "full/1/f32/bf16/every"};
     for (int b = 0; b < BOOKINGS; b++) {
-        p.booked_ns[b] = 1234567890123u + (uint64_t)b;
-        p.usd[b] = 0.1 * b;
+        p.spent.ns[b] = 1234567890123u + (uint64_t)b;
+        p.spent.usd[b] = 0.1 * b;
     }
     return p;
 }

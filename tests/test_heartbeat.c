@@ -10,8 +10,7 @@
 enum { SLOT = 256 };
 static char run[] = "/tmp/test_heartbeat_XXXXXX", path[64];
 
-static const heartbeat_totals told = {
-    .wall_ns = 9007199254740993, .stopped_ns = 5, .usd = 0.1, .usd_per_hour = 3600, .energy_j = 1.0 / 3};
+static const spent_totals told = {.ns = 9007199254740993, .stopped_ns = 5, .usd = 0.1, .joules = 1.0 / 3};
 
 static size_t read_bytes(char bytes[2 * SLOT + 1]) {
     FILE *f = fopen(path, "rb");
@@ -26,33 +25,33 @@ static void write_bytes(const char *bytes, size_t n) {
     fclose(f);
 }
 
-static void attempt(heartbeat_ending ending, heartbeat_totals *earlier, bool tell) {
+static void attempt(heartbeat_ending ending, spent_totals *earlier, bool tell) {
     OK(heartbeat_open());
     OK(heartbeat_begin(run, true, earlier));
-    if (tell) heartbeat_tell(&told, 0, NULL);
+    if (tell) heartbeat_update(&told, 3600, 0, NULL);
     heartbeat_close(ending);
 }
 
 static void totals_are_read_as_told(void **unused) {
     (void)unused;
-    heartbeat_totals t;
+    spent_totals t;
     assert_false(heartbeat_read(&t, run));
-    assert_true(t.wall_ns == 0);
+    assert_true(t.ns == 0);
     attempt(HEARTBEAT_SETTLED, &t, true);
-    assert_true(t.wall_ns == 0 && t.usd == 0);
+    assert_true(t.ns == 0 && t.usd == 0);
     assert_true(heartbeat_read(&t, run));
-    assert_true(t.wall_ns == told.wall_ns && t.stopped_ns == 5 && t.usd == told.usd && t.energy_j == told.energy_j);
+    assert_true(t.ns == told.ns && t.stopped_ns == 5 && t.usd == told.usd && t.joules == told.joules);
 }
 
 /* an attempt that is killed before it knows anything has its time on top of what was there, at the price of before */
 static void an_attempt_counts_from_its_start(void **unused) {
     (void)unused;
-    heartbeat_totals t, earlier;
+    spent_totals t, earlier;
     uint64_t age = lifetime_now_ns() - lifetime_start_ns();
     attempt(HEARTBEAT_KEEP, &earlier, false);
-    assert_true(earlier.wall_ns == told.wall_ns);
+    assert_true(earlier.ns == told.ns);
     assert_true(heartbeat_read(&t, run));
-    uint64_t more = t.wall_ns - earlier.wall_ns;
+    uint64_t more = t.ns - earlier.ns;
     assert_true(more >= age && more <= lifetime_now_ns() - lifetime_start_ns());
     assert_true(fabs(t.usd - earlier.usd - (double)more * 1e-9) < 1e-9); /* 3600 an hour */
 }
@@ -60,7 +59,7 @@ static void an_attempt_counts_from_its_start(void **unused) {
 static void a_refused_attempt_leaves_no_trace(void **unused) {
     (void)unused;
     char before[2 * SLOT + 1], after[2 * SLOT + 1];
-    heartbeat_totals t;
+    spent_totals t;
     size_t n = read_bytes(before);
     attempt(HEARTBEAT_FORGET, &t, true);
     assert_int_equal(read_bytes(after), n);
@@ -78,7 +77,7 @@ static void a_refused_attempt_leaves_no_trace(void **unused) {
 static void a_torn_slot_is_passed_over(void **unused) {
     (void)unused;
     char whole[2 * SLOT + 1], bytes[2 * SLOT];
-    heartbeat_totals t, newest, older;
+    spent_totals t, newest, older;
     unlink(path);
     attempt(HEARTBEAT_SETTLED, &t, true);
     attempt(HEARTBEAT_KEEP, &t, false);
@@ -90,24 +89,24 @@ static void a_torn_slot_is_passed_over(void **unused) {
         bytes[slot * SLOT] ^= 1;
         write_bytes(bytes, sizeof bytes);
         assert_true(heartbeat_read(&older, run));
-        if (older.wall_ns != newest.wall_ns) last = slot;
+        if (older.ns != newest.ns) last = slot;
     }
     memcpy(bytes, whole, sizeof bytes);
     bytes[last * SLOT] ^= 1;
     write_bytes(bytes, sizeof bytes);
     assert_true(heartbeat_read(&older, run));
-    assert_true(older.wall_ns <= newest.wall_ns);
+    assert_true(older.ns <= newest.ns);
     for (int at = 0; at < SLOT; at++) {
         memcpy(bytes, whole, sizeof bytes);
         memset(bytes + last * SLOT + at, '7', (size_t)(SLOT - at));
         write_bytes(bytes, sizeof bytes);
         assert_true(heartbeat_read(&t, run));
-        assert_true(t.wall_ns == older.wall_ns);
+        assert_true(t.ns == older.ns);
     }
     for (size_t n = 0; n < 2 * SLOT; n++) {
         write_bytes(whole, n);
-        if (heartbeat_read(&t, run)) assert_true(t.wall_ns == older.wall_ns || t.wall_ns == newest.wall_ns);
-        else assert_true(n < 2 * SLOT && t.wall_ns == 0);
+        if (heartbeat_read(&t, run)) assert_true(t.ns == older.ns || t.ns == newest.ns);
+        else assert_true(n < 2 * SLOT && t.ns == 0);
     }
     write_bytes("not a heartbeat", 15);
     assert_false(heartbeat_read(&t, run));
@@ -117,7 +116,7 @@ static void a_torn_slot_is_passed_over(void **unused) {
 static void only_a_regular_file_is_opened(void **unused) {
     (void)unused;
     char other[64];
-    heartbeat_totals t;
+    spent_totals t;
     snprintf(other, sizeof other, "%s/other", run);
     unlink(path);
     assert_int_equal(symlink(other, path), 0);

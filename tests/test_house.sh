@@ -12,6 +12,7 @@ forbidden optim 'layers/|parallel/|train/|tools/|tests/'; ok "optim includes no 
 forbidden parallel 'layers/|optim/|train/|tools/|tests/'; ok "parallel includes no sibling"
 forbidden train/model "train/data|train/bill|train/checkpoint|$above"; ok "train/model includes no sibling"
 forbidden train/data "train/model|train/bill|train/checkpoint|$above"; ok "train/data includes no sibling"
+forbidden train/bill "train/model|train/data|train/checkpoint|$above"; ok "train/bill includes no sibling"
 forbidden train/checkpoint "$above"; ok "train/checkpoint includes nothing above it"
 forbidden train 'tools/|tests/'; ok "train includes nothing above it"
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/file.h"
 #include "runtime/log.h"
 #include "train/bill/ledger.h"
 
@@ -17,10 +18,10 @@ static void sums_of_many_ranks_are_exact(void **unused) {
             ledger l = {.usd_per_hour = 2.0 * ranks[r], .world = &world};
             ledger_part each = {0};
             uint64_t ns = year_ns * (uint64_t)years[y];
-            each.booked_ns[BOOK_USEFUL] = ns - 7;
-            each.booked_ns[BOOK_DATA] = 7;
+            each.ns[BOOK_USEFUL] = ns - 7;
+            each.ns[BOOK_DATA] = 7;
             ledger_sum(&l, &each, 0); /* stride 0: all ranks tell the same */
-            assert_true(l.booked_ns[BOOK_USEFUL] == ns - 7 && l.booked_ns[BOOK_DATA] == 7);
+            assert_true(l.total.ns[BOOK_USEFUL] == ns - 7 && l.total.ns[BOOK_DATA] == 7);
             double usd = 2.0 * ranks[r] * 8760 * years[y];
             assert_true(fabs(ledger_wall_s(&l) / 31536000 - years[y]) < 1e-9);
             assert_true(fabs(ledger_usd(&l) / usd - 1) < 1e-9);
@@ -38,27 +39,24 @@ static void times_that_are_no_numbers_are_told(void **unused) {
 /* of a rank that does not know its own: null everywhere, never 0 */
 static void energy_that_is_not_known_is_null(void **unused) {
     (void)unused;
-    char run[] = "/tmp/test_ledger_XXXXXX", *text;
+    char run[] = "/tmp/test_ledger_XXXXXX";
     assert_non_null(mkdtemp(run));
     path_text path = path_join(run, "ledger.json");
     comm world = {.ranks = 2};
     ledger l = {.usd_per_hour = 1, .world = &world, .energy_of = ENERGY_UNKNOWN};
-    ledger_part parts[2] = {{.energy_j = 5}, {.energy_j = NAN}};
-    progress p = {.energy_j = NAN}, again;
+    ledger_part parts[2] = {{.joules = 5}, {.joules = NAN}};
+    spent unknown = {.joules = NAN}, again;
     cJSON *o;
     ledger_sum(&l, parts, sizeof *parts);
-    OK(ledger_write(&l, run, &p));
+    OK(ledger_write(&l, run, 0, 0));
     OK(json_read_file(&o, path.text));
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, "energy_j")));
     assert_string_equal(cJSON_GetObjectItemCaseSensitive(o, "energy_source")->valuestring, "unknown");
     OK(spent_read(&again, o, path.text));
-    assert_true(isnan(again.energy_j));
-    OK(ledger_resume(&l, run, &p, &(metrics_last){.energy_j = 7, .usd = NAN}, 0)); /* one attempt did not know */
-    assert_true(isnan(l.before.energy_before_j));
+    assert_true(isnan(again.joules));
+    OK(ledger_resume(&l, run, 0, &unknown, &(spent_totals){.joules = 7, .usd = NAN})); /* one attempt did not know */
+    assert_true(isnan(l.before.joules));
     cJSON_Delete(o);
-    OK(progress_text(&text, &p));
-    assert_non_null(strstr(text, "\"energy_j\": null"));
-    free(text);
     unlink(path.text);
     rmdir(run);
 }
@@ -68,15 +66,17 @@ static void what_a_killed_attempt_spent_is_taken_over(void **unused) {
     (void)unused;
     comm world = {.ranks = 1};
     ledger l = {.usd_per_hour = 3600, .world = &world};
-    progress then = {.booked_ns = {[BOOK_USEFUL] = 10000000000, [BOOK_STOPPED] = 1000000000},
-                     .usd = {[BOOK_USEFUL] = 20, [BOOK_STOPPED] = 2},
-                     .energy_j = 50};
-    OK(ledger_resume(&l, "/nowhere", &then, &(metrics_last){.wall_s = 31, .usd = 62, .energy_j = 90}, 6000000000));
-    ledger_part all = l.before;
+    spent then = {.ns = {[BOOK_USEFUL] = 10000000000, [BOOK_STOPPED] = 1000000000},
+                  .usd = {[BOOK_USEFUL] = 20, [BOOK_STOPPED] = 2},
+                  .joules = 50};
+    spent_totals last = {.ns = 31000000000, .stopped_ns = 6000000000, .usd = 62, .joules = 90};
+    OK(ledger_resume(&l, "/nowhere", 0, &then, &last));
+    ledger_part all = {.before = l.before};
     ledger_sum(&l, &all, sizeof all);
-    assert_true(l.booked_ns[BOOK_USEFUL] == 10000000000 && l.booked_ns[BOOK_STOPPED] == 6000000000);
-    assert_true(l.booked_ns[BOOK_LOST] == 15000000000);
-    assert_true(fabs(l.usd[BOOK_LOST] - 30) < 1e-9 && fabs(l.usd[BOOK_STOPPED] - 12) < 1e-9 && l.energy_j == 90);
+    assert_true(l.total.ns[BOOK_USEFUL] == 10000000000 && l.total.ns[BOOK_STOPPED] == 6000000000);
+    assert_true(l.total.ns[BOOK_LOST] == 15000000000);
+    assert_true(fabs(l.total.usd[BOOK_LOST] - 30) < 1e-9 && fabs(l.total.usd[BOOK_STOPPED] - 12) < 1e-9 &&
+                l.total.joules == 90);
 }
 
 int main(void) {

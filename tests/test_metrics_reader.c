@@ -180,7 +180,7 @@ static void much_damage_is_told_in_few_lines(void **state) {
 
 typedef struct {
     uint64_t step;
-    metrics_last last;
+    spent_totals last;
 } rewind_case;
 
 static void rewind_it(void *with) {
@@ -242,11 +242,11 @@ static void a_resume_keeps_what_is_good(void **state) {
 
 static void a_resume_without_metrics(void **state) {
     (void)state;
-    rewind_case c = {7, {.wall_s = 5, .usd = NAN}};
+    rewind_case c = {7, {.ns = 5000000000, .usd = NAN}};
     unlink(path.text);
     char *told = told_by(rewind_it, &c);
     has(told, "metrics.jsonl: is missing; the lines of steps 1 to 7 are lost");
-    assert_true(c.last.wall_s == 5);
+    assert_true(c.last.ns == 5000000000);
     free(told);
     c.step = 0;
     told = told_by(rewind_it, &c);
@@ -275,11 +275,11 @@ static void a_long_file_takes_little_memory(void **state) {
     tight = old;
     tight.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (24 << 20);
     assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
-    metrics_last last = {.usd = NAN};
+    spent_totals last = {.usd = NAN};
     status_code st = metrics_rewind(path.text, STEPS / 2, &last);
     setrlimit(RLIMIT_AS, &old);
     OK(st);
-    assert_true(last.wall_s == STEPS);
+    assert_true(last.ns == STEPS * 1000000000ull);
     assert_true(stat(path.text, &info) == 0 && info.st_size < 40 << 20 && info.st_size > 25 << 20);
 }
 

@@ -22,9 +22,7 @@ static status save(trainer *t) {
     uint64_t since = meter_clock_ns();
     TRY(comm_agree(t->world, trainer_is_root(t) ? metrics_sync(t->metrics, t->metrics_path.text) : STATUS_OK));
     TRY(trainer_gather(t));
-    memcpy(t->p.booked_ns, t->bill.booked_ns, sizeof t->p.booked_ns);
-    memcpy(t->p.usd, t->bill.usd, sizeof t->p.usd);
-    t->p.energy_j = t->bill.energy_j;
+    t->p.spent = t->bill.total;
     if (t->p.step != t->saved_step) {
         TRY(checkpoint_save(t->o->out, &t->m.parameters, &t->c, &t->p));
         if (!t->p.finite)
@@ -37,7 +35,7 @@ static status save(trainer *t) {
     t->saved_ns = meter_clock_ns();
     t->mine.save_s = (double)(t->saved_ns - since) * 1e-9;
     TRY(trainer_gather(t));
-    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
+    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens) : STATUS_OK;
 }
 
 static status look_at_folder_now(trainer *t) {
@@ -280,7 +278,7 @@ static status report(trainer *t) {
     book_begin(t, BOOK_CHECKPOINT);
     if (trainer_is_root(t)) TRY(report_write(t->o->out));
     TRY(trainer_gather(t));
-    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, &t->p) : STATUS_OK;
+    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens) : STATUS_OK;
 }
 
 status trainer_run(const train_options *o, train_outcome *outcome) {

@@ -5,7 +5,6 @@
 
 #include "layers/attention.h"
 #include "optim/schedule.h"
-#include "train/bill/ledger.h"
 #include "train/data/corpus.h"
 #include "train/model/model.h"
 

@@ -107,7 +107,7 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .flops_palm = cost_flops_per_token_palm(&t->c, t->o->seq_len) * tokens,
         .peak_datasheet = t->peak_datasheet,
         .peak_measured = t->peak_measured,
-        .energy_total_j = t->bill.energy_j,
+        .energy_total_j = t->bill.total.joules,
         .energy_source = ledger_energy_source(&t->bill),
         .usd = ledger_usd(&t->bill),
         .wall_s = wall_s,
@@ -135,16 +135,16 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
         log_line("stopped after step %lu: one more would exceed --budget %s", t->p.step, text_usd(t->o->budget).text);
     log_line("%-24s %10s %7s %10s", "where the time went", "seconds", "share", "usd");
     for (int b = 0; b < BOOKINGS; b++) {
-        double seconds = (double)t->bill.booked_ns[b] * 1e-9;
+        double seconds = (double)t->bill.total.ns[b] * 1e-9;
         if (seconds > 0)
             log_line("  %-22s %10.2f %6.1f%% %10.6f", meter_booking_label((booking)b), seconds, 100 * seconds / wall_s,
-                     t->bill.usd[b]);
+                     t->bill.total.usd[b]);
     }
     log_line("  %-22s %10.2f %6.1f%% %10.6f", "total", wall_s, 100.0, usd);
     if (t->world->ranks > 1 && steps)
         log_line("sent: %s a step and rank", text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
     if (t->p.skipped) log_line("steps skipped because not finite: %lu", t->p.skipped);
-    if (isnan(t->bill.energy_j)) log_line("energy: unknown");
-    else log_line("energy: %.5f kWh (%s)", t->bill.energy_j / 3.6e6, ledger_energy_source(&t->bill));
+    if (isnan(t->bill.total.joules)) log_line("energy: unknown");
+    else log_line("energy: %.5f kWh (%s)", t->bill.total.joules / 3.6e6, ledger_energy_source(&t->bill));
     log_line("the run is in %s: checkpoints, metrics.jsonl, ledger.json, report.html", t->o->out);
 }

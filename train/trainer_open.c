@@ -13,8 +13,9 @@
 #include "runtime/log.h"
 #include "runtime/stop.h"
 #include "train/bill/hardware.h"
-#include "train/model/cost.h"
+#include "train/bill/metrics_rewind.h"
 #include "train/memory_check.h"
+#include "train/model/cost.h"
 
 /* --- what all ranks know of each other --- */
 
@@ -28,7 +29,7 @@ status trainer_gather(trainer *t) {
     t->mine.save_is_due = minutes > 0 && t->saved_ns && (double)(meter_clock_ns() - t->saved_ns) >= minutes * 60e9;
     TRY(comm_allgather_host(t->world, t->all, &t->mine, sizeof t->mine));
     ledger_sum(&t->bill, &t->all->bill, sizeof *t->all);
-    if (trainer_is_root(t) && t->begun) ledger_beat(&t->bill, t->mine.bill.energy_j);
+    if (trainer_is_root(t) && t->begun) ledger_heartbeat(&t->bill, t->mine.bill.joules);
     return STATUS_OK;
 }
 
@@ -284,13 +285,13 @@ static status open_files(trainer *t) {
     path_text config;
     snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
     snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
-    const heartbeat_totals *h = &t->earlier;
+    spent_totals last = t->earlier;
     struct stat lines;
-    bool again = o->resume || h->wall_ns || (lstat(t->metrics_path.text, &lines) == 0 && S_ISREG(lines.st_mode));
+    bool again = o->resume || last.ns || (lstat(t->metrics_path.text, &lines) == 0 && S_ISREG(lines.st_mode));
     if (again) { /* an attempt of which nothing was saved cost what it cost */
-        metrics_last last = {(double)h->wall_ns * 1e-9, h->wall_ns ? h->usd : NAN, h->energy_j};
+        if (!last.ns) last.usd = NAN;
         TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
-        TRY(ledger_resume(&t->bill, o->out, &t->p, &last, h->stopped_ns));
+        TRY(ledger_resume(&t->bill, o->out, t->p.step, &t->p.spent, &last));
     }
     TRY(metrics_open(&t->metrics, t->metrics_path.text, again));
     return durable_write_file(config.text, o->config_json, strlen(o->config_json));

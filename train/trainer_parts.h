@@ -10,8 +10,10 @@
 #include "parallel/job.h"
 #include "train/bill/energy_window.h"
 #include "train/bill/heartbeat.h"
+#include "train/bill/ledger.h"
 #include "train/bill/metrics.h"
 #include "train/bill/throttle.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/run_lock.h"
 #include "train/step.h"
 #include "train/trainer.h"
@@ -64,11 +66,11 @@ typedef struct {
     double
         peak_assumed; /* what is not known yet is taken to run at: peak_measured, or measured for --budget alone; 0 */
     double next_usd;  /* what the next step and a checkpoint behind it were last thought to cost */
-    flop_counter step_flops;  /* closed form, of all ranks */
-    double val_loss;          /* the last one measured; NaN */
-    bool begun;               /* nothing has refused the run: its files are written */
-    heartbeat_totals earlier; /* rank 0: what RUN/heartbeat had */
-    uint64_t first_step;      /* of this attempt */
+    flop_counter step_flops; /* closed form, of all ranks */
+    double val_loss;         /* the last one measured; NaN */
+    bool begun;              /* nothing has refused the run: its files are written */
+    spent_totals earlier;    /* rank 0: what RUN/heartbeat had */
+    uint64_t first_step;     /* of this attempt */
     double first_wall_s;
     i64 skipped_in_row;
     uint64_t looks, look_every;    /* trainer_look: calls since trainer_look_begin, and of how many one asks */

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "train/bill/ledger.h"
-#include "train/bill/metrics.h"
+#include "train/bill/metrics_rewind.h"
 #include "train/checkpoint/progress.h"
 
 static const char *const files[] = {"progress.json", "ledger.json", "metrics.jsonl", NULL};
@@ -18,19 +18,19 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
                   .seq_len = 16,
                   .global_batch = 32,
                   .threads = 1,
-                  .energy_j = 5,
+                  .spent.joules = 5,
                   .precision = "bf16",
                   .moments = "fp32",
                   .master = "fp32"};
     comm world = {.ranks = 1};
-    ledger l = {.usd_per_hour = 0.5, .world = &world, .energy_j = 5};
+    ledger l = {.usd_per_hour = 0.5, .world = &world, .total.joules = 5};
     char *text;
     for (int b = 0; b < BOOKINGS; b++)
-        p.booked_ns[b] = l.booked_ns[b] = 1000000000u + (unsigned)b, p.usd[b] = l.usd[b] = 0.1;
+        p.spent.ns[b] = l.total.ns[b] = 1000000000u + (unsigned)b, p.spent.usd[b] = l.total.usd[b] = 0.1;
     FUZZ_CHECK(progress_text(&text, &p) == STATUS_OK);
     fuzz_put("progress.json", text, strlen(text));
     free(text);
-    FUZZ_CHECK(ledger_write(&l, fuzz_folder(), &p) == STATUS_OK);
+    FUZZ_CHECK(ledger_write(&l, fuzz_folder(), p.step, p.tokens) == STATUS_OK);
     static const char lines[] =
         "{\"step\": 1, \"wall_s\": 1.5, \"usd\": 0.1, \"energy_total_j\": 2}\n"
         "{\"event\": \"resume\", \"step\": 1, \"wall_s\": 2.5, \"usd\": 0.2, \"energy_total_j\": 3}\n"
@@ -46,12 +46,12 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
 static status resume(const progress *p) {
     comm world = {.ranks = 1};
     ledger l = {.usd_per_hour = 1, .world = &world};
-    metrics_last last = {.usd = NAN};
+    spent_totals last = {.usd = NAN};
     TRY(metrics_rewind(fuzz_path("metrics.jsonl"), p->step, &last));
-    TRY(ledger_resume(&l, fuzz_folder(), p, &last, 0));
-    ledger_part part = l.before;
+    TRY(ledger_resume(&l, fuzz_folder(), p->step, &p->spent, &last));
+    ledger_part part = {.before = l.before};
     ledger_sum(&l, &part, sizeof part);
-    return ledger_write(&l, fuzz_folder(), p);
+    return ledger_write(&l, fuzz_folder(), p->step, p->tokens);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {

@@ -22,17 +22,24 @@ static const uint64_t MOST_NS = 2000000000; /* between two beats */
 
 /* ---- the file ---- */
 
-static status slot_text(char slot[SLOT + 1], uint64_t sequence, const heartbeat_totals *t) {
+typedef struct {
+    uint64_t sequence;
+    spent_totals spent;
+    double usd_per_hour;
+} heartbeat;
+
+static status slot_text(char slot[SLOT + 1], const heartbeat *h) {
+    const spent_totals *t = &h->spent;
     status_code st = STATUS_OK;
     char *text = NULL;
     cJSON *o = cJSON_CreateObject();
     if (!o) FAIL(MEM, "heartbeat");
-    TRY_DONE(json_add_u64(o, "sequence", sequence));
-    TRY_DONE(json_add_u64(o, "wall_ns", t->wall_ns));
+    TRY_DONE(json_add_u64(o, "sequence", h->sequence));
+    TRY_DONE(json_add_u64(o, "wall_ns", t->ns));
     TRY_DONE(json_add_u64(o, "stopped_ns", t->stopped_ns));
     TRY_DONE(json_add_number_or_null(o, "usd", t->usd));
-    TRY_DONE(json_add_number_or_null(o, "usd_per_hour", t->usd_per_hour));
-    TRY_DONE(json_add_number_or_null(o, "energy_j", t->energy_j));
+    TRY_DONE(json_add_number_or_null(o, "usd_per_hour", h->usd_per_hour));
+    TRY_DONE(json_add_number_or_null(o, "energy_j", t->joules));
     TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
     int padded = SLOT - CRC_TEXT;
     if (strlen(text) > (size_t)padded)
@@ -51,7 +58,7 @@ static double number_or_nan(const cJSON *o, const char *key) {
     return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
-static bool read_slot(const char *slot, uint64_t *sequence, heartbeat_totals *t) {
+static bool read_slot(heartbeat *h, const char *slot) {
     char text[SLOT - CRC_TEXT + 1], crc[CRC_TEXT + 1];
     memcpy(text, slot, sizeof text - 1);
     text[sizeof text - 1] = 0;
@@ -59,27 +66,25 @@ static bool read_slot(const char *slot, uint64_t *sequence, heartbeat_totals *t)
     if (memcmp(crc, slot + SLOT - CRC_TEXT, CRC_TEXT) != 0) return false;
     cJSON *o;
     if (json_parse(&o, "heartbeat", text, strlen(text))) return false;
-    bool whole = !json_get_u64(o, "heartbeat", "sequence", sequence) &&
-                 !json_get_u64(o, "heartbeat", "wall_ns", &t->wall_ns) &&
-                 !json_get_u64(o, "heartbeat", "stopped_ns", &t->stopped_ns);
-    t->usd = number_or_nan(o, "usd");
-    t->usd_per_hour = number_or_nan(o, "usd_per_hour");
-    t->energy_j = number_or_nan(o, "energy_j");
+    bool whole = !json_get_u64(o, "heartbeat", "sequence", &h->sequence) &&
+                 !json_get_u64(o, "heartbeat", "wall_ns", &h->spent.ns) &&
+                 !json_get_u64(o, "heartbeat", "stopped_ns", &h->spent.stopped_ns);
+    h->spent.usd = number_or_nan(o, "usd");
+    h->usd_per_hour = number_or_nan(o, "usd_per_hour");
+    h->spent.joules = number_or_nan(o, "energy_j");
     cJSON_Delete(o);
     return whole;
 }
 
-static bool read_slots(const char *bytes, size_t size, uint64_t *sequence, heartbeat_totals *t) {
+/* the whole slot with the larger sequence; false, and all zero but the price, where no slot is whole */
+static bool read_slots(heartbeat *h, const char *bytes, ssize_t size) {
     bool found = false;
-    *sequence = 0;
-    *t = (heartbeat_totals){0};
-    for (size_t at = 0; at + SLOT <= size; at += SLOT) {
-        uint64_t number;
-        heartbeat_totals told;
-        if (!read_slot(bytes + at, &number, &told) || (found && number <= *sequence)) continue;
+    *h = (heartbeat){.usd_per_hour = NAN};
+    for (ssize_t at = 0; at + SLOT <= size; at += SLOT) {
+        heartbeat one;
+        if (!read_slot(&one, bytes + at) || (found && one.sequence <= h->sequence)) continue;
         found = true;
-        *sequence = number;
-        *t = told;
+        *h = one;
     }
     return found;
 }
@@ -94,13 +99,15 @@ static int open_regular(const char *run, int flags) {
     return -1;
 }
 
-bool heartbeat_read(heartbeat_totals *t, const char *run) {
+bool heartbeat_read(spent_totals *t, const char *run) {
     char bytes[SLOTS * SLOT];
-    uint64_t sequence;
+    heartbeat h;
     int fd = open_regular(run, O_RDONLY);
     ssize_t size = fd < 0 ? 0 : pread(fd, bytes, sizeof bytes, 0);
     if (fd >= 0) close(fd);
-    return read_slots(bytes, size < 0 ? 0 : (size_t)size, &sequence, t);
+    bool found = read_slots(&h, bytes, size);
+    *t = h.spent;
+    return found;
 }
 
 /* ---- the thread ---- */
@@ -108,33 +115,34 @@ bool heartbeat_read(heartbeat_totals *t, const char *run) {
 static struct {
     pthread_mutex_t lock;
     char run[4096];
-    int fd;    /* -1: nothing is written */
-    bool told; /* totals are the run's; else nothing is written */
-    heartbeat_totals totals;
-    uint64_t at_ns, stopped_at_ns; /* process time and stopped time that totals contain */
+    int fd;     /* -1: nothing is written */
+    bool known; /* last holds the run's totals; else nothing is written */
+    heartbeat last;
+    uint64_t at_ns, stopped_at_ns; /* process time and stopped time that last contains */
     energy_meter *meter;
     double joules_at;
-    uint64_t sequence, written_ns;
+    uint64_t written_ns;
     char found[SLOTS * SLOT]; /* before this attempt */
     ssize_t found_size;       /* -1: no file */
     int error;                /* errno of the first write that failed */
 } beat = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
-static heartbeat_totals totals_now(uint64_t now) {
-    heartbeat_totals t = beat.totals;
+static spent_totals totals_now(uint64_t now) {
+    spent_totals t = beat.last.spent;
     uint64_t since = now - beat.at_ns, stopped = lifetime_stopped_ns() - beat.stopped_at_ns;
-    t.wall_ns += since;
+    t.ns += since;
     t.stopped_ns += stopped < since ? stopped : since;
-    t.usd += t.usd_per_hour * (double)since * 1e-9 / 3600;
-    if (beat.meter) t.energy_j += energy_joules(beat.meter) - beat.joules_at;
+    t.usd += beat.last.usd_per_hour * (double)since * 1e-9 / 3600;
+    if (beat.meter) t.joules += energy_joules(beat.meter) - beat.joules_at;
     return t;
 }
 
-static void write_slot(const heartbeat_totals *t) {
+static void write_slot(spent_totals t) {
     char slot[SLOT + 1];
-    if (beat.fd < 0 || !durable_allowed() || slot_text(slot, ++beat.sequence, t)) return;
+    heartbeat h = {++beat.last.sequence, t, beat.last.usd_per_hour};
+    if (beat.fd < 0 || !durable_allowed() || slot_text(slot, &h)) return;
     errno = 0;
-    if (pwrite(beat.fd, slot, SLOT, (off_t)(beat.sequence % SLOTS * SLOT)) != SLOT && !beat.error)
+    if (pwrite(beat.fd, slot, SLOT, (off_t)(h.sequence % SLOTS * SLOT)) != SLOT && !beat.error)
         beat.error = errno ? errno : EIO;
 }
 
@@ -143,9 +151,8 @@ static void each_tick(void *unused) {
     pthread_mutex_lock(&beat.lock);
     uint64_t now = lifetime_now_ns(), due = (now - lifetime_start_ns()) / 200;
     if (due > MOST_NS) due = MOST_NS;
-    if (beat.told && beat.fd >= 0 && now - beat.written_ns >= due) {
-        heartbeat_totals t = totals_now(now);
-        write_slot(&t);
+    if (beat.known && beat.fd >= 0 && now - beat.written_ns >= due) {
+        write_slot(totals_now(now));
         beat.written_ns = now;
     }
     pthread_mutex_unlock(&beat.lock);
@@ -153,28 +160,30 @@ static void each_tick(void *unused) {
 
 status heartbeat_open(void) { return lifetime_watch(each_tick, NULL); }
 
-status heartbeat_begin(const char *run, bool fresh, heartbeat_totals *earlier) {
+status heartbeat_begin(const char *run, bool fresh, spent_totals *earlier) {
     snprintf(beat.run, sizeof beat.run, "%s", run);
     int there = open_regular(run, O_RDONLY);
     beat.found_size = there < 0 ? -1 : pread(there, beat.found, sizeof beat.found, 0);
     if (there >= 0) close(there);
-    bool known = read_slots(beat.found, beat.found_size < 0 ? 0 : (size_t)beat.found_size, &beat.sequence, earlier);
+    heartbeat last;
+    bool known = read_slots(&last, beat.found, beat.found_size);
+    *earlier = last.spent;
     int fd = open_regular(run, O_WRONLY | O_CREAT);
     if (fd < 0) FAIL(IO, "%s/heartbeat: %s", run, strerror(errno));
     pthread_mutex_lock(&beat.lock);
     beat.fd = fd;
-    beat.told = known || fresh;
-    beat.totals = *earlier;
-    if (!known) beat.totals.usd_per_hour = NAN;
+    beat.known = known || fresh;
+    beat.last = last;
     beat.at_ns = lifetime_start_ns();
     pthread_mutex_unlock(&beat.lock);
     return STATUS_OK;
 }
 
-void heartbeat_tell(const heartbeat_totals *now, double own_joules, energy_meter *energy) {
+void heartbeat_update(const spent_totals *now, double usd_per_hour, double own_joules, energy_meter *energy) {
     pthread_mutex_lock(&beat.lock);
-    beat.totals = *now;
-    beat.told = true;
+    beat.last.spent = *now;
+    beat.last.usd_per_hour = usd_per_hour;
+    beat.known = true;
     beat.at_ns = lifetime_now_ns();
     beat.stopped_at_ns = lifetime_stopped_ns();
     beat.meter = energy;
@@ -199,12 +208,9 @@ void heartbeat_close(heartbeat_ending ending) {
     lifetime_watch_end();
     if (beat.fd < 0) return;
     if (ending == HEARTBEAT_FORGET) put_back();
-    else if (beat.told) {
-        heartbeat_totals t = ending == HEARTBEAT_SETTLED ? beat.totals : totals_now(lifetime_now_ns());
-        write_slot(&t);
-    }
+    else if (beat.known) write_slot(ending == HEARTBEAT_SETTLED ? beat.last.spent : totals_now(lifetime_now_ns()));
     close(beat.fd);
     beat.fd = -1;
-    beat.told = false;
+    beat.known = false;
     beat.meter = NULL;
 }

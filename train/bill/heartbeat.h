@@ -15,23 +15,19 @@
 #include <stdint.h>
 
 #include "train/bill/energy.h"
-
-typedef struct {
-    uint64_t wall_ns, stopped_ns;
-    double usd, usd_per_hour, energy_j; /* NaN: not known */
-} heartbeat_totals;
+#include "train/bill/spent.h"
 
 /* false: there is none, or neither slot is whole. All zero then. */
-bool heartbeat_read(heartbeat_totals *t, const char *run);
+bool heartbeat_read(spent_totals *t, const char *run);
 
 /* From here on this process's time is watched (lifetime.h). */
 status heartbeat_open(void);
 /* Begins to write on rank 0: what the file has, and on top this attempt's time. Where it has nothing and `fresh` is false
- * the run is older than heartbeats: then only heartbeat_tell begins. *earlier: what the file had, zero where nothing. */
-status heartbeat_begin(const char *run, bool fresh, heartbeat_totals *earlier);
+ * the run is older than heartbeats: then only heartbeat_update begins. *earlier: what the file had, zero where nothing. */
+status heartbeat_begin(const char *run, bool fresh, spent_totals *earlier);
 /* The totals of the run as of now, of which own_joules are this process's, as `energy` tells them; the heartbeat's thread reads
  * it between two calls. */
-void heartbeat_tell(const heartbeat_totals *now, double own_joules, energy_meter *energy);
+void heartbeat_update(const spent_totals *now, double usd_per_hour, double own_joules, energy_meter *energy);
 
 typedef enum {
     HEARTBEAT_FORGET, /* the run has not begun: the file is put back as heartbeat_begin found it */

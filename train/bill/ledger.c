@@ -82,9 +82,8 @@ void ledger_close(ledger *l) {
 
 ledger_part ledger_mine(ledger *l) {
     meter_settle(&l->time);
-    ledger_part mine = l->before;
-    memcpy(mine.booked_ns, l->time.booked_ns, sizeof mine.booked_ns);
-    mine.energy_j = ledger_energy_now_j(l);
+    ledger_part mine = {.joules = ledger_energy_now_j(l), .before = l->before};
+    memcpy(mine.ns, l->time.booked_ns, sizeof mine.ns);
     energy_log(l->energy);
     return mine;
 }
@@ -92,39 +91,28 @@ ledger_part ledger_mine(ledger *l) {
 static double usd_of(const ledger *l, uint64_t ns) { return l->usd_per_hour * (double)ns * 1e-9 / 3600; }
 
 void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
-    u128 booked[BOOKINGS] = {0}; /* 64 bits wrap after 13 days of 16,384 ranks */
-    uint64_t before[BOOKINGS] = {0};
-    double before_usd[BOOKINGS] = {0};
-    l->energy_j = 0;
+    u128 ns[BOOKINGS] = {0}; /* 64 bits wrap after 13 days of 16,384 ranks */
+    spent *total = &l->total;
+    *total = (spent){0};
     for (int r = 0; r < l->world->ranks; r++) {
         const ledger_part *p = (const ledger_part *)((const char *)parts + (size_t)r * stride);
         for (int b = 0; b < BOOKINGS; b++) {
-            booked[b] += p->booked_ns[b];
-            before[b] += p->before_ns[b];
-            before_usd[b] += p->before_usd[b];
+            ns[b] += p->ns[b];
+            total->ns[b] += p->before.ns[b];
+            total->usd[b] += p->before.usd[b];
         }
-        l->energy_j += p->energy_j + p->energy_before_j;
+        total->joules += p->joules + p->before.joules;
     }
     for (int b = 0; b < BOOKINGS; b++) {
-        uint64_t mean = (uint64_t)(booked[b] / (u128)l->world->ranks);
-        l->booked_ns[b] = before[b] + mean;
-        l->usd[b] = before_usd[b] + usd_of(l, mean);
+        uint64_t mean = (uint64_t)(ns[b] / (u128)l->world->ranks);
+        total->ns[b] += mean;
+        total->usd[b] += usd_of(l, mean);
     }
 }
 
-static uint64_t wall_ns(const ledger *l) {
-    uint64_t all = 0;
-    for (int b = 0; b < BOOKINGS; b++) all += l->booked_ns[b];
-    return all;
-}
+double ledger_wall_s(const ledger *l) { return (double)spent_total(&l->total).ns * 1e-9; }
 
-double ledger_wall_s(const ledger *l) { return (double)wall_ns(l) * 1e-9; }
-
-double ledger_usd(const ledger *l) {
-    double all = 0;
-    for (int b = 0; b < BOOKINGS; b++) all += l->usd[b];
-    return all;
-}
+double ledger_usd(const ledger *l) { return spent_total(&l->total).usd; }
 
 const char *ledger_energy_source(const ledger *l) { return energy_source(l->energy_of); }
 
@@ -136,36 +124,31 @@ static path_text ledger_path(const char *run) {
     return p;
 }
 
-static status bookings_json(cJSON *o, const ledger *l) {
-    cJSON *seconds = cJSON_AddObjectToObject(o, "bookings"), *exact = cJSON_AddObjectToObject(o, "booked_ns"),
-          *money = cJSON_AddObjectToObject(o, "usd_by_booking");
-    if (!seconds || !exact || !money) FAIL(MEM, "ledger.json");
-    for (int b = 0; b < BOOKINGS; b++) {
-        const char *key = meter_booking_key((booking)b);
-        TRY(json_add_number_or_null(seconds, key, (double)l->booked_ns[b] * 1e-9));
-        TRY(json_add_u64(exact, key, l->booked_ns[b]));
-        TRY(json_add_number_or_null(money, key, l->usd[b]));
-    }
+static status add_seconds(cJSON *o, const spent *s) {
+    cJSON *seconds = cJSON_AddObjectToObject(o, "bookings");
+    if (!seconds) FAIL(MEM, "ledger.json");
+    for (int b = 0; b < BOOKINGS; b++)
+        TRY(json_add_number_or_null(seconds, meter_booking_key((booking)b), (double)s->ns[b] * 1e-9));
     return STATUS_OK;
 }
 
-status ledger_write(const ledger *l, const char *run, const progress *p) {
+status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t tokens) {
     double usd = ledger_usd(l);
     status_code st = STATUS_OK;
     char *text = NULL;
     cJSON *o = cJSON_CreateObject();
     if (!o) FAIL(MEM, "%s/ledger.json", run);
-    TRY_DONE(json_add_u64(o, "step", p->step));
-    TRY_DONE(json_add_u64(o, "tokens", p->tokens));
+    TRY_DONE(json_add_u64(o, "step", step));
+    TRY_DONE(json_add_u64(o, "tokens", tokens));
     TRY_DONE(json_add_u64(o, "ranks", (uint64_t)l->world->ranks));
     TRY_DONE(json_add_number_or_null(o, "wall_s", ledger_wall_s(l)));
-    TRY_DONE(json_add_number_or_null(o, "energy_j", l->energy_j));
     TRY_DONE(json_add_string(o, "energy_source", ledger_energy_source(l)));
     TRY_DONE(json_add_number_or_null(o, "usd", usd));
-    TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", p->tokens ? usd / (double)p->tokens * 1e6 : NAN));
+    TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", tokens ? usd / (double)tokens * 1e6 : NAN));
     TRY_DONE(json_add_number_or_null(o, "price_usd_per_hour", l->usd_per_hour));
     TRY_DONE(json_add_string(o, "price_source", l->price_source));
-    TRY_DONE(bookings_json(o, l));
+    TRY_DONE(add_seconds(o, &l->total));
+    TRY_DONE(spent_write(o, &l->total));
     TRY_DONE(json_print(&text, o, JSON_INDENTED));
     st = durable_write_file(ledger_path(run).text, text, strlen(text));
 done:
@@ -174,67 +157,58 @@ done:
     return st;
 }
 
-/* what ledger.json has of p, where it is of the same step */
-static status read_ledger(progress *p, const char *path) {
+/* *s stays where ledger.json is of another step than the checkpoint */
+static status read_ledger(spent *s, uint64_t step, const char *path) {
     cJSON *o;
     TRY(json_read_file(&o, path));
     status_code st = STATUS_OK;
     uint64_t written_step;
     TRY_DONE(json_get_u64(o, path, "step", &written_step));
-    if (written_step != p->step) goto done;
-    st = spent_read(p, o, path);
+    if (written_step == step) st = spent_read(s, o, path);
 done:
     cJSON_Delete(o);
     return st;
 }
 
 /* A damaged one changes nothing: the checkpoint and metrics.jsonl know all but what came after the checkpoint was written. */
-static status read_written(progress *p, const char *path) {
-    progress written = *p;
+static status read_written(spent *s, uint64_t step, const char *path) {
+    spent written = *s;
     if (access(path, F_OK) != 0) return STATUS_OK;
-    status_code st = read_ledger(&written, path);
+    status_code st = read_ledger(&written, step, path);
     if (st != STATUS_DATA) TRY(st);
     if (st) log_line("%s; the bill goes on from the checkpoint and metrics.jsonl", status_message());
-    else *p = written;
+    else *s = written;
     return STATUS_OK;
 }
 
-/* booked_ns, usd and energy_j of *then go on in l; what of it is not known in money is priced as now */
-static void take_over(ledger *l, const progress *then, const metrics_last *last, uint64_t stopped_ns) {
-    ledger_part *b = &l->before;
-    uint64_t booked = 0, lived = (uint64_t)(last->wall_s * 1e9);
-    double usd = 0;
-    for (int i = 0; i < BOOKINGS; i++) {
-        b->before_ns[i] = then->booked_ns[i];
-        b->before_usd[i] = isnan(then->usd[i]) ? usd_of(l, then->booked_ns[i]) : then->usd[i];
-        booked += then->booked_ns[i];
-        usd += then->usd[i];
-    }
-    uint64_t later = lived > booked ? lived - booked : 0, had = then->booked_ns[BOOK_STOPPED];
-    uint64_t stopped = stopped_ns > had ? stopped_ns - had : 0;
+/* What of *then is unknown in money is priced as this attempt. */
+static void take_over(ledger *l, const spent *then, const spent_totals *last) {
+    spent *b = &l->before;
+    *b = *then;
+    for (int i = 0; i < BOOKINGS; i++)
+        if (isnan(b->usd[i])) b->usd[i] = usd_of(l, b->ns[i]);
+    spent_totals had = spent_total(then);
+    uint64_t later = last->ns > had.ns ? last->ns - had.ns : 0;
+    uint64_t stopped = last->stopped_ns > had.stopped_ns ? last->stopped_ns - had.stopped_ns : 0;
     if (stopped > later) stopped = later;
-    double cost = isnan(usd) || isnan(last->usd) ? usd_of(l, later) : fmax(last->usd - usd, 0);
+    double cost = isnan(had.usd) || isnan(last->usd) ? usd_of(l, later) : fmax(last->usd - had.usd, 0);
     double of_stopped = later ? cost * (double)stopped / (double)later : 0;
-    b->before_ns[BOOK_LOST] += later - stopped;
-    b->before_usd[BOOK_LOST] += cost - of_stopped;
-    b->before_ns[BOOK_STOPPED] += stopped;
-    b->before_usd[BOOK_STOPPED] += of_stopped;
-    bool known = !isnan(last->energy_j) && !isnan(then->energy_j);
-    b->energy_before_j = known ? fmax(last->energy_j, then->energy_j) : NAN;
+    b->ns[BOOK_LOST] += later - stopped;
+    b->usd[BOOK_LOST] += cost - of_stopped;
+    b->ns[BOOK_STOPPED] += stopped;
+    b->usd[BOOK_STOPPED] += of_stopped;
+    bool known = !isnan(last->joules) && !isnan(then->joules);
+    b->joules = known ? fmax(last->joules, then->joules) : NAN;
 }
 
-status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last, uint64_t stopped_ns) {
-    progress then = *p;
-    TRY(read_written(&then, ledger_path(run).text));
-    take_over(l, &then, last, stopped_ns);
+status ledger_resume(ledger *l, const char *run, uint64_t step, const spent *then, const spent_totals *last) {
+    spent latest = *then;
+    TRY(read_written(&latest, step, ledger_path(run).text));
+    take_over(l, &latest, last);
     return STATUS_OK;
 }
 
-void ledger_beat(const ledger *l, double own_joules) {
-    heartbeat_totals now = {.wall_ns = wall_ns(l),
-                            .stopped_ns = l->booked_ns[BOOK_STOPPED],
-                            .usd = ledger_usd(l),
-                            .usd_per_hour = l->usd_per_hour,
-                            .energy_j = l->energy_j};
-    heartbeat_tell(&now, own_joules, l->energy);
+void ledger_heartbeat(const ledger *l, double own_joules) {
+    spent_totals now = spent_total(&l->total);
+    heartbeat_update(&now, l->usd_per_hour, own_joules, l->energy);
 }

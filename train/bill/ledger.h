@@ -14,16 +14,15 @@
 #ifndef TALLY_LEDGER_H
 #define TALLY_LEDGER_H
 
+#include "parallel/comm.h"
 #include "train/bill/energy.h"
-#include "train/bill/metrics.h"
-#include "train/bill/metrics_rewind.h"
-#include "train/checkpoint/checkpoint.h"
+#include "train/bill/spent.h"
 
 /* a rank's: what it has spent in this attempt, and what earlier ones had, where it knows it (else 0) */
 typedef struct {
-    uint64_t booked_ns[BOOKINGS], before_ns[BOOKINGS];
-    double before_usd[BOOKINGS];
-    double energy_j, energy_before_j;
+    uint64_t ns[BOOKINGS];
+    double joules;
+    spent before;
 } ledger_part;
 
 typedef struct {
@@ -37,10 +36,8 @@ typedef struct {
     double watts;          /* of their devices, all together */
     char watts_source[256];
     energy_meter *energy;
-    ledger_part before;           /* before_ns, before_usd, energy_before_j */
-    uint64_t booked_ns[BOOKINGS]; /* of the run, as of the last ledger_sum */
-    double usd[BOOKINGS];         /* the same in money; NaN without a price */
-    double energy_j;
+    spent before; /* in earlier attempts; zero on the ranks that did not resume the ledger */
+    spent total;  /* of the run, as of the last ledger_sum; usd is NaN without a price */
 } ledger;
 
 /* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of this
@@ -60,14 +57,14 @@ double ledger_usd(const ledger *l); /* NaN without a price */
 const char *ledger_energy_source(const ledger *l); /* of the sum */
 double ledger_energy_now_j(ledger *l);             /* this rank's, of this attempt */
 
-status ledger_write(const ledger *l, const char *run, const progress *p);
+status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t tokens);
 
 /* Takes over from an earlier attempt that had reached checkpoint p: its bookings as of then (from ledger.json where that
  * was written after the checkpoint), and what it spent later, up to `last`, as lost work. On one rank; the others learn it by
  * ledger_sum. stopped_ns: of what it spent in all, how long it was stopped. */
-status ledger_resume(ledger *l, const char *run, const progress *p, const metrics_last *last, uint64_t stopped_ns);
+status ledger_resume(ledger *l, const char *run, uint64_t step, const spent *then, const spent_totals *last);
 
 /* tells the heartbeat (heartbeat.h) of the run as of the last ledger_sum, of which own_joules are this rank's */
-void ledger_beat(const ledger *l, double own_joules);
+void ledger_heartbeat(const ledger *l, double own_joules);
 
 #endif

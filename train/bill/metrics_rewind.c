@@ -4,24 +4,25 @@
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "runtime/durable.h"
 #include "runtime/file.h"
 #include "runtime/log.h"
 #include "train/bill/metrics.h"
 #include "train/bill/metrics_reader.h"
-#include "train/checkpoint/blockfile.h"
-#include "train/checkpoint/progress.h"
 
-static const char NAME[] = "metrics.jsonl.tmp";
+enum { BUFFER = 1 << 20 }; /* holds any line that metrics_reader returns */
 
 typedef struct {
     const char *path;
-    path_text folder;
+    path_text next; /* the file that will replace it */
     metrics_reader *in;
-    blockfile *out; /* the file's next contents; NULL while they are what it begins with */
-    i64 same;       /* so many bytes at its beginning stay */
+    int out;  /* of next; -1 while nothing has been dropped */
+    i64 same; /* so many bytes at the beginning of the file stay */
     uint64_t dropped;
+    size_t buffered;
+    char *buffer; /* [BUFFER] to be written to out */
 } rewinding;
 
 static double number_of(const cJSON *o, const char *key) {
@@ -30,31 +31,31 @@ static double number_of(const cJSON *o, const char *key) {
 }
 
 /* A damaged digit must not make a bill that no checkpoint can hold. */
-static void look_at(metrics_last *last, const char *path, const metrics_line *line) {
+static void look_at(spent_totals *last, const char *path, const metrics_line *line) {
     const cJSON *json = line->json;
-    double wall_s = number_of(json, "wall_s"), most = (double)PROGRESS_MOST_NS * 1e-9;
+    double wall_s = number_of(json, "wall_s"), most = (double)SPENT_MOST_NS * 1e-9;
     if (wall_s > most) {
         log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; its sums do not count",
                  path, line->step, wall_s, most);
         return;
     }
-    if (wall_s >= last->wall_s) {
-        last->wall_s = wall_s;
+    if (wall_s >= (double)last->ns * 1e-9) {
+        last->ns = (uint64_t)llround(wall_s * 1e9);
         /* null: an attempt without a price; what was known before it is not all */
         if (cJSON_HasObjectItem(json, "usd")) last->usd = number_of(json, "usd");
     }
-    last->energy_j = fmax(last->energy_j, number_of(json, "energy_total_j"));
+    last->joules = fmax(last->joules, number_of(json, "energy_total_j"));
 }
 
-static status event_text(char **text, uint64_t step, const metrics_last *last, uint64_t dropped) {
+static status event_text(char **text, uint64_t step, const spent_totals *last, uint64_t dropped) {
     status_code st = STATUS_OK;
     cJSON *o = cJSON_CreateObject();
     if (!o) FAIL(MEM, "metrics.jsonl");
     TRY_DONE(json_add_string(o, "event", "resume"));
     TRY_DONE(json_add_u64(o, "step", step));
-    TRY_DONE(json_add_double(o, "wall_s", last->wall_s));
+    TRY_DONE(json_add_double(o, "wall_s", (double)last->ns * 1e-9));
     TRY_DONE(json_add_number_or_null(o, "usd", last->usd));
-    TRY_DONE(json_add_number_or_null(o, "energy_total_j", last->energy_j));
+    TRY_DONE(json_add_number_or_null(o, "energy_total_j", last->joules));
     TRY_DONE(json_add_u64(o, "dropped_lines", dropped));
     st = json_print(text, o, JSON_ONE_LINE);
 done:
@@ -62,37 +63,45 @@ done:
     return st;
 }
 
+static status flush(rewinding *w) {
+    size_t bytes = w->buffered;
+    w->buffered = 0;
+    return durable_write(w->out, w->next.text, w->buffer, bytes);
+}
+
 static status copy_beginning(rewinding *w) {
-    enum { PIECE = 1 << 20 };
     status_code st = STATUS_OK;
-    char *piece = malloc(PIECE);
     FILE *from = fopen(w->path, "rb");
-    if (!piece || !from) FAIL_DONE(IO, "%s: %s", w->path, strerror(errno));
+    if (!from) FAIL(IO, "%s: %s", w->path, strerror(errno));
     for (i64 left = w->same; left > 0;) {
-        size_t bytes = left < PIECE ? (size_t)left : PIECE;
-        if (fread(piece, 1, bytes, from) != bytes) FAIL_DONE(IO, "%s: became shorter while it was read", w->path);
-        TRY_DONE(blockfile_write(w->out, piece, bytes));
+        size_t bytes = left < BUFFER ? (size_t)left : BUFFER;
+        if (fread(w->buffer, 1, bytes, from) != bytes) FAIL_DONE(IO, "%s: became shorter while it was read", w->path);
+        w->buffered = bytes;
+        TRY_DONE(flush(w));
         left -= (i64)bytes;
     }
 done:
-    if (from) fclose(from);
-    free(piece);
+    fclose(from);
     return st;
 }
 
 /* From here on all that is kept is written anew. */
 static status part_ways(rewinding *w) {
-    if (w->out) return STATUS_OK;
-    TRY(blockfile_create(&w->out, w->folder.text, NAME));
+    if (w->out >= 0) return STATUS_OK;
+    if (!(w->buffer = malloc(BUFFER))) FAIL(MEM, "%s: no memory for a buffer", w->path);
+    TRY(durable_create(&w->out, w->next.text));
     return copy_beginning(w);
 }
 
 static status write_line(rewinding *w, const char *text, size_t bytes) {
-    TRY(blockfile_write(w->out, text, bytes));
-    return blockfile_write(w->out, "\n", 1);
+    if (w->buffered + bytes + 1 > BUFFER) TRY(flush(w));
+    memcpy(w->buffer + w->buffered, text, bytes);
+    w->buffer[w->buffered + bytes] = '\n';
+    w->buffered += bytes + 1;
+    return STATUS_OK;
 }
 
-static status go_through(rewinding *w, uint64_t step, metrics_last *last) {
+static status go_through(rewinding *w, uint64_t step, spent_totals *last) {
     metrics_line line;
     for (bool more;;) {
         TRY(metrics_reader_next(w->in, &line, &more));
@@ -102,7 +111,7 @@ static status go_through(rewinding *w, uint64_t step, metrics_last *last) {
         bool keep = line.step <= (double)step; /* false for NaN */
         w->dropped += !keep;
         if (!keep || !line.has_end) TRY(part_ways(w));
-        if (keep && w->out) TRY(write_line(w, line.text, line.bytes));
+        if (keep && w->out >= 0) TRY(write_line(w, line.text, line.bytes));
         else if (keep) w->same = line.offset + (i64)line.bytes + 1;
     }
     metrics_reader_expect(w->in, (double)step);
@@ -121,19 +130,28 @@ done:
 }
 
 static status replace(rewinding *w, const char *event) {
-    blockfile_sums sums;
     TRY(write_line(w, event, strlen(event)));
-    blockfile *out = w->out;
-    w->out = NULL;
-    TRY(blockfile_close(out, &sums));
-    free(sums.crc);
-    return durable_rename(path_join(w->folder.text, NAME).text, w->path);
+    TRY(flush(w));
+    TRY(durable_sync(w->out, w->next.text));
+    int out = w->out;
+    w->out = -1;
+    TRY(durable_close(out, w->next.text));
+    return durable_rename(w->next.text, w->path);
 }
 
-status metrics_rewind(const char *path, uint64_t step, metrics_last *last) {
-    rewinding w = {.path = path};
-    const char *slash = strrchr(path, '/');
-    snprintf(w.folder.text, sizeof w.folder.text, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+static status rewind_file(rewinding *w, uint64_t step, spent_totals *last) {
+    status_code st = STATUS_OK;
+    char *event = NULL;
+    TRY_DONE(metrics_reader_open(&w->in, w->path));
+    TRY_DONE(go_through(w, step, last));
+    TRY_DONE(event_text(&event, step, last, w->dropped));
+    st = w->out >= 0 ? replace(w, event) : append(w->path, event);
+done:
+    free(event);
+    return st;
+}
+
+status metrics_rewind(const char *path, uint64_t step, spent_totals *last) {
     struct stat info;
     if (lstat(path, &info) != 0) {
         if (errno != ENOENT) FAIL(IO, "%s: %s", path, strerror(errno));
@@ -141,15 +159,12 @@ status metrics_rewind(const char *path, uint64_t step, metrics_last *last) {
         return STATUS_OK;
     }
     if (!S_ISREG(info.st_mode)) FAIL(ARG, "%s: is a link or no regular file; expected a regular file", path);
-    status_code st = STATUS_OK;
-    char *event = NULL;
-    TRY_DONE(metrics_reader_open(&w.in, path));
-    TRY_DONE(go_through(&w, step, last));
-    TRY_DONE(event_text(&event, step, last, w.dropped));
-    st = w.out ? replace(&w, event) : append(path, event);
-done:
+    rewinding w = {.path = path, .out = -1};
+    snprintf(w.next.text, sizeof w.next.text, "%.4000s.tmp", path);
+    status_code st = rewind_file(&w, step, last);
     metrics_reader_close(w.in);
-    blockfile_abandon(w.out);
-    free(event);
+    if (w.out >= 0) close(w.out);
+    if (st && w.buffer) unlink(w.next.text);
+    free(w.buffer);
     return st;
 }

@@ -1,7 +1,5 @@
 #include "train/checkpoint/progress.h"
 
-#include <math.h>
-
 #include "runtime/json.h"
 
 typedef struct {
@@ -31,9 +29,8 @@ enum { U64_FIELDS = sizeof u64_fields / sizeof *u64_fields, TEXT_FIELDS = sizeof
 
 status progress_text(char **text, const progress *p) {
     status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject(), *booked = cJSON_AddObjectToObject(o, "booked_ns"),
-          *money = cJSON_AddObjectToObject(o, "usd_by_booking");
-    if (!o || !booked || !money) FAIL_DONE(MEM, "progress.json");
+    cJSON *o = cJSON_CreateObject();
+    if (!o) FAIL(MEM, "progress.json");
     for (int i = 0; i < U64_FIELDS; i++) {
         uint64_t v;
         memcpy(&v, (const char *)p + u64_fields[i].offset, sizeof v);
@@ -45,45 +42,12 @@ status progress_text(char **text, const progress *p) {
     TRY_DONE(json_add_string(o, "sharding", p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_add_string(o, text_fields[i].key, (const char *)p + text_fields[i].offset));
-    for (int b = 0; b < BOOKINGS; b++) {
-        TRY_DONE(json_add_u64(booked, meter_booking_key((booking)b), p->booked_ns[b]));
-        TRY_DONE(json_add_number_or_null(money, meter_booking_key((booking)b), p->usd[b]));
-    }
-    TRY_DONE(json_add_number_or_null(o, "energy_j", p->energy_j));
+    TRY_DONE(spent_write(o, &p->spent));
     if (p->finite != PROGRESS_FINITE_UNKNOWN) TRY_DONE(json_add_bool(o, "finite", p->finite));
     st = json_print(text, o, JSON_INDENTED);
 done:
     cJSON_Delete(o);
     return st;
-}
-
-static status usd_by_booking_read(double usd[BOOKINGS], const cJSON *o, const char *path) {
-    const cJSON *money = json_find(o, "usd_by_booking");
-    for (int b = 0; b < BOOKINGS; b++) {
-        const char *key = meter_booking_key((booking)b);
-        usd[b] = b == BOOK_STOPPED && money ? 0 : NAN; /* a file may be older than this booking */
-        if (money && json_find(money, key)) TRY(json_get_double(money, path, key, &usd[b]));
-    }
-    return STATUS_OK;
-}
-
-status spent_read(progress *p, const cJSON *o, const char *path) {
-    const cJSON *booked;
-    TRY(json_get_object(o, path, "booked_ns", &booked));
-    for (int b = 0; b < BOOKINGS; b++) {
-        const char *key = meter_booking_key((booking)b);
-        p->booked_ns[b] = 0;
-        if (b == BOOK_STOPPED && !json_find(booked, key)) continue; /* older than this booking */
-        TRY(json_get_u64(booked, path, key, &p->booked_ns[b]));
-        if (p->booked_ns[b] > PROGRESS_MOST_NS)
-            FAIL(DATA, "%s: \"%s\" of booked_ns is %lu, expected at most %lu, a century", path, key, p->booked_ns[b],
-                 PROGRESS_MOST_NS);
-    }
-    TRY(usd_by_booking_read(p->usd, o, path));
-    p->energy_j = NAN;
-    return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, "energy_j"))
-               ? STATUS_OK
-               : json_get_double(o, path, "energy_j", &p->energy_j);
 }
 
 status progress_read(progress *p, const char *path) {
@@ -107,7 +71,7 @@ status progress_read(progress *p, const char *path) {
     }
     for (int i = 0; i < TEXT_FIELDS; i++)
         TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
-    st = spent_read(p, o, path);
+    st = spent_read(&p->spent, o, path);
 done:
     cJSON_Delete(o);
     return st;

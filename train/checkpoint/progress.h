@@ -3,14 +3,9 @@
 #ifndef TALLY_PROGRESS_H
 #define TALLY_PROGRESS_H
 
-#include "runtime/json.h"
-#include "runtime/meter.h"
-#include "runtime/status.h"
+#include "train/bill/spent.h"
 
 enum { PROGRESS_FINITE_UNKNOWN = -1 };
-
-/* The most that a booking can be: a century. Sums of all bookings then fit in 64 bits. */
-#define PROGRESS_MOST_NS (UINT64_C(36525) * 86400 * 1000000000)
 
 typedef struct {
     uint64_t step;    /* of the run, skipped steps included */
@@ -25,9 +20,7 @@ typedef struct {
     uint64_t threads; /* of a rank */
     uint64_t ranks;   /* 1 where the file does not tell: it is older than ranks */
     uint64_t batch;   /* of a rank; 0 where the file does not tell */
-    uint64_t booked_ns[BOOKINGS];
-    double usd[BOOKINGS]; /* what each of them cost; NaN: not known, or older than this */
-    double energy_j;      /* NaN: not known */
+    spent spent;
     int64_t
         finite; /* 1: loss and gradient of the last step were, and the held-out loss where it was taken at this step;
                        0: they were not; PROGRESS_FINITE_UNKNOWN: the file does not tell */
@@ -38,7 +31,5 @@ typedef struct {
 
 status progress_text(char **text, const progress *p); /* JSON, malloc'ed */
 status progress_read(progress *p, const char *path);
-/* booked_ns, usd (absent or null: NaN) and energy_j, which progress.json and ledger.json have alike */
-status spent_read(progress *p, const cJSON *o, const char *path);
 
 #endif

@@ -1,0 +1,52 @@
+#include "train/bill/spent.h"
+
+#include <math.h>
+
+spent_totals spent_total(const spent *s) {
+    spent_totals t = {.stopped_ns = s->ns[BOOK_STOPPED], .joules = s->joules};
+    for (int b = 0; b < BOOKINGS; b++) {
+        t.ns += s->ns[b];
+        t.usd += s->usd[b];
+    }
+    return t;
+}
+
+status spent_write(cJSON *o, const spent *s) {
+    cJSON *time = cJSON_AddObjectToObject(o, "booked_ns"), *money = cJSON_AddObjectToObject(o, "usd_by_booking");
+    if (!time || !money) FAIL(MEM, "bookings");
+    for (int b = 0; b < BOOKINGS; b++) {
+        const char *key = meter_booking_key((booking)b);
+        TRY(json_add_u64(time, key, s->ns[b]));
+        TRY(json_add_number_or_null(money, key, s->usd[b]));
+    }
+    return json_add_number_or_null(o, "energy_j", s->joules);
+}
+
+static status read_time(uint64_t *ns, booking b, const cJSON *time, const char *path) {
+    const char *key = meter_booking_key(b);
+    *ns = 0;
+    if (b == BOOK_STOPPED && !json_find(time, key)) return STATUS_OK;
+    TRY(json_get_u64(time, path, key, ns));
+    if (*ns > SPENT_MOST_NS)
+        FAIL(DATA, "%s: \"%s\" of booked_ns is %lu, expected at most %lu, a century", path, key, *ns, SPENT_MOST_NS);
+    return STATUS_OK;
+}
+
+static status read_money(double *usd, booking b, const cJSON *money, const char *path) {
+    const char *key = meter_booking_key(b);
+    *usd = money && b == BOOK_STOPPED ? 0 : NAN;
+    return money && json_find(money, key) ? json_get_double(money, path, key, usd) : STATUS_OK;
+}
+
+status spent_read(spent *s, const cJSON *o, const char *path) {
+    const cJSON *time, *money = json_find(o, "usd_by_booking");
+    TRY(json_get_object(o, path, "booked_ns", &time));
+    for (int b = 0; b < BOOKINGS; b++) {
+        TRY(read_time(&s->ns[b], (booking)b, time, path));
+        TRY(read_money(&s->usd[b], (booking)b, money, path));
+    }
+    s->joules = NAN;
+    return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, "energy_j"))
+               ? STATUS_OK
+               : json_get_double(o, path, "energy_j", &s->joules);
+}

@@ -1,0 +1,32 @@
+/* What a run has spent: time and money of each booking (runtime/meter.h), and energy. The one value for it, with one reader
+ * and one writer, that checkpoints, the ledger and the heartbeat hold. */
+#ifndef TALLY_SPENT_H
+#define TALLY_SPENT_H
+
+#include "runtime/json.h"
+#include "runtime/meter.h"
+
+typedef struct {
+    uint64_t ns[BOOKINGS];
+    double usd[BOOKINGS]; /* NaN: unknown */
+    double joules;        /* NaN: unknown */
+} spent;
+
+/* The same, summed over bookings. */
+typedef struct {
+    uint64_t ns, stopped_ns; /* wall time, and how much of it the process was stopped */
+    double usd, joules;      /* NaN: unknown */
+} spent_totals;
+
+/* The largest time of a booking that is accepted from a file: a century. Sums of all bookings then fit in 64 bits. */
+#define SPENT_MOST_NS (UINT64_C(36525) * 86400 * 1000000000)
+
+spent_totals spent_total(const spent *s);
+
+/* The keys "booked_ns", "usd_by_booking" (an object with a key per booking each) and "energy_j" of an object, which
+ * progress.json and ledger.json share. Unknown is null. Files of earlier versions may lack "usd_by_booking", then all money
+ * is unknown, or the booking "stopped_s", which is then 0. Errors are DATA and name `path`. */
+status spent_write(cJSON *o, const spent *s);
+status spent_read(spent *s, const cJSON *o, const char *path);
+
+#endif
