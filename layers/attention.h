@@ -37,7 +37,8 @@ typedef struct {
     float scale; /* 1/sqrt(D) */
 } attention_shape;
 
-typedef enum { ATTENTION_OWN, ATTENTION_CUDNN } attention_kind;
+#define ATTENTION_KIND_LIST(X) X(ATTENTION_OWN, "own") X(ATTENTION_CUDNN, "cudnn")
+typedef enum { ATTENTION_KIND_LIST(CHOICES_VALUE) } attention_kind;
 
 /* What CUDA computes Tq = Tk with from here on; our own at first. An ARG error where the device or the build has no
  * cuDNN. Its plan for a shape is made at the first use, and memory for it taken then: dev->attention_bytes, which no

@@ -10,7 +10,11 @@
 
 #include <stdint.h>
 
-typedef enum { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_WSD, SCHEDULE_CONSTANT } schedule_kind;
+#include "runtime/choices.h"
+
+#define SCHEDULE_KIND_LIST(X)                                                                                          \
+    X(SCHEDULE_COSINE, "cosine") X(SCHEDULE_LINEAR, "linear") X(SCHEDULE_WSD, "wsd") X(SCHEDULE_CONSTANT, "constant")
+typedef enum { SCHEDULE_KIND_LIST(CHOICES_VALUE) } schedule_kind;
 
 typedef struct {
     schedule_kind kind;

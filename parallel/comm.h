@@ -92,7 +92,9 @@ status comm_open_self(comm **c);
  *   staged  through host memory and `host`, each collective at once: for tests, ranks that share a GPU, no NCCL
  *   auto    nccl where that can be, else staged, which rank 0 says, and why; alone staged, which then is nothing
  * Ranks on different kinds of device are an ARG error, on all of them. */
-status comm_open_device(comm **c, comm *host, device *dev, const char *kind);
+#define COMM_KIND_LIST(X) X(COMM_AUTO, "auto") X(COMM_NCCL, "nccl") X(COMM_STAGED, "staged")
+typedef enum { COMM_KIND_LIST(CHOICES_VALUE) } comm_kind;
+status comm_open_device(comm **c, comm *host, device *dev, comm_kind kind);
 void comm_close(comm *c); /* NULL is fine; waits for what is queued, and at the root for all ranks; parts come first */
 
 /* The ranks that call with the same color, in the order of their ranks. It shares the queue of c. A rank can be in three

@@ -104,18 +104,21 @@ static status open_best(comm **c, comm *host, device *dev, const sharing *s) {
     return open_staged(c, host, dev);
 }
 
-static status open_cuda(comm **c, comm *host, device *dev, const char *kind, const place *all) {
+static status open_cuda(comm **c, comm *host, device *dev, comm_kind kind, const place *all) {
     sharing s = find_sharing(all, host->ranks);
-    if (strcmp(kind, "nccl") == 0) return must_open_nccl(c, host, dev, &s);
-    if (strcmp(kind, "auto") == 0) return open_best(c, host, dev, &s);
+    if (kind == COMM_NCCL) return must_open_nccl(c, host, dev, &s);
+    if (kind == COMM_AUTO) return open_best(c, host, dev, &s);
     return open_staged(c, host, dev);
 }
 #endif
 
-status comm_open_device(comm **c, comm *host, device *dev, const char *kind) {
+static const char *kind_name(comm_kind kind) {
+    switch (kind) { COMM_KIND_LIST(CHOICES_RETURN_NAME) }
+    return "?";
+}
+
+status comm_open_device(comm **c, comm *host, device *dev, comm_kind kind) {
     *c = NULL;
-    if (strcmp(kind, "auto") != 0 && strcmp(kind, "nccl") != 0 && strcmp(kind, "staged") != 0)
-        FAIL(ARG, "--comm %s: expected auto, nccl or staged", kind);
     place *all = calloc((size_t)host->ranks, sizeof *all);
     if (!all) FAIL(MEM, "%d ranks", host->ranks);
     status_code st = find_places(all, host, dev);
@@ -128,8 +131,8 @@ status comm_open_device(comm **c, comm *host, device *dev, const char *kind) {
 #endif
     free(all);
     TRY(st);
-    if (strcmp(kind, "auto") != 0)
-        FAIL(ARG, "--comm %s: is between GPUs, and --device is %s; expected auto", kind, dev->name);
+    if (kind != COMM_AUTO)
+        FAIL(ARG, "--comm %s: is between GPUs, and --device is %s; expected auto", kind_name(kind), dev->name);
     host->lent++;
     *c = host;
     return STATUS_OK;

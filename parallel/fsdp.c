@@ -18,6 +18,11 @@ static i64 piece_count(const fsdp *f, int u) { return f->units[u].size / f->piec
 
 static int ranks_of(const shard_options *o) { return o->world ? o->world->ranks : o->ranks; }
 
+const char *fsdp_stage_name(shard_stage stage) {
+    switch (stage) { SHARD_STAGE_LIST(CHOICES_RETURN_NAME) }
+    return "?";
+}
+
 status fsdp_pieces(int *pieces, const shard_options *o) {
     int ranks = ranks_of(o), replicas = o->replicas ? o->replicas : 1;
     assert(ranks > 0);

@@ -25,7 +25,9 @@
 #include "parallel/unit.h"
 #include "runtime/arena.h"
 
-typedef enum { SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_FULL } shard_stage;
+#define SHARD_STAGE_LIST(X)                                                                                            \
+    X(SHARD_NONE, "none") X(SHARD_OPTIMIZER, "optimizer") X(SHARD_GRADIENTS, "gradients") X(SHARD_FULL, "full")
+typedef enum { SHARD_STAGE_LIST(CHOICES_VALUE) } shard_stage;
 
 typedef struct {
     comm *world; /* the ranks that compute; NULL only in a plan, which lays out memory and computes nothing */
@@ -86,6 +88,8 @@ typedef struct {
     void *weights; /* dtype t */
     float *grads;  /* after fsdp_finish_gradients: the sum over all ranks */
 } fsdp_piece;
+
+const char *fsdp_stage_name(shard_stage stage);
 
 /* S: what units must be padded for. ARG where the ranks do not divide into the replicas. */
 status fsdp_pieces(int *pieces, const shard_options *o);

@@ -112,7 +112,7 @@ static bool parse_number(const char *s, double *v) {
     return !*end && isfinite(*v) && !(errno == ERANGE && *v == 0);
 }
 
-static int parse_choice(const char *choices, const char *text) {
+int options_choice(const char *choices, const char *text) {
     size_t length = strlen(text);
     for (int i = 0;; i++) {
         size_t n = strcspn(choices, "|");
@@ -155,7 +155,7 @@ static status set_text(const options *o, const option *row, const char *text, co
         if (!parse_number(text, value) || !in_range(row, *(double *)value)) return unfit(row, at, text);
         break;
     case OPT_CHOICE:
-        if ((*(int *)value = parse_choice(row->choices, text)) < 0) return unfit(row, at, text);
+        if ((*(int *)value = options_choice(row->choices, text)) < 0) return unfit(row, at, text);
         break;
     case OPT_STRING:
         if (!(copy = strdup(text))) FAIL(MEM, "no memory for the value of %s", at->text);

@@ -65,6 +65,9 @@ void options_free(options *o);
  * were given on the command line, so that --data F1 F2 RUN means RUN and --data F1 F2. */
 status options_take_word(options *o, const char *name);
 
+/* The position of `text` in "a|b|c", or -1. */
+int options_choice(const char *choices, const char *text);
+
 bool options_given(const options *o, const char *name); /* on the command line or in the file */
 void options_unset(options *o, const char *name);       /* as if not given; of a number without a default */
 

@@ -12,13 +12,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "runtime/choices.h"
+
 typedef int64_t i64;
 __extension__ typedef unsigned __int128 u128; /* FLOPs, and sums over ranks: 64 bits do not hold them */
 typedef uint16_t bf16;
-typedef enum { F32, BF16 } dtype;
+#define DTYPE_LIST(X) X(F32, "fp32") X(BF16, "bf16")
+typedef enum { DTYPE_LIST(CHOICES_VALUE) } dtype;
 
 static inline size_t dtype_bytes(dtype t) { return t == F32 ? 4 : 2; }
-static inline const char *dtype_name(dtype t) { return t == F32 ? "fp32" : "bf16"; }
+static inline const char *dtype_name(dtype t) {
+    switch (t) { DTYPE_LIST(CHOICES_RETURN_NAME) }
+    return "?";
+}
 
 static inline float bf16_to_f32(bf16 x) {
     uint32_t bits = (uint32_t)x << 16;

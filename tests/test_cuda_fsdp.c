@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "runtime/options.h"
 #include "tests/tiny_model.h"
 #include "train/step.h"
 
@@ -365,7 +366,9 @@ int main(int argc, char **argv) {
         comm_close(world);
         return 0;
     }
-    OK(comm_open_device(&peers, world, dev, argc > 1 ? argv[1] : "auto"));
+    int kind = options_choice(CHOICES_TEXT(COMM_KIND_LIST), argc > 1 ? argv[1] : "auto");
+    assert_true(kind >= 0);
+    OK(comm_open_device(&peers, world, dev, (comm_kind)kind));
     const struct CMUnitTest tests[] = {cmocka_unit_test(order_of_things), cmocka_unit_test(models)};
     const struct CMUnitTest just_order[] = {cmocka_unit_test(order_of_things)};
     bool order_only = argc > 2 && strcmp(argv[2], "order") == 0;

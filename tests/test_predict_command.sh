@@ -20,7 +20,7 @@ json '0 < p[0]["mfu"] < o["assumed_efficiency"] == 0.4' --model llama3.1-8b --ef
 ok "text says that it is a prediction, what it assumes, and what does not fit"
 refuses "devices that are no number" '--devices "x"' predict --devices 8,x
 refuses "no whole nodes" "--devices 12" predict --devices 12
-refuses "an unknown stage, with the nearest" "the nearest is full" predict --shard ful
+refuses "an unknown stage" "--shard is \"ful\", expected none|optimizer|gradients|full" predict --shard ful
 refuses "replicas that do not divide" "--replicas 3" predict --devices 8 --replicas 3
 refuses "groups that straddle nodes" "--gpus-per-node 8" predict --devices 24 --replicas 2
 refuses "a sequence longer than the context" "--seq-len 4096" predict --model gpt2-124m --seq-len 4096

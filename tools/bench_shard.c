@@ -9,7 +9,6 @@
 #include "parallel/job_same.h"
 
 enum { STAGES = SHARD_FULL + 1 };
-static const char *const stages[STAGES] = {"none", "optimizer", "gradients", "full"};
 
 /* of one stage: this rank's figures, then those of all ranks */
 typedef struct {
@@ -71,13 +70,12 @@ static uint64_t planned(const bench_run *r) {
 /* on a device opened anew, so that no stage finds another's workspaces */
 static status measure_one(stage_result *to, i64 round, const model_config *c, const bench_values *v, const job *j,
                           shard_stage stage) {
-    static const char *const kinds[] = {"auto", "nccl", "staged"};
     comm *peers = NULL;
     device *dev = NULL;
     bench_run r = {0};
     status_code st = STATUS_OK;
     TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->local_rank));
-    TRY_DONE(comm_open_device(&peers, j->world, dev, kinds[v->comm]));
+    TRY_DONE(comm_open_device(&peers, j->world, dev, (comm_kind)v->comm));
     TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(peers, v, stage), true));
     memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
     to->parameters = r.parameters;
@@ -132,7 +130,7 @@ static void print_table(const stage_result results[STAGES], const model_config *
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
         double other = total(f);
-        printf("  %-10s", stages[s]);
+        printf("  %-10s", fsdp_stage_name((shard_stage)s));
         for (int i = 0; i <= MEM_SLOTS; i++) {
             printf(" %11s", text_bytes(f->memory[i]).text);
             other -= f->memory[i];
@@ -144,7 +142,8 @@ static void print_table(const stage_result results[STAGES], const model_config *
            "of the step", "transfer ms");
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
-        printf("  %-10s %11s %11s %9.1f %10.1f %10.1f%% %11.1f\n", stages[s], text_bytes(f->bytes_sent).text,
+        printf("  %-10s %11s %11s %9.1f %10.1f %10.1f%% %11.1f\n", fsdp_stage_name((shard_stage)s),
+               text_bytes(f->bytes_sent).text,
                text_bytes(formula_bytes(v, (shard_stage)s, (double)results[s].parameters, world->ranks)).text,
                results[s].median_s * 1e3, f->waited_s * 1e3, 100 * f->waited_s / results[s].median_s, f->busy_s * 1e3);
     }
@@ -155,7 +154,7 @@ static void print_table(const stage_result results[STAGES], const model_config *
 }
 
 static status fill_row(cJSON *row, const stage_result *r, const bench_values *v, int stage, int ranks) {
-    TRY(json_add_string(row, "shard", stages[stage]));
+    TRY(json_add_string(row, "shard", fsdp_stage_name((shard_stage)stage)));
     for (int i = 0; i < MEM_CATEGORIES; i++) {
         char key[64];
         snprintf(key, sizeof key, "%s_bytes", arena_category_name((mem_category)i));

@@ -1,3 +1,4 @@
+#include "layers/attention.h"
 #include "runtime/nearest.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
@@ -18,7 +19,7 @@ static const option table[] = {
     {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "shard: in which gradients travel", "fp32|bf16", 0, 0, "Ranks", false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "shard: gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, "Ranks", false},
     {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "shard: how long a collective may wait without that anything comes", NULL, 0.1, 1e6, "Ranks", false},
-    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "shard: how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", "auto|nccl|staged", 0, 0, "Ranks", false},
+    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "shard: how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", CHOICES_TEXT(COMM_KIND_LIST), 0, 0, "Ranks", false},
     {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
     {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
     {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard, op: times that the policies, stages or operations take turns", NULL, 1, 1e6, "Measurement", false},
@@ -26,7 +27,7 @@ static const option table[] = {
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
     {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use", NULL, 0, 0, "Measurement", false},
-    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it", "own|cudnn", 0, 0, "Measurement", false},
+    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it", CHOICES_TEXT(ATTENTION_KIND_LIST), 0, 0, "Measurement", false},
     {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
     {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Measurement", true},
     {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Measurement", true},

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "runtime/log.h"
-#include "runtime/nearest.h"
 #include "tools/commands.h"
 #include "tools/predict.h"
 #include "train/bill/hardware.h"
@@ -76,8 +75,7 @@ static const command_help help = {
     .count = sizeof table / sizeof *table,
 };
 
-enum { STAGES = SHARD_FULL + 1, MOST_ROWS = 64 };
-static const char *const stages[STAGES] = {"none", "optimizer", "gradients", "full"};
+enum { MOST_ROWS = 64 };
 
 typedef struct {
     int devices;
@@ -145,13 +143,10 @@ static status read_devices(int *devices, const char *text) {
 }
 
 static status read_stage(shard_stage *stage, const char *text) {
-    for (int i = 0; i < STAGES; i++)
-        if (strcmp(text, stages[i]) == 0) {
-            *stage = (shard_stage)i;
-            return STATUS_OK;
-        }
-    FAIL(ARG, "--shard \"%s\": expected none, optimizer, gradients or full; the nearest is %s", text,
-         nearest_name(text, stages, STAGES));
+    int found = options_choice(CHOICES_TEXT(SHARD_STAGE_LIST), text);
+    if (found < 0) FAIL(ARG, "--shard is \"%s\", expected %s", text, CHOICES_TEXT(SHARD_STAGE_LIST));
+    *stage = (shard_stage)found;
+    return STATUS_OK;
 }
 
 static status read_plan(step_plan *plan, const values *v) {
@@ -235,7 +230,7 @@ static void print_rows(const row *rows, int count, const setting *s) {
            "tokens/s", "MFU", "USD/Mtok");
     for (int i = 0; i < count; i++) {
         const row *r = &rows[i];
-        printf("%7d %-9s %9.1f %9.1f %10.1f (%5.1f%%) %10s %10s", r->devices, stages[r->stage],
+        printf("%7d %-9s %9.1f %9.1f %10.1f (%5.1f%%) %10s %10s", r->devices, fsdp_stage_name(r->stage),
                (double)r->p.step_ns * 1e-6, (double)r->p.compute_ns * 1e-6, (double)r->p.exposed_ns * 1e-6,
                100 * (double)r->p.exposed_ns / (double)r->p.step_ns, text_bytes((double)r->p.bytes_sent).text,
                text_count(r->tokens_per_s).text);
@@ -251,7 +246,7 @@ static void print_rows(const row *rows, int count, const setting *s) {
     for (int i = 0; i < count; i++) {
         const row *r = &rows[i];
         bool large = r->memory > s->hw->memory_bytes;
-        printf("%7d %-9s", r->devices, stages[r->stage]);
+        printf("%7d %-9s", r->devices, fsdp_stage_name(r->stage));
         for (int k = 0; k < MEM_CATEGORIES; k++) printf(" %11s", text_bytes((double)r->p.memory[k]).text);
         printf(" %11s%s\n", text_bytes(r->memory).text, large ? " *" : "");
         too_large |= large;
@@ -275,7 +270,7 @@ static void print_text(const row *rows, int count, const setting *s, const value
 
 static status fill_row(cJSON *o, const row *r) {
     TRY(json_add_i64(o, "devices", r->devices));
-    TRY(json_add_string(o, "shard", stages[r->stage]));
+    TRY(json_add_string(o, "shard", fsdp_stage_name(r->stage)));
     TRY(json_add_double(o, "step_ms", (double)r->p.step_ns * 1e-6));
     TRY(json_add_double(o, "compute_ms", (double)r->p.compute_ns * 1e-6));
     TRY(json_add_double(o, "exposed_ms", (double)r->p.exposed_ns * 1e-6));

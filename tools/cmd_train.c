@@ -15,7 +15,6 @@ enum { PRECISION_BF16, PRECISION_FP32 };
 enum { GATHER_AUTO, GATHER_FP32, GATHER_BF16 };
 enum { REDUCE_FP32, REDUCE_BF16 };
 static const double DEFAULT_MIN_LR = 1e-4;
-static const char *const comm_kinds[] = {"auto", "nccl", "staged"};
 
 typedef struct {
     char *config, *model, *out, *recompute, *device;
@@ -51,7 +50,7 @@ static const option table[] = {
     {"lr", OPT_F64, AT(lr), "1e-3", "X", "highest learning rate", NULL, 0, 100, OPTIMIZER, false},
     {"min-lr", OPT_F64, AT(min_lr), NULL, "X", "learning rate at the schedule's end; by default 1e-4, or --lr if that is less", NULL, 0, 100, OPTIMIZER, false},
     {"warmup", OPT_I64, AT(warmup), "100", "N", "steps of linear rise", NULL, 0, 1e12, OPTIMIZER, false},
-    {"schedule", OPT_CHOICE, AT(schedule), "cosine", "KIND", "of the learning rate after the warm-up", "cosine|linear|wsd|constant", 0, 0, OPTIMIZER, false},
+    {"schedule", OPT_CHOICE, AT(schedule), "cosine", "KIND", "of the learning rate after the warm-up", CHOICES_TEXT(SCHEDULE_KIND_LIST), 0, 0, OPTIMIZER, false},
     {"decay-fraction", OPT_F64, AT(decay_fraction), "0.2", "X", "wsd: share of the steps in which the rate falls", NULL, 0, 1, OPTIMIZER, false},
     {"beta1", OPT_F64, AT(beta1), "0.9", "X", "AdamW's decay of the first moment", NULL, 0, 0.999999, OPTIMIZER, false},
     {"beta2", OPT_F64, AT(beta2), "0.95", "X", "AdamW's decay of the second moment", NULL, 0, 0.999999, OPTIMIZER, false},
@@ -63,20 +62,20 @@ static const option table[] = {
     {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments; bf16 is rounded stochastically", "fp32|bf16", 0, 0, MEMORY, false},
     {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights; none: bf16 weights are rounded stochastically", "fp32|none", 0, 0, MEMORY, false},
     {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "activations made again in backward: none, selective (norms, activation products), block (all but each block's input), block:K (of the first K blocks)", NULL, 0, 0, MEMORY, false},
-    {"shard", OPT_CHOICE, AT(shard), "full", "STAGE", "what is cut up among the ranks: optimizer (its state), gradients (these too), full (weights too), none (all on every rank)", "none|optimizer|gradients|full", 0, 0, RANKS, false},
+    {"shard", OPT_CHOICE, AT(shard), "full", "STAGE", "what is cut up among the ranks: optimizer (its state), gradients (these too), full (weights too), none (all on every rank)", CHOICES_TEXT(SHARD_STAGE_LIST), 0, 0, RANKS, false},
     {"replicas", OPT_I64, AT(replicas), "1", "R", "shard inside a group of ranks/R, all-reduce across groups", NULL, 1, 1e6, RANKS, false},
     {"gather-dtype", OPT_CHOICE, AT(gather_dtype), "auto", "KIND", "in which weights travel (with --shard none they do not); auto: their own; bf16 rounds fp32 ones", "auto|fp32|bf16", 0, 0, RANKS, false},
     {"reduce-dtype", OPT_CHOICE, AT(reduce_dtype), "fp32", "KIND", "in which gradients travel; sums are fp32 in both", "fp32|bf16", 0, 0, RANKS, false},
     {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every_microbatch), "on", NULL, "gradients and full: send gradients after every micro-batch; off: keep all of them on each rank and send once a step", NULL, 0, 0, RANKS, false},
     {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "how long a rank waits for another before the run ends with an error", NULL, 1, 1e6, RANKS, false},
-    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", "auto|nccl|staged", 0, 0, RANKS, false},
+    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", CHOICES_TEXT(COMM_KIND_LIST), 0, 0, RANKS, false},
     {"out", OPT_STRING, AT(out), NULL, "RUN", "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html", NULL, 0, 0, RUN, false},
     {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest good checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
     {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
     {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
     {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: one for each CPU that affinity and the cgroup's quota allow", NULL, 0, 1024, RUN, false},
     {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use; a run that is resumed is then equal within rounding, not bitwise", NULL, 0, 0, RUN, false},
-    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it: equal within bf16's rounding, not bitwise", "own|cudnn", 0, 0, RUN, false},
+    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it: equal within bf16's rounding, not bitwise", CHOICES_TEXT(ATTENTION_KIND_LIST), 0, 0, RUN, false},
     {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},
     {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
     {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints, beside those by --checkpoint-minutes; 0: none by steps", NULL, 0, 1e12, RUN, false},
@@ -126,7 +125,7 @@ static train_options to_train_options(const values *v, const options *given) {
                                 .reduce_bf16 = v->reduce_dtype == REDUCE_BF16,
                                 .accumulate_locally = !v->reduce_every_microbatch}},
         .comm_timeout = v->comm_timeout,
-        .comm = comm_kinds[v->comm],
+        .comm = (comm_kind)v->comm,
         .recompute = v->recompute,
         .device = v->device,
         .threads = (int)v->threads,

@@ -22,7 +22,7 @@ typedef struct {
     uint64_t seed;
     parameters_options precision; /* its shard.world is the trainer's to set */
     double comm_timeout;          /* seconds that a collective may take */
-    const char *comm;             /* auto | nccl | staged: see comm_open_device */
+    comm_kind comm;               /* see comm_open_device */
     const char *recompute;        /* none | selective | block | block:K */
     const char *device;
     bool gemm_search;         /* gemm.h */

@@ -5,16 +5,11 @@
 #include "runtime/log.h"
 #include "train/model/cost.h"
 
-const char *trainer_shard_name(shard_stage s) {
-    static const char *const names[] = {"none", "optimizer", "gradients", "full"};
-    return names[s];
-}
-
 static void log_ranks(const trainer *t) {
     const shard_options *s = &t->m.parameters.o.shard;
     if (t->world->ranks == 1) return;
     log_line("ranks: %d on %d host%s; shard %s; over %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
-             trainer_shard_name(s->stage), t->peers->name);
+             fsdp_stage_name(s->stage), t->peers->name);
     if (s->replicas > 1 && s->stage != SHARD_NONE)
         log_line("replicas: %d, of %d ranks each", s->replicas, t->m.parameters.f.pieces);
 }

@@ -128,7 +128,7 @@ static void fill_sharding(trainer *t) {
     const shard_options *h = &s->shard;
     if (t->world->ranks == 1) strcpy(t->p.sharding, "alone");
     else
-        snprintf(t->p.sharding, sizeof t->p.sharding, "%s/%d/%s/%s/%s", trainer_shard_name(h->stage), h->replicas,
+        snprintf(t->p.sharding, sizeof t->p.sharding, "%s/%d/%s/%s/%s", fsdp_stage_name(h->stage), h->replicas,
                  dtype_name(h->reduce_bf16 ? BF16 : F32), dtype_name(h->gather_bf16 ? BF16 : s->t),
                  h->accumulate_locally ? "once" : "every");
 }

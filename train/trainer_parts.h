@@ -117,7 +117,6 @@ status trainer_look(void *t);
 void trainer_begin_work(trainer *t);
 void trainer_lose_work(trainer *t);
 
-const char *trainer_shard_name(shard_stage s);
 void trainer_log_start(const trainer *t);
 /* of the step that trainer_gather was told of last */
 step_record trainer_log_record(const trainer *t, const step_args *a, const step_result *r);
