@@ -42,29 +42,30 @@ SIMD_INLINE void update(float *restrict w, float *restrict m, float *restrict v,
     }
 }
 
-/* f32 tensors are updated where they are; bf16 ones are widened, and rounded on the way back */
-SIMD_CLONES static void step_chunk(dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                                   const float *grads, i64 n, const constants *c, uint64_t seed, uint64_t first,
+/* Elements [i, i + n). f32 tensors are updated where they are; bf16 ones are widened, and rounded on the way back */
+SIMD_CLONES static void step_chunk(const adamw_piece *p, i64 i, i64 n, const constants *c, const adamw_args *a,
                                    uint64_t step) {
-    float wide_w[SIMD_CHUNK], wide_m[SIMD_CHUNK], wide_v[SIMD_CHUNK];
-    bool stochastic = !master && t == BF16;
-    if (stochastic) simd_load_f32(wide_w, weights, t, n);
-    if (moments == BF16) {
+    float wide_w[SIMD_CHUNK], wide_m[SIMD_CHUNK], wide_v[SIMD_CHUNK], *master = p->master ? p->master + i : NULL;
+    void *weights = tensor_at(p->weights, p->t, i), *m = tensor_at(p->m, p->moments, i),
+         *v = tensor_at(p->v, p->moments, i);
+    const uint64_t seed = a->seed, first = a->first + (uint64_t)i;
+    bool stochastic = !master && p->t == BF16, wide = p->moments == BF16;
+    if (stochastic) simd_load_f32(wide_w, weights, BF16, n);
+    if (wide) {
         simd_load_f32(wide_m, m, BF16, n);
         simd_load_f32(wide_v, v, BF16, n);
     }
     float *w = master ? master : stochastic ? wide_w : weights;
-    update(w, moments == F32 ? m : wide_m, moments == F32 ? v : wide_v, grads, n, c);
-    if (master) simd_store_f32(weights, master, t, n);
+    update(w, wide ? wide_m : m, wide ? wide_v : v, p->grads + i, n, c);
+    if (master) simd_store_f32(weights, master, p->t, n);
     if (stochastic) store_stochastic(weights, wide_w, n, seed, first, philox_round_stream(step, ROUND_WEIGHT));
-    if (moments == BF16) {
+    if (wide) {
         store_stochastic(m, wide_m, n, seed, first, philox_round_stream(step, ROUND_M));
         store_stochastic(v, wide_v, n, seed, first, philox_round_stream(step, ROUND_V));
     }
 }
 
-static status adamw_step_cpu(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                             const float *grads, i64 n, adamw_args a, const step_verdict *verdict) {
+static status adamw_step_cpu(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict) {
     (void)dev;
     if (verdict->skipped) return STATUS_OK;
     constants c = {.lr = a.lr,
@@ -76,18 +77,14 @@ static status adamw_step_cpu(device *dev, dtype t, void *weights, float *master,
                    .m_correction = verdict->m_correction,
                    .v_correction = verdict->v_correction};
 #pragma omp parallel for schedule(static)
-    for (i64 i = 0; i < n; i += SIMD_CHUNK)
-        step_chunk(t, tensor_at(weights, t, i), master ? master + i : NULL, moments, tensor_at(m, moments, i),
-                   tensor_at(v, moments, i), grads + i, simd_chunk(n - i), &c, a.seed, a.first + (uint64_t)i,
-                   verdict->updates);
+    for (i64 i = 0; i < p->n; i += SIMD_CHUNK) step_chunk(p, i, simd_chunk(p->n - i), &c, &a, verdict->updates);
     return STATUS_OK;
 }
 
-status adamw_step(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                  const float *grads, i64 n, adamw_args a, const step_verdict *verdict) {
-    if (n < 1) FAIL(ARG, "adamw: %lld elements, expected at least 1", (long long)n);
+status adamw_step(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict) {
+    if (p->n < 1) FAIL(ARG, "adamw: %lld elements, expected at least 1", (long long)p->n);
     if (!(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1))
         FAIL(ARG, "adamw: betas %g and %g, expected 0 <= beta < 1", (double)a.beta1, (double)a.beta2);
     if (!(a.eps > 0)) FAIL(ARG, "adamw: eps %g, expected more than 0", (double)a.eps);
-    return DISPATCH(dev, adamw_step, t, weights, master, moments, m, v, grads, n, a, verdict);
+    return DISPATCH(dev, adamw_step, p, a, verdict);
 }

@@ -85,10 +85,9 @@ static status run(device *dev, tensors<T, M> x, i64 n, adamw_args a, const step_
     return STATUS_OK;
 }
 
-extern "C" status adamw_step_cuda(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                                  const float *grads, i64 n, adamw_args a, const step_verdict *verdict) {
-    WITH_TYPE(t, T, WITH_TYPE(moments, M, {
-                  tensors<T, M> x = {(T *)weights, master, (M *)m, (M *)v, grads};
-                  return run(dev, x, n, a, verdict);
+extern "C" status adamw_step_cuda(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict) {
+    WITH_TYPE(p->t, T, WITH_TYPE(p->moments, M, {
+                  tensors<T, M> x = {(T *)p->weights, p->master, (M *)p->m, (M *)p->v, p->grads};
+                  return run(dev, x, p->n, a, verdict);
               }));
 }

@@ -28,7 +28,17 @@ typedef struct {
     uint64_t first; /* global index of element 0 */
 } adamw_args;
 
-status adamw_step(device *dev, dtype t, void *weights, float *master, dtype moments, void *m, void *v,
-                  const float *grads, i64 n, adamw_args a, const step_verdict *verdict);
+/* what is updated, by what gradients */
+typedef struct {
+    i64 n;
+    dtype t; /* of weights */
+    void *weights;
+    float *master;
+    dtype moments; /* of m and v */
+    void *m, *v;
+    const float *grads;
+} adamw_piece;
+
+status adamw_step(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict);
 
 #endif

@@ -53,9 +53,15 @@ static void optimizer_free(optimizer o) { free(o.w), free(o.m), free(o.v), free(
 static void step_piece(device *dev, optimizer *o, const float *g, i64 from, i64 n, setting a) {
     a.first += (uint64_t)from;
     step_verdict verdict = verdict_of(a);
-    OK(adamw_step(dev, o->t, tensor_at(o->w, o->t, from), o->master ? o->master + from : NULL, o->moments,
-                  tensor_at(o->m, o->moments, from), tensor_at(o->v, o->moments, from), g + from, n, args_of(a),
-                  &verdict));
+    const adamw_piece piece = {.n = n,
+                               .t = o->t,
+                               .weights = tensor_at(o->w, o->t, from),
+                               .master = o->master ? o->master + from : NULL,
+                               .moments = o->moments,
+                               .m = tensor_at(o->m, o->moments, from),
+                               .v = tensor_at(o->v, o->moments, from),
+                               .grads = g + from};
+    OK(adamw_step(dev, &piece, args_of(a), &verdict));
 }
 
 static void check_same(optimizer a, optimizer b) {
@@ -199,7 +205,7 @@ static void test_rounding_is_unbiased_and_independent(void **state) {
     a.grad_scale = 1, a.decay = 0, a.lr = 0.0011f;
     step_piece(dev, &o, g, 0, N, a);
     step_verdict verdict = verdict_of(a);
-    OK(adamw_step(dev, F32, &w, NULL, F32, &m, &v, &one, 1, args_of(a), &verdict));
+    OK(adamw_step(dev, &(adamw_piece){.n = 1, .weights = &w, .m = &m, .v = &v, .grads = &one}, args_of(a), &verdict));
     const float exact[3] = {w, m, v};
     const bf16 *rounded[3] = {o.w, o.m, o.v};
     double share[3];
@@ -277,9 +283,10 @@ static void test_bad_arguments(void **state) {
     float x[4] = {0};
     setting a = base;
     step_verdict verdict = verdict_of(a);
-    FAILS(ARG, "0 elements", adamw_step(dev, F32, x, NULL, F32, x, x, x, 0, args_of(a), &verdict));
-    a.beta2 = 1;
-    FAILS(ARG, "beta", adamw_step(dev, F32, x, NULL, F32, x, x, x, 1, args_of(a), &verdict));
+    adamw_piece p = {.n = 0, .weights = x, .m = x, .v = x, .grads = x};
+    FAILS(ARG, "0 elements", adamw_step(dev, &p, args_of(a), &verdict));
+    p.n = 1, a.beta2 = 1;
+    FAILS(ARG, "beta", adamw_step(dev, &p, args_of(a), &verdict));
     device_close(dev);
 }
 

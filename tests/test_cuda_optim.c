@@ -154,8 +154,15 @@ static void step_piece(optimizer o, i64 from, i64 n, adamw_args a, step_verdict 
     OK(o.dev->ops->alloc(o.dev, &v, sizeof verdict));
     OK(o.dev->ops->copy(o.dev, v, &verdict, sizeof verdict));
     a.first += (uint64_t)from;
-    OK(adamw_step(o.dev, o.t, tensor_at(o.w, o.t, from), o.master ? (float *)o.master + from : NULL, o.moments,
-                  tensor_at(o.m, o.moments, from), tensor_at(o.v, o.moments, from), (float *)o.g + from, n, a, v));
+    const adamw_piece piece = {.n = n,
+                               .t = o.t,
+                               .weights = tensor_at(o.w, o.t, from),
+                               .master = o.master ? (float *)o.master + from : NULL,
+                               .moments = o.moments,
+                               .m = tensor_at(o.m, o.moments, from),
+                               .v = tensor_at(o.v, o.moments, from),
+                               .grads = (float *)o.g + from};
+    OK(adamw_step(o.dev, &piece, a, v));
     OK(o.dev->ops->synchronize(o.dev));
     o.dev->ops->free(o.dev, v, sizeof verdict);
 }

@@ -151,12 +151,12 @@ static i64 parameters_of(const workbench *w) {
 static status run_adamw(workbench *w) {
     i64 n = parameters_of(w);
     bool master = w->t == BF16;
-    void *weights = take(w, n, w->t);
-    float *copy = master ? take_f32(w, n) : NULL, *m = take_f32(w, n), *v = take_f32(w, n), *grads = take_f32(w, n);
+    adamw_piece p = {.n = n, .t = w->t, .weights = take(w, n, w->t), .master = master ? take_f32(w, n) : NULL};
+    p.m = take_f32(w, n), p.v = take_f32(w, n), p.grads = take_f32(w, n);
     adamw_args a = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .decay = 0.1f};
     w->bytes = (master ? 30 : 28) * (double)n;
     if (!w->pool) return STATUS_OK;
-    return adamw_step(w->dev, w->t, weights, copy, F32, m, v, grads, n, a, w->verdict);
+    return adamw_step(w->dev, &p, a, w->verdict);
 }
 
 static status run_gradnorm(workbench *w) {

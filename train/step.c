@@ -41,9 +41,15 @@ static status adamw_on_owned(model *m, const step_args *a) {
         if (!part.count) continue;
         args.decay = p->decay ? (float)a->weight_decay : 0;
         args.first = (uint64_t)(p->serial + part.first);
-        TRY(adamw_step(m->dev, s->o.t, part.weights, s->master ? s->master + part.at : NULL, mt,
-                       tensor_at(s->m, mt, part.at), tensor_at(s->v, mt, part.at), part.grads, part.count, args,
-                       m->verdict));
+        const adamw_piece piece = {.n = part.count,
+                                   .t = s->o.t,
+                                   .weights = part.weights,
+                                   .master = s->master ? s->master + part.at : NULL,
+                                   .moments = mt,
+                                   .m = tensor_at(s->m, mt, part.at),
+                                   .v = tensor_at(s->v, mt, part.at),
+                                   .grads = part.grads};
+        TRY(adamw_step(m->dev, &piece, args, m->verdict));
     }
     return STATUS_OK;
 }
