@@ -124,7 +124,7 @@ static void what_is_whole_is_read_in_silence(void **state) {
     }
     metrics_reader *r;
     FAILS(DATA, "absent", metrics_reader_open(&r, path_join(folder, "absent").text));
-    FAILS(DATA, "is no regular file", metrics_reader_open(&r, folder));
+    FAILS(DATA, "is a folder, expected a regular file", metrics_reader_open(&r, folder));
 }
 
 /* Lines of every length around the reader's buffer; then one that is too long, and a hole as long. */

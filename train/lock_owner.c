@@ -13,23 +13,18 @@
 
 static const char RENEWED[] = "0000000000";
 
-static void make_printable(char *text) {
-    for (; *text; text++)
-        if ((unsigned char)*text < 32 || *text == 127) *text = '?';
-}
-
 static void read_command(char *text, size_t size) {
     int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     ssize_t bytes = fd < 0 ? -1 : read(fd, text, size - 1);
     if (fd >= 0) close(fd);
     if (bytes < 0) bytes = 0;
     while (bytes > 0 && !text[bytes - 1]) bytes--;
-    for (ssize_t i = 0; i < bytes; i++)
-        if (!text[i]) text[i] = ' ';
+    for (ssize_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (!c) text[i] = ' ';                      /* between two arguments */
+        else if (c < 32 || c >= 127) text[i] = '?'; /* UTF-8 that is cut off would be invalid JSON */
+    }
     text[bytes] = 0;
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c >= 127) *c = '?'; /* a character that was cut is no valid JSON */
-    make_printable(text);
 }
 
 lock_owner lock_owner_self(void) {
@@ -96,6 +91,5 @@ lock_owner_name lock_owner_describe(const lock_owner *o) {
     lock_owner_name n;
     snprintf(n.text, sizeof n.text, "process %lld on %.63s since %s (%.200s%s)", (long long)o->process.pid,
              o->process.host, o->since, o->command, strlen(o->command) > 200 ? "..." : "");
-    make_printable(n.text);
     return n;
 }

@@ -23,7 +23,7 @@ lock_owner lock_owner_self(void);
 status lock_owner_text(char **text, size_t *renewed, const lock_owner *o);
 bool lock_owner_parse(lock_owner *o, const char *text, size_t bytes); /* text[bytes] is NUL; false: damaged */
 
-/* "process 123 on host since 2026-11-27 21:50:12 UTC (tally train ...)", printable whatever the file held */
+/* "process 123 on host since 2026-11-27 21:50:12 UTC (tally train ...)" */
 typedef struct {
     char text[512];
 } lock_owner_name;

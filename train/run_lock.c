@@ -326,25 +326,27 @@ static status_code check_held(void) { return held ? run_lock_check(held) : STATU
 
 /* ---- the whole ---- */
 
+/* cuts the last name off a path, and the slashes in front of it; returns the new length */
+static size_t cut_last(path_text *p, size_t length) {
+    while (length && p->text[length - 1] == '/') length--;
+    while (length && p->text[length - 1] != '/') length--;
+    p->text[length] = 0;
+    return length;
+}
+
 /* how much of `run` names a folder now: what lies behind it will be made */
 static size_t existing_part(const char *run) {
     path_text part;
     struct stat info;
     size_t length = (size_t)snprintf(part.text, sizeof part.text, "%s", run);
-    while (length && stat(part.text, &info)) {
-        while (length && part.text[length - 1] == '/') length--;
-        while (length && part.text[length - 1] != '/') length--;
-        part.text[length] = 0;
-    }
+    while (length && stat(part.text, &info)) length = cut_last(&part, length);
     return length;
 }
 
 static void remove_made(const run_lock *l) {
     path_text part = l->run;
-    for (size_t length = strlen(part.text); length > l->existed && rmdir(part.text) == 0; part.text[length] = 0) {
-        while (length && part.text[length - 1] == '/') length--;
-        while (length && part.text[length - 1] != '/') length--;
-    }
+    size_t length = strlen(part.text);
+    while (length > l->existed && rmdir(part.text) == 0) length = cut_last(&part, length);
 }
 
 static status init(run_lock *l, const char *run) {

@@ -1,12 +1,10 @@
 #include "train/bill/metrics_reader.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/file.h"
@@ -28,22 +26,18 @@ struct metrics_reader {
 
 status metrics_reader_open(metrics_reader **out, const char *path) {
     *out = NULL;
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) FAIL(DATA, "%s: %s", path, strerror(errno));
-    struct stat info;
+    int fd;
+    size_t size;
+    TRY(file_open(&fd, path, &size));
     metrics_reader *r = malloc(sizeof *r);
-    status_code st = STATUS_OK;
-    if (!r) FAIL_DONE(MEM, "%s", path);
-    if (fstat(fd, &info)) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) FAIL_DONE(DATA, "%s: is no regular file", path);
+    if (!r) {
+        close(fd);
+        FAIL(MEM, "%s", path);
+    }
     *r = (metrics_reader){.fd = fd};
     snprintf(r->path.text, sizeof r->path.text, "%s", path);
     *out = r;
     return STATUS_OK;
-done:
-    close(fd);
-    free(r);
-    return st;
 }
 
 bool metrics_reader_damaged(const metrics_reader *r) { return r->damaged > 0; }

@@ -136,7 +136,7 @@ static status read_block(int fd, const char *path, i64 from, unsigned char *bloc
 static status check_blocks(int fd, const char *path, const blockfile_sums *sums, int first, int stride) {
     struct stat info;
     if (fstat(fd, &info)) FAIL(IO, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) FAIL(DATA, "%s: is no plain file", path);
+    if (!S_ISREG(info.st_mode)) FAIL(DATA, "%s: expected a regular file", path);
     if (info.st_size != sums->bytes)
         FAIL(DATA, "%s: is %lld bytes long, expected %lld", path, (long long)info.st_size, (long long)sums->bytes);
     if (sums->blocks != (sums->bytes + BLOCKFILE_BLOCK - 1) / BLOCKFILE_BLOCK)
