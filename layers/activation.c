@@ -23,7 +23,7 @@ SIMD_CLONES static void gelu_forward_chunk(dtype t, void *y, const void *x, i64 
     simd_store_f32(y, out, t, n);
 }
 
-static status activation_gelu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+status activation_gelu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static)
     for (i64 i = 0; i < N * F; i += SIMD_CHUNK)
@@ -48,8 +48,7 @@ SIMD_CLONES static void gelu_backward_chunk(dtype t, void *dx, const void *dy, c
     simd_store_f32(dx, out, t, n);
 }
 
-static status activation_gelu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N,
-                                           i64 F) {
+status activation_gelu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static)
     for (i64 i = 0; i < N * F; i += SIMD_CHUNK)
@@ -69,7 +68,7 @@ SIMD_CLONES static void swiglu_forward_chunk(dtype t, void *y, const void *gate,
     simd_store_f32(y, out, t, n);
 }
 
-static status activation_swiglu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
+status activation_swiglu_forward_cpu(device *dev, dtype t, void *y, const void *x, i64 N, i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static) collapse(2)
     for (i64 n = 0; n < N; n++)
@@ -100,8 +99,7 @@ SIMD_CLONES static void swiglu_backward_chunk(dtype t, void *dgate, void *dup, c
     simd_store_f32(dup, out_up, t, n);
 }
 
-static status activation_swiglu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N,
-                                             i64 F) {
+status activation_swiglu_backward_cpu(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F) {
     (void)dev;
 #pragma omp parallel for schedule(static) collapse(2)
     for (i64 n = 0; n < N; n++)

@@ -11,8 +11,12 @@
 #include "runtime/device.h"
 
 status activation_gelu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F);
+HALVES(activation_gelu_forward);
 status activation_gelu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F);
+HALVES(activation_gelu_backward);
 status activation_swiglu_forward(device *dev, dtype t, void *y, const void *x, i64 N, i64 F);
+HALVES(activation_swiglu_forward);
 status activation_swiglu_backward(device *dev, dtype t, void *dx, const void *dy, const void *x, i64 N, i64 F);
+HALVES(activation_swiglu_backward);
 
 #endif

@@ -40,7 +40,7 @@ static status check_shape(attention_shape s) {
     return STATUS_OK;
 }
 
-static status attention_choose_cpu(device *dev, attention_kind kind) {
+status attention_choose_cpu(device *dev, attention_kind kind) {
     if (kind == ATTENTION_CUDNN) FAIL(ARG, "--attention cudnn: %s is no GPU; expected own", dev->name);
     return STATUS_OK;
 }
@@ -124,8 +124,8 @@ static void forward_item(dtype t, void *o, float *lse, const void *q, const void
     }
 }
 
-static status attention_forward_cpu(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
-                                    const void *v, attention_shape s) {
+status attention_forward_cpu(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
+                             attention_shape s) {
     i64 tiles = (s.Tq + QUERIES - 1) / QUERIES;
     /* late tiles have most keys: they go first, so that the threads end together */
 #pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
@@ -241,9 +241,9 @@ SIMD_CLONES static void sum_heads(void *y, dtype t, const float *x, i64 stride, 
     simd_store_f32(y, sum, t, D);
 }
 
-static status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
-                                     const void *q, const void *k, const void *v, const float *lse, void *scratch,
-                                     attention_shape s) {
+status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
+                              const void *q, const void *k, const void *v, const float *lse, void *scratch,
+                              attention_shape s) {
     i64 heads = s.H / s.K, T = s.Tq, head = T * s.D;
     float *own = scratch, *partial_dk = own + dev->threads * thread_floats(s),
           *partial_dv = partial_dk + s.B * s.H * head;

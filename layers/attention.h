@@ -44,14 +44,17 @@ typedef enum { ATTENTION_KIND_LIST(CHOICES_VALUE) } attention_kind;
  * cuDNN. Its plan for a shape is made at the first use, and memory for it taken then: dev->attention_bytes, which no
  * planner knows of; for backward on Hopper at least 2*B*H*T*T bytes. */
 status attention_choose(device *dev, attention_kind kind);
+HALVES(attention_choose);
 
 u128 attention_forward_flops(attention_shape s);
 size_t attention_backward_scratch_bytes(const device *dev, attention_shape s);
 
 status attention_forward(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                          attention_shape s);
+HALVES(attention_forward);
 status attention_backward(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
                           const void *q, const void *k, const void *v, const float *lse, void *scratch,
                           attention_shape s);
+HALVES(attention_backward);
 
 #endif

@@ -40,8 +40,8 @@ SIMD_CLONES static float loss_row(dtype t, void *dlogits, dtype lt, const void *
     return loss;
 }
 
-static status crossentropy_forward_backward_cpu(device *dev, dtype t, void *dlogits, float *losses,
-                                                const crossentropy_logits *l, const int32_t *targets, float scale) {
+status crossentropy_forward_backward_cpu(device *dev, dtype t, void *dlogits, float *losses,
+                                         const crossentropy_logits *l, const int32_t *targets, float scale) {
     (void)dev;
     for (i64 n = 0; n < l->N; n++)
         if (targets[n] < -1 || targets[n] >= l->V)
@@ -72,7 +72,7 @@ status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float 
     return DISPATCH(dev, crossentropy_forward_backward, t, dlogits, losses, l, targets, scale);
 }
 
-static status crossentropy_sum_losses_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
+status crossentropy_sum_losses_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
     (void)dev;
     double total = accumulate ? *sum : 0;
     for (i64 n = 0; n < N; n++) total += losses[n];

@@ -28,6 +28,8 @@ typedef struct {
 
 status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, const crossentropy_logits *l,
                                      const int32_t *targets, float scale);
+HALVES(crossentropy_forward_backward);
 status crossentropy_sum_losses(device *dev, double *sum, const float *losses, i64 N, bool accumulate);
+HALVES(crossentropy_sum_losses);
 
 #endif

@@ -32,8 +32,8 @@ SIMD_CLONES static void add_row(dtype t, void *x, const void *a, const void *b, 
     }
 }
 
-static status embedding_forward_cpu(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte,
-                                    const void *wpe, embedding_shape s, i64 first) {
+status embedding_forward_cpu(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte, const void *wpe,
+                             embedding_shape s, i64 first) {
     (void)dev;
     TRY(check_tokens("embedding_forward", tokens, s.B * s.T, s.V));
 #pragma omp parallel for schedule(static)
@@ -73,9 +73,8 @@ SIMD_CLONES static void add_position(dtype t, float *row, const void *dx, i64 C)
     }
 }
 
-static status embedding_backward_cpu(device *dev, dtype t, float *dwte, float *dwpe, const void *dx,
-                                     const int32_t *tokens, embedding_shape s, bool accumulate_wte,
-                                     bool accumulate_wpe) {
+status embedding_backward_cpu(device *dev, dtype t, float *dwte, float *dwpe, const void *dx, const int32_t *tokens,
+                              embedding_shape s, bool accumulate_wte, bool accumulate_wpe) {
     TRY(check_tokens("embedding_backward", tokens, s.B * s.T, s.V));
     if (!accumulate_wte) TRY(dev->ops->zero(dev, dwte, (size_t)(s.V * s.C) * 4));
     const i64 width = simd_columns(s.C, omp_get_max_threads());

@@ -20,7 +20,9 @@ typedef struct {
 
 status embedding_forward(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte, const void *wpe,
                          embedding_shape s, i64 first);
+HALVES(embedding_forward);
 status embedding_backward(device *dev, dtype t, float *dwte, float *dwpe, const void *dx, const int32_t *tokens,
                           embedding_shape s, bool accumulate_wte, bool accumulate_wpe);
+HALVES(embedding_backward);
 
 #endif

@@ -24,12 +24,12 @@ SIMD_CLONES static void sum_rows(float *db, const void *dy, dtype t, i64 N, i64 
     for (i64 i = 0; i < columns; i++) db[i] = accumulate ? db[i] + total[i] : total[i];
 }
 
-static status bias_backward_cpu(device *dev, float *db, const void *dy, dtype t, i64 N, i64 O, bool accumulate) {
+status linear_bias_backward_cpu(device *dev, dtype t, const void *dy, const linear *l, i64 N) {
     (void)dev;
 #pragma omp parallel for schedule(static)
-    for (i64 from = 0; from < O; from += COLUMNS) {
-        i64 columns = O - from < COLUMNS ? O - from : COLUMNS;
-        sum_rows(db + from, (const char *)dy + from * (i64)dtype_bytes(t), t, N, O, columns, accumulate);
+    for (i64 from = 0; from < l->O; from += COLUMNS) {
+        i64 columns = l->O - from < COLUMNS ? l->O - from : COLUMNS;
+        sum_rows(l->db + from, (const char *)dy + from * (i64)dtype_bytes(t), t, N, l->O, columns, l->accumulate);
     }
     return STATUS_OK;
 }
@@ -78,6 +78,10 @@ static gemm_args input_gradient(dtype t, void *dx, const void *dy, const linear 
                        .work = WORK_DGRAD};
 }
 
+status linear_bias_backward(device *dev, dtype t, const void *dy, const linear *l, i64 N) {
+    return DISPATCH(dev, linear_bias_backward, t, dy, l, N);
+}
+
 static status weight_gradients(device *dev, dtype t, const void *dy, const void *x, const linear *l, i64 N) {
     TRY(gemm(dev, &(gemm_args){.M = l->O,
                                .N = l->I,
@@ -93,7 +97,7 @@ static status weight_gradients(device *dev, dtype t, const void *dy, const void 
                                .d = F32,
                                .accumulate = l->accumulate,
                                .work = WORK_WGRAD}));
-    if (l->db) TRY(DISPATCH(dev, bias_backward, l->db, dy, t, N, l->O, l->accumulate));
+    if (l->db) TRY(linear_bias_backward(dev, t, dy, l, N));
     return STATUS_OK;
 }
 

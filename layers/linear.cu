@@ -45,7 +45,8 @@ static status sum_rows(device *dev, float *sums, const T *dy, i64 N, i64 O, i64 
     return STATUS_OK;
 }
 
-extern "C" status bias_backward_cuda(device *dev, float *db, const void *dy, dtype t, i64 N, i64 O, bool accumulate) {
+extern "C" status linear_bias_backward_cuda(device *dev, dtype t, const void *dy, const linear *l, i64 N) {
+    const i64 O = l->O;
     i64 most = CUDA_SCRATCH_BYTES / (4 * O);
     if (most > MOST_PIECES) most = MOST_PIECES;
     if (most < 1) most = 1; /* cuda_scratch says that it is too much */
@@ -57,7 +58,7 @@ extern "C" status bias_backward_cuda(device *dev, float *db, const void *dy, dty
     if (fits_16(t, dy, O))
         WITH_TYPE(t, T, TRY((sum_rows<T, lanes<T>::all>(dev, (float *)sums, (const T *)dy, N, O, rows, pieces))));
     else WITH_TYPE(t, T, TRY((sum_rows<T, 1>(dev, (float *)sums, (const T *)dy, N, O, rows, pieces))));
-    RUN(dev, add_pieces_kernel, (unsigned)ceil_div(O, THREADS), THREADS, 0, db, (const float *)sums, O, pieces,
-        accumulate);
+    RUN(dev, add_pieces_kernel, (unsigned)ceil_div(O, THREADS), THREADS, 0, l->db, (const float *)sums, O, pieces,
+        l->accumulate);
     return STATUS_OK;
 }

@@ -26,4 +26,8 @@ status linear_backward(device *dev, dtype t, void *dx, const void *dy, const voi
 status linear_backward_gelu(device *dev, dtype t, void *dx, const void *dy, const void *x, const void *up,
                             const linear *l, i64 N);
 
+/* backward, db alone: linear_backward calls it */
+status linear_bias_backward(device *dev, dtype t, const void *dy, const linear *l, i64 N);
+HALVES(linear_bias_backward);
+
 #endif

@@ -59,8 +59,8 @@ SIMD_CLONES static void forward_row(dtype t, void *y, float *mean, float *rstd, 
     }
 }
 
-static status norm_forward_cpu(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
-                               const void *b, norm_shape s) {
+status norm_forward_cpu(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
+                        const void *b, norm_shape s) {
     (void)dev;
 #pragma omp parallel for schedule(static)
     for (i64 n = 0; n < s.N; n++)
@@ -138,9 +138,9 @@ SIMD_CLONES static void backward_columns(dtype t, float *dg, float *db, const vo
         for (i64 i = 0; i < width; i++) db[first + i] = (accumulate ? db[first + i] : 0) + sum_b[i];
 }
 
-static status norm_backward_cpu(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
-                                const void *x, const void *g, const float *mean, const float *rstd, norm_shape s,
-                                bool accumulate) {
+status norm_backward_cpu(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
+                         const void *x, const void *g, const float *mean, const float *rstd, norm_shape s,
+                         bool accumulate) {
     (void)dev;
     /* columns before rows: dx may overwrite dy */
     const i64 width = simd_columns(s.C, omp_get_max_threads());

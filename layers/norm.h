@@ -28,7 +28,9 @@ typedef struct {
 
 status norm_forward(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
                     const void *b, norm_shape s);
+HALVES(norm_forward);
 status norm_backward(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
                      const void *x, const void *g, const float *mean, const float *rstd, norm_shape s, bool accumulate);
+HALVES(norm_backward);
 
 #endif

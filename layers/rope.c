@@ -86,7 +86,7 @@ static status check_shape(const char *name, const rope *r, rope_shape s, i64 fir
     return STATUS_OK;
 }
 
-static status rope_forward_cpu(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first) {
+status rope_forward_cpu(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first) {
     (void)dev;
     rotate(t, x, r, s, first, 1);
     return STATUS_OK;
@@ -97,7 +97,7 @@ status rope_forward(device *dev, dtype t, void *x, const rope *r, rope_shape s, 
     return DISPATCH(dev, rope_forward, t, x, r, s, first);
 }
 
-static status rope_backward_cpu(device *dev, dtype t, void *dx, const rope *r, rope_shape s) {
+status rope_backward_cpu(device *dev, dtype t, void *dx, const rope *r, rope_shape s) {
     (void)dev;
     rotate(t, dx, r, s, 0, -1);
     return STATUS_OK;

@@ -36,6 +36,8 @@ void rope_layout(rope *r, arena *a, i64 positions, i64 D);
 status rope_fill(const rope *r, device *dev, rope_scaling s);
 
 status rope_forward(device *dev, dtype t, void *x, const rope *r, rope_shape s, i64 first);
+HALVES(rope_forward);
 status rope_backward(device *dev, dtype t, void *dx, const rope *r, rope_shape s);
+HALVES(rope_backward);
 
 #endif

@@ -65,7 +65,7 @@ SIMD_CLONES static void step_chunk(const adamw_piece *p, i64 i, i64 n, const con
     }
 }
 
-static status adamw_step_cpu(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict) {
+status adamw_step_cpu(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict) {
     (void)dev;
     if (verdict->skipped) return STATUS_OK;
     constants c = {.lr = a.lr,

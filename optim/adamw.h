@@ -40,5 +40,6 @@ typedef struct {
 } adamw_piece;
 
 status adamw_step(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict);
+HALVES(adamw_step);
 
 #endif

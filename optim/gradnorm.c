@@ -15,7 +15,7 @@ SIMD_CLONES static double block_sum(const float *x, i64 n) {
     return sum;
 }
 
-static status gradnorm_sum_squares_cpu(device *dev, double *sum, const float *x, i64 n, void *scratch) {
+status gradnorm_sum_squares_cpu(device *dev, double *sum, const float *x, i64 n, void *scratch) {
     (void)dev;
     double *sums = scratch;
 #pragma omp parallel for schedule(static)

@@ -9,5 +9,6 @@
 
 size_t gradnorm_scratch_bytes(i64 n);
 status gradnorm_sum_squares(device *dev, double *sum, const float *x, i64 n, void *scratch);
+HALVES(gradnorm_sum_squares);
 
 #endif

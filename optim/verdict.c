@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-static status verdict_decide_cpu(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a) {
+status verdict_decide_cpu(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a) {
     (void)dev;
     double nats = 0, squares = 0;
     for (int r = 0; r < ranks; r++) nats += sums[r].nats, squares += sums[r].squares;

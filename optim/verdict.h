@@ -28,5 +28,6 @@ typedef struct {
 } verdict_args;
 
 status verdict_decide(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a);
+HALVES(verdict_decide);
 
 #endif

@@ -1,5 +1,5 @@
 /* A device: where tensors live and kernels run. Resources (memory, and on CUDA streams and events) go through one table
- * of functions a backend; math is a pair of plain functions, NAME_cpu and NAME_cuda, that NAME dispatches on dev->kind. */
+ * of functions a backend; math is a pair of plain functions, NAME_cpu and NAME_cuda: HALVES and DISPATCH below. */
 #ifndef TALLY_DEVICE_H
 #define TALLY_DEVICE_H
 
@@ -79,17 +79,16 @@ static inline work_kind device_forward_work(const device *dev) {
     return dev->recomputing ? WORK_RECOMPUTE : WORK_FORWARD;
 }
 
-/* Inside NAME(dev, ...): `return DISPATCH(dev, NAME, ...)` calls the backend's half with the same arguments: NAME_cpu of the
- * same file, or NAME_cuda of NAME.cu, extern "C" with the same type. */
+/* A header that declares NAME(dev, ...) has HALVES(NAME) behind it: the two halves have NAME's own signature. NAME.c defines
+ * NAME_cpu and NAME.cu defines NAME_cuda, and both include the header, so that a signature that differs does not compile. */
+#define HALVES(name) extern __typeof__(name) name##_cpu, name##_cuda
+
+/* NAME.c: NAME checks its arguments, then `return DISPATCH(dev, NAME, ...)` calls the half of the device's kind. */
 #ifdef TALLY_CUDA
 #define DISPATCH(dev, name, ...)                                                                                       \
-    ((dev)->kind == DEVICE_CUDA ? ({                                                                                   \
-        extern __typeof__(name##_cpu) name##_cuda;                                                                     \
-        name##_cuda((dev), __VA_ARGS__);                                                                               \
-    })                                                                                                                 \
-                                : name##_cpu((dev), __VA_ARGS__))
+    ((dev)->kind == DEVICE_CUDA ? name##_cuda(dev, ##__VA_ARGS__) : name##_cpu(dev, ##__VA_ARGS__))
 #else
-#define DISPATCH(dev, name, ...) name##_cpu((dev), __VA_ARGS__)
+#define DISPATCH(dev, name, ...) name##_cpu(dev, ##__VA_ARGS__)
 #endif
 
 #endif

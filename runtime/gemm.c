@@ -32,23 +32,11 @@ bool gemm_fuses_dgelu(const device *dev, const gemm_args *g) {
     return pointers % 16 == 0 && (g->lda | g->ldb | g->ldd) % 8 == 0;
 }
 
-void gemm_search(device *dev, bool on) {
-#ifdef TALLY_CUDA
-    if (dev->kind == DEVICE_CUDA) gemm_search_cuda(dev, on);
-#endif
-    (void)dev, (void)on;
-}
+void gemm_search(device *dev, bool on) { DISPATCH(dev, gemm_search, on); }
 
-void gemm_weights_changed(device *dev) {
-    if (dev->kind == DEVICE_CPU) gemm_weights_changed_cpu(dev);
-}
+void gemm_weights_changed(device *dev) { DISPATCH(dev, gemm_weights_changed); }
 
-size_t gemm_memory_bytes(const device *dev) {
-#ifdef TALLY_CUDA
-    if (dev->kind == DEVICE_CUDA) return gemm_memory_bytes_cuda(dev);
-#endif
-    return gemm_memory_bytes_cpu(dev);
-}
+size_t gemm_memory_bytes(const device *dev) { return DISPATCH(dev, gemm_memory_bytes); }
 
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s) {
     return DISPATCH(dev, gemm_measure_peak, t, seconds, flops_per_s);

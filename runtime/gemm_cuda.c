@@ -240,6 +240,8 @@ status gemm_cuda(device *dev, const gemm_args *given) {
 
 void gemm_search_cuda(device *dev, bool on) { dev->gemm->search = on; }
 
+void gemm_weights_changed_cuda(device *dev) { (void)dev; } /* nothing is packed */
+
 size_t gemm_memory_bytes_cuda(const device *dev) {
     (void)dev;
     return (size_t)WORKSPACE_BYTES + CUDA_SCRATCH_BYTES;

@@ -26,7 +26,7 @@ target_link_options(simt INTERFACE -rdynamic LINKER:--disable-new-dtags)
 add_dependencies(simt fake_nccl)
 
 add_library(tally_kernels STATIC ${TALLY_KERNELS})
-target_compile_options(tally_kernels PRIVATE ${SIMT_OPTIONS} -O2 -g)
+target_compile_options(tally_kernels PRIVATE ${SIMT_OPTIONS} -Wmissing-declarations -O2 -g)
 target_link_libraries(tally_kernels PUBLIC simt tally_options)
 
 target_compile_definitions(tally_core PUBLIC TALLY_CUDA PRIVATE TALLY_CUDA_EMULATED)
