@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "runtime/file.h"
+#include "runtime/json_outline.h"
 
 enum { LARGEST_FILE = 16 << 20 };
 
@@ -15,7 +16,7 @@ static const double EXACT_LIMIT = 9007199254740992.0; /* 2^53: integers below it
 
 /* ---- reading ---- */
 
-static status syntax_error(const char *path, const char *text, size_t bytes, size_t at) {
+static status syntax_error(const char *path, const char *text, size_t bytes, size_t at, const char *reason) {
     int line = 1, column = 1;
     for (size_t i = 0; i < at; i++) column = text[i] == '\n' ? line++, 1 : column + 1;
     char near[24];
@@ -23,8 +24,8 @@ static status syntax_error(const char *path, const char *text, size_t bytes, siz
     for (; n + 1 < sizeof near && at + n < bytes && text[at + n] != '\n'; n++)
         near[n] = text[at + n] >= 32 && text[at + n] < 127 ? text[at + n] : '?';
     near[n] = 0;
-    if (at >= bytes) FAIL(DATA, "%s:%d:%d: found the end, expected more JSON", path, line, column);
-    FAIL(DATA, "%s:%d:%d: found %s, expected JSON", path, line, column, n ? near : "the end of the line");
+    if (at >= bytes) FAIL(DATA, "%s:%d:%d: found the end, expected more JSON (%s)", path, line, column, reason);
+    FAIL(DATA, "%s:%d:%d: found %s, expected JSON (%s)", path, line, column, n ? near : "the end of the line", reason);
 }
 
 bool json_too_many_values(const char *text, size_t bytes) {
@@ -40,91 +41,70 @@ bool json_too_many_values(const char *text, size_t bytes) {
     return values > JSON_MOST_VALUES;
 }
 
-/* What cJSON takes in silence: control characters (for space) and numbers too small for a double (for 0). */
+/* What the outline and jansson let pass: control characters in strings, and numbers too small for a double, as 0. */
 static status check_text(const char *path, const char *text, size_t bytes) {
     bool in_string = false;
     if (json_too_many_values(text, bytes))
         FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", path, JSON_MOST_VALUES);
     for (size_t i = 0; i < bytes; i++) {
         char c = text[i];
-        if ((unsigned char)c < 32 && c != '\t' && c != '\n' && c != '\r') return syntax_error(path, text, bytes, i);
+        if ((unsigned char)c < 32 && c != '\t' && c != '\n' && c != '\r')
+            return syntax_error(path, text, bytes, i, "control character");
         if (in_string && c == '\\' && (text[i + 1] == '"' || text[i + 1] == '\\')) i++;
         else if (c == '"') in_string = !in_string;
         if (in_string) continue;
         if (c != '-' && !isdigit((unsigned char)c)) continue;
         size_t length = strspn(text + i, "+-.0123456789eE");
         errno = 0;
-        if (strtod(text + i, NULL) == 0 && errno == ERANGE)
-            FAIL(DATA, "%s: %.*s is too small a number, expected a double", path, length < 40 ? (int)length : 40,
-                 text + i);
+        double v = strtod(text + i, NULL);
+        if (errno == ERANGE && (v == 0 || isinf(v)))
+            FAIL(DATA, "%s: %.*s is too %s a number, expected a double", path, length < 40 ? (int)length : 40, text + i,
+                 v == 0 ? "small" : "large");
         i += length - 1;
     }
     return STATUS_OK;
 }
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-static status check_names_differ(const cJSON *o, const char *path) {
-    int count = cJSON_GetArraySize(o), n = 0;
-    if (count < 2) return STATUS_OK;
-    const char **names = malloc((size_t)count * sizeof *names);
-    if (!names) FAIL(MEM, "%s: no memory for %d names", path, count);
-    for (const cJSON *item = o->child; item; item = item->next) names[n++] = item->string;
-    qsort(names, (size_t)count, sizeof *names, compare_names);
-    status_code st = STATUS_OK;
-    for (int i = 1; i < count; i++)
-        if (!strcmp(names[i - 1], names[i]))
-            FAIL_DONE(DATA, "%s: \"%s\" is there twice, expected once", path, names[i]);
-done:
-    free(names);
-    return st;
-}
-
-/* What cJSON lets pass. The recursion is bounded by cJSON's own limit of nesting. */
-static status check_tree(const cJSON *item, const char *path) {
-    if (cJSON_IsNumber(item) && !isfinite(item->valuedouble))
-        FAIL(DATA, "%s: %s%s%s is too large a number, expected a double", path, item->string ? "\"" : "",
-             item->string ? item->string : "an element", item->string ? "\"" : "");
-    if (cJSON_IsObject(item)) TRY(check_names_differ(item, path));
-    if (cJSON_IsObject(item) || cJSON_IsArray(item))
-        for (const cJSON *child = item->child; child; child = child->next) TRY(check_tree(child, path));
-    return STATUS_OK;
-}
-
-/* The number items of the tree from `item` on, in the order of the text: those that are integers too large for a double get
- * their digits. *at is where the scan of the text stands. */
-static status keep_digits(cJSON *item, const char *path, const char **at) {
-    for (; item; item = item->next) {
-        if (item->child) TRY(keep_digits(item->child, path, at));
-        if (!cJSON_IsNumber(item)) continue;
-        const char *p = *at;
-        for (; *p != '-' && !isdigit((unsigned char)*p); p++) { /* to the next number outside of strings */
-            if (*p != '"') continue;
-            for (p++; *p != '"'; p++) p += *p == '\\';
-        }
-        size_t length = strspn(p, "+-.0123456789eE"), digits = strspn(p + (*p == '-'), "0123456789") + (*p == '-');
-        *at = p + length;
-        if (digits != length || fabs(item->valuedouble) < EXACT_LIMIT) continue;
-        item->valuestring = strndup(p, length);
-        if (!item->valuestring) FAIL(MEM, "%s: no memory for a number of %zu digits", path, length);
+/* Gives the strings of an outline's tree their contents. The recursion is bounded by jansson's limit of nesting. */
+static status fill_strings(json_t *item, const char *path, const char *text, char *room) {
+    const char *name;
+    json_t *child;
+    size_t i, length;
+    if (json_is_object(item)) json_object_foreach(item, name, child) TRY(fill_strings(child, path, text, room));
+    json_array_foreach(item, i, child) TRY(fill_strings(child, path, text, room));
+    if (!json_is_string(item)) return STATUS_OK;
+    const char *offset = json_string_value(item);
+    const char *from = text + strtoull(offset + (*offset == '#'), NULL, 10);
+    if (*offset == '#') {
+        length = 1 + strspn(from, "-0123456789");
+        room[0] = 0;
+        memcpy(room + 1, from, length - 1);
+    } else {
+        length = json_outline_string(room, from);
+        if (memchr(room, 0, length)) FAIL(DATA, "%s: found \\u0000 in a string, expected text without NUL", path);
     }
+    if (json_string_setn_nocheck(item, room, length))
+        FAIL(MEM, "%s: no memory for a string of %zu bytes", path, length);
     return STATUS_OK;
 }
 
-status json_parse(cJSON **json, const char *path, const char *text, size_t bytes) {
+status json_parse(json_t **json, const char *path, const char *text, size_t bytes) {
     *json = NULL;
+    if (strncmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, bytes -= 3; /* a byte order mark */
     TRY(check_text(path, text, bytes));
-    const char *end = text;
-    cJSON *parsed = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, true);
-    if (!parsed) return syntax_error(path, text, bytes, (size_t)(end - text));
-    status_code st = check_tree(parsed, path);
-    if (!st) st = keep_digits(parsed, path, &text);
+    json_fault fault;
+    json_t *parsed = json_outline_load(text, bytes, &fault);
+    if (!parsed && fault.no_memory) FAIL(MEM, "%s: no memory for %zu bytes of JSON", path, bytes);
+    if (!parsed) return syntax_error(path, text, bytes, fault.at, fault.reason);
+    char *room = malloc(bytes + 2);
+    status_code st = room ? fill_strings(parsed, path, text, room) : ERROR(MEM, "%s: no memory for strings", path);
+    free(room);
     if (st == STATUS_OK) *json = parsed;
-    else cJSON_Delete(parsed);
+    else json_decref(parsed);
     return st;
 }
 
-status json_read_file(cJSON **json, const char *path) {
+status json_read_file(json_t **json, const char *path) {
     *json = NULL;
     char *text;
     size_t bytes;
@@ -134,12 +114,27 @@ status json_read_file(cJSON **json, const char *path) {
     return st;
 }
 
-const cJSON *json_find(const cJSON *o, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-    return item && !cJSON_IsNull(item) ? item : NULL;
+json_t *json_find(const json_t *o, const char *key) {
+    json_t *item = json_object_get(o, key);
+    return json_is_null(item) ? NULL : item;
 }
 
-static void print_number(char text[32], double v) {
+/* of an integer that 64 bits do not hold; NULL: it is another item */
+static const char *long_digits(const json_t *item) {
+    if (!json_is_string(item) || json_string_length(item) < 2) return NULL;
+    const char *text = json_string_value(item);
+    return *text ? NULL : text + 1;
+}
+
+double json_number_or_nan(const json_t *item) {
+    const char *digits = long_digits(item);
+    if (digits) return strtod(digits, NULL);
+    return json_is_number(item) ? json_number_value(item) : NAN;
+}
+
+const char *json_string_or_null(const json_t *item) { return long_digits(item) ? NULL : json_string_value(item); }
+
+static void print_double(char text[32], double v) {
     if (v == trunc(v) && fabs(v) < EXACT_LIMIT) {
         snprintf(text, 32, "%.0f", v);
         return;
@@ -150,137 +145,131 @@ static void print_number(char text[32], double v) {
     }
 }
 
-static status_code wrong(const cJSON *o, const char *path, const char *key, const char *expected) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
+static status_code wrong(const json_t *o, const char *path, const char *key, const char *expected) {
+    const json_t *item = json_object_get(o, key);
     char found[64] = "missing";
-    if (cJSON_IsNumber(item) && item->valuestring) snprintf(found, sizeof found, "%.60s", item->valuestring);
-    else if (cJSON_IsNumber(item)) print_number(found, item->valuedouble);
-    else if (cJSON_IsString(item)) snprintf(found, sizeof found, "\"%.40s\"", item->valuestring);
+    if (long_digits(item)) snprintf(found, sizeof found, "%.60s", long_digits(item));
+    else if (json_is_integer(item)) snprintf(found, sizeof found, "%" JSON_INTEGER_FORMAT, json_integer_value(item));
+    else if (json_is_real(item)) print_double(found, json_real_value(item));
+    else if (json_is_string(item)) snprintf(found, sizeof found, "\"%.40s\"", json_string_value(item));
     else if (item)
         snprintf(found, sizeof found, "%s",
-                 cJSON_IsNull(item)     ? "null"
-                 : cJSON_IsTrue(item)   ? "true"
-                 : cJSON_IsFalse(item)  ? "false"
-                 : cJSON_IsArray(item)  ? "an array"
-                 : cJSON_IsObject(item) ? "an object"
-                                        : "unknown");
+                 json_is_null(item)    ? "null"
+                 : json_is_true(item)  ? "true"
+                 : json_is_false(item) ? "false"
+                 : json_is_array(item) ? "an array"
+                                       : "an object");
     FAIL(DATA, "%s: \"%s\" is %s, expected %s", path, key, found, expected);
 }
 
-static bool is_exact_integer(const cJSON *item) {
-    return cJSON_IsNumber(item) && fabs(item->valuedouble) < EXACT_LIMIT &&
-           item->valuedouble == trunc(item->valuedouble);
+/* The digits of an integer, with a sign where it may be negative; "" for what is not an integer. room: of a short one */
+static const char *decimal(const json_t *item, char room[32], bool negative) {
+    const char *text = long_digits(item) ? long_digits(item) : json_string_value(item);
+    double v = json_real_value(item); /* 0 where it is no real */
+    if (json_is_real(item) && fabs(v) < EXACT_LIMIT && v == trunc(v)) snprintf(room, 32, "%.0f", v + 0.0);
+    else if (json_is_integer(item)) snprintf(room, 32, "%" JSON_INTEGER_FORMAT, json_integer_value(item));
+    else if (!text) return "";
+    if (!text) text = room;
+    const char *digits = text + (negative && *text == '-');
+    return digits[0] && digits[strspn(digits, "0123456789")] == 0 ? text : "";
 }
 
-/* A number that keeps its digits, or a string of digits; with a sign where negative may be. */
-static bool is_decimal(const cJSON *item, bool negative) {
-    if (!item || !item->valuestring) return false;
-    const char *digits = item->valuestring + (negative && item->valuestring[0] == '-');
-    return digits[0] && strspn(digits, "0123456789") == strlen(digits);
-}
-
-status json_get_i64(const cJSON *o, const char *path, const char *key, i64 *v) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-    if (is_exact_integer(item)) {
-        *v = (i64)item->valuedouble;
-        return STATUS_OK;
-    }
-    if (!is_decimal(item, true)) return wrong(o, path, key, "an integer");
+status json_get_i64(const json_t *o, const char *path, const char *key, i64 *v) {
+    char room[32];
+    const char *digits = decimal(json_object_get(o, key), room, true);
+    if (!*digits) return wrong(o, path, key, "an integer");
     errno = 0;
-    long long parsed = strtoll(item->valuestring, NULL, 10);
+    long long parsed = strtoll(digits, NULL, 10);
     if (errno) return wrong(o, path, key, "an integer of 64 bits");
     *v = parsed;
     return STATUS_OK;
 }
 
-status json_get_u64(const cJSON *o, const char *path, const char *key, uint64_t *v) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-    if (is_exact_integer(item) && item->valuedouble >= 0) {
-        *v = (uint64_t)item->valuedouble;
-        return STATUS_OK;
-    }
-    if (!is_decimal(item, false)) return wrong(o, path, key, "an integer of 0 or more");
+status json_get_u64(const json_t *o, const char *path, const char *key, uint64_t *v) {
+    char room[32];
+    const char *digits = decimal(json_object_get(o, key), room, false);
+    if (!*digits) return wrong(o, path, key, "an integer of 0 or more");
     errno = 0;
-    unsigned long long parsed = strtoull(item->valuestring, NULL, 10);
+    unsigned long long parsed = strtoull(digits, NULL, 10);
     if (errno) return wrong(o, path, key, "an integer of 64 bits");
     *v = parsed;
     return STATUS_OK;
 }
 
-status json_get_double(const cJSON *o, const char *path, const char *key, double *v) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-    if (!cJSON_IsNumber(item)) return wrong(o, path, key, "a number");
-    *v = item->valuedouble;
+status json_get_double(const json_t *o, const char *path, const char *key, double *v) {
+    double found = json_number_or_nan(json_object_get(o, key));
+    if (isnan(found)) return wrong(o, path, key, "a number");
+    *v = found;
     return STATUS_OK;
 }
 
-status json_get_bool(const cJSON *o, const char *path, const char *key, bool *v) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-    if (!cJSON_IsBool(item)) return wrong(o, path, key, "true or false");
-    *v = cJSON_IsTrue(item);
+status json_get_bool(const json_t *o, const char *path, const char *key, bool *v) {
+    const json_t *item = json_object_get(o, key);
+    if (!json_is_boolean(item)) return wrong(o, path, key, "true or false");
+    *v = json_is_true(item);
     return STATUS_OK;
 }
 
-status json_get_string(const cJSON *o, const char *path, const char *key, char *out, size_t out_bytes) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-    if (!cJSON_IsString(item)) return wrong(o, path, key, "a string");
-    size_t length = strlen(item->valuestring);
+status json_get_string(const json_t *o, const char *path, const char *key, char *out, size_t out_bytes) {
+    const char *text = json_string_or_null(json_object_get(o, key));
+    if (!text) return wrong(o, path, key, "a string");
+    size_t length = strlen(text);
     if (length >= out_bytes)
         FAIL(DATA, "%s: \"%s\" is %zu characters long, expected at most %zu", path, key, length, out_bytes - 1);
-    memcpy(out, item->valuestring, length + 1);
+    memcpy(out, text, length + 1);
     return STATUS_OK;
 }
 
-status json_get_array(const cJSON *o, const char *path, const char *key, const cJSON **array) {
-    *array = cJSON_GetObjectItemCaseSensitive(o, key);
-    return cJSON_IsArray(*array) ? STATUS_OK : wrong(o, path, key, "an array");
+status json_get_array(const json_t *o, const char *path, const char *key, json_t **array) {
+    *array = json_object_get(o, key);
+    return json_is_array(*array) ? STATUS_OK : wrong(o, path, key, "an array");
 }
 
-status json_get_object(const cJSON *o, const char *path, const char *key, const cJSON **object) {
-    *object = cJSON_GetObjectItemCaseSensitive(o, key);
-    return cJSON_IsObject(*object) ? STATUS_OK : wrong(o, path, key, "an object");
+status json_get_object(const json_t *o, const char *path, const char *key, json_t **object) {
+    *object = json_object_get(o, key);
+    return json_is_object(*object) ? STATUS_OK : wrong(o, path, key, "an object");
 }
 
 /* ---- writing ---- */
 
-static status added(const cJSON *item, const char *key) {
-    if (!item) FAIL(MEM, "no memory for the JSON key \"%s\"", key);
+/* Strings may be the names of files, whose bytes need not be UTF-8: nothing here checks that. */
+static status add(json_t *o, const char *key, json_t *item) {
+    if (json_object_set_new_nocheck(o, key, item)) FAIL(MEM, "no memory for the JSON key \"%s\"", key);
     return STATUS_OK;
 }
 
-static status add_integer(cJSON *o, const char *key, bool negative, u128 magnitude) {
-    char digits[48], *first = digits + sizeof digits;
-    double value = (double)magnitude;
-    cJSON *item = cJSON_AddNumberToObject(o, key, negative ? -value : value);
-    TRY(added(item, key));
-    if (value < EXACT_LIMIT) return STATUS_OK;
+status json_add_i64(json_t *o, const char *key, i64 v) { return add(o, key, json_integer(v)); }
+
+status json_add_u64(json_t *o, const char *key, uint64_t v) { return json_add_u128(o, key, v); }
+
+status json_add_u128(json_t *o, const char *key, u128 v) {
+    char text[48], *first = text + sizeof text;
+    if (v <= INT64_MAX) return json_add_i64(o, key, (i64)v);
+    for (; v; v /= 10) *--first = (char)('0' + (int)(v % 10));
     *--first = 0;
-    for (; magnitude; magnitude /= 10) *--first = (char)('0' + (int)(magnitude % 10));
-    if (negative) *--first = '-';
-    item->valuestring = strdup(first);
-    return item->valuestring ? STATUS_OK : added(NULL, key);
+    return add(o, key, json_stringn_nocheck(first, (size_t)(text + sizeof text - first)));
 }
 
-status json_add_i64(cJSON *o, const char *key, i64 v) { return add_integer(o, key, v < 0, v < 0 ? -(u128)v : (u128)v); }
-
-status json_add_u64(cJSON *o, const char *key, uint64_t v) { return add_integer(o, key, false, v); }
-
-status json_add_u128(cJSON *o, const char *key, u128 v) { return add_integer(o, key, false, v); }
-
-status json_add_double(cJSON *o, const char *key, double v) {
+status json_add_double(json_t *o, const char *key, double v) {
     if (!isfinite(v)) FAIL(NUMERIC, "\"%s\" is %g, expected a finite number", key, v);
-    return added(cJSON_AddNumberToObject(o, key, v), key);
+    return add(o, key, json_real(v));
 }
 
-status json_add_number_or_null(cJSON *o, const char *key, double v) {
-    return added(isfinite(v) ? cJSON_AddNumberToObject(o, key, v) : cJSON_AddNullToObject(o, key), key);
+status json_add_number_or_null(json_t *o, const char *key, double v) {
+    return add(o, key, isfinite(v) ? json_real(v) : json_null());
 }
 
-status json_add_bool(cJSON *o, const char *key, bool v) { return added(cJSON_AddBoolToObject(o, key, v), key); }
+status json_add_bool(json_t *o, const char *key, bool v) { return add(o, key, json_boolean(v)); }
 
-status json_add_string(cJSON *o, const char *key, const char *v) {
-    return added(cJSON_AddStringToObject(o, key, v), key);
+status json_add_string(json_t *o, const char *key, const char *v) { return add(o, key, json_string_nocheck(v)); }
+
+static json_t *add_container(json_t *o, const char *key, json_t *item) {
+    return json_object_set_new_nocheck(o, key, item) ? NULL : item;
 }
+
+json_t *json_add_object(json_t *o, const char *key) { return add_container(o, key, json_object()); }
+
+json_t *json_add_array(json_t *o, const char *key) { return add_container(o, key, json_array()); }
 
 /* ---- printing ---- */
 
@@ -295,49 +284,60 @@ static void print_string(FILE *out, const char *s) {
     fputc('"', out);
 }
 
-static bool holds_containers(const cJSON *item) {
-    for (const cJSON *child = item->child; child; child = child->next)
-        if (cJSON_IsObject(child) || cJSON_IsArray(child)) return true;
+static bool holds_containers(const json_t *array) {
+    size_t i;
+    const json_t *child;
+    json_array_foreach(array, i, child) if (json_is_object(child) || json_is_array(child)) return true;
     return false;
 }
 
 static void new_line(FILE *out, int indent) { fprintf(out, "\n%*s", indent * 2, ""); }
 
+static void print_item(FILE *out, json_t *item, int indent);
+
+/* name: NULL for an element. first: the container's. lines: each on a line of its own */
+static void print_member(FILE *out, const char *name, json_t *item, bool first, bool lines, int indent) {
+    if (!first) fputs(indent >= 0 && !lines ? ", " : ",", out);
+    if (lines) new_line(out, indent + 1);
+    if (name) print_string(out, name), fputs(indent >= 0 ? ": " : ":", out);
+    print_item(out, item, lines ? indent + 1 : -1);
+}
+
 /* indent: depth, or -1 on one line */
-static void print_item(FILE *out, const cJSON *item, int indent) {
-    char number[32];
-    if (cJSON_IsObject(item) || cJSON_IsArray(item)) {
-        bool object = cJSON_IsObject(item);
-        bool lines = indent >= 0 && item->child && (object || holds_containers(item)); /* plain arrays stay on a line */
+static void print_item(FILE *out, json_t *item, int indent) {
+    bool object = json_is_object(item), first = true;
+    const char *name;
+    size_t i;
+    json_t *child;
+    if (object || json_is_array(item)) {
+        bool lines = indent >= 0 && (object ? json_object_size(item) > 0 : holds_containers(item));
         fputc(object ? '{' : '[', out);
-        for (const cJSON *child = item->child; child; child = child->next) {
-            if (lines) new_line(out, indent + 1);
-            if (object) print_string(out, child->string), fputs(indent >= 0 ? ": " : ":", out);
-            print_item(out, child, lines ? indent + 1 : -1);
-            if (child->next) fputs(indent >= 0 && !lines ? ", " : ",", out);
-        }
+        if (object)
+            json_object_foreach(item, name, child) print_member(out, name, child, first, lines, indent), first = false;
+        json_array_foreach(item, i, child) print_member(out, NULL, child, i == 0, lines, indent);
         if (lines) new_line(out, indent);
         fputc(object ? '}' : ']', out);
-    } else if (cJSON_IsString(item)) {
-        print_string(out, item->valuestring);
-    } else if (cJSON_IsNumber(item) && item->valuestring) {
-        fputs(item->valuestring, out);
-    } else if (cJSON_IsNumber(item) && isfinite(item->valuedouble)) {
-        print_number(number, item->valuedouble);
+    } else if (long_digits(item)) {
+        fputs(long_digits(item), out);
+    } else if (json_is_string(item)) {
+        print_string(out, json_string_value(item));
+    } else if (json_is_integer(item)) {
+        fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(item));
+    } else if (json_is_real(item)) {
+        char number[32];
+        print_double(number, json_real_value(item));
         fputs(number, out);
-    } else if (cJSON_IsBool(item)) {
-        fputs(cJSON_IsTrue(item) ? "true" : "false", out);
     } else {
-        fputs("null", out);
+        fputs(json_is_null(item) ? "null" : json_is_true(item) ? "true" : "false", out);
     }
 }
 
-status json_print(char **text, const cJSON *json, json_style style) {
+status json_print(char **text, const json_t *json, json_style style) {
     *text = NULL;
     size_t bytes;
     FILE *out = open_memstream(text, &bytes);
     if (!out) FAIL(MEM, "no memory to print JSON");
-    print_item(out, json, style == JSON_INDENTED ? 0 : -1);
+    print_item(out, (json_t *)json, style == JSON_INDENTED ? 0 : -1); /* jansson's iterators are of non-const objects */
     if (style == JSON_INDENTED) fputc('\n', out);
     bool failed = ferror(out);
     if (fclose(out) || failed) {

@@ -192,12 +192,14 @@ static status set_defaults(const options *o) {
     return STATUS_OK;
 }
 
-static status set_from_json(const options *o, const option *row, const cJSON *json, const char *path, const char *key) {
+static status set_from_json(const options *o, const option *row, const json_t *json, const char *path,
+                            const char *key) {
     place at = {.code = STATUS_DATA};
     snprintf(at.text, sizeof at.text, "%s: \"%s\"", path, key);
     char text[4096];
     void *value = value_of(o, row);
-    const cJSON *array;
+    json_t *array, *item;
+    size_t i;
     switch (row->type) {
     case OPT_I64: return json_get_i64(json, path, key, value);
     case OPT_F64: return json_get_double(json, path, key, value);
@@ -207,9 +209,10 @@ static status set_from_json(const options *o, const option *row, const cJSON *js
     case OPT_LIST:
         TRY(json_get_array(json, path, key, &array));
         clear(value);
-        for (const cJSON *item = array->child; item; item = item->next) {
-            if (!cJSON_IsString(item)) FAIL(DATA, "%s holds something else, expected strings only", at.text);
-            TRY(set_text(o, row, item->valuestring, &at));
+        json_array_foreach(array, i, item) {
+            const char *word = json_string_or_null(item);
+            if (!word) FAIL(DATA, "%s holds something else, expected strings only", at.text);
+            TRY(set_text(o, row, word, &at));
         }
     }
     return STATUS_OK;
@@ -217,23 +220,24 @@ static status set_from_json(const options *o, const option *row, const cJSON *js
 
 static status read_config(options *o, const char *path) {
     status_code st = STATUS_OK;
-    cJSON *json = NULL;
+    json_t *json = NULL, *item;
+    const char *key;
     TRY(json_read_file(&json, path));
-    if (!cJSON_IsObject(json)) FAIL_DONE(DATA, "%s: found no object, expected {\"option\": value, ...}", path);
-    for (const cJSON *item = json->child; item; item = item->next) {
-        const option *row = find_key(o, item->string);
+    if (!json_is_object(json)) FAIL_DONE(DATA, "%s: found no object, expected {\"option\": value, ...}", path);
+    json_object_foreach(json, key, item) {
+        const option *row = find_key(o, key);
         if (!row) {
             char near[NAME_BYTES];
-            key_of(near, nearest(o, item->string));
-            FAIL_DONE(DATA, "%s: key \"%s\": unknown; the nearest is \"%s\"", path, item->string, near);
+            key_of(near, nearest(o, key));
+            FAIL_DONE(DATA, "%s: key \"%s\": unknown; the nearest is \"%s\"", path, key, near);
         }
-        if (row->not_in_file) FAIL_DONE(DATA, "%s: key \"%s\": is for the command line only", path, item->string);
-        if (cJSON_IsNull(item)) continue; /* as if it were not there */
-        TRY_DONE(set_from_json(o, row, json, path, item->string));
+        if (row->not_in_file) FAIL_DONE(DATA, "%s: key \"%s\": is for the command line only", path, key);
+        if (json_is_null(item)) continue; /* as if it were not there */
+        TRY_DONE(set_from_json(o, row, json, path, key));
         o->source[row - o->table] = FROM_FILE;
     }
 done:
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 
@@ -371,15 +375,15 @@ void options_unset(options *o, const char *name) {
 
 /* ---- writing ---- */
 
-static status add_to_json(cJSON *json, const options *o, const option *row) {
+static status add_to_json(json_t *json, const options *o, const option *row) {
     char key[NAME_BYTES], choice[NAME_BYTES];
     key_of(key, row->name);
     const void *value = value_of(o, row);
     const string_list *words = value;
-    cJSON *array;
+    json_t *array;
     bool unset = !row->default_text && o->source[row - o->table] == FROM_DEFAULT;
     if (unset && row->type != OPT_FLAG && row->type != OPT_LIST) {
-        if (!cJSON_AddNullToObject(json, key)) FAIL(MEM, "no memory for \"%s\"", key);
+        if (json_object_set_new(json, key, json_null())) FAIL(MEM, "no memory for \"%s\"", key);
         return STATUS_OK;
     }
     switch (row->type) {
@@ -389,23 +393,23 @@ static status add_to_json(cJSON *json, const options *o, const option *row) {
     case OPT_FLAG: return json_add_bool(json, key, *(const bool *)value);
     case OPT_CHOICE: choice_name(choice, row->choices, *(const int *)value); return json_add_string(json, key, choice);
     case OPT_LIST:
-        if (!(array = cJSON_AddArrayToObject(json, key))) FAIL(MEM, "no memory for \"%s\"", key);
+        if (!(array = json_add_array(json, key))) FAIL(MEM, "no memory for \"%s\"", key);
         for (int i = 0; i < words->count; i++)
-            if (!cJSON_AddItemToArray(array, cJSON_CreateString(words->list[i])))
+            if (json_array_append_new(array, json_string_nocheck(words->list[i])))
                 FAIL(MEM, "no memory for \"%s\"", key);
     }
     return STATUS_OK;
 }
 
-status options_to_json(cJSON **json, const options *o) {
+status options_to_json(json_t **json, const options *o) {
     status_code st = STATUS_OK;
-    *json = cJSON_CreateObject();
+    *json = json_object();
     if (!*json) FAIL(MEM, "no memory for the options");
     for (int i = 0; i < o->count; i++)
         if (!o->table[i].not_in_file) TRY_DONE(add_to_json(*json, o, &o->table[i]));
     return STATUS_OK;
 done:
-    cJSON_Delete(*json);
+    json_decref(*json);
     *json = NULL;
     return st;
 }

@@ -72,7 +72,7 @@ bool options_given(const options *o, const char *name); /* on the command line o
 void options_unset(options *o, const char *name);       /* as if not given; of a number without a default */
 
 /* The values in effect, as a file for --config that gives the same values again. */
-status options_to_json(cJSON **json, const options *o);
+status options_to_json(json_t **json, const options *o);
 
 void options_print_help(FILE *out, const option *table, int count); /* by group, at most 100 columns */
 

@@ -180,8 +180,9 @@ static void test_bad_jsonl(void **state) {
         const char *line, *message;
     } cases[] = {
         {"{\"text\": \"a\"", ":2: found no valid JSON at column"},
-        {"{\"text\": \"a\"} x", ":2: found no valid JSON at column 15"},
-        {"plain text", ":2: found no valid JSON at column 1, expected an object with a string \"text\""},
+        {"{\"text\": \"a\"} x", ":2: found no valid JSON at column 15 ("},
+        {"plain text",
+         ":2: found no valid JSON at column 1 (invalid token), expected an object with a string \"text\""},
         {"{\"body\": \"a\"}", ":2: found no key \"text\" but \"body\"; --text-key names the key of the text"},
         {"{\"Text\": \"a\"}", ":2: found no key \"text\" but \"Text\""},
         {"{\"text\": 3}", ":2: found \"text\" that is a number"},
@@ -191,6 +192,8 @@ static void test_bad_jsonl(void **state) {
         {"\"text\"", ":2: found a string, expected an object"},
         {"true", ":2: found a boolean, expected an object"},
         {"{}", ":2: found no key \"text\" but no keys"},
+        {"{\"text\": \"a\", \"text\": \"b\"}", ":2: found no valid JSON at column 15 (duplicate object key)"},
+        {"{\"text\": 12345678901234567890}", ":2: found \"text\" that is a number"},
         {"{\"text\": \"cut \\u0000 here\"}", ":2: found \\u0000 in \"text\", expected text without NUL"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

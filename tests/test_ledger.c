@@ -46,17 +46,17 @@ static void energy_that_is_not_known_is_null(void **unused) {
     ledger l = {.usd_per_hour = 1, .world = &world, .energy_of = ENERGY_UNKNOWN};
     ledger_part parts[2] = {{.joules = 5}, {.joules = NAN}};
     spent unknown = {.joules = NAN}, again;
-    cJSON *o;
+    json_t *o;
     ledger_sum(&l, parts, sizeof *parts);
     OK(ledger_write(&l, run, 0, 0));
     OK(json_read_file(&o, path.text));
-    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, "energy_j")));
-    assert_string_equal(cJSON_GetObjectItemCaseSensitive(o, "energy_source")->valuestring, "unknown");
+    assert_true(json_is_null(json_object_get(o, "energy_j")));
+    assert_string_equal(json_string_value(json_object_get(o, "energy_source")), "unknown");
     OK(spent_read(&again, o, path.text));
     assert_true(isnan(again.joules));
     OK(ledger_resume(&l, run, 0, &unknown, &(spent_totals){.joules = 7, .usd = NAN})); /* one attempt did not know */
     assert_true(isnan(l.before.joules));
-    cJSON_Delete(o);
+    json_decref(o);
     unlink(path.text);
     rmdir(run);
 }

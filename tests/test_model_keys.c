@@ -2,7 +2,7 @@
  * reads is of version 5.24. */
 #include "tests/check.h"
 
-#include <cjson/cJSON.h>
+#include "runtime/json.h"
 
 #include "train/model/model_config.h"
 
@@ -20,10 +20,10 @@
 static status_code load(model_config *c, const char *sizes, const char *keys) {
     char text[2048];
     snprintf(text, sizeof text, "{%s%s%s}", sizes, *keys ? ", " : "", keys);
-    cJSON *json = cJSON_Parse(text);
-    assert_non_null(json);
+    json_t *json;
+    OK(json_parse(&json, "m.json", text, strlen(text)));
     status_code st = model_config_from_json(c, json, "m.json");
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 
@@ -147,18 +147,17 @@ static void test_models_of_bytes_tell_where_a_text_ends(void **state) {
         OK(model_config_load(&c, i ? "gpt2-124m" : "llama-3m"));
         c.V = 257;
         for (int j = 0; j < 2; j++) {
-            cJSON *json = j ? model_config_generation_json(&c) : model_config_to_json(&c);
-            const cJSON *bos = cJSON_GetObjectItem(json, "bos_token_id"),
-                        *eos = cJSON_GetObjectItem(json, "eos_token_id");
-            assert_true(cJSON_IsNumber(bos) && bos->valuedouble == 256);
-            assert_true(cJSON_IsNumber(eos) && eos->valuedouble == 256);
-            cJSON_Delete(json);
+            json_t *json = j ? model_config_generation_json(&c) : model_config_to_json(&c);
+            const json_t *bos = json_object_get(json, "bos_token_id"), *eos = json_object_get(json, "eos_token_id");
+            assert_true(json_number_or_nan(bos) == 256);
+            assert_true(json_number_or_nan(eos) == 256);
+            json_decref(json);
         }
     }
     c.V = 50257;
-    cJSON *json = model_config_to_json(&c);
-    assert_null(cJSON_GetObjectItem(json, "eos_token_id"));
-    cJSON_Delete(json);
+    json_t *json = model_config_to_json(&c);
+    assert_null(json_object_get(json, "eos_token_id"));
+    json_decref(json);
 }
 
 int main(void) {

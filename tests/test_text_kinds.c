@@ -152,8 +152,8 @@ static void test_nul_only_matters_in_the_text(void **state) {
     check_one(put("a.jsonl", "{\"id\":\"a\\u0000b\",\"text\":\"x\\u0001\\\\u0000\"}"), "x\1\\u0000|");
     FAILS(DATA, ":1: found \\u0000 in \"text\"",
           load_one(&c, put("a.jsonl", "{\"id\":\"\\u0000\",\"text\":\"x\\u0000\"}")));
-    FAILS(DATA, "but \"text\\x01\"", load_one(&c, put("a.jsonl", "{\"text\\u0000\":\"x\"}")));
-    FAILS(DATA, ":1: found \\u0000", load_leaving(&c, put("a.jsonl", "{\"k\\u0000\":\"x\"}"), "k\1", 0));
+    FAILS(DATA, "column 2 (NUL byte in object key not supported)",
+          load_one(&c, put("a.jsonl", "{\"text\\u0000\":\"x\"}")));
 }
 
 static void test_bad_lines_are_left_out(void **state) {

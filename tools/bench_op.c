@@ -315,8 +315,8 @@ static void print_table(const workbench *w, const result results[OPERATIONS], co
     }
 }
 
-static status fill_json(cJSON *o, const workbench *w, const result results[OPERATIONS]) {
-    cJSON *list = cJSON_AddArrayToObject(o, "operations");
+static status fill_json(json_t *o, const workbench *w, const result results[OPERATIONS]) {
+    json_t *list = json_add_array(o, "operations");
     if (!list) FAIL(MEM, "result");
     TRY(json_add_string(o, "model", w->c->name));
     TRY(json_add_string(o, "precision", dtype_name(w->t)));
@@ -326,9 +326,9 @@ static status fill_json(cJSON *o, const workbench *w, const result results[OPERA
     for (int i = 0; i < OPERATIONS; i++) {
         const result *r = &results[i];
         if (!r->bytes) continue;
-        cJSON *row = cJSON_CreateObject();
+        json_t *row = json_object();
         if (!row) FAIL(MEM, "result");
-        cJSON_AddItemToArray(list, row);
+        json_array_append_new(list, row);
         TRY(json_add_string(row, "operation", operations[i].name));
         TRY(json_add_double(row, "bytes", r->bytes));
         TRY(json_add_double(row, "us", r->op_median * 1e6));
@@ -340,7 +340,7 @@ static status fill_json(cJSON *o, const workbench *w, const result results[OPERA
 }
 
 static status print_json(const workbench *w, const result results[OPERATIONS]) {
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     return command_print_json(o, fill_json(o, w, results));
 }
 

@@ -56,16 +56,17 @@ static void print_table(const policy_result results[POLICIES], const model_confi
     }
 }
 
-static status fill_json(cJSON *o, const policy_result results[POLICIES], const model_config *c, const bench_values *v) {
-    cJSON *list = cJSON_AddArrayToObject(o, "policies");
+static status fill_json(json_t *o, const policy_result results[POLICIES], const model_config *c,
+                        const bench_values *v) {
+    json_t *list = json_add_array(o, "policies");
     if (!list) FAIL(MEM, "result");
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     for (int p = 0; p < POLICIES; p++) {
-        cJSON *row = cJSON_CreateObject();
+        json_t *row = json_object();
         if (!row) FAIL(MEM, "result");
-        cJSON_AddItemToArray(list, row);
+        json_array_append_new(list, row);
         TRY(json_add_string(row, "recompute", policies[p]));
         TRY(json_add_u64(row, "activation_bytes", results[p].last.activation_bytes));
         TRY(json_add_double(row, "step_ms", results[p].median_s * 1e3));
@@ -76,7 +77,7 @@ static status fill_json(cJSON *o, const policy_result results[POLICIES], const m
 }
 
 static status print_json(const policy_result results[POLICIES], const model_config *c, const bench_values *v) {
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     return command_print_json(o, fill_json(o, results, c, v));
 }
 

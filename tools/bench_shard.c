@@ -153,7 +153,7 @@ static void print_table(const stage_result results[STAGES], const model_config *
            text_bytes(results[0].f.staging).text);
 }
 
-static status fill_row(cJSON *row, const stage_result *r, const bench_values *v, int stage, int ranks) {
+static status fill_row(json_t *row, const stage_result *r, const bench_values *v, int stage, int ranks) {
     TRY(json_add_string(row, "shard", fsdp_stage_name((shard_stage)stage)));
     for (int i = 0; i < MEM_CATEGORIES; i++) {
         char key[64];
@@ -172,9 +172,9 @@ static status fill_row(cJSON *row, const stage_result *r, const bench_values *v,
     return json_add_number_or_null(row, "loss", r->f.loss);
 }
 
-static status fill_json(cJSON *o, const stage_result results[STAGES], const model_config *c, const bench_values *v,
+static status fill_json(json_t *o, const stage_result results[STAGES], const model_config *c, const bench_values *v,
                         const comm *world) {
-    cJSON *list = cJSON_AddArrayToObject(o, "stages");
+    json_t *list = json_add_array(o, "stages");
     if (!list) FAIL(MEM, "result");
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "parameters", results[0].parameters));
@@ -185,9 +185,9 @@ static status fill_json(cJSON *o, const stage_result results[STAGES], const mode
     TRY(json_add_i64(o, "accumulate", v->accumulate));
     TRY(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
     for (int s = 0; s < STAGES; s++) {
-        cJSON *row = cJSON_CreateObject();
+        json_t *row = json_object();
         if (!row) FAIL(MEM, "result");
-        cJSON_AddItemToArray(list, row);
+        json_array_append_new(list, row);
         TRY(fill_row(row, &results[s], v, s, world->ranks));
     }
     return STATUS_OK;
@@ -195,7 +195,7 @@ static status fill_json(cJSON *o, const stage_result results[STAGES], const mode
 
 static status print_json(const stage_result results[STAGES], const model_config *c, const bench_values *v,
                          const comm *world) {
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     return command_print_json(o, fill_json(o, results, c, v, world));
 }
 

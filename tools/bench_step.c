@@ -37,7 +37,7 @@ static void print_table(const bench_values *v, const device *dev, const model_co
            text_bytes((double)r->activation_bytes).text);
 }
 
-static status fill_json(cJSON *o, const bench_values *v, const device *dev, const model_config *c, const bench_run *r,
+static status fill_json(json_t *o, const bench_values *v, const device *dev, const model_config *c, const bench_run *r,
                         const figures *f) {
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "parameters", r->parameters));
@@ -66,7 +66,7 @@ static status fill_json(cJSON *o, const bench_values *v, const device *dev, cons
 
 static status print_json(const bench_values *v, const device *dev, const model_config *c, const bench_run *r,
                          const figures *f) {
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     return command_print_json(o, fill_json(o, v, dev, c, r, f));
 }
 

@@ -43,7 +43,7 @@ static const command_help help = {
     .count = sizeof table / sizeof *table,
 };
 
-static status fill_json(cJSON *o, const char *folder, i64 T, double nats, i64 tokens) {
+static status fill_json(json_t *o, const char *folder, i64 T, double nats, i64 tokens) {
     TRY(json_add_string(o, "model", folder));
     TRY(json_add_number_or_null(o, "loss", nats));
     TRY(json_add_number_or_null(o, "bits_per_token", nats / M_LN2));
@@ -54,7 +54,7 @@ static status fill_json(cJSON *o, const char *folder, i64 T, double nats, i64 to
 
 static status print_result(const values *v, const char *folder, i64 T, double nats, i64 tokens) {
     if (v->json) {
-        cJSON *o = cJSON_CreateObject();
+        json_t *o = json_object();
         return command_print_json(o, fill_json(o, folder, T, nats, tokens));
     }
     printf("%s: %.6f nats a token (%.4f bits, perplexity %.4f) over %ld tokens in sequences of %ld\n", folder, nats,

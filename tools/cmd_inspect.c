@@ -57,31 +57,44 @@ static void print_text(const char *text, int width) {
 }
 
 /* Everything is gathered as JSON; for people it is printed as lines of the same, nested by indentation. */
-static void print_value(const cJSON *v, int depth) {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, v) {
-        printf("%*s", 2 * depth, "");
-        if (item->string) print_text(item->string, 26 - 2 * depth), putchar(' ');
-        if (cJSON_IsObject(item) || cJSON_IsArray(item)) {
-            putchar('\n');
-            print_value(item, depth + 1);
-        } else if (cJSON_IsString(item)) {
-            print_text(item->valuestring, 0);
-            putchar('\n');
-        } else if (cJSON_IsNumber(item)) {
-            if (item->valuestring) printf("%s", item->valuestring); /* an integer with more digits than a double */
-            else printf("%.17g", item->valuedouble);
-            bool bytes = (v->string && strstr(v->string, "bytes")) || (item->string && strstr(item->string, "bytes"));
-            double n = item->valuedouble;
-            if (n >= 1e4) printf("  (%s)", bytes ? text_bytes(n).text : text_count(n).text);
-            putchar('\n');
-        } else {
-            printf("%s\n", cJSON_IsNull(item) ? "not known" : cJSON_IsTrue(item) ? "yes" : "no");
-        }
+static status print_members(json_t *v, int depth, bool bytes);
+
+/* name: NULL for an element of an array. bytes: the number is one of bytes */
+static status print_value(const char *name, json_t *item, int depth, bool bytes) {
+    double n = json_number_or_nan(item);
+    const char *text = json_string_or_null(item);
+    printf("%*s", 2 * depth, "");
+    if (name) print_text(name, 26 - 2 * depth), putchar(' ');
+    if (json_is_object(item) || json_is_array(item)) {
+        putchar('\n');
+        return print_members(item, depth + 1, bytes);
     }
+    if (text) {
+        print_text(text, 0);
+    } else if (isnan(n)) {
+        fputs(json_is_null(item) ? "not known" : json_is_true(item) ? "yes" : "no", stdout);
+    } else {
+        char *digits;
+        TRY(json_print(&digits, item, JSON_ONE_LINE));
+        fputs(digits, stdout);
+        free(digits);
+        if (n >= 1e4) printf("  (%s)", bytes ? text_bytes(n).text : text_count(n).text);
+    }
+    putchar('\n');
+    return STATUS_OK;
 }
 
-static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T) {
+static status print_members(json_t *v, int depth, bool bytes) {
+    const char *name;
+    json_t *item;
+    size_t i;
+    if (json_is_object(v))
+        json_object_foreach(v, name, item) TRY(print_value(name, item, depth, bytes || strstr(name, "bytes")));
+    json_array_foreach(v, i, item) TRY(print_value(NULL, item, depth, bytes));
+    return STATUS_OK;
+}
+
+static status add_memory(json_t *o, const model_config *c, const values *v, i64 T) {
     device *dev;
     size_t bytes[MEM_CATEGORIES], total = 0;
     parameters_options s = {.t = v->precision ? F32 : BF16,
@@ -95,7 +108,7 @@ static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T
     status_code st = model_plan(bytes, dev, c, shape, s);
     device_close(dev);
     TRY(st);
-    cJSON *memory = cJSON_AddObjectToObject(o, "training_memory_bytes");
+    json_t *memory = json_add_object(o, "training_memory_bytes");
     if (!memory) FAIL(MEM, "result");
     for (int i = 0; i < MEM_CATEGORIES; i++) {
         TRY(json_add_u64(memory, arena_category_name((mem_category)i), bytes[i]));
@@ -104,8 +117,8 @@ static status add_memory(cJSON *o, const model_config *c, const values *v, i64 T
     return json_add_u64(memory, "total", total);
 }
 
-static status add_shape(cJSON *o, const model_config *c) {
-    cJSON *shape = cJSON_AddObjectToObject(o, "shape");
+static status add_shape(json_t *o, const model_config *c) {
+    json_t *shape = json_add_object(o, "shape");
     if (!shape) FAIL(MEM, "result");
     TRY(json_add_i64(shape, "layers", c->L));
     TRY(json_add_i64(shape, "channels", c->C));
@@ -118,7 +131,7 @@ static status add_shape(cJSON *o, const model_config *c) {
     return json_add_bool(shape, "tied", c->tied);
 }
 
-static status add_model(cJSON *o, const values *v) {
+static status add_model(json_t *o, const values *v) {
     model_config c;
     TRY(model_config_load(&c, v->model));
     model_config_log(&c, true);
@@ -133,12 +146,12 @@ static status add_model(cJSON *o, const values *v) {
     return add_memory(o, &c, v, T);
 }
 
-static status add_tensors(cJSON *o, const char *path) {
+static status add_tensors(json_t *o, const char *path) {
     safetensors f;
     TRY(safetensors_open(&f, path));
     status_code st = STATUS_OK;
     i64 elements = 0;
-    cJSON *list = cJSON_AddObjectToObject(o, "tensors");
+    json_t *list = json_add_object(o, "tensors");
     if (!list) FAIL_DONE(MEM, "%s", path);
     for (int i = 0; i < f.count; i++) {
         char text[128];
@@ -158,7 +171,7 @@ done:
     return st;
 }
 
-static status add_checkpoint(cJSON *o, const char *folder) {
+static status add_checkpoint(json_t *o, const char *folder) {
     progress p;
     model_config c;
     TRY(checkpoint_verify(folder));
@@ -176,35 +189,35 @@ static status add_checkpoint(cJSON *o, const char *folder) {
     return add_shape(o, &c);
 }
 
-static status add_run(cJSON *o, const char *run) {
+static status add_run(json_t *o, const char *run) {
     int found;
     path_text newest;
     TRY(json_add_string(o, "run", run));
     TRY(model_folder_newest(run, &found, &newest));
     if (found) {
-        cJSON *c = cJSON_AddObjectToObject(o, "newest_checkpoint");
+        json_t *c = json_add_object(o, "newest_checkpoint");
         if (!c) FAIL(MEM, "%s", run);
         TRY(add_checkpoint(c, newest.text));
     }
     if (!model_folder_holds(run, "ledger.json")) return STATUS_OK;
-    cJSON *ledger_json;
+    json_t *ledger_json;
     status_code st = json_read_file(&ledger_json, path_join(run, "ledger.json").text);
     if (st != STATUS_DATA) TRY(st);
     if (st) {
         log_line("%s", status_message());
         return json_add_number_or_null(o, "ledger", NAN);
     }
-    cJSON_AddItemToObject(o, "ledger", ledger_json);
+    if (json_object_set_new(o, "ledger", ledger_json)) FAIL(MEM, "%s", run);
     return STATUS_OK;
 }
 
-static status add_kinds(cJSON *o, const corpus *c) {
-    cJSON *kinds = cJSON_AddObjectToObject(o, "kinds");
+static status add_kinds(json_t *o, const corpus *c) {
+    json_t *kinds = json_add_object(o, "kinds");
     if (!kinds) FAIL(MEM, "result");
     for (int i = 0; i < TEXT_KINDS; i++) {
         const text_count_of_kind *k = &c->kinds[i];
         if (!k->files) continue;
-        cJSON *kind = cJSON_AddObjectToObject(kinds, corpus_kind_name((text_kind)i));
+        json_t *kind = json_add_object(kinds, corpus_kind_name((text_kind)i));
         if (!kind) FAIL(MEM, "result");
         TRY(json_add_i64(kind, "files", k->files));
         TRY(json_add_i64(kind, "documents", k->documents));
@@ -213,7 +226,7 @@ static status add_kinds(cJSON *o, const corpus *c) {
     return STATUS_OK;
 }
 
-static status add_text(cJSON *o, const char *path, const text_options *text) {
+static status add_text(json_t *o, const char *path, const text_options *text) {
     corpus c;
     text_source from = text_options_source(text, &path, 1);
     TRY(corpus_load(&c, &from, 0, 0));
@@ -231,7 +244,7 @@ done:
     return st;
 }
 
-static status add_path(cJSON *o, const char *path, const text_options *text) {
+static status add_path(json_t *o, const char *path, const text_options *text) {
     if (path_ends_with(path, ".safetensors")) return add_tensors(o, path);
     if (model_folder_holds(path, "MANIFEST")) return add_checkpoint(o, path);
     if (model_folder_holds(path, "checkpoints") || model_folder_holds(path, "metrics.jsonl")) return add_run(o, path);
@@ -244,11 +257,11 @@ static status inspect(const options *o, const values *v) {
         return STATUS_OK;
     }
     TRY(command_words(o, v->model ? 0 : 1, v->model ? 0 : 1, "path; or --model NAME, or --models"));
-    cJSON *result = cJSON_CreateObject();
+    json_t *result = json_object();
     status_code st = v->model ? add_model(result, v) : add_path(result, o->words.list[0], &v->text);
     if (v->json) return command_print_json(result, st);
-    if (!st) print_value(result, 0);
-    cJSON_Delete(result);
+    if (!st) st = print_members(result, 0, false);
+    json_decref(result);
     return st;
 }
 

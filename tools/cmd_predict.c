@@ -268,7 +268,7 @@ static void print_text(const row *rows, int count, const setting *s, const value
 
 /* --- for programs --- */
 
-static status fill_row(cJSON *o, const row *r) {
+static status fill_row(json_t *o, const row *r) {
     TRY(json_add_i64(o, "devices", r->devices));
     TRY(json_add_string(o, "shard", fsdp_stage_name(r->stage)));
     TRY(json_add_double(o, "step_ms", (double)r->p.step_ns * 1e-6));
@@ -287,7 +287,7 @@ static status fill_row(cJSON *o, const row *r) {
     return json_add_double(o, "memory_bytes", r->memory);
 }
 
-static status fill_machine(cJSON *o, const setting *s, const values *v) {
+static status fill_machine(json_t *o, const setting *s, const values *v) {
     TRY(json_add_string(o, "model", v->model));
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
@@ -306,21 +306,21 @@ static status fill_machine(cJSON *o, const setting *s, const values *v) {
     return json_add_number_or_null(o, "usd_per_device_hour", s->price);
 }
 
-static status fill_json(cJSON *o, const row *rows, int count, const setting *s, const values *v) {
-    cJSON *list = cJSON_AddArrayToObject(o, "predictions");
+static status fill_json(json_t *o, const row *rows, int count, const setting *s, const values *v) {
+    json_t *list = json_add_array(o, "predictions");
     if (!list) FAIL(MEM, "result");
     TRY(fill_machine(o, s, v));
     for (int i = 0; i < count; i++) {
-        cJSON *item = cJSON_CreateObject();
+        json_t *item = json_object();
         if (!item) FAIL(MEM, "result");
-        cJSON_AddItemToArray(list, item);
+        json_array_append_new(list, item);
         TRY(fill_row(item, &rows[i]));
     }
     return STATUS_OK;
 }
 
 static status print_json(const row *rows, int count, const setting *s, const values *v) {
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     return command_print_json(o, fill_json(o, rows, count, s, v));
 }
 

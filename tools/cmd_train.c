@@ -153,10 +153,10 @@ static train_options to_train_options(const values *v, const options *given) {
 
 /* the options in effect, for --resume and for --config */
 static status config_text(char **text, const options *o) {
-    cJSON *json;
+    json_t *json;
     TRY(options_to_json(&json, o));
     status_code st = json_print(text, json, JSON_INDENTED);
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 
@@ -219,16 +219,17 @@ static const char *const own_options[] = {"model", "data", "out", "device", "thr
 static status same_model(FILE *f, const char *name) {
     model_config c;
     TRY(model_config_load(&c, name));
-    cJSON *json = model_config_to_json(&c);
+    json_t *json = model_config_to_json(&c), *item;
+    const char *key;
     status_code st = json ? STATUS_OK : ERROR(MEM, "%s: no memory to compare it", name);
-    for (const cJSON *item = json ? json->child : NULL; item && !st; item = item->next) {
+    json_object_foreach(json, key, item) {
         char *value;
         TRY_DONE(json_print(&value, item, JSON_ONE_LINE));
-        fprintf(f, "--model: %s\t%s\n", item->string, value);
+        fprintf(f, "--model: %s\t%s\n", key, value);
         free(value);
     }
 done:
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 

@@ -29,11 +29,11 @@ status command_words(const options *o, int least, int most, const char *what) {
     return STATUS_OK;
 }
 
-status command_print_json(cJSON *o, status_code filled) {
+status command_print_json(json_t *o, status_code filled) {
     char *text = NULL;
     status_code st = filled ? filled : json_print(&text, o, JSON_ONE_LINE);
     if (!st) puts(text);
     free(text);
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }

@@ -28,7 +28,7 @@ status command_parse(options *o, void *values, const command_help *h, int argc, 
 status command_flush(void);
 
 /* Prints o on one line of standard output, where `filled` says that it was filled in without an error, and frees it. */
-status command_print_json(cJSON *o, status_code filled);
+status command_print_json(json_t *o, status_code filled);
 
 /* words that belong to no option */
 status command_words(const options *o, int least, int most, const char *what);

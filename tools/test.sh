@@ -65,11 +65,11 @@ fi
 run_tests build "the tests"
 build build-emulated cuda_tests -DTALLY_CUDA=EMULATED
 run_tests build-emulated "the CUDA tests on the CPU, in all orders of threads and streams" -L cuda
-if ! cjson=$(tests/fuzz/cjson_source.sh build-sanitize 2>"$log"); then
-    echo "== skipped: the fuzz harnesses use the system's cJSON, without instrumentation: $(cat "$log")"
+if ! jansson=$(tests/fuzz/jansson_source.sh build-sanitize 2>"$log"); then
+    echo "== skipped: the fuzz harnesses use the system's jansson, without instrumentation: $(cat "$log")"
     skipped=$((skipped + 1))
 fi
-build build-sanitize all -DTALLY_CUDA=EMULATED -DTALLY_SANITIZE=ON -DTALLY_CJSON_SOURCE="$cjson"
+build build-sanitize all -DTALLY_CUDA=EMULATED -DTALLY_SANITIZE=ON -DTALLY_JANSSON_SOURCE="$jansson"
 run_tests build-sanitize "the tests, with address and undefined-behaviour sanitizers"
 
 echo "$passed passed, $failed failed, $skipped skipped"

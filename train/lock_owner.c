@@ -43,7 +43,7 @@ status lock_owner_text(char **text, size_t *renewed, const lock_owner *o) {
     *text = NULL;
     status_code st = STATUS_OK;
     char *line = NULL;
-    cJSON *json = cJSON_CreateObject();
+    json_t *json = json_object();
     if (!json) FAIL(MEM, ".lock");
     TRY_DONE(json_add_string(json, "host", o->process.host));
     TRY_DONE(json_add_string(json, "boot", o->process.boot));
@@ -60,13 +60,13 @@ status lock_owner_text(char **text, size_t *renewed, const lock_owner *o) {
 done:
     if (st) *text = NULL;
     free(line);
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 
 static status parse(lock_owner *o, const char *text, size_t bytes) {
     static const char path[] = ".lock";
-    cJSON *json;
+    json_t *json;
     TRY(json_parse(&json, path, text, bytes));
     status_code st = STATUS_OK;
     TRY_DONE(json_get_string(json, path, "host", o->process.host, sizeof o->process.host));
@@ -78,7 +78,7 @@ static status parse(lock_owner *o, const char *text, size_t bytes) {
     TRY_DONE(json_get_string(json, path, "command", o->command, sizeof o->command));
     st = json_get_string(json, path, "nonce", o->nonce, sizeof o->nonce);
 done:
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 

@@ -176,10 +176,10 @@ static status check_fixed(const trainer *t, const char *folder, const progress *
 static status check_same_model(const trainer *t, const char *folder) {
     model_config then;
     TRY(model_config_load(&then, folder));
-    cJSON *a = model_config_to_json(&then), *b = model_config_to_json(&t->c);
-    bool same = a && b && cJSON_Compare(a, b, true);
-    cJSON_Delete(a);
-    cJSON_Delete(b);
+    json_t *a = model_config_to_json(&then), *b = model_config_to_json(&t->c);
+    bool same = a && b && json_equal(a, b);
+    json_decref(a);
+    json_decref(b);
     if (!same) FAIL(DATA, "%s/config.json: another model than --model %s; a resumed run keeps it", folder, t->o->model);
     return STATUS_OK;
 }

@@ -15,7 +15,7 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     char *text = malloc(bytes + 1), *printed, *again;
-    cJSON *json, *second;
+    json_t *json, *second;
     FUZZ_CHECK(text);
     memcpy(text, data, bytes);
     text[bytes] = 0;
@@ -24,8 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
         FUZZ_CHECK(json_parse(&second, "y.json", printed, strlen(printed)) == STATUS_OK);
         FUZZ_CHECK(json_print(&again, second, bytes % 2 ? JSON_ONE_LINE : JSON_INDENTED) == STATUS_OK);
         FUZZ_CHECK(strcmp(printed, again) == 0);
-        cJSON_Delete(json);
-        cJSON_Delete(second);
+        json_decref(json);
+        json_decref(second);
         free(printed);
         free(again);
     }

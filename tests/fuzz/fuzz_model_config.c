@@ -25,10 +25,10 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
 
 static char *written(const model_config *c) {
     char *text;
-    cJSON *json = model_config_to_json(c);
+    json_t *json = model_config_to_json(c);
     FUZZ_CHECK(json);
     FUZZ_CHECK(json_print(&text, json, JSON_INDENTED) == STATUS_OK);
-    cJSON_Delete(json);
+    json_decref(json);
     return text;
 }
 

@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     options o, p;
     settings s, t;
     if (options_parse(&o, table, ROWS, &s, argc, argv) == STATUS_OK) {
-        cJSON *first, *second;
+        json_t *first, *second;
         char *printed;
         FUZZ_CHECK(s.steps >= 0 && s.steps <= 1000000000000 && s.lr >= 0 && s.lr <= 100 && s.shard >= 0 && s.shard < 3);
         FUZZ_CHECK(options_to_json(&first, &o) == STATUS_OK);
@@ -62,10 +62,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
         fuzz_put("again.json", printed, strlen(printed));
         FUZZ_CHECK(options_parse(&p, table, ROWS, &t, 2, (char *[]){name, again}) == STATUS_OK);
         FUZZ_CHECK(options_to_json(&second, &p) == STATUS_OK);
-        FUZZ_CHECK(cJSON_Compare(first, second, true));
+        FUZZ_CHECK(json_equal(first, second));
         options_free(&p);
-        cJSON_Delete(first);
-        cJSON_Delete(second);
+        json_decref(first);
+        json_decref(second);
         free(printed);
     }
     options_free(&o);

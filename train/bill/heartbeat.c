@@ -32,7 +32,7 @@ static status slot_text(char slot[SLOT + 1], const heartbeat *h) {
     const spent_totals *t = &h->spent;
     status_code st = STATUS_OK;
     char *text = NULL;
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     if (!o) FAIL(MEM, "heartbeat");
     TRY_DONE(json_add_u64(o, "sequence", h->sequence));
     TRY_DONE(json_add_u64(o, "wall_ns", t->ns));
@@ -49,13 +49,8 @@ static status slot_text(char slot[SLOT + 1], const heartbeat *h) {
     snprintf(slot + padded, CRC_TEXT + 1, " %08lx\n", crc);
 done:
     free(text);
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
-}
-
-static double number_or_nan(const cJSON *o, const char *key) {
-    const cJSON *item = json_find(o, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
 static bool read_slot(heartbeat *h, const char *slot) {
@@ -64,15 +59,15 @@ static bool read_slot(heartbeat *h, const char *slot) {
     text[sizeof text - 1] = 0;
     snprintf(crc, sizeof crc, " %08lx\n", crc32(0, (const unsigned char *)text, sizeof text - 1));
     if (memcmp(crc, slot + SLOT - CRC_TEXT, CRC_TEXT) != 0) return false;
-    cJSON *o;
+    json_t *o;
     if (json_parse(&o, "heartbeat", text, strlen(text))) return false;
     bool whole = !json_get_u64(o, "heartbeat", "sequence", &h->sequence) &&
                  !json_get_u64(o, "heartbeat", "wall_ns", &h->spent.ns) &&
                  !json_get_u64(o, "heartbeat", "stopped_ns", &h->spent.stopped_ns);
-    h->spent.usd = number_or_nan(o, "usd");
-    h->usd_per_hour = number_or_nan(o, "usd_per_hour");
-    h->spent.joules = number_or_nan(o, "energy_j");
-    cJSON_Delete(o);
+    h->spent.usd = json_number_or_nan(json_object_get(o, "usd"));
+    h->usd_per_hour = json_number_or_nan(json_object_get(o, "usd_per_hour"));
+    h->spent.joules = json_number_or_nan(json_object_get(o, "energy_j"));
+    json_decref(o);
     return whole;
 }
 

@@ -124,8 +124,8 @@ static path_text ledger_path(const char *run) {
     return p;
 }
 
-static status add_seconds(cJSON *o, const spent *s) {
-    cJSON *seconds = cJSON_AddObjectToObject(o, "bookings");
+static status add_seconds(json_t *o, const spent *s) {
+    json_t *seconds = json_add_object(o, "bookings");
     if (!seconds) FAIL(MEM, "ledger.json");
     for (int b = 0; b < BOOKINGS; b++)
         TRY(json_add_number_or_null(seconds, meter_booking_key((booking)b), (double)s->ns[b] * 1e-9));
@@ -136,7 +136,7 @@ status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t to
     double usd = ledger_usd(l);
     status_code st = STATUS_OK;
     char *text = NULL;
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     if (!o) FAIL(MEM, "%s/ledger.json", run);
     TRY_DONE(json_add_u64(o, "step", step));
     TRY_DONE(json_add_u64(o, "tokens", tokens));
@@ -153,20 +153,20 @@ status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t to
     st = durable_write_file(ledger_path(run).text, text, strlen(text));
 done:
     free(text);
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }
 
 /* *s stays where ledger.json is of another step than the checkpoint */
 static status read_ledger(spent *s, uint64_t step, const char *path) {
-    cJSON *o;
+    json_t *o;
     TRY(json_read_file(&o, path));
     status_code st = STATUS_OK;
     uint64_t written_step;
     TRY_DONE(json_get_u64(o, path, "step", &written_step));
     if (written_step == step) st = spent_read(s, o, path);
 done:
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }
 

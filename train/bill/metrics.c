@@ -19,7 +19,7 @@ static double ratio(double flops, double seconds, double peak) {
 
 static double told(const nvml_state *gpu, int value) { return gpu->known && value >= 0 ? value : NAN; }
 
-static status record_json(cJSON *o, const step_record *r) {
+static status record_json(json_t *o, const step_record *r) {
     double model = (double)r->flops_model, executed = (double)r->flops_executed;
     const struct {
         const char *key;
@@ -97,14 +97,14 @@ status metrics_sync(FILE *f, const char *path) {
 status metrics_append(FILE *f, const char *path, const step_record *r) {
     status_code st = STATUS_OK;
     char *text = NULL;
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     if (!o) FAIL(MEM, "%s", path);
     TRY_DONE(record_json(o, r));
     TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
     if (fprintf(f, "%s\n", text) < 0 || fflush(f) != 0) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
 done:
     free(text);
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }
 

@@ -19,7 +19,7 @@ struct metrics_reader {
     double last_step;   /* the newest read; 0 before the first */
     i64 damaged, gaps;
     bool at_end;
-    cJSON *json;
+    json_t *json;
     size_t from, filled;               /* of the buffer: not yet handed out */
     char buffer[2 * LONGEST_LINE + 1]; /* the last byte is for a NUL */
 };
@@ -47,7 +47,7 @@ void metrics_reader_close(metrics_reader *r) {
     if (r->damaged > TOLD) log_line("%s: %ld more damaged lines were passed over", r->path.text, r->damaged - TOLD);
     if (r->gaps > TOLD) log_line("%s: %ld more gaps in the steps", r->path.text, r->gaps - TOLD);
     close(r->fd);
-    cJSON_Delete(r->json);
+    json_decref(r->json);
     free(r);
 }
 
@@ -121,16 +121,16 @@ static bool is_blank(const char *text, size_t bytes) {
     return bytes == 0;
 }
 
-static double step_of(const cJSON *json) {
-    const cJSON *step = json_find(json, "step");
-    return cJSON_IsNumber(step) && fabs(step->valuedouble) < 1e18 ? step->valuedouble : NAN;
+static double step_of(const json_t *json) {
+    double step = json_number_or_nan(json_object_get(json, "step"));
+    return fabs(step) < 1e18 ? step : NAN;
 }
 
 /* text[bytes] may be written to. false: damaged, and told. */
 static bool parse(metrics_reader *r, char *text, size_t bytes, bool has_end) {
     text[bytes] = 0;
-    if (json_parse(&r->json, r->path.text, text, bytes) == STATUS_OK && cJSON_IsObject(r->json)) return true;
-    cJSON_Delete(r->json);
+    if (json_parse(&r->json, r->path.text, text, bytes) == STATUS_OK && json_is_object(r->json)) return true;
+    json_decref(r->json);
     r->json = NULL;
     tell_damage(r, r->offset,
                 memchr(text, 0, bytes) ? "holds NUL bytes and was passed over"
@@ -149,7 +149,7 @@ static void look_for_gap(metrics_reader *r, const metrics_line *line) {
 status metrics_reader_next(metrics_reader *r, metrics_line *line, bool *more) {
     *line = (metrics_line){0};
     *more = false;
-    cJSON_Delete(r->json);
+    json_decref(r->json);
     r->json = NULL;
     for (char *end;;) {
         r->number++;

@@ -14,7 +14,7 @@ typedef struct metrics_reader metrics_reader;
 typedef struct {
     const char *text; /* without the newline; valid until the next call, as json is */
     size_t bytes;
-    const cJSON *json;
+    const json_t *json;
     i64 offset;   /* of its first byte in the file */
     bool has_end; /* false: the file's last, without a newline */
     double step;  /* NaN where it has none */

@@ -25,15 +25,10 @@ typedef struct {
     char *buffer; /* [BUFFER] to be written to out */
 } rewinding;
 
-static double number_of(const cJSON *o, const char *key) {
-    const cJSON *v = json_find(o, key);
-    return cJSON_IsNumber(v) ? v->valuedouble : NAN;
-}
-
 /* A damaged digit must not make a bill that no checkpoint can hold. */
 static void look_at(spent_totals *last, const char *path, const metrics_line *line) {
-    const cJSON *json = line->json;
-    double wall_s = number_of(json, "wall_s"), most = (double)SPENT_MOST_NS * 1e-9;
+    const json_t *json = line->json;
+    double wall_s = json_number_or_nan(json_object_get(json, "wall_s")), most = (double)SPENT_MOST_NS * 1e-9;
     if (wall_s > most) {
         log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; its sums do not count",
                  path, line->step, wall_s, most);
@@ -42,14 +37,14 @@ static void look_at(spent_totals *last, const char *path, const metrics_line *li
     if (wall_s >= (double)last->ns * 1e-9) {
         last->ns = (uint64_t)llround(wall_s * 1e9);
         /* null: an attempt without a price; what was known before it is not all */
-        if (cJSON_HasObjectItem(json, "usd")) last->usd = number_of(json, "usd");
+        if (json_object_get(json, "usd")) last->usd = json_number_or_nan(json_object_get(json, "usd"));
     }
-    last->joules = fmax(last->joules, number_of(json, "energy_total_j"));
+    last->joules = fmax(last->joules, json_number_or_nan(json_object_get(json, "energy_total_j")));
 }
 
 static status event_text(char **text, uint64_t step, const spent_totals *last, uint64_t dropped) {
     status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     if (!o) FAIL(MEM, "metrics.jsonl");
     TRY_DONE(json_add_string(o, "event", "resume"));
     TRY_DONE(json_add_u64(o, "step", step));
@@ -59,7 +54,7 @@ static status event_text(char **text, uint64_t step, const spent_totals *last, u
     TRY_DONE(json_add_u64(o, "dropped_lines", dropped));
     st = json_print(text, o, JSON_ONE_LINE);
 done:
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }
 

@@ -12,8 +12,8 @@
 #include "train/bill/chart.h"
 #include "train/bill/report_read.h"
 
-static double number(const cJSON *object, const char *key) { return report_read_number(object, key); }
-static const char *string(const cJSON *object, const char *key) { return report_read_text(object, key); }
+static double number(const json_t *object, const char *key) { return report_read_number(object, key); }
+static const char *string(const json_t *object, const char *key) { return report_read_text(object, key); }
 
 /* ---- the page ---- */
 
@@ -132,35 +132,36 @@ static void write_cost_cell(FILE *out, double usd, double bill) {
 }
 
 static void write_bookings(FILE *out, const report_run *r) {
-    const cJSON *bookings = cJSON_GetObjectItemCaseSensitive(r->ledger, "bookings"), *item;
-    const cJSON *money = cJSON_GetObjectItemCaseSensitive(r->ledger, "usd_by_booking");
+    json_t *bookings = json_object_get(r->ledger, "bookings"), *item;
+    const char *name;
+    const json_t *money = json_object_get(r->ledger, "usd_by_booking");
     double total = 0, bill = number(r->ledger, "usd"), seconds;
-    if (!cJSON_IsObject(bookings)) bookings = NULL;
-    cJSON_ArrayForEach(item, bookings) {
-        if ((seconds = number(bookings, item->string)) > 0) total += seconds;
+    if (!json_is_object(bookings)) bookings = NULL;
+    json_object_foreach(bookings, name, item) {
+        if ((seconds = number(bookings, name)) > 0) total += seconds;
     }
     if (total <= 0) {
         fputs("<p class=\"muted\">not known: the run has booked no time</p>\n", out);
         return;
     }
     fputs("<div class=\"bar\">", out);
-    cJSON_ArrayForEach(item, bookings) {
-        if (!((seconds = number(bookings, item->string)) > 0)) continue;
+    json_object_foreach(bookings, name, item) {
+        if (!((seconds = number(bookings, name)) > 0)) continue;
         double percent = 100 * seconds / total;
-        fprintf(out, "<i class=\"b%d\" style=\"width:%.3f%%\" title=\"", booking_of(item->string), percent);
-        write_booking_label(out, item->string);
+        fprintf(out, "<i class=\"b%d\" style=\"width:%.3f%%\" title=\"", booking_of(name), percent);
+        write_booking_label(out, name);
         fprintf(out, " %.1f%%\">", percent);
         if (percent >= 8) fprintf(out, "%.0f%%", percent);
         fputs("</i>", out);
     }
     fputs("</div>\n<table><thead><tr><th></th><th>seconds</th><th>share</th><th>cost</th></tr></thead><tbody>\n", out);
-    cJSON_ArrayForEach(item, bookings) {
-        if (!((seconds = number(bookings, item->string)) >= 0)) continue;
-        fprintf(out, "<tr><td><i class=\"b%d\"></i>", booking_of(item->string));
-        write_booking_label(out, item->string);
+    json_object_foreach(bookings, name, item) {
+        if (!((seconds = number(bookings, name)) >= 0)) continue;
+        fprintf(out, "<tr><td><i class=\"b%d\"></i>", booking_of(name));
+        write_booking_label(out, name);
         fprintf(out, "</td><td>%.2f</td><td>%.1f%%</td>", seconds, 100 * seconds / total);
         /* what was paid: prices may have changed between attempts. Older ledgers have the sum alone */
-        write_cost_cell(out, money ? number(money, item->string) : bill * seconds / total, bill);
+        write_cost_cell(out, money ? number(money, name) : bill * seconds / total, bill);
         fputs("</tr>\n", out);
     }
     fprintf(out, "</tbody><tfoot><tr><td>total</td><td>%.2f</td><td>100%%</td>", total);

@@ -31,18 +31,18 @@ typedef struct {
     i64 width;
 } bins;
 
-double report_read_number(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) && fabs(item->valuedouble) < 1e18 ? item->valuedouble : NAN;
+double report_read_number(const json_t *object, const char *key) {
+    double v = json_number_or_nan(json_object_get(object, key));
+    return fabs(v) < 1e18 ? v : NAN;
 }
 
-const char *report_read_text(const cJSON *object, const char *key) {
-    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+const char *report_read_text(const json_t *object, const char *key) {
+    return json_string_or_null(json_object_get(object, key));
 }
 
 /* ---- steps into bins ---- */
 
-static bin bin_of(double step, const cJSON *json) {
+static bin bin_of(double step, const json_t *json) {
     bin b = {.from = step, .to = step, .val_step = step, .count = 1};
     for (int k = 0; k < REPORT_COLUMNS; k++) {
         double x = report_read_number(json, column_key[k]);
@@ -182,16 +182,12 @@ static status read_steps(report_run *r, const char *path) {
 
 /* ---- the other files ---- */
 
-static status parse_object(cJSON **json, const char *path) {
-    char *text;
-    size_t bytes;
-    TRY(file_read_up_to(LARGEST, path, &text, &bytes));
-    *json = cJSON_ParseWithOpts(text, NULL, true);
-    free(text);
-    if (cJSON_IsObject(*json)) return STATUS_OK;
-    cJSON_Delete(*json);
+static status parse_object(json_t **json, const char *path) {
+    TRY(json_read_file(json, path));
+    if (json_is_object(*json)) return STATUS_OK;
+    json_decref(*json);
     *json = NULL;
-    FAIL(DATA, "%s: found no valid JSON, expected an object", path);
+    FAIL(DATA, "%s: found no object, expected one", path);
 }
 
 /* What cannot be shown is told. */
@@ -201,7 +197,7 @@ static status do_without(status_code st) {
 }
 
 /* *json stays NULL where there is no such file, or a damaged one */
-static status read_object(cJSON **json, const char *path) {
+static status read_object(json_t **json, const char *path) {
     return access(path, F_OK) ? STATUS_OK : do_without(parse_object(json, path));
 }
 
@@ -211,14 +207,14 @@ static status read_sample(report_run *r, const char *path) {
 
 void report_read_free(report_run *r) {
     free(r->x); /* and all curves */
-    cJSON_Delete(r->ledger);
+    json_decref(r->ledger);
     free(r->model);
     free(r->sample);
 }
 
 status report_read(report_run *r, const char *folder) {
     *r = (report_run){0};
-    cJSON *config = NULL;
+    json_t *config = NULL;
     status_code st = STATUS_OK;
     TRY_DONE(read_steps(r, path_join(folder, "metrics.jsonl").text));
     TRY_DONE(read_object(&r->ledger, path_join(folder, "ledger.json").text));
@@ -227,7 +223,7 @@ status report_read(report_run *r, const char *folder) {
     const char *model = report_read_text(config, "model");
     if (!(r->model = strdup(model ? model : folder))) FAIL_DONE(MEM, "%s: name", folder);
 done:
-    cJSON_Delete(config);
+    json_decref(config);
     if (st) report_read_free(r);
     return st;
 }

@@ -30,8 +30,8 @@ typedef struct {
     i64 n;                                                          /* points of the curves */
     double *x, *loss, *val_loss, *rate, *smooth_loss, *smooth_rate; /* [n]; x: the step; the rest NaN where not known */
     report_figures of[REPORT_COLUMNS];
-    cJSON *ledger; /* NULL where the run has none, or a damaged one, which log_line is told */
-    char *model;   /* of config.json, or the run folder's path */
+    json_t *ledger; /* NULL where the run has none, or a damaged one, which log_line is told */
+    char *model;    /* of config.json, or the run folder's path */
     char *sample;
     size_t sample_bytes;
 } report_run;
@@ -40,7 +40,7 @@ status report_read(report_run *r, const char *folder); /* metrics.jsonl absent: 
 void report_read_free(report_run *r);
 
 /* NaN where the field is absent or no number; nothing measured here is beyond 1e18, which still fits an integer */
-double report_read_number(const cJSON *object, const char *key);
-const char *report_read_text(const cJSON *object, const char *key); /* NULL where it is none */
+double report_read_number(const json_t *object, const char *key);
+const char *report_read_text(const json_t *object, const char *key); /* NULL where it is none */
 
 #endif

@@ -11,8 +11,8 @@ spent_totals spent_total(const spent *s) {
     return t;
 }
 
-status spent_write(cJSON *o, const spent *s) {
-    cJSON *time = cJSON_AddObjectToObject(o, "booked_ns"), *money = cJSON_AddObjectToObject(o, "usd_by_booking");
+status spent_write(json_t *o, const spent *s) {
+    json_t *time = json_add_object(o, "booked_ns"), *money = json_add_object(o, "usd_by_booking");
     if (!time || !money) FAIL(MEM, "bookings");
     for (int b = 0; b < BOOKINGS; b++) {
         const char *key = meter_booking_key((booking)b);
@@ -22,7 +22,7 @@ status spent_write(cJSON *o, const spent *s) {
     return json_add_number_or_null(o, "energy_j", s->joules);
 }
 
-static status read_time(uint64_t *ns, booking b, const cJSON *time, const char *path) {
+static status read_time(uint64_t *ns, booking b, const json_t *time, const char *path) {
     const char *key = meter_booking_key(b);
     *ns = 0;
     if (b == BOOK_STOPPED && !json_find(time, key)) return STATUS_OK;
@@ -32,21 +32,19 @@ static status read_time(uint64_t *ns, booking b, const cJSON *time, const char *
     return STATUS_OK;
 }
 
-static status read_money(double *usd, booking b, const cJSON *money, const char *path) {
+static status read_money(double *usd, booking b, const json_t *money, const char *path) {
     const char *key = meter_booking_key(b);
     *usd = money && b == BOOK_STOPPED ? 0 : NAN;
     return money && json_find(money, key) ? json_get_double(money, path, key, usd) : STATUS_OK;
 }
 
-status spent_read(spent *s, const cJSON *o, const char *path) {
-    const cJSON *time, *money = json_find(o, "usd_by_booking");
+status spent_read(spent *s, const json_t *o, const char *path) {
+    json_t *time, *money = json_find(o, "usd_by_booking");
     TRY(json_get_object(o, path, "booked_ns", &time));
     for (int b = 0; b < BOOKINGS; b++) {
         TRY(read_time(&s->ns[b], (booking)b, time, path));
         TRY(read_money(&s->usd[b], (booking)b, money, path));
     }
     s->joules = NAN;
-    return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, "energy_j"))
-               ? STATUS_OK
-               : json_get_double(o, path, "energy_j", &s->joules);
+    return json_is_null(json_object_get(o, "energy_j")) ? STATUS_OK : json_get_double(o, path, "energy_j", &s->joules);
 }

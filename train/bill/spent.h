@@ -26,7 +26,7 @@ spent_totals spent_total(const spent *s);
 /* The keys "booked_ns", "usd_by_booking" (an object with a key per booking each) and "energy_j" of an object, which
  * progress.json and ledger.json share. Unknown is null. Files of earlier versions may lack "usd_by_booking", then all money
  * is unknown, or the booking "stopped_s", which is then 0. Errors are DATA and name `path`. */
-status spent_write(cJSON *o, const spent *s);
-status spent_read(spent *s, const cJSON *o, const char *path);
+status spent_write(json_t *o, const spent *s);
+status spent_read(spent *s, const json_t *o, const char *path);
 
 #endif

@@ -74,10 +74,10 @@ status checkpoint_load(const char *folder, parameters *s, const model_config *c)
 
 /* --- writing --- */
 
-static status config_text(char **text, cJSON *config) {
+static status config_text(char **text, json_t *config) {
     if (!config) FAIL(MEM, "config.json");
     status_code st = json_print(text, config, JSON_INDENTED);
-    cJSON_Delete(config);
+    json_decref(config);
     return st;
 }
 

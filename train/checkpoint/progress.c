@@ -29,7 +29,7 @@ enum { U64_FIELDS = sizeof u64_fields / sizeof *u64_fields, TEXT_FIELDS = sizeof
 
 status progress_text(char **text, const progress *p) {
     status_code st = STATUS_OK;
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     if (!o) FAIL(MEM, "progress.json");
     for (int i = 0; i < U64_FIELDS; i++) {
         uint64_t v;
@@ -46,12 +46,12 @@ status progress_text(char **text, const progress *p) {
     if (p->finite != PROGRESS_FINITE_UNKNOWN) TRY_DONE(json_add_bool(o, "finite", p->finite));
     st = json_print(text, o, JSON_INDENTED);
 done:
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }
 
 status progress_read(progress *p, const char *path) {
-    cJSON *o;
+    json_t *o;
     bool finite;
     *p = (progress){.ranks = 1, .finite = PROGRESS_FINITE_UNKNOWN};
     TRY(json_read_file(&o, path));
@@ -73,6 +73,6 @@ status progress_read(progress *p, const char *path) {
         TRY_DONE(json_get_string(o, path, text_fields[i].key, (char *)p + text_fields[i].offset, 16));
     st = spent_read(&p->spent, o, path);
 done:
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }

@@ -27,13 +27,14 @@ static bool tensor_bytes(const safetensor *t, i64 *bytes) {
 
 /* ---- reading ---- */
 
-static status read_integers(const cJSON *o, const char *where, const char *key, i64 *v, int least, int most,
+static status read_integers(const json_t *o, const char *where, const char *key, i64 *v, int least, int most,
                             int *count) {
-    const cJSON *array;
+    json_t *array, *item;
+    size_t i;
     TRY(json_get_array(o, where, key, &array));
     *count = 0;
-    for (const cJSON *item = array->child; item; item = item->next) {
-        double d = cJSON_IsNumber(item) ? item->valuedouble : -1;
+    json_array_foreach(array, i, item) {
+        double d = json_number_or_nan(item);
         if (!(d >= 0 && d <= (double)LARGEST_INTEGER && d == trunc(d)))
             FAIL(DATA, "%s: \"%s\" holds something else, expected integers of 0 or more", where, key);
         if (*count == most) FAIL(DATA, "%s: \"%s\" has more than %d integers", where, key, most);
@@ -43,17 +44,17 @@ static status read_integers(const cJSON *o, const char *where, const char *key, 
     return STATUS_OK;
 }
 
-static status read_tensor(safetensor *t, const cJSON *item, const char *path, i64 data_bytes) {
-    size_t length = strlen(item->string);
+static status read_tensor(safetensor *t, const char *name, const json_t *item, const char *path, i64 data_bytes) {
+    size_t length = strlen(name);
     if (length >= sizeof t->name)
         FAIL(DATA, "%s: a tensor's name is %zu bytes long, expected at most %zu: %.40s...", path, length,
-             sizeof t->name - 1, item->string);
-    for (const char *c = item->string; *c; c++)
+             sizeof t->name - 1, name);
+    for (const char *c = name; *c; c++)
         if ((unsigned char)*c < 32 || *c == 127) FAIL(DATA, "%s: a tensor's name holds a control character", path);
-    memcpy(t->name, item->string, length + 1);
+    memcpy(t->name, name, length + 1);
     char where[sizeof((safetensors *)0)->path + sizeof t->name + 16];
     snprintf(where, sizeof where, "%s: tensor \"%s\"", path, t->name);
-    if (!cJSON_IsObject(item)) FAIL(DATA, "%s: found no object, expected dtype, shape, data_offsets", where);
+    if (!json_is_object(item)) FAIL(DATA, "%s: found no object, expected dtype, shape, data_offsets", where);
 
     char type[32];
     TRY(json_get_string(item, where, "dtype", type, sizeof type));
@@ -83,12 +84,14 @@ static int compare_offsets(const void *a, const void *b) {
     return (s->bytes > t->bytes) - (s->bytes < t->bytes); /* empty ones before what begins there */
 }
 
-static status read_header(safetensors *s, const cJSON *json, i64 data_bytes) {
-    if (!cJSON_IsObject(json)) FAIL(DATA, "%s: the header is no JSON object", s->path);
-    s->list = calloc((size_t)cJSON_GetArraySize(json) + 1, sizeof *s->list);
-    if (!s->list) FAIL(MEM, "%s: no memory for %d tensors", s->path, cJSON_GetArraySize(json));
-    for (const cJSON *item = json->child; item; item = item->next)
-        if (strcmp(item->string, "__metadata__")) TRY(read_tensor(&s->list[s->count++], item, s->path, data_bytes));
+static status read_header(safetensors *s, json_t *json, i64 data_bytes) {
+    const char *name;
+    json_t *item;
+    if (!json_is_object(json)) FAIL(DATA, "%s: the header is no JSON object", s->path);
+    s->list = calloc(json_object_size(json) + 1, sizeof *s->list);
+    if (!s->list) FAIL(MEM, "%s: no memory for %zu tensors", s->path, json_object_size(json));
+    json_object_foreach(json, name, item) if (strcmp(name, "__metadata__"))
+        TRY(read_tensor(&s->list[s->count++], name, item, s->path, data_bytes));
     qsort(s->list, (size_t)s->count, sizeof *s->list, compare_offsets);
     i64 end = 0;
     for (int i = 0; i < s->count; end += s->list[i++].bytes)
@@ -115,13 +118,13 @@ static status parse(safetensors *s) {
     if (!text) FAIL(MEM, "%s: no memory for a header of %llu bytes", s->path, (unsigned long long)length);
     memcpy(text, file + LENGTH_BYTES, length);
     text[length] = 0;
-    cJSON *json = NULL;
+    json_t *json = NULL;
     status_code st = json_parse(&json, s->path, text, length);
     free(text);
     TRY(st);
     s->data = file + LENGTH_BYTES + length;
     st = read_header(s, json, (i64)(s->map_bytes - LENGTH_BYTES - length));
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 
@@ -186,16 +189,16 @@ const safetensor *safetensors_find(const safetensors *s, const char *name) {
 
 /* ---- writing ---- */
 
-static bool add_integers(cJSON *o, const char *key, const i64 *v, int count) {
-    cJSON *array = cJSON_AddArrayToObject(o, key);
+static bool add_integers(json_t *o, const char *key, const i64 *v, int count) {
+    json_t *array = json_add_array(o, key);
     for (int i = 0; array && i < count; i++)
-        if (!cJSON_AddItemToArray(array, cJSON_CreateNumber((double)v[i]))) return false;
+        if (json_array_append_new(array, json_integer(v[i]))) return false;
     return array;
 }
 
-static status add_tensor(cJSON *json, const safetensor *t) {
-    cJSON *o = cJSON_AddObjectToObject(json, t->name);
-    if (!o || !cJSON_AddStringToObject(o, "dtype", dtype_names[t->type]) ||
+static status add_tensor(json_t *json, const safetensor *t) {
+    json_t *o = json_add_object(json, t->name);
+    if (!o || json_object_set_new(o, "dtype", json_string(dtype_names[t->type])) ||
         !add_integers(o, "shape", t->shape, t->dims) ||
         !add_integers(o, "data_offsets", (i64[]){t->offset, t->offset + t->bytes}, 2))
         FAIL(MEM, "tensor \"%s\": no memory for its header", t->name);
@@ -223,8 +226,7 @@ status safetensors_layout(safetensor *list, int count, const char *const *metada
     TRY(place_tensors(list, count));
     status_code st = STATUS_OK;
     char *text = NULL;
-    cJSON *json = cJSON_CreateObject(),
-          *notes = json && metadata ? cJSON_AddObjectToObject(json, "__metadata__") : NULL;
+    json_t *json = json_object(), *notes = json && metadata ? json_add_object(json, "__metadata__") : NULL;
     if (!json || (metadata && !notes)) FAIL_DONE(MEM, "no memory for a safetensors header");
     for (int i = 0; metadata && metadata[i]; i += 2) TRY_DONE(json_add_string(notes, metadata[i], metadata[i + 1]));
     for (int i = 0; i < count; i++) TRY_DONE(add_tensor(json, &list[i]));
@@ -239,6 +241,6 @@ status safetensors_layout(safetensor *list, int count, const char *const *metada
     *header_bytes = LENGTH_BYTES + padded;
 done:
     free(text);
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }

@@ -72,15 +72,17 @@ static int compare_names(const void *a, const void *b) {
 }
 
 /* names: of the files that the index names, each once; they point into it */
-static status index_files(const char *path, const cJSON *map, const char **names, int *count) {
+static status index_files(const char *path, json_t *map, const char **names, int *count) {
+    const char *tensor;
+    json_t *item;
     int n = 0;
     *count = 0;
-    for (const cJSON *item = map->child; item; item = item->next) {
-        const char *name = cJSON_GetStringValue(item);
-        if (!name) FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is no text, expected a file", path, item->string);
+    json_object_foreach(map, tensor, item) {
+        const char *name = json_string_or_null(item);
+        if (!name) FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is no text, expected a file", path, tensor);
         if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strstr(name, ".."))
             FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is in \"%.80s\", expected a file in the same folder", path,
-                 item->string, name);
+                 tensor, name);
         names[n++] = name;
     }
     if (!n) FAIL(DATA, "%s: \"weight_map\" is empty", path);
@@ -90,16 +92,18 @@ static status index_files(const char *path, const cJSON *map, const char **names
     return STATUS_OK;
 }
 
-static status check_index(const tensor_set *s, const cJSON *map, const char *const *names) {
-    for (const cJSON *item = map->child; item; item = item->next) {
-        const tensor_ref *found = tensor_set_find(s, item->string);
-        if (!found || strcmp(names[found->file - s->files], item->valuestring) != 0)
-            FAIL(DATA, "%s: \"weight_map\": found no \"%.80s\" in %s", s->path.text, item->string, item->valuestring);
+static status check_index(const tensor_set *s, json_t *map, const char *const *names) {
+    const char *tensor;
+    json_t *item;
+    json_object_foreach(map, tensor, item) {
+        const tensor_ref *found = tensor_set_find(s, tensor);
+        if (!found || strcmp(names[found->file - s->files], json_string_or_null(item)) != 0)
+            FAIL(DATA, "%s: \"weight_map\": found no \"%.80s\" in %s", s->path.text, tensor, json_string_or_null(item));
     }
     return STATUS_OK;
 }
 
-static status open_files(tensor_set *s, path_text path, const cJSON *map, const char **names) {
+static status open_files(tensor_set *s, path_text path, json_t *map, const char **names) {
     int count;
     TRY(index_files(path.text, map, names, &count));
     path_text *files = malloc((size_t)count * sizeof *files);
@@ -117,18 +121,17 @@ static status open_files(tensor_set *s, path_text path, const cJSON *map, const 
 }
 
 static status open_index(tensor_set *s, path_text path) {
-    cJSON *json = NULL;
-    const cJSON *map;
+    json_t *json = NULL, *map;
     const char **names = NULL;
     TRY(json_read_file(&json, path.text));
     status_code st = STATUS_OK;
     TRY_DONE(json_get_object(json, path.text, "weight_map", &map));
-    names = malloc(((size_t)cJSON_GetArraySize(map) + 1) * sizeof *names);
-    if (!names) FAIL_DONE(MEM, "%s: %d tensors", path.text, cJSON_GetArraySize(map));
+    names = malloc((json_object_size(map) + 1) * sizeof *names);
+    if (!names) FAIL_DONE(MEM, "%s: %zu tensors", path.text, json_object_size(map));
     st = open_files(s, path, map, names);
 done:
     free(names);
-    cJSON_Delete(json);
+    json_decref(json);
     return st;
 }
 

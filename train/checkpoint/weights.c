@@ -142,9 +142,9 @@ done:
     return st;
 }
 
-static status fill_index(cJSON *o, const parameters *s, const model_config *c) {
+static status fill_index(json_t *o, const parameters *s, const model_config *c) {
     int files = file_count(s);
-    cJSON *metadata = cJSON_AddObjectToObject(o, "metadata"), *map = cJSON_AddObjectToObject(o, "weight_map");
+    json_t *metadata = json_add_object(o, "metadata"), *map = json_add_object(o, "weight_map");
     if (!metadata || !map) FAIL(MEM, "index of weights");
     TRY(json_add_i64(metadata, "total_size", s->p.parameters * (i64)dtype_bytes(s->o.t)));
     for (int i = 0; i < s->p.count; i++) {
@@ -157,11 +157,11 @@ static status fill_index(cJSON *o, const parameters *s, const model_config *c) {
 }
 
 status weights_index(char **text, const parameters *s, const model_config *c) {
-    cJSON *o = cJSON_CreateObject();
+    json_t *o = json_object();
     if (!o) FAIL(MEM, "index of weights");
     status_code st = fill_index(o, s, c);
     if (!st) st = json_print(text, o, JSON_INDENTED);
-    cJSON_Delete(o);
+    json_decref(o);
     return st;
 }
 

@@ -3,12 +3,11 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include <cjson/cJSON.h>
 #include <search.h>
 
 #include "train/data/json_text.h"
 
-enum { LARGEST_OBJECT = 64 << 20 }; /* it is held three times: as read, and its text by cJSON and as tokens */
+enum { LARGEST_OBJECT = 64 << 20 }; /* it is held twice: as read and as tokens */
 
 /* ---- objects of JSON ---- */
 
@@ -26,11 +25,11 @@ static status bad_line(loading *l) {
 
 /* must_parse: what is no JSON ends the file, rather than being a bad line of it */
 static status add_object(loading *l, json_text_place at, bool must_parse) {
-    cJSON *tree;
     const char *text;
+    bool is_json;
     i64 start = l->c->count;
-    status_code st = json_text_get(&tree, &text, l->line, l->line_bytes, key_of(l), at);
-    if (st == STATUS_DATA && !tree && must_parse)
+    status_code st = json_text_get(&text, &is_json, l->line, l->line_bytes, key_of(l), at);
+    if (st == STATUS_DATA && !is_json && must_parse)
         FAIL_DONE(DATA, "%s: its first line is no whole JSON object; expected an object a line, or an array of objects",
                   at.path);
     if (st == STATUS_DATA) TRY_DONE(bad_line(l));
@@ -38,7 +37,6 @@ static status add_object(loading *l, json_text_place at, bool must_parse) {
     if (text) TRY_DONE(corpus_add_bytes(l, text, strlen(text)));
     TRY_DONE(corpus_end_document(l, start));
 done:
-    cJSON_Delete(tree);
     l->line_bytes = 0;
     return st;
 }
@@ -145,11 +143,10 @@ static bool first_line_has_text(loading *l) {
     const text_file *f = &l->file;
     const char *newline = memchr(f->chunk, '\n', f->chunk_bytes), *text = NULL;
     size_t bytes = newline ? (size_t)(newline - f->chunk) : f->chunk_bytes;
-    cJSON *tree = NULL;
+    bool is_json;
     if (!bytes || f->chunk[0] != '{' || extend_line(l, f->chunk, bytes)) return false;
     bool has =
-        json_text_get(&tree, &text, l->line, bytes, key_of(l), (json_text_place){f->path, false, 1}) == STATUS_OK;
-    cJSON_Delete(tree);
+        json_text_get(&text, &is_json, l->line, bytes, key_of(l), (json_text_place){f->path, false, 1}) == STATUS_OK;
     l->line_bytes = 0;
     return has;
 }

@@ -1,12 +1,11 @@
 #include "train/data/json_text.h"
 
-#include <cjson/cJSON.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/json.h"
+#include "runtime/json_outline.h"
 
 bool json_text_blank(const char *text, size_t bytes) {
     for (size_t i = 0; i < bytes; i++)
@@ -23,109 +22,76 @@ static place_text where(json_text_place at) {
     return p;
 }
 
-/* ---- escapes ---- */
-
-/* not sscanf, which looks for the end of the whole line at each call */
-static bool four_digits(const char *p, unsigned *code) {
-    char digits[5] = {0};
-    for (int i = 0; i < 4; i++) {
-        if (!isxdigit((unsigned char)p[i])) return false;
-        digits[i] = p[i];
-    }
-    *code = (unsigned)strtoul(digits, NULL, 16);
-    return true;
-}
-
-/* In place, for an escape is six bytes long whatever it stands for. cJSON refuses a lone surrogate, and its strings end at
- * a NUL: nul_digit, '1' or '2', makes \u0000 another control character. */
-static void mend_escapes(char *json, char nul_digit) {
-    unsigned code, other;
-    for (char *p = json; (p = strchr(p, '\\'));) {
-        if (p[1] != 'u' || !four_digits(p + 2, &code)) {
-            p += p[1] ? 2 : 1;
-            continue;
-        }
-        bool high = code >= 0xd800 && code < 0xdc00, low = code >= 0xdc00 && code < 0xe000;
-        bool pair =
-            high && p[6] == '\\' && p[7] == 'u' && four_digits(p + 8, &other) && other >= 0xdc00 && other < 0xe000;
-        if (code == 0) p[5] = nul_digit;
-        if (!pair && (high || low)) memcpy(p + 2, "fffd", 4);
-        p += pair ? 12 : 6;
-    }
-}
-
-/* whether the string was made from one with \u0000: then another stand-in for it gives another string */
-static status holds_nul(bool *holds, const char *text, char *copy, size_t bytes, const char *key) {
-    mend_escapes(copy, '2');
-    cJSON *tree = cJSON_ParseWithLength(copy, bytes + 1);
-    if (!tree) FAIL(MEM, "a line of %zu bytes", bytes);
-    const char *other = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(tree, key));
-    *holds = !other || strcmp(text, other) != 0; /* no other: it is in the key */
-    cJSON_Delete(tree);
-    return STATUS_OK;
-}
-
 /* ---- an object ---- */
 
-static const char *kind_of(const cJSON *json) {
-    return cJSON_IsObject(json)   ? "an object"
-           : cJSON_IsArray(json)  ? "an array"
-           : cJSON_IsString(json) ? "a string"
-           : cJSON_IsNumber(json) ? "a number"
-           : cJSON_IsNull(json)   ? "null"
-                                  : "a boolean";
+/* the item is of an outline: a number may be a string that begins with # */
+static const char *kind_of(const json_t *json) {
+    const char *offset = json_string_value(json);
+    return json_is_object(json)                     ? "an object"
+           : json_is_array(json)                    ? "an array"
+           : json_is_null(json)                     ? "null"
+           : json_is_boolean(json)                  ? "a boolean"
+           : json_is_number(json) || *offset == '#' ? "a number"
+                                                    : "a string";
 }
 
 /* the first few keys, for a message: "id", "content" */
-static void list_keys(char *out, size_t room, const cJSON *object) {
+static void list_keys(char *out, size_t room, json_t *object) {
     enum { NAMED = 6 };
     size_t used = 0;
     int i = 0;
-    const cJSON *item = object->child;
+    const char *key;
+    json_t *item;
     snprintf(out, room, "no keys");
-    for (; item && i < NAMED; item = item->next, i++)
-        used += (size_t)snprintf(out + used, room - used, "%s\"%.40s\"", i ? ", " : "", item->string);
-    if (item) snprintf(out + used, room - used, ", ...");
+    json_object_foreach(object, key, item) {
+        if (i == NAMED) break;
+        used += (size_t)snprintf(out + used, room - used, "%s\"%.40s\"", i++ ? ", " : "", key);
+    }
+    if (i < (int)json_object_size(object)) snprintf(out + used, room - used, ", ...");
 }
 
-static status find_text(const char **text, const cJSON *tree, const char *key, json_text_place at) {
+/* where the text begins in the JSON */
+static status find_text(size_t *offset, json_t *tree, const char *key, json_text_place at) {
     char keys[512];
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, key);
-    if (!cJSON_IsObject(tree))
+    if (!json_is_object(tree))
         FAIL(DATA, "%s: found %s, expected an object with a string \"%.80s\"", where(at).text, kind_of(tree), key);
-    list_keys(keys, sizeof keys, tree);
-    if (!item)
+    const json_t *item = json_object_get(tree, key);
+    if (!item) {
+        list_keys(keys, sizeof keys, tree);
         FAIL(DATA, "%s: found no key \"%.80s\" but %s; --text-key names the key of the text", where(at).text, key,
              keys);
-    if (!cJSON_IsString(item))
+    }
+    if (!json_is_string(item) || *json_string_value(item) == '#')
         FAIL(DATA, "%s: found \"%.80s\" that is %s, expected a string", where(at).text, key, kind_of(item));
-    *text = item->valuestring;
+    *offset = strtoull(json_string_value(item), NULL, 10);
     return STATUS_OK;
 }
 
-status json_text_get(cJSON **tree, const char **text, char *json, size_t bytes, const char *key, json_text_place at) {
-    *tree = NULL;
+status json_text_get(const char **text, bool *is_json, char *json, size_t bytes, const char *key, json_text_place at) {
     *text = NULL;
-    const char *end = json, *nul = memchr(json, 0, bytes);
+    *is_json = false;
+    const char *nul = memchr(json, 0, bytes);
     if (nul)
         FAIL(DATA, "%s: found a NUL byte at column %lld, expected JSON", where(at).text, (long long)(nul - json) + 1);
     if (json_too_many_values(json, bytes))
         FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", where(at).text, JSON_MOST_VALUES);
-    char *copy = NULL;
-    if (strstr(json, "\\u0000") && !(copy = strdup(json))) FAIL(MEM, "%s: %zu bytes", where(at).text, bytes);
-    mend_escapes(json, '1');
-    *tree = cJSON_ParseWithLengthOpts(json, bytes + 1, &end, true);
-    status_code st = STATUS_OK;
-    if (!*tree)
-        FAIL_DONE(DATA, "%s: found no valid JSON at column %lld, expected an object with a string \"%.80s\"",
-                  where(at).text, (long long)(end - json) + 1, key);
-    TRY_DONE(find_text(text, *tree, key, at));
-    bool holds = false;
-    if (copy) TRY_DONE(holds_nul(&holds, *text, copy, bytes, key));
-    if (holds) FAIL_DONE(DATA, "%s: found \\u0000 in \"%.80s\", expected text without NUL", where(at).text, key);
-done:
-    free(copy);
-    return st;
+    json_fault fault;
+    json_t *tree = json_outline_load(json, bytes, &fault);
+    if (!tree && fault.no_memory) FAIL(MEM, "%s: no memory for %zu bytes of JSON", where(at).text, bytes);
+    if (!tree)
+        FAIL(DATA, "%s: found no valid JSON at column %zu (%s), expected an object with a string \"%.80s\"",
+             where(at).text, fault.at + 1, fault.reason, key);
+    *is_json = true;
+    size_t offset = 0;
+    status_code st = find_text(&offset, tree, key, at);
+    json_decref(tree);
+    TRY(st);
+    size_t length = json_outline_string(json + offset, json + offset);
+    if (memchr(json + offset, 0, length))
+        FAIL(DATA, "%s: found \\u0000 in \"%.80s\", expected text without NUL", where(at).text, key);
+    json[offset + length] = 0;
+    *text = json + offset;
+    return STATUS_OK;
 }
 
 /* ---- an array ---- */

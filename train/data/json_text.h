@@ -8,8 +8,6 @@
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
-typedef struct cJSON cJSON;
-
 /* for messages: "a.jsonl:7", "a.json: element 7" */
 typedef struct {
     const char *path;
@@ -17,10 +15,10 @@ typedef struct {
     i64 number; /* from 1 */
 } json_text_place;
 
-/* json[bytes] is NUL; json is changed: half of a surrogate pair that lacks the other (valid by RFC 8259) becomes U+FFFD.
- * *text lies in *tree, which the caller deletes in any case. DATA: not JSON (then *tree is NULL), no object, no string
- * under the key, or a string with a NUL; the message names the place and what was found. */
-status json_text_get(cJSON **tree, const char **text, char *json, size_t bytes, const char *key, json_text_place at);
+/* json[bytes] is NUL; json is changed: *text is decoded in place. Half of a surrogate pair that lacks the other (valid by
+ * RFC 8259) becomes U+FFFD; bytes that are not UTF-8 stay. DATA: not JSON (then *is_json is false), a name twice in an
+ * object, no object, no string under the key, or a string with a NUL; the message names the place and what was found. */
+status json_text_get(const char **text, bool *is_json, char *json, size_t bytes, const char *key, json_text_place at);
 
 /* An array from its '[' on, zeroed at first. A call looks at up to `bytes` of text and returns at how many: the first
  * *element of these belong to the element under way, which ends with them where *whole. */

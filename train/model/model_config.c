@@ -1,6 +1,6 @@
 #include "train/model/model_config.h"
 
-#include <cjson/cJSON.h>
+#include "runtime/json.h"
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -113,14 +113,14 @@ status model_config_check(const model_config *c) { return check(c, c->name); }
 
 /* ---- reading ---- */
 
-static bool absent(const cJSON *item) { return !item || cJSON_IsNull(item); }
+static bool absent(const json_t *item) { return !item || json_is_null(item); }
 
 /* 0 where the key is absent and need not be there; the range is checked with the whole, in model_config_check */
-static status read_size(i64 *value, const cJSON *json, const char *path, const char *key, i64 most, bool required) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
+static status read_size(i64 *value, const json_t *json, const char *path, const char *key, i64 most, bool required) {
+    const json_t *item = json_object_get(json, key);
     *value = 0;
     if (!required && absent(item)) return STATUS_OK;
-    double v = cJSON_IsNumber(item) ? item->valuedouble : 0;
+    double v = json_number_or_nan(item);
     if (!(v >= 1 && v <= (double)most) || v != floor(v))
         FAIL(DATA, "%s: key \"%s\" is %s, expected a whole number from 1 to %lld", path, key,
              model_keys_show(item).text, (long long)most);
@@ -129,19 +129,20 @@ static status read_size(i64 *value, const cJSON *json, const char *path, const c
 }
 
 /* *value stands where the key is absent and need not be there */
-static status read_number(double *value, const cJSON *json, const char *path, const char *key, bool required) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
+static status read_number(double *value, const json_t *json, const char *path, const char *key, bool required) {
+    const json_t *item = json_object_get(json, key);
     if (!required && absent(item)) return STATUS_OK;
-    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
-        FAIL(DATA, "%s: key \"%s\" is %s, expected a number", path, key, model_keys_show(item).text);
-    *value = item->valuedouble;
+    double v = json_number_or_nan(item);
+    if (isnan(v)) FAIL(DATA, "%s: key \"%s\" is %s, expected a number", path, key, model_keys_show(item).text);
+    *value = v;
     return STATUS_OK;
 }
 
-static status read_type(int *type, const cJSON *json, const char *path) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, "model_type");
+static status read_type(int *type, const json_t *json, const char *path) {
+    const json_t *item = json_object_get(json, "model_type");
+    const char *name = json_string_or_null(item);
     for (int i = 0; i < TYPES; i++) {
-        if (!cJSON_IsString(item) || strcmp(item->valuestring, types[i].model_type)) continue;
+        if (!name || strcmp(name, types[i].model_type)) continue;
         *type = i;
         return STATUS_OK;
     }
@@ -151,7 +152,7 @@ static status read_type(int *type, const cJSON *json, const char *path) {
 
 /* GPT-2: F is 4C where not given. The others: heads of their own for keys and values, and a head size that is not C/H,
  * may be left out where the family's default is what follows from the other sizes. */
-static status read_sizes(model_config *c, const cJSON *json, const char *path, const char *model_type) {
+static status read_sizes(model_config *c, const json_t *json, const char *path, const char *model_type) {
     bool gpt2 = c->arch == ARCH_GPT2, llama = strcmp(model_type, "llama") == 0;
     for (int i = 0; i < SIZES; i++) {
         if (gpt2 && !sizes[i].gpt2) continue;
@@ -172,12 +173,12 @@ static status read_sizes(model_config *c, const cJSON *json, const char *path, c
 }
 
 /* GPT-2's sizes under the other families' names, which transformers reads for the same */
-static status check_aliases(const model_config *c, const cJSON *json, const char *path) {
+static status check_aliases(const model_config *c, const json_t *json, const char *path) {
     for (int i = 0; c->arch == ARCH_GPT2 && i < SIZES; i++) {
         const i64 *value = size_of((model_config *)c, i);
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, sizes[i].llama);
+        const json_t *item = json_object_get(json, sizes[i].llama);
         if (absent(item) || !sizes[i].gpt2 || value == &c->F) continue;
-        if (!cJSON_IsNumber(item) || item->valuedouble != (double)*value)
+        if (json_number_or_nan(item) != (double)*value)
             FAIL(DATA, "%s: key \"%s\" is %s beside \"%s\" %ld; expected the same", path, sizes[i].llama,
                  model_keys_show(item).text, sizes[i].gpt2, *value);
     }
@@ -195,24 +196,24 @@ static bool is_size(const keys_of *of, const char *key) {
 
 /* "rope_theta" beside "rope_scaling" (transformers up to 4), or all in "rope_parameters" (from 5). Where both objects are
  * there, transformers 5.24 reads "rope_scaling" alone; what stands in it comes before the "rope_theta" outside. */
-static status read_rope(rope_scaling *r, const cJSON *json, const char *path) {
+static status read_rope(rope_scaling *r, const json_t *json, const char *path) {
     *r = (rope_scaling){.theta = 10000}; /* transformers' default */
     TRY(read_number(&r->theta, json, path, "rope_theta", false));
-    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(json, "rope_parameters");
-    const cJSON *scaling = cJSON_GetObjectItemCaseSensitive(json, "rope_scaling");
-    bool older = !absent(scaling) && (!cJSON_IsObject(scaling) || scaling->child);
+    const json_t *parameters = json_object_get(json, "rope_parameters");
+    const json_t *scaling = json_object_get(json, "rope_scaling");
+    bool older = !absent(scaling) && (!json_is_object(scaling) || json_object_size(scaling));
     const char *key = older ? "rope_scaling" : "rope_parameters";
-    const cJSON *given = older ? scaling : parameters;
+    const json_t *given = older ? scaling : parameters;
     if (absent(given)) return STATUS_OK;
-    if (!cJSON_IsObject(given))
+    if (!json_is_object(given))
         FAIL(DATA, "%s: key \"%s\" is %s, expected null or an object", path, key, model_keys_show(given).text);
     TRY(read_number(&r->theta, given, path, "rope_theta", false));
-    const cJSON *partial = cJSON_GetObjectItemCaseSensitive(given, "partial_rotary_factor");
-    if (!absent(partial) && (!cJSON_IsNumber(partial) || partial->valuedouble != 1))
+    const json_t *partial = json_object_get(given, "partial_rotary_factor");
+    if (!absent(partial) && json_number_or_nan(partial) != 1)
         FAIL(DATA, "%s: key \"partial_rotary_factor\" is %s, expected 1", path, model_keys_show(partial).text);
-    const cJSON *type = cJSON_GetObjectItemCaseSensitive(given, "rope_type");
-    if (!type) type = cJSON_GetObjectItemCaseSensitive(given, "type");
-    const char *name = cJSON_IsString(type) ? type->valuestring : "";
+    const json_t *type = json_object_get(given, "rope_type");
+    if (!type) type = json_object_get(given, "type");
+    const char *name = json_string_or_null(type) ? json_string_or_null(type) : "";
     if (strcmp(name, "default") == 0 || (!type && given == parameters)) return STATUS_OK;
     if (strcmp(name, "llama3"))
         FAIL(DATA, "%s: key \"rope_type\" in \"%s\" is %s, expected \"default\" or \"llama3\"", path, key,
@@ -231,8 +232,8 @@ static status read_rope(rope_scaling *r, const cJSON *json, const char *path) {
     return STATUS_OK;
 }
 
-status model_config_from_json(model_config *c, const cJSON *json, const char *path) {
-    if (!cJSON_IsObject(json)) FAIL(DATA, "%s: found %s, expected a JSON object", path, model_keys_show(json).text);
+status model_config_from_json(model_config *c, json_t *json, const char *path) {
+    if (!json_is_object(json)) FAIL(DATA, "%s: found %s, expected a JSON object", path, model_keys_show(json).text);
     int type = 0;
     TRY(read_type(&type, json, path));
     *c = (model_config){.init_std = 0.02};
@@ -251,25 +252,18 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *pa
     c->norm_eps = (float)eps;
     if (!c->learned_positions) TRY(read_rope(&c->rope, json, path));
     TRY(read_number(&c->init_std, json, path, "initializer_range", false));
-    const cJSON *tied = cJSON_GetObjectItemCaseSensitive(json, "tie_word_embeddings");
-    if (tied && !cJSON_IsBool(tied))
+    const json_t *tied = json_object_get(json, "tie_word_embeddings");
+    if (tied && !json_is_boolean(tied))
         FAIL(DATA, "%s: key \"tie_word_embeddings\" is %s, expected true or false", path, model_keys_show(tied).text);
-    c->tied = tied ? cJSON_IsTrue(tied) : c->arch == ARCH_GPT2;
+    c->tied = tied ? json_is_true(tied) : c->arch == ARCH_GPT2;
     return check(c, path);
 }
 
 static status load_file(model_config *c, const char *path) {
-    char *text;
-    size_t bytes;
-    TRY(file_read_up_to(LARGEST_CONFIG, path, &text, &bytes));
-    const char *end = text;
-    cJSON *json = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, true);
-    status_code st = STATUS_OK;
-    if (!json) FAIL_DONE(DATA, "%s: not JSON from byte %td on, expected a Hugging Face config", path, end - text);
-    TRY_DONE(model_config_from_json(c, json, path));
-done:
-    cJSON_Delete(json);
-    free(text);
+    json_t *json;
+    TRY(json_read_file(&json, path));
+    status_code st = model_config_from_json(c, json, path);
+    json_decref(json);
     return st;
 }
 
@@ -312,55 +306,56 @@ static double shortest(float f) {
     return strtod(text, NULL);
 }
 
-static void write_rope(cJSON *json, const rope_scaling *r) {
-    cJSON_AddNumberToObject(json, "rope_theta", r->theta);
+static void write_rope(json_t *json, const rope_scaling *r) {
+    json_object_set_new(json, "rope_theta", json_real(r->theta));
     if (r->factor == 0) {
-        cJSON_AddNullToObject(json, "rope_scaling");
+        json_object_set_new(json, "rope_scaling", json_null());
         return;
     }
-    cJSON *scaling = cJSON_AddObjectToObject(json, "rope_scaling");
-    cJSON_AddStringToObject(scaling, "rope_type", "llama3");
-    cJSON_AddNumberToObject(scaling, "factor", r->factor);
-    cJSON_AddNumberToObject(scaling, "low_freq_factor", r->low_freq_factor);
-    cJSON_AddNumberToObject(scaling, "high_freq_factor", r->high_freq_factor);
-    cJSON_AddNumberToObject(scaling, "original_max_position_embeddings", r->original_context);
+    json_t *scaling = json_add_object(json, "rope_scaling");
+    json_object_set_new(scaling, "rope_type", json_string("llama3"));
+    json_object_set_new(scaling, "factor", json_real(r->factor));
+    json_object_set_new(scaling, "low_freq_factor", json_real(r->low_freq_factor));
+    json_object_set_new(scaling, "high_freq_factor", json_real(r->high_freq_factor));
+    json_object_set_new(scaling, "original_max_position_embeddings", json_real(r->original_context));
 }
 
 /* transformers' generate() stops at eos. Its default for GPT-2 is beyond the vocabulary of bytes; which tokens of another
  * vocabulary these are is not known here. */
-static void add_tokens(cJSON *json, const model_config *c) {
+static void add_tokens(json_t *json, const model_config *c) {
     if (c->V != BYTE_VOCABULARY) return;
-    cJSON_AddNumberToObject(json, "bos_token_id", TOKEN_END_OF_TEXT);
-    cJSON_AddNumberToObject(json, "eos_token_id", TOKEN_END_OF_TEXT);
+    json_object_set_new(json, "bos_token_id", json_integer(TOKEN_END_OF_TEXT));
+    json_object_set_new(json, "eos_token_id", json_integer(TOKEN_END_OF_TEXT));
 }
 
-cJSON *model_config_to_json(const model_config *c) {
+json_t *model_config_to_json(const model_config *c) {
     int type = 0;
     while (types[type].arch != c->arch) type++;
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(json, "architectures"), cJSON_CreateString(types[type].class_name));
-    cJSON_AddStringToObject(json, "model_type", types[type].model_type);
+    json_t *json = json_object();
+    json_array_append_new(json_add_array(json, "architectures"), json_string_nocheck(types[type].class_name));
+    json_object_set_new(json, "model_type", json_string(types[type].model_type));
     bool gpt2 = c->arch == ARCH_GPT2;
     for (int i = 0; i < SIZES; i++)
-        if (!gpt2 || sizes[i].gpt2) cJSON_AddNumberToObject(json, key_of(c, i), (double)*size_of((model_config *)c, i));
+        if (!gpt2 || sizes[i].gpt2)
+            json_object_set_new(json, key_of(c, i), json_integer(*size_of((model_config *)c, i)));
     if (gpt2) {
-        cJSON_AddStringToObject(json, "activation_function", "gelu_new");
-        cJSON_AddNumberToObject(json, "layer_norm_epsilon", shortest(c->norm_eps));
+        json_object_set_new(json, "activation_function", json_string("gelu_new"));
+        json_object_set_new(json, "layer_norm_epsilon", json_real(shortest(c->norm_eps)));
         for (int i = 0; i < 3; i++) /* transformers would train with 0.1 of each */
-            cJSON_AddNumberToObject(json, (const char *[]){"embd_pdrop", "attn_pdrop", "resid_pdrop"}[i], 0);
+            json_object_set_new(json, (const char *[]){"embd_pdrop", "attn_pdrop", "resid_pdrop"}[i], json_integer(0));
     } else {
-        cJSON_AddStringToObject(json, "hidden_act", "silu");
-        cJSON_AddNumberToObject(json, "rms_norm_eps", shortest(c->norm_eps));
+        json_object_set_new(json, "hidden_act", json_string("silu"));
+        json_object_set_new(json, "rms_norm_eps", json_real(shortest(c->norm_eps)));
         write_rope(json, &c->rope);
     }
-    cJSON_AddNumberToObject(json, "initializer_range", c->init_std);
-    cJSON_AddBoolToObject(json, "tie_word_embeddings", c->tied);
+    json_object_set_new(json, "initializer_range", json_real(c->init_std));
+    json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
     add_tokens(json, c);
     return json;
 }
 
-cJSON *model_config_generation_json(const model_config *c) {
-    cJSON *json = cJSON_CreateObject();
+json_t *model_config_generation_json(const model_config *c) {
+    json_t *json = json_object();
     add_tokens(json, c);
     return json;
 }

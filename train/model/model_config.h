@@ -9,7 +9,7 @@
 
 #include "layers/rope.h"
 
-typedef struct cJSON cJSON;
+typedef struct json_t json_t;
 
 typedef enum { ARCH_GPT2, ARCH_LLAMA, ARCH_QWEN2, ARCH_QWEN3 } architecture; /* decides Hugging Face's names only */
 
@@ -35,11 +35,11 @@ typedef struct {
 /* nameOrPath: a preset, or a path that ends in .json or is a folder that holds config.json. An unknown name fails with
  * the nearest preset. */
 status model_config_load(model_config *c, const char *name_or_path);
-status model_config_from_json(model_config *c, const cJSON *json, const char *path); /* Hugging Face's keys */
-cJSON *
+status model_config_from_json(model_config *c, json_t *json, const char *path); /* Hugging Face's keys */
+json_t *
 model_config_to_json(const model_config *c); /* Hugging Face's keys, so that transformers loads it; caller frees */
 /* generation_config.json: {} or the tokens that a text begins and ends with; caller frees */
-cJSON *model_config_generation_json(const model_config *c);
+json_t *model_config_generation_json(const model_config *c);
 /* Lines of the log on keys of the config.json that have no effect here. trains: dropout, too, which is part of training
  * elsewhere. */
 void model_config_log(const model_config *c, bool trains);

@@ -1,8 +1,10 @@
 #include "train/model/model_keys.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "runtime/json.h"
 
 enum { GPT2 = 1, LLAMA = 2, ALL = GPT2 | LLAMA };
 
@@ -68,14 +70,14 @@ static const char *const harmless[] = {
 enum { FIXED = sizeof fixed / sizeof *fixed, READ = sizeof read / sizeof *read };
 enum { DROPOUTS = sizeof dropouts / sizeof *dropouts, HARMLESS = sizeof harmless / sizeof *harmless };
 
-static const cJSON *find(const cJSON *json, const char *key) { return cJSON_GetObjectItemCaseSensitive(json, key); }
-static bool absent(const cJSON *item) { return !item || cJSON_IsNull(item); }
+static const json_t *find(const json_t *json, const char *key) { return json_object_get(json, key); }
+static bool absent(const json_t *item) { return !item || json_is_null(item); }
 
-shown_value model_keys_show(const cJSON *item) {
+shown_value model_keys_show(const json_t *item) {
     shown_value s = {"missing"};
-    char *text = item ? cJSON_PrintUnformatted(item) : NULL;
-    if (text) snprintf(s.text, sizeof s.text, "%.60s", text);
-    cJSON_free(text);
+    char *text = NULL;
+    if (item && json_print(&text, item, JSON_ONE_LINE) == STATUS_OK) snprintf(s.text, sizeof s.text, "%.60s", text);
+    free(text);
     return s;
 }
 
@@ -87,9 +89,9 @@ static bool named(const char *const *list, int count, const char *key) {
 
 /* ---- what changes the computation ---- */
 
-static status check_fixed(const cJSON *json, const keys_of *of) {
+static status check_fixed(const json_t *json, const keys_of *of) {
     for (int i = 0; i < FIXED; i++) {
-        const cJSON *item = find(json, fixed[i].key);
+        const json_t *item = find(json, fixed[i].key);
         if (absent(item) || !(fixed[i].families & (of->gpt2 ? GPT2 : LLAMA))) continue;
         shown_value value = model_keys_show(item);
         if (strcmp(value.text, fixed[i].expected))
@@ -98,11 +100,12 @@ static status check_fixed(const cJSON *json, const keys_of *of) {
     return STATUS_OK;
 }
 
-static status check_dropout(const cJSON *json, const keys_of *of) {
+static status check_dropout(const json_t *json, const keys_of *of) {
     for (int i = 0; i < DROPOUTS; i++) {
-        const cJSON *item = find(json, dropouts[i]);
+        const json_t *item = find(json, dropouts[i]);
         if (absent(item)) continue;
-        if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < 1))
+        double v = json_number_or_nan(item);
+        if (!(v >= 0 && v < 1))
             FAIL(DATA, "%s: key \"%s\" is %s, expected a number from 0 to below 1", of->path, dropouts[i],
                  model_keys_show(item).text);
     }
@@ -110,13 +113,15 @@ static status check_dropout(const cJSON *json, const keys_of *of) {
 }
 
 /* *any: a layer has a window, by "layer_types" */
-static status check_layers(bool *any, const cJSON *json, const keys_of *of) {
-    const cJSON *layer, *layers = find(json, "layer_types");
-    if (!absent(layers) && !cJSON_IsArray(layers))
+static status check_layers(bool *any, const json_t *json, const keys_of *of) {
+    const json_t *layer, *layers = find(json, "layer_types");
+    size_t i;
+    if (!absent(layers) && !json_is_array(layers))
         FAIL(DATA, "%s: key \"layer_types\" is %s, expected a list", of->path, model_keys_show(layers).text);
-    cJSON_ArrayForEach(layer, layers) {
-        bool window = cJSON_IsString(layer) && !strcmp(layer->valuestring, "sliding_attention");
-        if (!window && (!cJSON_IsString(layer) || strcmp(layer->valuestring, "full_attention")))
+    json_array_foreach(layers, i, layer) {
+        const char *kind = json_string_or_null(layer);
+        bool window = kind && !strcmp(kind, "sliding_attention");
+        if (!window && (!kind || strcmp(kind, "full_attention")))
             FAIL(DATA, "%s: key \"layer_types\" has %s, expected \"full_attention\" or \"sliding_attention\"", of->path,
                  model_keys_show(layer).text);
         *any |= window;
@@ -125,22 +130,22 @@ static status check_layers(bool *any, const cJSON *json, const keys_of *of) {
 }
 
 /* A window that no sequence reaches the end of is full attention, which is all that is computed here. */
-static status check_window(const cJSON *json, const keys_of *of, i64 context) {
+static status check_window(const json_t *json, const keys_of *of, i64 context) {
     enum { DEFAULT_WINDOW = 4096 }; /* transformers': of mistral, qwen2, qwen3 */
-    const cJSON *window = find(json, "sliding_window"), *use = find(json, "use_sliding_window");
-    if (!absent(use) && !cJSON_IsBool(use))
+    const json_t *window = find(json, "sliding_window"), *use = find(json, "use_sliding_window");
+    if (!absent(use) && !json_is_boolean(use))
         FAIL(DATA, "%s: key \"use_sliding_window\" is %s, expected true or false", of->path, model_keys_show(use).text);
-    bool layers = false, all = cJSON_IsTrue(use) || !strcmp(of->model_type, "mistral");
+    bool layers = false, all = json_is_true(use) || !strcmp(of->model_type, "mistral");
     TRY(check_layers(&layers, json, of));
-    if (!layers && (!all || cJSON_IsNull(window))) return STATUS_OK;
-    double size = !window ? DEFAULT_WINDOW : cJSON_IsNumber(window) ? window->valuedouble : 0;
-    if (size < (double)context)
+    if (!layers && (!all || json_is_null(window))) return STATUS_OK;
+    double size = window ? json_number_or_nan(window) : DEFAULT_WINDOW;
+    if (!(size >= (double)context))
         FAIL(DATA, "%s: key \"sliding_window\" is %s%s, expected %sat least max_position_embeddings, %ld", of->path,
              model_keys_show(window).text, window ? "" : " (which is 4096)", layers ? "" : "null or ", context);
     return STATUS_OK;
 }
 
-status model_keys_check(const cJSON *json, const keys_of *of, i64 context) {
+status model_keys_check(const json_t *json, const keys_of *of, i64 context) {
     TRY(check_fixed(json, of));
     TRY(check_dropout(json, of));
     return of->gpt2 ? STATUS_OK : check_window(json, of, context);
@@ -148,14 +153,12 @@ status model_keys_check(const cJSON *json, const keys_of *of, i64 context) {
 
 /* ---- for the log ---- */
 
-void model_keys_dropout(char *text, size_t room, const cJSON *json) {
+void model_keys_dropout(char *text, size_t room, const json_t *json) {
     size_t used = 0;
     *text = 0;
     for (int i = 0; i < DROPOUTS && used < room; i++) {
-        const cJSON *item = find(json, dropouts[i]);
-        if (cJSON_IsNumber(item) && item->valuedouble > 0)
-            used +=
-                (size_t)snprintf(text + used, room - used, "%s%s %g", used ? ", " : "", dropouts[i], item->valuedouble);
+        double v = json_number_or_nan(find(json, dropouts[i]));
+        if (v > 0) used += (size_t)snprintf(text + used, room - used, "%s%s %g", used ? ", " : "", dropouts[i], v);
     }
 }
 
@@ -168,12 +171,13 @@ static bool known(const keys_of *of, const char *key) {
     return named(dropouts, DROPOUTS, key) || named(harmless, HARMLESS, key);
 }
 
-void model_keys_unknown(char *text, size_t room, const cJSON *json, const keys_of *of,
+void model_keys_unknown(char *text, size_t room, json_t *json, const keys_of *of,
                         bool (*is_size)(const keys_of *of, const char *key)) {
     size_t used = 0;
+    const char *key;
+    json_t *item;
     *text = 0;
-    for (const cJSON *item = json->child; item && used < room; item = item->next)
-        if (!is_size(of, item->string) && !known(of, item->string))
-            used += (size_t)snprintf(text + used, room - used, "%s\"%.40s\"", used ? ", " : "", item->string);
+    json_object_foreach(json, key, item) if (used < room && !is_size(of, key) && !known(of, key)) used +=
+        (size_t)snprintf(text + used, room - used, "%s\"%.40s\"", used ? ", " : "", key);
     if (used >= room) memcpy(text + room - 4, "...", 4);
 }

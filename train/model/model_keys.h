@@ -8,13 +8,13 @@
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
-typedef struct cJSON cJSON;
+typedef struct json_t json_t;
 
 /* what stands in the file, for a message */
 typedef struct {
     char text[64];
 } shown_value;
-shown_value model_keys_show(const cJSON *item); /* "missing" for NULL */
+shown_value model_keys_show(const json_t *item); /* "missing" for NULL */
 
 typedef struct {
     const char *path;
@@ -23,12 +23,12 @@ typedef struct {
 } keys_of;
 
 /* Refuses, by its name, a key whose value means another computation. context: the model's. */
-status model_keys_check(const cJSON *json, const keys_of *of, i64 context);
+status model_keys_check(const json_t *json, const keys_of *of, i64 context);
 
 /* For the log, "" where there are none: dropout above 0, as "attn_pdrop 0.1, resid_pdrop 0.1"; the keys that are neither
  * in `sizes` nor known here, as "\"a\", \"b\"". */
-void model_keys_dropout(char *text, size_t room, const cJSON *json);
-void model_keys_unknown(char *text, size_t room, const cJSON *json, const keys_of *of,
+void model_keys_dropout(char *text, size_t room, const json_t *json);
+void model_keys_unknown(char *text, size_t room, json_t *json, const keys_of *of,
                         bool (*is_size)(const keys_of *of, const char *key));
 
 #endif
