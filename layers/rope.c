@@ -53,7 +53,7 @@ SIMD_CLONES static void rotate_row(dtype t, void *x, const float *cosines, const
     for (i64 h = 0; h < G; h++) {
         void *head = tensor_at(x, t, h * D);
         if (t == BF16) simd_load_f32(wide, head, t, D);
-        float *restrict a = t == F32 ? head : wide, *restrict b = a + half;
+        float *restrict a = t == BF16 ? wide : head, *restrict b = a + half;
         for (i64 j = 0; j < half; j++) {
             float u = a[j], v = b[j], c = cosines[j], s = sign * sines[j];
             a[j] = u * c - v * s;

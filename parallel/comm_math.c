@@ -1,5 +1,7 @@
 #include "parallel/comm_math.h"
 
+#include <assert.h>
+
 #include "runtime/simd.h"
 
 typedef struct {
@@ -30,6 +32,7 @@ SIMD_CLONES static void sum_chunk(float *to, sum_over s, i64 first, i64 n, bool 
 }
 
 void comm_math_sum(float *to, const void *const *terms, int ranks, int own, dtype wire, i64 count, bool accumulate) {
+    assert(ranks > 0);
     sum_over s = {.terms = terms, .ranks = ranks, .own = own, .wire = wire};
     for (i64 i = 0; i < count; i += SIMD_CHUNK) sum_chunk(to + i, s, i, simd_chunk(count - i), accumulate);
 }

@@ -3,6 +3,7 @@
  * while the next travels. All of it is on the queue's thread, from MPI_Init to MPI_Finalize. */
 #include "parallel/comm_mpi.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,6 +92,7 @@ typedef enum { OUT, IN } direction;
 
 /* a chunk's place for what goes to, or comes from, another rank */
 static char *staging(const sweep *s, int lane, direction d, int rank) {
+    assert(s->ranks > 1);
     size_t others = (size_t)s->ranks - 1, each = STAGING_BYTES / (2 * MESSAGES_LANES * others) / 64 * 64;
     size_t index = (size_t)(rank < s->rank ? rank : rank - 1);
     return s->job->staging + (((size_t)lane * 2 + d) * others + index) * each;

@@ -25,7 +25,7 @@ typedef enum {
 #define status __attribute__((warn_unused_result)) status_code
 
 /* Records the message (printf-style, shown by printable.h) and where; returns code, so that `return status_fail(...)` reads
- * well. */
+ * well. The macros below do not use what these return, but the code itself: a static analyzer then knows that it is not OK. */
 status_code status_fail(status_code code, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 status_code status_trace(status_code code, const char *file, int line);
@@ -35,12 +35,15 @@ const char *status_backtrace(void); /* file:line of every TRY that it passed, in
 const char *status_text(status_code code);
 int status_exit_code(status_code code);
 
-#define ERROR(code, ...) status_fail(STATUS_##code, __FILE__, __LINE__, __VA_ARGS__)
+#define ERROR(code, ...) (status_fail(STATUS_##code, __FILE__, __LINE__, __VA_ARGS__), STATUS_##code)
 #define FAIL(code, ...) return ERROR(code, __VA_ARGS__)
 #define TRY(call)                                                                                                      \
     do {                                                                                                               \
         status_code try_ = (call);                                                                                     \
-        if (try_ != STATUS_OK) return status_trace(try_, __FILE__, __LINE__);                                          \
+        if (try_ != STATUS_OK) {                                                                                       \
+            status_trace(try_, __FILE__, __LINE__);                                                                    \
+            return try_;                                                                                               \
+        }                                                                                                              \
     } while (0)
 /* for functions that clean up: sets `st` and goes to `done` */
 #define TRY_DONE(call)                                                                                                 \

@@ -29,6 +29,6 @@ no -nE '\basm\b' $(ls */*.cu); ok "PTX only in headers, which have a body for th
 no -nE '\bTALLY_CUDA\b' layers/*.c optim/*.c train/*.[ch] train/*/*.[ch]; ok "no layer chooses a backend"
 ! wc -l "${sources[@]}" tests/simt/* 2>/dev/null | awk '$2 != "total" && $1 > 500' | grep . >"$scratch/err"; ok "no file of more than 500 lines"
 no -nE -- '-m(arch|tune|cpu)=native' CMakeLists.txt .ci/* tools/* tests/simt/*; ok "what is built does not depend on the processor that builds it"
-! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.ci|build.*|runs|out' >"$scratch/err"
+! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.clang-tidy|\.ci|build.*|runs|out' >"$scratch/err"
 ok "nothing else at the top"
 finish

@@ -94,7 +94,8 @@ static double embedding_bytes(const step_plan *plan, pass p) {
 static double update_bytes(const parameters *s) {
     double t = (double)dtype_bytes(s->o.t), moments = (double)dtype_bytes(s->o.moments);
     double weights = s->o.master ? 8 + t : 2 * t;
-    return (double)(s->p.size / s->f.pieces) * (2 * 4 + 2 * 2 * moments + weights);
+    i64 own = s->p.size / s->f.pieces;
+    return (double)own * (2 * 4 + 2 * 2 * moments + weights);
 }
 
 /* --- the sequence of train/model/model.c and train/step.c --- */

@@ -19,10 +19,11 @@ bool trainer_stopped(const trainer *t) {
 
 /* Not by a clock: all ranks must count alike. What they know alike is how long the slowest rank's last step took. */
 void trainer_look_begin(trainer *t) {
-    double slowest = 0, micro_batches = (double)(t->global_batch / (t->o->batch * t->o->seq_len * t->world->ranks));
+    i64 micro_batches = t->global_batch / (t->o->batch * t->o->seq_len * t->world->ranks);
+    double slowest = 0;
     for (int r = 0; r < t->world->ranks; r++)
         if (t->all[r].step_s > slowest) slowest = t->all[r].step_s;
-    double looks = micro_batches * (double)(2 * t->c.L + 1), every = slowest > 0 ? looks / slowest * LOOK_S : 1;
+    double looks = (double)(micro_batches * (2 * t->c.L + 1)), every = slowest > 0 ? looks / slowest * LOOK_S : 1;
     t->look_every = stop_is_tested() || every < 1 ? 1 : every < 1e9 ? (uint64_t)every : 1000000000;
     t->looks = 0;
 }

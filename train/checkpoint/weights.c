@@ -127,7 +127,7 @@ status weights_write(parameters *s, const model_config *c, const char *folder, b
     for (int u = 0; u < s->p.unit_count; u++) {
         unit_views v;
         TRY_DONE(parameters_whole(s, u, &v));
-        if (!written && u % w.files == w.file) written = write_unit(&w, u, &v);
+        if (writes && !written && u % w.files == w.file) written = write_unit(&w, u, &v);
     }
     if (!written && writes) {
         written = blockfile_close(w.out, sums);

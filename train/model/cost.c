@@ -2,7 +2,7 @@
 
 flop_counter cost_training_flops(const model_config *c, recompute_policy r, i64 sequences, i64 T) {
     u128 L = (u128)c->L, C = (u128)c->C, F = (u128)c->F, V = (u128)c->V, n = c->swiglu ? 3 : 2;
-    u128 q = (u128)(c->H * c->D), k = (u128)(c->K * c->D), t = (u128)T, s = (u128)sequences;
+    u128 q = (u128)c->H * (u128)c->D, k = (u128)c->K * (u128)c->D, t = (u128)T, s = (u128)sequences;
     u128 pairs = t * (t + 1) / 2; /* that attend, a head */
     u128 block = 2 * t * (2 * C * q + 2 * C * k + n * C * F), down = 2 * t * C * F;
     u128 products = L * block + 2 * t * C * V; /* of a sequence, in forward and in each half of backward */
