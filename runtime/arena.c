@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "runtime/log.h"
+#include "runtime/text.h"
 
 void *arena_take(arena *a, mem_category category, size_t bytes) {
     size_t rounded = (bytes + 255) & ~(size_t)255;

@@ -90,14 +90,3 @@ status file_create(int *fd, const char *path) {
     if (*fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
     return STATUS_OK;
 }
-
-path_text path_join(const char *folder, const char *name) {
-    path_text p;
-    if (snprintf(p.text, sizeof p.text, "%s/%s", folder, name) >= (int)sizeof p.text) p.text[0] = 0;
-    return p;
-}
-
-bool path_ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "runtime/path.h"
+
 enum { PATH_BYTES = 1024 };
 
 static int ranks_here = 1;
@@ -18,9 +20,7 @@ int host_ranks(void) { return ranks_here; }
 /* --- small files of the kernel --- */
 
 static bool read_text(const char *folder, const char *name, char *text, int size) {
-    char path[PATH_BYTES + 64];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "re");
+    FILE *f = fopen(path_join(folder, name).text, "re");
     if (!f) return false;
     bool ok = fgets(text, size, f) != NULL;
     fclose(f);
@@ -37,11 +37,10 @@ static uint64_t read_limit(const char *folder, const char *name) {
 
 /* the number behind `key` in a file of "key number" lines; 0 where it is not there */
 static uint64_t read_field(const char *folder, const char *file, const char *key) {
-    char path[PATH_BYTES + 64], line[256];
+    char line[256];
     size_t length = strlen(key);
     uint64_t value = 0;
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    FILE *f = fopen(path, "re");
+    FILE *f = fopen(path_join(folder, file).text, "re");
     if (!f) return 0;
     while (fgets(line, sizeof line, f)) {
         if (strncmp(line, key, length) != 0 || !strchr(" \t", line[length])) continue;
@@ -98,11 +97,10 @@ static bool parse_mount(char *line, const char *controller, hierarchy *h) {
 /* A controller is in a hierarchy of version 1 or in that of version 2, never in both: where both are mounted, version 1's
  * own mount of it decides. */
 static void find_mount(const char *proc, const char *controller, hierarchy *h) {
-    char path[PATH_BYTES + 64], *line = NULL;
+    char *line = NULL;
     size_t size = 0;
     hierarchy one;
-    snprintf(path, sizeof path, "%s/self/mountinfo", proc);
-    FILE *f = fopen(path, "re");
+    FILE *f = fopen(path_join(proc, "self/mountinfo").text, "re");
     if (!f) return;
     while (getline(&line, &size, f) > 0) {
         if (!parse_mount(line, controller, &one) || (h->found && one.v2)) continue;
@@ -116,11 +114,10 @@ static void find_mount(const char *proc, const char *controller, hierarchy *h) {
 
 /* "4:cpu,cpuacct:/path", of version 2 "0::/path" */
 static bool find_path(const char *proc, const char *controller, bool v2, char *out) {
-    char path[PATH_BYTES + 64], *line = NULL;
+    char *line = NULL;
     size_t size = 0;
     bool found = false;
-    snprintf(path, sizeof path, "%s/self/cgroup", proc);
-    FILE *f = fopen(path, "re");
+    FILE *f = fopen(path_join(proc, "self/cgroup").text, "re");
     if (!f) return false;
     while (!found && getline(&line, &size, f) > 0) {
         char *controllers = strchr(line, ':'), *at = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -138,11 +135,11 @@ static bool find_path(const char *proc, const char *controller, bool v2, char *o
 /* A container's mount often shows its own cgroup as the top, whether /proc/self/cgroup tells the path from there or from
  * the host's top. A path that is not below what is mounted stands for the top of the mount: its limits hold too. */
 static hierarchy find_hierarchy(const char *root, const char *controller) {
-    char proc[PATH_BYTES], path[PATH_BYTES] = "";
+    char path[PATH_BYTES] = "";
     hierarchy h = {0};
-    snprintf(proc, sizeof proc, "%s/proc", root);
-    find_mount(proc, controller, &h);
-    if (!h.found || !find_path(proc, controller, h.v2, path)) return (hierarchy){0};
+    path_text proc = path_join(root, "proc");
+    find_mount(proc.text, controller, &h);
+    if (!h.found || !find_path(proc.text, controller, h.v2, path)) return (hierarchy){0};
     size_t top = strcmp(h.root, "/") == 0 ? 0 : strlen(h.root);
     bool below = strncmp(path, h.root, top) == 0 && (path[top] == '/' || !path[top]) && !strstr(path, "/..");
     char mount[PATH_BYTES];
@@ -225,17 +222,14 @@ static void add_groups(host_room *r, const char *root) {
 
 static void add_rlimit(host_room *r, const char *root, int resource, const char *field, const char *name) {
     struct rlimit limit;
-    char proc[PATH_BYTES];
-    snprintf(proc, sizeof proc, "%s/proc/self", root);
     if (getrlimit(resource, &limit) || limit.rlim_cur == RLIM_INFINITY) return;
-    tighten(r, limit.rlim_cur, read_field(proc, "status", field) * 1024, name, "");
+    tighten(r, limit.rlim_cur, read_field(path_join(root, "proc/self").text, "status", field) * 1024, name, "");
 }
 
 host_room host_memory_at(const char *root) {
     host_room r = {.left = UINT64_MAX, .limit = UINT64_MAX};
-    char proc[PATH_BYTES];
-    snprintf(proc, sizeof proc, "%s/proc", root);
-    uint64_t all_kib = read_field(proc, "meminfo", "MemTotal:") + read_field(proc, "meminfo", "SwapTotal:");
+    path_text proc = path_join(root, "proc");
+    uint64_t all_kib = read_field(proc.text, "meminfo", "MemTotal:") + read_field(proc.text, "meminfo", "SwapTotal:");
     add_groups(&r, root);
     add_rlimit(&r, root, RLIMIT_AS, "VmSize:", "ulimit -v");
     add_rlimit(&r, root, RLIMIT_DATA, "VmData:", "ulimit -d");
@@ -244,9 +238,7 @@ host_room host_memory_at(const char *root) {
 }
 
 uint64_t host_available_at(const char *root) {
-    char proc[PATH_BYTES];
-    snprintf(proc, sizeof proc, "%s/proc", root);
-    uint64_t kib = read_field(proc, "meminfo", "MemAvailable:");
+    uint64_t kib = read_field(path_join(root, "proc").text, "meminfo", "MemAvailable:");
     return kib ? kib * 1024 : UINT64_MAX;
 }
 

@@ -18,13 +18,4 @@ void log_progress_end(void); /* keeps the last progress line and goes below it *
 /* This thread's last error, with the rank's number where there are several; where it was, unless the input was bad. */
 void log_failure(status_code st);
 
-/* "2.31 GiB", "51.2k", "12m 05s": written to `out`, which is returned */
-typedef struct {
-    char text[32];
-} short_text;
-short_text text_bytes(double bytes);
-short_text text_count(double count);
-short_text text_seconds(double seconds); /* "unknown" for a NaN */
-short_text text_usd(double usd);
-
 #endif

@@ -21,10 +21,12 @@ typedef struct {
     u128 work[WORK_KINDS];
 } flop_counter;
 
-static inline u128 flops_model(const flop_counter *c) {
+static inline u128 meter_flops_model(const flop_counter *c) {
     return c->work[WORK_FORWARD] + c->work[WORK_DGRAD] + c->work[WORK_WGRAD];
 }
-static inline u128 flops_executed(const flop_counter *c) { return flops_model(c) + c->work[WORK_RECOMPUTE]; }
+static inline u128 meter_flops_executed(const flop_counter *c) {
+    return meter_flops_model(c) + c->work[WORK_RECOMPUTE];
+}
 
 /* name in ledger.json, label for people */
 #define BOOKING_LIST(X)                                                                                                \

@@ -388,7 +388,7 @@ static void counts_the_lower_triangle(void **state) {
         memset(&dev->flops, 0, sizeof dev->flops);
         OK(run_forward(dev, &p));
         assert_int_equal(dev->flops.work[WORK_FORWARD], 2 * product);
-        assert_int_equal(flops_executed(&dev->flops), 2 * product);
+        assert_int_equal(meter_flops_executed(&dev->flops), 2 * product);
         dev->recomputing = true;
         OK(run_forward(dev, &p));
         dev->recomputing = false;
@@ -399,7 +399,7 @@ static void counts_the_lower_triangle(void **state) {
             OK(run_backward(dev, &p));
             assert_int_equal(dev->flops.work[WORK_RECOMPUTE], product);
             assert_int_equal(dev->flops.work[WORK_DGRAD], 4 * product);
-            assert_int_equal(flops_executed(&dev->flops), 5 * product);
+            assert_int_equal(meter_flops_executed(&dev->flops), 5 * product);
         }
         close_problem(&p);
     }
@@ -424,7 +424,7 @@ static void refuses_bad_shapes(void **state) {
     FAILS(ARG, "row strides", run_backward(dev, &p));
     p.s = good, p.s.Tq = 3;
     FAILS(ARG, "as many as keys", run_backward(dev, &p));
-    assert_int_equal(flops_executed(&dev->flops), 0); /* nothing ran, nothing is booked */
+    assert_int_equal(meter_flops_executed(&dev->flops), 0); /* nothing ran, nothing is booked */
     p.s = good;
     close_problem(&p);
 }

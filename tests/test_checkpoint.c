@@ -4,6 +4,7 @@
 
 #include "runtime/durable.h"
 #include "runtime/file.h"
+#include "runtime/path.h"
 #include "tests/tiny_model.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/checkpoint/manifest.h"

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
+#include "runtime/path.h"
 #include "tests/filled_parameters.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/checkpoint/manifest.h"

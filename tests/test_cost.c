@@ -69,14 +69,14 @@ static void test_training_is_three_times_forward_whatever_is_recomputed(void **s
         presets_get(&c, i);
         for (i64 T = 1; T <= 2048; T = T * 5 + 2) {
             flop_counter f = cost_training_flops(&c, none, 1, T);
-            assert_int_equal(flops_model(&f), 3 * f.work[WORK_FORWARD]);
+            assert_int_equal(meter_flops_model(&f), 3 * f.work[WORK_FORWARD]);
             flop_counter again = cost_training_flops(&c, (recompute_policy){RECOMPUTE_BLOCK, c.L}, 1, T);
-            assert_int_equal(flops_model(&again), flops_model(&f));
+            assert_int_equal(meter_flops_model(&again), meter_flops_model(&f));
             assert_true(again.work[WORK_RECOMPUTE] > f.work[WORK_RECOMPUTE]);
             /* at most one more forward, and the scores */
-            assert_true(flops_executed(&again) < flops_executed(&f) + f.work[WORK_FORWARD]);
+            assert_true(meter_flops_executed(&again) < meter_flops_executed(&f) + f.work[WORK_FORWARD]);
             flop_counter many = cost_training_flops(&c, none, 6, T);
-            assert_int_equal(flops_model(&many), 6 * flops_model(&f));
+            assert_int_equal(meter_flops_model(&many), 6 * meter_flops_model(&f));
         }
     }
 }
@@ -90,9 +90,9 @@ static void test_a_step_beyond_64_bits_is_exact(void **state) {
     check_equal(one, calls);
     for (int i = 0; i < 2; i++) {
         flop_counter f = cost_training_flops(&c, none, batches[i], T);
-        assert_true(flops_model(&f) > UINT64_MAX);
-        assert_true(flops_model(&f) == (u128)batches[i] * flops_model(&calls));
-        assert_true(flops_executed(&f) == (u128)batches[i] * flops_executed(&calls));
+        assert_true(meter_flops_model(&f) > UINT64_MAX);
+        assert_true(meter_flops_model(&f) == (u128)batches[i] * meter_flops_model(&calls));
+        assert_true(meter_flops_executed(&f) == (u128)batches[i] * meter_flops_executed(&calls));
     }
 }
 

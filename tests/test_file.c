@@ -1,3 +1,4 @@
+#include "runtime/path.h"
 #include "tests/check.h"
 
 #include <string.h>

@@ -260,7 +260,7 @@ static void flops_are_counted(void **state) {
             &(gemm_args){
                 .M = 2, .N = 5, .K = 3, .A = x, .B = w, .D = y, .lda = 3, .ldb = 5, .ldd = 5, .work = WORK_DGRAD}));
     assert_int_equal(dev->flops.work[WORK_DGRAD] - before.work[WORK_DGRAD], 2 * 2 * 5 * 3);
-    assert_int_equal(flops_executed(&dev->flops) - flops_executed(&before), 2 * 2 * 5 * 3);
+    assert_int_equal(meter_flops_executed(&dev->flops) - meter_flops_executed(&before), 2 * 2 * 5 * 3);
 }
 
 static void bad_arguments(void **state) {

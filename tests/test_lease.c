@@ -1,5 +1,6 @@
 /* The lock of a run where flock does not reach (TALLY_LOCK_LEASE), and what it tells of a folder that changes under it. */
 #include "runtime/durable.h"
+#include "runtime/path.h"
 #include "train/run_lock.h"
 
 #include <fcntl.h>

@@ -1,10 +1,10 @@
+#include "runtime/path.h"
+#include "runtime/text.h"
 #include "tests/check.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/file.h"
-#include "runtime/log.h"
 #include "train/bill/ledger.h"
 
 /* seconds and money of 100,000 ranks over a year and more: nanoseconds of all ranks pass 2^64 */

@@ -1,4 +1,5 @@
 #include "runtime/durable.h"
+#include "runtime/path.h"
 #include "train/bill/metrics_reader.h"
 
 #include <fcntl.h>

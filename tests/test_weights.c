@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
+#include "runtime/path.h"
 #include "tests/filled_parameters.h"
 #include "tests/tensor_file.h"
 #include "train/checkpoint/weights.h"

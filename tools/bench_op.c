@@ -10,8 +10,8 @@
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
 #include "runtime/json.h"
-#include "runtime/log.h"
 #include "runtime/rng.h"
+#include "runtime/text.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
 

@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "runtime/log.h"
+#include "runtime/text.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "runtime/gemm.h"
-#include "runtime/log.h"
+#include "runtime/text.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
 #include "train/bill/hardware.h"
@@ -53,8 +53,8 @@ static status fill_json(json_t *o, const bench_values *v, const device *dev, con
     TRY(json_add_bool(o, "bf16_products", dev->bf16_products));
     TRY(json_add_double(o, "step_ms", f->step_s * 1e3));
     TRY(json_add_double(o, "tokens_per_s", f->tokens_per_s));
-    TRY(json_add_u128(o, "flops_model", flops_model(&r->flops)));
-    TRY(json_add_u128(o, "flops_executed", flops_executed(&r->flops)));
+    TRY(json_add_u128(o, "flops_model", meter_flops_model(&r->flops)));
+    TRY(json_add_u128(o, "flops_executed", meter_flops_executed(&r->flops)));
     TRY(json_add_double(o, "flops_per_s", f->flops_per_s));
     TRY(json_add_number_or_null(o, "peak_measured_flops", f->peak));
     TRY(json_add_number_or_null(o, "fraction_of_peak", f->flops_per_s / f->peak));
@@ -85,8 +85,8 @@ status bench_step(const bench_values *v) {
     figures f = {.step_s = bench_median(r.step_s, r.count), .peak = NAN};
     if (v->peak_seconds > 0) TRY_DONE(gemm_measure_peak(dev, t, v->peak_seconds, &f.peak));
     f.tokens_per_s = (double)(v->batch * v->seq_len * v->accumulate) / f.step_s;
-    f.flops_per_s = (double)flops_model(&r.flops) / f.step_s;
-    f.executed_per_s = (double)flops_executed(&r.flops) / f.step_s;
+    f.flops_per_s = (double)meter_flops_model(&r.flops) / f.step_s;
+    f.executed_per_s = (double)meter_flops_executed(&r.flops) / f.step_s;
     f.datasheet = !h ? 0 : t == F32 ? h->peak_fp32 : h->peak_bf16;
     if (v->json) TRY_DONE(print_json(v, dev, &c, &r, &f));
     else print_table(v, dev, &c, &r, &f);

@@ -2,9 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "runtime/file.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 #include "runtime/printable.h"
+#include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/model_folder.h"
 #include "tools/text_options.h"

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "runtime/log.h"
+#include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/predict.h"
 #include "train/bill/hardware.h"
@@ -174,7 +174,7 @@ static status predict_row(row *r, const setting *s) {
     flop_counter f = cost_training_flops(&r->plan.c, shape->recompute, sequences, shape->T);
     double seconds = (double)r->p.step_ns * 1e-9;
     r->tokens_per_s = (double)(sequences * shape->T) * r->devices / seconds;
-    r->mfu = s->peak > 0 ? (double)flops_model(&f) / seconds / s->peak : NAN;
+    r->mfu = s->peak > 0 ? (double)meter_flops_model(&f) / seconds / s->peak : NAN;
     r->usd_per_mtok = s->price * r->devices / 3600 / r->tokens_per_s * 1e6;
     r->memory = 0;
     for (int i = 0; i < MEM_CATEGORIES; i++) r->memory += (double)r->p.memory[i];

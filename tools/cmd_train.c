@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "runtime/file.h"
 #include "runtime/options_changes.h"
+#include "runtime/path.h"
 #include "runtime/stop.h"
 #include "tools/commands.h"
 #include "tools/text_options.h"

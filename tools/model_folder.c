@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "runtime/path.h"
 #include "train/checkpoint/tensor_set.h"
 
 bool model_folder_holds(const char *folder, const char *name) {
@@ -20,7 +21,7 @@ status model_folder_newest(const char *run, int *found, path_text *folder) {
 
 status model_folder_find(model_folder *f, const char *path) {
     *f = (model_folder){0};
-    snprintf(f->folder.text, sizeof f->folder.text, "%.4000s", path);
+    f->folder = path_add_ending(path, "");
     if (model_folder_holds(path, "checkpoints")) {
         int found;
         TRY(model_folder_newest(path, &found, &f->folder));

@@ -2,6 +2,7 @@
 #ifndef TALLY_MODEL_FOLDER_H
 #define TALLY_MODEL_FOLDER_H
 
+#include "runtime/path.h"
 #include "train/checkpoint/checkpoint.h"
 
 typedef struct {

@@ -77,12 +77,12 @@ static double block_flops(const step_plan *plan, i64 layer, pass p) {
     flop_counter with = flops_of(plan, 1, recomputed), without = flops_of(plan, 0, false);
     u128 forward = with.work[WORK_FORWARD] - without.work[WORK_FORWARD];
     if (p == PASS_FORWARD) return (double)forward;
-    return (double)(flops_executed(&with) - flops_executed(&without) - forward);
+    return (double)(meter_flops_executed(&with) - meter_flops_executed(&without) - forward);
 }
 
 static double head_flops(const step_plan *plan) {
     flop_counter f = flops_of(plan, 0, false);
-    return (double)flops_executed(&f);
+    return (double)meter_flops_executed(&f);
 }
 
 /* a row is read and one written; backward reads the gradient and adds to a row in f32 */

@@ -5,6 +5,7 @@
 
 #include "runtime/arena.h"
 #include "runtime/log.h"
+#include "runtime/text.h"
 
 uint64_t memory_check_packed_weights(const device *dev, const model_config *c, dtype t) {
     if (dev->kind != DEVICE_CPU) return 0;

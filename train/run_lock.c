@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 #include "train/lock_owner.h"
 
 static const char NAME[] = ".lock";

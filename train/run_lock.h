@@ -16,7 +16,8 @@
 
 #include <stdbool.h>
 
-#include "runtime/file.h"
+#include "runtime/path.h"
+#include "runtime/status.h"
 
 typedef struct run_lock run_lock;
 

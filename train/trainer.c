@@ -88,7 +88,7 @@ static bool next_step_exceeds_budget(trainer *t) {
     bool last = t->p.step + 1 == (uint64_t)t->o->steps;
     if (trainer_due(t->o->eval_every, t->p.step + 1) || last) next_s += t->all[0].eval_s;
     if (done > 0) next_s += (ledger_wall_s(&t->bill) - t->first_wall_s) / done;
-    else if (t->peak_assumed > 0) next_s += (double)flops_executed(&t->step_flops) / t->peak_assumed;
+    else if (t->peak_assumed > 0) next_s += (double)meter_flops_executed(&t->step_flops) / t->peak_assumed;
     t->next_usd = t->bill.usd_per_hour * next_s / 3600;
     return ledger_usd(&t->bill) + t->next_usd > t->o->budget;
 }
@@ -123,7 +123,7 @@ static void count_from_here(trainer *t) {
 
 static status queue_step(trainer *t) {
     uint64_t number = t->p.step + t->under_way;
-    u128 flops = flops_executed(&t->dev->flops);
+    u128 flops = meter_flops_executed(&t->dev->flops);
     queued_step *q = &t->steps[number % DEVICE_SLOTS];
     if (!t->under_way) {
         count_from_here(t);
@@ -135,7 +135,7 @@ static status queue_step(trainer *t) {
     uint64_t bytes = comm_read_totals(t->peers).bytes_sent - t->asked_bytes;
     TRY(step_submit(&t->m, t->loader, &q->args));
     q->bytes_sent = comm_read_totals(t->peers).bytes_sent - t->asked_bytes - bytes;
-    q->flops_executed = flops_executed(&t->dev->flops) - flops;
+    q->flops_executed = meter_flops_executed(&t->dev->flops) - flops;
     q->windows = (uint64_t)loader_position(t->loader);
     t->under_way++;
     return STATUS_OK;

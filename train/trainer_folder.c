@@ -3,18 +3,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/file.h"
+#include "runtime/path.h"
 #include "train/trainer_parts.h"
 
 /* A file that rank 0 puts into --out, of a name that none has looked for before, all must find. */
 static status check_same_folder(const trainer *t) {
     const char *out = t->o->out;
     uint64_t token = meter_clock_ns();
-    path_text path;
+    char name[64];
     status_code st = STATUS_OK;
     int fd = -1;
     if (t->world->ranks == 1) return st;
     TRY(comm_broadcast_host(t->world, &token, sizeof token));
-    snprintf(path.text, sizeof path.text, "%.4000s/.seen-by-all-%016lx", out, token);
+    snprintf(name, sizeof name, ".seen-by-all-%016lx", token);
+    path_text path = path_join(out, name);
     if (trainer_is_root(t)) st = file_create(&fd, path.text);
     if (fd >= 0) close(fd);
     TRY(comm_agree(t->world, st));

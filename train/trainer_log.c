@@ -1,3 +1,4 @@
+#include "runtime/text.h"
 #include "train/trainer_parts.h"
 
 #include <math.h>
@@ -52,7 +53,7 @@ void trainer_log_start(const trainer *t) {
     for (int i = 0; i < MEM_CATEGORIES; i++)
         if (bytes[i]) log_line("  %-12s %s", arena_category_name((mem_category)i), text_bytes((double)bytes[i]).text);
     log_line("step: %ld tokens, %.4g model GFLOP, %.4g executed", t->global_batch,
-             (double)flops_model(&t->step_flops) * 1e-9, (double)flops_executed(&t->step_flops) * 1e-9);
+             (double)meter_flops_model(&t->step_flops) * 1e-9, (double)meter_flops_executed(&t->step_flops) * 1e-9);
     if (o->lr.warmup > o->steps)
         log_line("warning: --warmup %ld is longer than --steps %ld: the learning rate does not reach --lr %g, but %g",
                  o->lr.warmup, o->steps, o->lr.lr, schedule_lr(&o->lr, o->steps - 1));
@@ -98,7 +99,7 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .lr = a->lr,
         .grad_norm = r->grad_norm,
         .skipped = r->skipped,
-        .flops_model = flops_model(&t->step_flops),
+        .flops_model = meter_flops_model(&t->step_flops),
         .flops_palm = cost_flops_per_token_palm(&t->c, t->o->seq_len) * tokens,
         .peak_datasheet = t->peak_datasheet,
         .peak_measured = t->peak_measured,

@@ -1,5 +1,5 @@
 #include "runtime/durable.h"
-#include "runtime/file.h"
+#include "runtime/path.h"
 #include "train/trainer_parts.h"
 
 #include <errno.h>
@@ -282,9 +282,8 @@ static status begin_heartbeat(trainer *t) {
 /* rank 0's files of the run, once nothing is left that could refuse it */
 static status open_files(trainer *t) {
     const train_options *o = t->o;
-    path_text config;
-    snprintf(config.text, sizeof config.text, "%.4000s/config.json", o->out);
-    snprintf(t->metrics_path.text, sizeof t->metrics_path.text, "%.4000s/metrics.jsonl", o->out);
+    path_text config = path_join(o->out, "config.json");
+    t->metrics_path = path_join(o->out, "metrics.jsonl");
     spent_totals last = t->earlier;
     struct stat lines;
     bool again = o->resume || last.ns || (lstat(t->metrics_path.text, &lines) == 0 && S_ISREG(lines.st_mode));

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "parallel/job.h"
+#include "runtime/path.h"
 #include "train/bill/energy_window.h"
 #include "train/bill/heartbeat.h"
 #include "train/bill/ledger.h"

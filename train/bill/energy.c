@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "runtime/log.h"
+#include "runtime/path.h"
 
 /* An NVML reading stands for this long: NVML's own counter moves on more slowly, and what a step reads at its two ends and
  * for the bill is then one reading. */
@@ -17,7 +18,7 @@ enum { PACKAGES = 64, FRESH_NS = 10000000 };
 static const double MOST_WATTS = 4000, SLACK_J = 100;
 
 typedef struct {
-    char path[512];       /* its energy_uj */
+    path_text path;       /* its energy_uj */
     unsigned package;     /* of the machine */
     uint64_t range, last; /* microjoules; the counter goes on from 0 after `range` */
 } rapl_package;
@@ -58,9 +59,9 @@ static bool is_package(const char *root, const char *folder, unsigned *package) 
     unsigned n;
     int length = 0;
     if (sscanf(folder, "intel-rapl:%u%n", &n, &length) != 1 || folder[length]) return false;
-    char path[512], name[64];
-    snprintf(path, sizeof path, "%s/%s/name", root, folder);
-    return read_line(path, name, sizeof name) && sscanf(name, "package-%u", package) == 1;
+    char name[64];
+    return read_line(path_join(path_join(root, folder).text, "name").text, name, sizeof name) &&
+           sscanf(name, "package-%u", package) == 1;
 }
 
 static uint64_t distance(uint64_t a, uint64_t b, uint64_t range) {
@@ -87,15 +88,15 @@ static void open_rapl(energy_meter *e, const char *root) {
     bool readable = true;
     for (struct dirent *entry; readable && (entry = readdir(dir));) {
         rapl_package *p = &e->packages[e->count];
-        char range[512];
         unsigned package;
         if (!is_package(root, entry->d_name, &package)) continue;
         readable = e->count < PACKAGES;
         if (!readable) break;
         p->package = package;
-        snprintf(range, sizeof range, "%s/%s/max_energy_range_uj", root, entry->d_name);
-        snprintf(p->path, sizeof p->path, "%s/%s/energy_uj", root, entry->d_name);
-        readable = read_counter(range, &p->range) && read_counter(p->path, &p->last);
+        path_text zone = path_join(root, entry->d_name);
+        p->path = path_join(zone.text, "energy_uj");
+        readable = read_counter(path_join(zone.text, "max_energy_range_uj").text, &p->range) &&
+                   read_counter(p->path.text, &p->last);
         if (readable && !is_counted(e, p)) e->count++;
     }
     closedir(dir);
@@ -142,8 +143,8 @@ status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool r
 static uint64_t odd(energy_meter *e, const rapl_package *p, uint64_t now, uint64_t spent, double most_uj) {
     bool reset = now < p->last;
     uint64_t counts = reset && (double)now <= most_uj ? now : 0;
-    snprintf(e->odd, sizeof e->odd, "energy: %.500s went from %lu to %lu: %s; %.6g J are counted, not %.6g", p->path,
-             p->last, now, reset ? "a reset" : "more than a package can take", 1e-6 * (double)counts,
+    snprintf(e->odd, sizeof e->odd, "energy: %.500s went from %lu to %lu: %s; %.6g J are counted, not %.6g",
+             p->path.text, p->last, now, reset ? "a reset" : "more than a package can take", 1e-6 * (double)counts,
              1e-6 * (double)spent);
     return counts;
 }
@@ -154,7 +155,7 @@ static void read_packages(energy_meter *e) {
     for (int i = 0; i < e->count; i++) {
         rapl_package *p = &e->packages[i];
         uint64_t now;
-        if (!read_counter(p->path, &now)) continue; /* the next reading has it */
+        if (!read_counter(p->path.text, &now)) continue; /* the next reading has it */
         uint64_t to_wrap = p->range > p->last ? p->range - p->last : 0;
         uint64_t spent = now >= p->last ? now - p->last : to_wrap + now;
         if ((double)spent > most_uj) spent = odd(e, p, now, spent, most_uj);

@@ -12,10 +12,10 @@
 #include <zlib.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/lifetime.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 
 enum { SLOT = 256, SLOTS = 2, CRC_TEXT = 10 /* a space, 8 digits, a newline */ };
 static const uint64_t MOST_NS = 2000000000; /* between two beats */

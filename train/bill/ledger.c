@@ -7,9 +7,9 @@
 
 #include "parallel/process.h"
 #include "runtime/durable.h"
-#include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 #include "train/bill/hardware.h"
 #include "train/bill/heartbeat.h"
 
@@ -118,11 +118,7 @@ const char *ledger_energy_source(const ledger *l) { return energy_source(l->ener
 
 double ledger_energy_now_j(ledger *l) { return energy_joules(l->energy); }
 
-static path_text ledger_path(const char *run) {
-    path_text p;
-    snprintf(p.text, sizeof p.text, "%.4000s/ledger.json", run);
-    return p;
-}
+static path_text ledger_path(const char *run) { return path_join(run, "ledger.json"); }
 
 static status add_seconds(json_t *o, const spent *s) {
     json_t *seconds = json_add_object(o, "bookings");

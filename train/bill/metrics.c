@@ -10,7 +10,7 @@
 #include "runtime/durable.h"
 #include "runtime/file.h"
 #include "runtime/json.h"
-#include "runtime/log.h"
+#include "runtime/text.h"
 #include "train/bill/throttle.h"
 
 static double ratio(double flops, double seconds, double peak) {

@@ -9,6 +9,7 @@
 
 #include "runtime/file.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 
 enum { LONGEST_LINE = 64 << 10, TOLD = 5 };
 
@@ -35,7 +36,7 @@ status metrics_reader_open(metrics_reader **out, const char *path) {
         FAIL(MEM, "%s", path);
     }
     *r = (metrics_reader){.fd = fd};
-    snprintf(r->path.text, sizeof r->path.text, "%s", path);
+    r->path = path_add_ending(path, "");
     *out = r;
     return STATUS_OK;
 }

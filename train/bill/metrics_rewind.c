@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 #include "train/bill/metrics.h"
 #include "train/bill/metrics_reader.h"
 
@@ -155,7 +155,7 @@ status metrics_rewind(const char *path, uint64_t step, spent_totals *last) {
     }
     if (!S_ISREG(info.st_mode)) FAIL(ARG, "%s: is a link or no regular file; expected a regular file", path);
     rewinding w = {.path = path, .out = -1};
-    snprintf(w.next.text, sizeof w.next.text, "%.4000s.tmp", path);
+    w.next = path_add_ending(path, ".tmp");
     status_code st = rewind_file(&w, step, last);
     metrics_reader_close(w.in);
     if (w.out >= 0) close(w.out);

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
-#include "runtime/log.h"
 #include "runtime/meter.h"
+#include "runtime/path.h"
+#include "runtime/text.h"
 #include "train/bill/chart.h"
 #include "train/bill/report_read.h"
 

@@ -7,6 +7,7 @@
 
 #include "runtime/file.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 #include "train/bill/metrics_reader.h"
 
 enum { LARGEST = 1 << 20 }; /* bytes of a file that the page shows */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/log.h"
+#include "runtime/text.h"
 
 enum { POWER_CAP = 0x004 };
 

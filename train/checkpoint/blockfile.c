@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +10,11 @@
 #include <zlib.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
+#include "runtime/path.h"
 
 struct blockfile {
     int fd;
-    char path[PATH_MAX];
+    path_text path;
     char name[sizeof((blockfile_sums *)0)->name];
     i64 bytes; /* taken so far, the buffer's included */
     uint32_t *crc;
@@ -27,11 +26,12 @@ struct blockfile {
 
 /* ---- files in blocks ---- */
 
-static status join(char path[PATH_MAX], const char *folder, const char *name) {
+static status join(path_text *path, const char *folder, const char *name) {
     if (!*name || strlen(name) >= sizeof((blockfile_sums *)0)->name || strchr(name, '/') || !strcmp(name, ".") ||
         !strcmp(name, ".."))
         FAIL(DATA, "%s: \"%.80s\" is no name of a file within the folder", folder, name);
-    if (snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX) FAIL(ARG, "%s: path is too long", folder);
+    *path = path_join(folder, name);
+    if (!path->text[0]) FAIL(ARG, "%s: path is too long", folder);
     return STATUS_OK;
 }
 
@@ -41,9 +41,9 @@ status blockfile_create(blockfile **out, const char *folder, const char *name) {
     if (!f) FAIL(MEM, "%s/%s: no memory for a buffer", folder, name);
     f->fd = -1, f->bytes = 0, f->crc = NULL, f->blocks = f->capacity = 0, f->failed = false, f->buffered = 0;
     status_code st = STATUS_OK;
-    TRY_DONE(join(f->path, folder, name));
+    TRY_DONE(join(&f->path, folder, name));
     strcpy(f->name, name);
-    TRY_DONE(durable_create(&f->fd, f->path));
+    TRY_DONE(durable_create(&f->fd, f->path.text));
     *out = f;
     return STATUS_OK;
 done:
@@ -56,12 +56,12 @@ static status write_block(blockfile *f, const void *data, size_t bytes) {
     if (f->blocks == f->capacity) {
         int capacity = f->capacity ? 2 * f->capacity : 64;
         uint32_t *crc = realloc(f->crc, (size_t)capacity * sizeof *crc);
-        if (!crc) FAIL(MEM, "%s: no memory for %d checksums", f->path, capacity);
+        if (!crc) FAIL(MEM, "%s: no memory for %d checksums", f->path.text, capacity);
         f->crc = crc;
         f->capacity = capacity;
     }
     f->crc[f->blocks++] = (uint32_t)crc32(0, data, (uInt)bytes);
-    return durable_write(f->fd, f->path, data, bytes);
+    return durable_write(f->fd, f->path.text, data, bytes);
 }
 
 static status write_blocks(blockfile *f, const char *data, size_t bytes) {
@@ -86,7 +86,7 @@ static status write_blocks(blockfile *f, const char *data, size_t bytes) {
 }
 
 status blockfile_write(blockfile *f, const void *data, size_t bytes) {
-    if (f->failed) FAIL(IO, "%s: an earlier write failed", f->path);
+    if (f->failed) FAIL(IO, "%s: an earlier write failed", f->path.text);
     status_code st = write_blocks(f, data, bytes);
     f->failed = st != STATUS_OK;
     return st;
@@ -95,12 +95,12 @@ status blockfile_write(blockfile *f, const void *data, size_t bytes) {
 status blockfile_close(blockfile *f, blockfile_sums *sums) {
     *sums = (blockfile_sums){0};
     status_code st = STATUS_OK;
-    if (f->failed) FAIL_DONE(IO, "%s: an earlier write failed", f->path);
+    if (f->failed) FAIL_DONE(IO, "%s: an earlier write failed", f->path.text);
     if (f->buffered) TRY_DONE(write_block(f, f->buffer, f->buffered));
-    TRY_DONE(durable_sync(f->fd, f->path));
+    TRY_DONE(durable_sync(f->fd, f->path.text));
     int fd = f->fd;
     f->fd = -1;
-    TRY_DONE(durable_close(fd, f->path));
+    TRY_DONE(durable_close(fd, f->path.text));
     strcpy(sums->name, f->name);
     sums->bytes = f->bytes;
     sums->crc = f->crc;
@@ -115,7 +115,7 @@ done:
 void blockfile_abandon(blockfile *f) {
     if (!f) return;
     if (f->fd >= 0) close(f->fd);
-    unlink(f->path); /* gives the space back when the disk is full */
+    unlink(f->path.text); /* gives the space back when the disk is full */
     free(f->crc);
     free(f);
 }
@@ -164,12 +164,12 @@ status blockfile_check(const char *folder, const blockfile_sums *sums) {
 }
 
 status blockfile_check_some(const char *folder, const blockfile_sums *sums, int first, int stride) {
-    char path[PATH_MAX];
-    TRY(join(path, folder, sums->name)); /* it comes from a manifest, which may be anyone's */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 && errno == ENOENT) FAIL(DATA, "%s: %s", path, strerror(errno));
-    if (fd < 0) FAIL(IO, "%s: %s", path, strerror(errno));
-    status_code st = check_blocks(fd, path, sums, first, stride);
+    path_text path;
+    TRY(join(&path, folder, sums->name)); /* it comes from a manifest, which may be anyone's */
+    int fd = open(path.text, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT) FAIL(DATA, "%s: %s", path.text, strerror(errno));
+    if (fd < 0) FAIL(IO, "%s: %s", path.text, strerror(errno));
+    status_code st = check_blocks(fd, path.text, sums, first, stride);
     close(fd);
     return st;
 }

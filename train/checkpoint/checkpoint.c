@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "runtime/durable.h"
-#include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
+#include "runtime/path.h"
 #include "train/checkpoint/finite.h"
 #include "train/checkpoint/manifest.h"
 #include "train/checkpoint/optimizer_file.h"

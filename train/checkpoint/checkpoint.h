@@ -18,7 +18,8 @@
 #ifndef TALLY_CHECKPOINT_H
 #define TALLY_CHECKPOINT_H
 
-#include "runtime/file.h"
+#include "runtime/path.h"
+#include "runtime/status.h"
 #include "train/checkpoint/progress.h"
 #include "train/model/parameters.h"
 

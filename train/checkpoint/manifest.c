@@ -1,5 +1,6 @@
 #include "runtime/durable.h"
 #include "runtime/file.h"
+#include "runtime/path.h"
 #include "train/checkpoint/manifest.h"
 
 #include <stdbool.h>

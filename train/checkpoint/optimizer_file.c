@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/path.h"
 #include "train/checkpoint/finite.h"
 #include "train/checkpoint/tensor_set.h"
 

@@ -7,7 +7,8 @@
 #ifndef TALLY_OPTIMIZER_FILE_H
 #define TALLY_OPTIMIZER_FILE_H
 
-#include "runtime/file.h"
+#include "runtime/path.h"
+#include "runtime/status.h"
 #include "train/checkpoint/blockfile.h"
 #include "train/model/parameters.h"
 

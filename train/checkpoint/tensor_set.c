@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "runtime/json.h"
+#include "runtime/path.h"
 
 static const char model_file[] = "model.safetensors", index_file[] = "model.safetensors.index.json";
 

@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-#include "runtime/file.h"
+#include "runtime/path.h"
+#include "runtime/status.h"
 #include "train/checkpoint/safetensors.h"
 
 typedef struct {

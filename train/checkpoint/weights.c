@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "runtime/json.h"
+#include "runtime/path.h"
 #include "train/checkpoint/finite.h"
 #include "train/checkpoint/hf.h"
 

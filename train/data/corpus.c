@@ -1,3 +1,5 @@
+#include "runtime/path.h"
+#include "runtime/text.h"
 #include "train/data/corpus_parts.h"
 
 #include <dirent.h>
@@ -9,8 +11,6 @@
 #include <search.h>
 #include <zlib.h>
 
-#include "runtime/file.h"
-#include "runtime/log.h"
 #include "runtime/rng.h"
 
 /* ---- documents ---- */

@@ -22,7 +22,7 @@ flop_counter cost_training_flops(const model_config *c, recompute_policy r, i64 
 
 double cost_flops_per_token(const model_config *c, i64 T) {
     flop_counter f = cost_training_flops(c, (recompute_policy){RECOMPUTE_NONE, 0}, 1, T);
-    return (double)flops_model(&f) / (double)T;
+    return (double)meter_flops_model(&f) / (double)T;
 }
 
 double cost_flops_per_token_palm(const model_config *c, i64 T) {

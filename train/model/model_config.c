@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "runtime/file.h"
 #include "runtime/log.h"
 #include "runtime/nearest.h"
+#include "runtime/path.h"
 #include "runtime/tokens.h"
 #include "train/model/model_keys.h"
 #include "train/model/presets.h"
@@ -29,7 +29,6 @@ static const struct {
     {offsetof(model_config, V), "vocab_size", "vocab_size", INT32_MAX},
     {offsetof(model_config, context), "n_positions", "max_position_embeddings", INT32_MAX},
 };
-enum { LARGEST_CONFIG = 1 << 20 };
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static const struct {
@@ -273,15 +272,13 @@ status model_config_load(model_config *c, const char *name_or_path) {
         presets_get(c, i);
         return STATUS_OK;
     }
-    size_t length = strlen(name_or_path);
     struct stat about;
     if (stat(name_or_path, &about) == 0 && S_ISDIR(about.st_mode)) {
-        char path[4096];
-        if (length + sizeof "/config.json" > sizeof path) FAIL(ARG, "model \"%.60s...\": path too long", name_or_path);
-        snprintf(path, sizeof path, "%s/config.json", name_or_path);
-        return load_file(c, path);
+        path_text path = path_join(name_or_path, "config.json");
+        if (!path.text[0]) FAIL(ARG, "model \"%.60s...\": path too long", name_or_path);
+        return load_file(c, path.text);
     }
-    if (length > 5 && strcmp(name_or_path + length - 5, ".json") == 0) return load_file(c, name_or_path);
+    if (path_ends_with(name_or_path, ".json")) return load_file(c, name_or_path);
     const char *names[64];
     int count = presets_count() < 64 ? presets_count() : 64;
     for (int i = 0; i < count; i++) names[i] = presets_name(i);

@@ -1,6 +1,6 @@
 #include "train/model/presets.h"
 
-#include "runtime/log.h"
+#include "runtime/text.h"
 
 typedef struct {
     const char *name;
