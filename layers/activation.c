@@ -9,7 +9,7 @@ static const float gelu_k = 0.044715f;
 SIMD_INLINE float sigmoid(float x) { return 1.0f / (1.0f + simd_expf(-x)); }
 
 static status check_shape(const char *name, i64 N, i64 F) {
-    if (N < 1 || F < 1) FAIL(ARG, "%s: N %lld, F %lld, expected at least 1", name, (long long)N, (long long)F);
+    if (N < 1 || F < 1) FAIL(ARG, "%s: N %ld, F %ld, expected at least 1", name, N, F);
     return STATUS_OK;
 }
 

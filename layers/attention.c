@@ -28,15 +28,13 @@ u128 attention_forward_flops(attention_shape s) { return 2 * product_flops(s); }
 
 static status check_shape(attention_shape s) {
     if (s.B < 1 || s.Tq < 1 || s.Tk < s.Tq || s.H < 1 || s.K < 1 || s.D < 1)
-        FAIL(ARG, "attention: B %lld Tq %lld Tk %lld H %lld K %lld D %lld, expected positive and Tq <= Tk",
-             (long long)s.B, (long long)s.Tq, (long long)s.Tk, (long long)s.H, (long long)s.K, (long long)s.D);
-    if (s.H % s.K)
-        FAIL(ARG, "attention: %lld query heads, expected a multiple of %lld", (long long)s.H, (long long)s.K);
-    if (s.D > MAX_D) FAIL(ARG, "attention: head size %lld, expected at most %d", (long long)s.D, MAX_D);
+        FAIL(ARG, "attention: B %ld Tq %ld Tk %ld H %ld K %ld D %ld, expected positive and Tq <= Tk", s.B, s.Tq, s.Tk,
+             s.H, s.K, s.D);
+    if (s.H % s.K) FAIL(ARG, "attention: %ld query heads, expected a multiple of %ld", s.H, s.K);
+    if (s.D > MAX_D) FAIL(ARG, "attention: head size %ld, expected at most %d", s.D, MAX_D);
     if (s.ldq < s.H * s.D || s.ldo < s.H * s.D || s.ldk < s.K * s.D)
-        FAIL(ARG, "attention: row strides q %lld, k %lld, o %lld, expected at least %lld, %lld, %lld", (long long)s.ldq,
-             (long long)s.ldk, (long long)s.ldo, (long long)(s.H * s.D), (long long)(s.K * s.D),
-             (long long)(s.H * s.D));
+        FAIL(ARG, "attention: row strides q %ld, k %ld, o %ld, expected at least %ld, %ld, %ld", s.ldq, s.ldk, s.ldo,
+             s.H * s.D, s.K * s.D, s.H * s.D);
     return STATUS_OK;
 }
 
@@ -274,8 +272,7 @@ status attention_backward(device *dev, dtype t, void *dq, void *dk, void *dv, co
                           const void *q, const void *k, const void *v, const float *lse, void *scratch,
                           attention_shape s) {
     TRY(check_shape(s));
-    if (s.Tq != s.Tk)
-        FAIL(ARG, "attention_backward: %lld queries, expected as many as keys, %lld", (long long)s.Tq, (long long)s.Tk);
+    if (s.Tq != s.Tk) FAIL(ARG, "attention_backward: %ld queries, expected as many as keys, %ld", s.Tq, s.Tk);
     dev->flops.work[WORK_RECOMPUTE] += product_flops(s);
     dev->flops.work[WORK_DGRAD] += 4 * product_flops(s);
     return DISPATCH(dev, attention_backward, t, dq, dk, dv, d_o, o, q, k, v, lse, scratch, s);

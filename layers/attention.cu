@@ -71,8 +71,7 @@ extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
 
 static status check_grid(attention_shape s) {
     if (s.B > MOST_IN_GRID || s.H > MOST_IN_GRID)
-        FAIL(ARG, "attention: B %lld, H %lld, expected at most %d each on CUDA", (long long)s.B, (long long)s.H,
-             MOST_IN_GRID);
+        FAIL(ARG, "attention: B %ld, H %ld, expected at most %d each on CUDA", s.B, s.H, MOST_IN_GRID);
     return STATUS_OK;
 }
 

@@ -153,14 +153,14 @@ static bool aligned(const void *p, i64 ld) { return fits_16(BF16, p, ld); }
 static status check(dtype t, const void *q, const void *k, const void *v, const void *o, const attention_shape &s) {
     if (t != BF16 || s.D % 8 || s.D > MOST_D || s.Tq < 2)
         FAIL(ARG,
-             "--attention cudnn: %s, head size %lld, sequences of %lld; expected bf16, a head size that is a multiple "
+             "--attention cudnn: %s, head size %ld, sequences of %ld; expected bf16, a head size that is a multiple "
              "of 8 and at most %d, sequences of 2 tokens or more; else --attention own",
-             dtype_name(t), (long long)s.D, (long long)s.Tq, MOST_D);
+             dtype_name(t), s.D, s.Tq, MOST_D);
     if (!aligned(q, s.ldq) || !aligned(k, s.ldk) || !aligned(v, s.ldk) || !aligned(o, s.ldo))
         FAIL(ARG,
-             "--attention cudnn: pointers %p, %p, %p, %p, rows of %lld, %lld and %lld elements; expected multiples of "
+             "--attention cudnn: pointers %p, %p, %p, %p, rows of %ld, %ld and %ld elements; expected multiples of "
              "16 bytes; else --attention own",
-             q, k, v, o, (long long)s.ldq, (long long)s.ldk, (long long)s.ldo);
+             q, k, v, o, s.ldq, s.ldk, s.ldo);
     return STATUS_OK;
 }
 

@@ -45,8 +45,7 @@ status crossentropy_forward_backward_cpu(device *dev, dtype t, void *dlogits, fl
     (void)dev;
     for (i64 n = 0; n < l->N; n++)
         if (targets[n] < -1 || targets[n] >= l->V)
-            FAIL(DATA, "crossentropy: target %d at %lld, expected -1 to %lld", targets[n], (long long)n,
-                 (long long)(l->V - 1));
+            FAIL(DATA, "crossentropy: target %d at %ld, expected -1 to %ld", targets[n], n, l->V - 1);
 #pragma omp parallel for schedule(static)
     for (i64 n = 0; n < l->N; n++) {
         void *d = dlogits ? tensor_at(dlogits, t, n * l->ld) : NULL;
@@ -62,10 +61,8 @@ status crossentropy_forward_backward_cpu(device *dev, dtype t, void *dlogits, fl
 
 status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float *losses, const crossentropy_logits *l,
                                      const int32_t *targets, float scale) {
-    if (l->N < 1 || l->V < 1)
-        FAIL(ARG, "crossentropy: N %lld, V %lld, expected at least 1", (long long)l->N, (long long)l->V);
-    if (l->ld < l->V)
-        FAIL(ARG, "crossentropy: row stride %lld, expected at least V = %lld", (long long)l->ld, (long long)l->V);
+    if (l->N < 1 || l->V < 1) FAIL(ARG, "crossentropy: N %ld, V %ld, expected at least 1", l->N, l->V);
+    if (l->ld < l->V) FAIL(ARG, "crossentropy: row stride %ld, expected at least V = %ld", l->ld, l->V);
     if (l->t != F32 && t != l->t) FAIL(ARG, "crossentropy: fp32 gradient of bf16 logits, expected bf16");
     if (dlogits == l->x && t != l->t)
         FAIL(ARG, "crossentropy: bf16 gradient in place of fp32 logits, expected both of one dtype");
@@ -81,6 +78,6 @@ status crossentropy_sum_losses_cpu(device *dev, double *sum, const float *losses
 }
 
 status crossentropy_sum_losses(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {
-    if (N < 1) FAIL(ARG, "crossentropy_sum_losses: N %lld, expected at least 1", (long long)N);
+    if (N < 1) FAIL(ARG, "crossentropy_sum_losses: N %ld, expected at least 1", N);
     return DISPATCH(dev, crossentropy_sum_losses, sum, losses, N, accumulate);
 }

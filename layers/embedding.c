@@ -6,18 +6,16 @@
 
 static status check_shape(const char *name, embedding_shape s, const void *wpe, i64 first) {
     if (s.B < 1 || s.T < 1 || s.C < 1 || s.V < 1)
-        FAIL(ARG, "%s: B %lld, T %lld, C %lld, V %lld, expected at least 1", name, (long long)s.B, (long long)s.T,
-             (long long)s.C, (long long)s.V);
+        FAIL(ARG, "%s: B %ld, T %ld, C %ld, V %ld, expected at least 1", name, s.B, s.T, s.C, s.V);
     if (wpe && (first < 0 || first + s.T > s.positions))
-        FAIL(ARG, "%s: positions %lld to %lld, expected within 0 to %lld", name, (long long)first,
-             (long long)(first + s.T), (long long)s.positions);
+        FAIL(ARG, "%s: positions %ld to %ld, expected within 0 to %ld", name, first, first + s.T, s.positions);
     return STATUS_OK;
 }
 
 static status check_tokens(const char *name, const int32_t *tokens, i64 N, i64 V) {
     for (i64 n = 0; n < N; n++)
         if (tokens[n] < 0 || tokens[n] >= V)
-            FAIL(DATA, "%s: token %d at %lld, expected 0 to %lld", name, tokens[n], (long long)n, (long long)(V - 1));
+            FAIL(DATA, "%s: token %d at %ld, expected 0 to %ld", name, tokens[n], n, V - 1);
     return STATUS_OK;
 }
 

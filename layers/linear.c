@@ -35,9 +35,7 @@ status linear_bias_backward_cpu(device *dev, dtype t, const void *dy, const line
 }
 
 static status check_shape(const linear *l, i64 N) {
-    if (N <= 0 || l->I <= 0 || l->O <= 0)
-        FAIL(ARG, "linear: N %lld, I %lld, O %lld, expected at least 1", (long long)N, (long long)l->I,
-             (long long)l->O);
+    if (N <= 0 || l->I <= 0 || l->O <= 0) FAIL(ARG, "linear: N %ld, I %ld, O %ld, expected at least 1", N, l->I, l->O);
     return STATUS_OK;
 }
 

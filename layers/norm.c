@@ -9,12 +9,9 @@
  * elements, f64 from chunk to chunk. */
 
 static status check_shape(const char *name, norm_shape s) {
-    if (s.N < 1 || s.G < 1 || s.C < 1)
-        FAIL(ARG, "%s: N %lld, G %lld, C %lld, expected at least 1", name, (long long)s.N, (long long)s.G,
-             (long long)s.C);
+    if (s.N < 1 || s.G < 1 || s.C < 1) FAIL(ARG, "%s: N %ld, G %ld, C %ld, expected at least 1", name, s.N, s.G, s.C);
     if (s.ldx < s.G * s.C || s.ldy < s.G * s.C)
-        FAIL(ARG, "%s: row strides %lld and %lld, expected at least G*C = %lld", name, (long long)s.ldx,
-             (long long)s.ldy, (long long)(s.G * s.C));
+        FAIL(ARG, "%s: row strides %ld and %ld, expected at least G*C = %ld", name, s.ldx, s.ldy, s.G * s.C);
     return STATUS_OK;
 }
 
@@ -163,7 +160,6 @@ status norm_backward(device *dev, dtype t, void *dx, float *dg, float *db, const
     TRY(check_shape("norm_backward", s));
     if (!mean && db) FAIL(ARG, "norm_backward: an RMS norm (mean NULL) with a bias, expected none");
     if (dx == dy && s.ldx != s.ldy)
-        FAIL(ARG, "norm_backward: dx is dy with row strides %lld and %lld, expected the same", (long long)s.ldx,
-             (long long)s.ldy);
+        FAIL(ARG, "norm_backward: dx is dy with row strides %ld and %ld, expected the same", s.ldx, s.ldy);
     return DISPATCH(dev, norm_backward, t, dx, dg, db, dres, dy, x, g, mean, rstd, s, accumulate);
 }

@@ -340,8 +340,7 @@ template <class E, int W, bool CENTERED> static status long_run(device *dev, bac
 template <class E, int P, class A> static status choose(device *dev, A a, bool wide) {
     enum { W = lanes<E>::all };
     i64 C = a.s.C, warps = ceil_div(C, 32 * (wide ? W * P : SCALARS));
-    if (a.s.N * a.s.G > INT32_MAX)
-        FAIL(ARG, "norm: N*G %lld, expected at most %d on CUDA", (long long)(a.s.N * a.s.G), INT32_MAX);
+    if (a.s.N * a.s.G > INT32_MAX) FAIL(ARG, "norm: N*G %ld, expected at most %d on CUDA", a.s.N * a.s.G, INT32_MAX);
     if (warps > WARPS) return wide ? long_run<E, W>(dev, a) : long_run<E, 1>(dev, a);
     if (!wide) return kept_run<E, 1, SCALARS, 32>(dev, a, (int)warps);
     if (C <= 8 * W) return kept_run<E, W, 1, 8>(dev, a, 1);

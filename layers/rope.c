@@ -36,7 +36,7 @@ status rope_fill(const rope *r, device *dev, rope_scaling s) {
     i64 n = r->positions * r->D / 2;
     float *host = malloc((size_t)n * 8);
     status_code st = STATUS_OK;
-    if (!host) FAIL_DONE(MEM, "RoPE tables of %lld positions", (long long)r->positions);
+    if (!host) FAIL_DONE(MEM, "RoPE tables of %ld positions", r->positions);
     rope_table(host, host + n, r->positions, r->D, s);
     TRY_DONE(dev->ops->copy(dev, r->cos, host, (size_t)n * 4));
     TRY_DONE(dev->ops->copy(dev, r->sin, host + n, (size_t)n * 4));
@@ -73,16 +73,12 @@ static void rotate(dtype t, void *x, const rope *r, rope_shape s, i64 first, flo
 }
 
 static status check_shape(const char *name, const rope *r, rope_shape s, i64 first) {
-    if (s.B < 1 || s.T < 1 || s.G < 1)
-        FAIL(ARG, "%s: B %lld, T %lld, G %lld, expected at least 1", name, (long long)s.B, (long long)s.T,
-             (long long)s.G);
+    if (s.B < 1 || s.T < 1 || s.G < 1) FAIL(ARG, "%s: B %ld, T %ld, G %ld, expected at least 1", name, s.B, s.T, s.G);
     if (r->D < 2 || r->D % 2 || r->D > SIMD_CHUNK)
-        FAIL(ARG, "%s: head size %lld, expected an even number up to %d", name, (long long)r->D, SIMD_CHUNK);
-    if (s.ld < s.G * r->D)
-        FAIL(ARG, "%s: row stride %lld, expected at least G*D = %lld", name, (long long)s.ld, (long long)(s.G * r->D));
+        FAIL(ARG, "%s: head size %ld, expected an even number up to %d", name, r->D, SIMD_CHUNK);
+    if (s.ld < s.G * r->D) FAIL(ARG, "%s: row stride %ld, expected at least G*D = %ld", name, s.ld, s.G * r->D);
     if (first < 0 || first + s.T > r->positions)
-        FAIL(ARG, "%s: positions %lld to %lld, expected within 0 to %lld", name, (long long)first,
-             (long long)(first + s.T), (long long)r->positions);
+        FAIL(ARG, "%s: positions %ld to %ld, expected within 0 to %ld", name, first, first + s.T, r->positions);
     return STATUS_OK;
 }
 

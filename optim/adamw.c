@@ -82,7 +82,7 @@ status adamw_step_cpu(device *dev, const adamw_piece *p, adamw_args a, const ste
 }
 
 status adamw_step(device *dev, const adamw_piece *p, adamw_args a, const step_verdict *verdict) {
-    if (p->n < 1) FAIL(ARG, "adamw: %lld elements, expected at least 1", (long long)p->n);
+    if (p->n < 1) FAIL(ARG, "adamw: %ld elements, expected at least 1", p->n);
     if (!(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1))
         FAIL(ARG, "adamw: betas %g and %g, expected 0 <= beta < 1", (double)a.beta1, (double)a.beta2);
     if (!(a.eps > 0)) FAIL(ARG, "adamw: eps %g, expected more than 0", (double)a.eps);

@@ -28,6 +28,6 @@ status gradnorm_sum_squares_cpu(device *dev, double *sum, const float *x, i64 n,
 }
 
 status gradnorm_sum_squares(device *dev, double *sum, const float *x, i64 n, void *scratch) {
-    if (n < 1) FAIL(ARG, "gradnorm: %lld elements, expected at least 1", (long long)n);
+    if (n < 1) FAIL(ARG, "gradnorm: %ld elements, expected at least 1", n);
     return DISPATCH(dev, gradnorm_sum_squares, sum, x, n, scratch);
 }

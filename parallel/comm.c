@@ -77,8 +77,8 @@ status comm_split(comm *c, comm **part, int color) {
 }
 
 static status check(const char *name, const void *to, const void *from, i64 count, dtype t, dtype wire) {
-    if (count < 0) FAIL(ARG, "%s: %lld elements, expected 0 or more", name, (long long)count);
-    if (count && (!to || !from)) FAIL(ARG, "%s: no buffer for %lld elements", name, (long long)count);
+    if (count < 0) FAIL(ARG, "%s: %ld elements, expected 0 or more", name, count);
+    if (count && (!to || !from)) FAIL(ARG, "%s: no buffer for %ld elements", name, count);
     if (wire != t && wire != BF16)
         FAIL(ARG, "%s: %s travels as %s, expected itself or %s", name, dtype_name(t), dtype_name(wire),
              dtype_name(BF16));

@@ -110,8 +110,8 @@ static bool find_dead(comm_stream *s, const operation *o) {
     for (int i = 0; i < o->call.group->ranks; i++) {
         int r = o->call.members[i];
         if (r == host->rank || !process_gone(&s->peers[r], &s->peers[host->rank])) continue;
-        keep_error(s, "rank %d (%s, pid %lld) died: missing in %s %lu of step %lu", r, s->peers[r].host,
-                   (long long)s->peers[r].pid, o->call.what, o->call.number, o->step);
+        keep_error(s, "rank %d (%s, pid %ld) died: missing in %s %lu of step %lu", r, s->peers[r].host, s->peers[r].pid,
+                   o->call.what, o->call.number, o->step);
         return true;
     }
     return false;

@@ -147,8 +147,7 @@ void messages_local(const messages *m, int *rank, int *ranks) {
 }
 
 void messages_begin(messages *m, const char *collective, uint64_t number, uint64_t step) {
-    snprintf(m->what, sizeof m->what, "%s %llu of step %llu", collective, (unsigned long long)number,
-             (unsigned long long)step);
+    snprintf(m->what, sizeof m->what, "%s %lu of step %lu", collective, number, step);
     m->waited_ns = 0;
     m->idle_since_ns = m->looked_ns = meter_clock_ns();
     memset(m->dead, 0, (size_t)m->ranks * sizeof *m->dead);
@@ -194,8 +193,8 @@ static status_code timed_out(const messages *m, const messages_lane *l) {
     const process *p = &m->peers[last];
     double seconds = (double)m->timeout_ns * 1e-9;
     if (missing == 1)
-        return ERROR(COMM, "rank %d (%s, pid %lld) has kept %s waiting for %g s", last, p->host, (long long)p->pid,
-                     m->what, seconds);
+        return ERROR(COMM, "rank %d (%s, pid %ld) has kept %s waiting for %g s", last, p->host, p->pid, m->what,
+                     seconds);
     return ERROR(COMM, "ranks %s have kept %s waiting for %g s", list, m->what, seconds);
 }
 
@@ -208,8 +207,7 @@ static status look_after_peers(messages *m, const messages_lane *l, uint64_t now
     for (int r = 0; r < m->ranks; r++) {
         const process *p = &m->peers[r];
         if (!is_missing(l, r) || !process_gone(p, &m->peers[m->rank])) continue;
-        if (m->dead[r])
-            FAIL(COMM, "rank %d (%s, pid %lld) died: missing in %s", r, p->host, (long long)p->pid, m->what);
+        if (m->dead[r]) FAIL(COMM, "rank %d (%s, pid %ld) died: missing in %s", r, p->host, p->pid, m->what);
         m->dead[r] = true;
     }
     return m->waited_ns >= m->timeout_ns ? timed_out(m, l) : STATUS_OK;

@@ -11,7 +11,7 @@ typedef enum { CANNOT_TELL, ABSENT, ENDED, RUNNING } state;
 static state look_up(int64_t pid, uint64_t *start) {
     char path[64], line[1024];
     *start = 0;
-    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     FILE *file = fopen(path, "r");
     if (!file) return access("/proc/self/stat", R_OK) == 0 ? ABSENT : CANNOT_TELL;
     size_t bytes = fread(line, 1, sizeof line - 1, file);
@@ -20,9 +20,9 @@ static state look_up(int64_t pid, uint64_t *start) {
     /* "pid (name) state 18 more numbers start ...": the name may hold anything, a ')' too */
     const char *rest = strrchr(line, ')');
     char letter;
-    unsigned long long ticks;
+    uint64_t ticks;
     if (!rest) return bytes ? CANNOT_TELL : ABSENT; /* it ended between open and read */
-    if (sscanf(rest + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &letter,
+    if (sscanf(rest + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu", &letter,
                &ticks) != 2)
         return CANNOT_TELL;
     *start = ticks;

@@ -2,13 +2,11 @@
 
 status gemm(device *dev, const gemm_args *g) {
     if (g->M <= 0 || g->N <= 0 || g->K <= 0)
-        FAIL(ARG, "gemm: M %lld, N %lld, K %lld, expected at least 1", (long long)g->M, (long long)g->N,
-             (long long)g->K);
+        FAIL(ARG, "gemm: M %ld, N %ld, K %ld, expected at least 1", g->M, g->N, g->K);
     i64 a_columns = g->trans_a ? g->M : g->K, b_columns = g->trans_b ? g->K : g->N;
     if (g->lda < a_columns || g->ldb < b_columns || g->ldd < g->N)
-        FAIL(ARG, "gemm: row strides lda %lld, ldb %lld, ldd %lld, expected at least %lld, %lld, %lld",
-             (long long)g->lda, (long long)g->ldb, (long long)g->ldd, (long long)a_columns, (long long)b_columns,
-             (long long)g->N);
+        FAIL(ARG, "gemm: row strides lda %ld, ldb %ld, ldd %ld, expected at least %ld, %ld, %ld", g->lda, g->ldb,
+             g->ldd, a_columns, b_columns, g->N);
     if (!g->A || !g->B || !g->D) FAIL(ARG, "gemm: A, B or D is NULL");
     if (g->d != g->ab && g->d != F32)
         FAIL(ARG, "gemm: operands %s, D %s, expected the same or D fp32", dtype_name(g->ab), dtype_name(g->d));

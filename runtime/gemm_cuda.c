@@ -143,14 +143,13 @@ done:
 }
 
 static status no_algorithm(const gemm_args *g, cublasStatus_t why) {
-    FAIL(
-        DEVICE,
-        "gemm: cuBLASLt has no algorithm for M %lld, N %lld, K %lld, %s to %s, lda %lld%s, ldb %lld%s, ldd %lld%s%s%s, "
-        "pointers aligned to %u, %u, %u bytes: %s",
-        (long long)g->M, (long long)g->N, (long long)g->K, dtype_name(g->ab), dtype_name(g->d), (long long)g->lda,
-        g->trans_a ? " (transposed)" : "", (long long)g->ldb, g->trans_b ? " (transposed)" : "", (long long)g->ldd,
-        g->bias ? ", bias" : "", g->residual || g->accumulate ? ", added to" : "", g->dgelu_of ? ", dgelu" : "",
-        alignment(g->A), alignment(g->B), alignment(g->D), cublasLtGetStatusString(why));
+    FAIL(DEVICE,
+         "gemm: cuBLASLt has no algorithm for M %ld, N %ld, K %ld, %s to %s, lda %ld%s, ldb %ld%s, ldd %ld%s%s%s, "
+         "pointers aligned to %u, %u, %u bytes: %s",
+         g->M, g->N, g->K, dtype_name(g->ab), dtype_name(g->d), g->lda, g->trans_a ? " (transposed)" : "", g->ldb,
+         g->trans_b ? " (transposed)" : "", g->ldd, g->bias ? ", bias" : "",
+         g->residual || g->accumulate ? ", added to" : "", g->dgelu_of ? ", dgelu" : "", alignment(g->A),
+         alignment(g->B), alignment(g->D), cublasLtGetStatusString(why));
 }
 
 static status choose_algorithm(device *dev, plan *p, const gemm_args *g) {

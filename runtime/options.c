@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,7 +248,7 @@ static status check_file_ranges(const options *o, const char *path) {
         if (o->source[i] != FROM_FILE || (row->type != OPT_I64 && row->type != OPT_F64)) continue;
         char key[NAME_BYTES], text[64];
         const void *value = value_of(o, row);
-        if (row->type == OPT_I64) snprintf(text, sizeof text, "%" PRId64, *(const i64 *)value);
+        if (row->type == OPT_I64) snprintf(text, sizeof text, "%ld", *(const i64 *)value);
         else snprintf(text, sizeof text, "%.15g", *(const double *)value);
         place at = {.code = STATUS_DATA};
         key_of(key, row->name);

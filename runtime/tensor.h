@@ -14,7 +14,7 @@
 
 #include "runtime/choices.h"
 
-typedef int64_t i64;
+typedef int64_t i64; /* printed by %ld: Linux of 64 bits, where it is a long, is all that this program runs on */
 __extension__ typedef unsigned __int128 u128; /* FLOPs, and sums over ranks: 64 bits do not hold them */
 typedef uint16_t bf16;
 #define DTYPE_LIST(X) X(F32, "fp32") X(BF16, "bf16")

@@ -26,7 +26,7 @@ static float *sum_of(int first, int stride, int ranks, i64 n, uint64_t seed, dty
 static void same(const char *what, const void *a, const void *b, i64 n, size_t bytes) {
     for (i64 i = 0; i < n; i++)
         if (memcmp((const char *)a + (size_t)i * bytes, (const char *)b + (size_t)i * bytes, bytes))
-            fail_msg("rank %d: %s: element %lld of %lld differs", world->rank, what, (long long)i, (long long)n);
+            fail_msg("rank %d: %s: element %ld of %ld differs", world->rank, what, i, n);
 }
 
 static uint64_t sent(void) { return comm_read_totals(world).bytes_sent; }

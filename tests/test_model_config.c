@@ -34,7 +34,7 @@ static void test_presets_have_the_published_numbers_of_parameters(void **state) 
         OK(model_config_check(&c));
         assert_string_equal(c.name, published[i].name);
         if (model_config_parameters(&c) != published[i].parameters)
-            fail_msg("%s: %lld", c.name, (long long)model_config_parameters(&c));
+            fail_msg("%s: %ld", c.name, model_config_parameters(&c));
         param_table p;
         OK(param_table_init(&p, &c, 1));
         assert_int_equal(p.parameters, published[i].parameters);

@@ -117,7 +117,7 @@ static void integers(void **state) {
     settings s;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         OK(PARSE(&o, &s, "--seed", good[i].text));
-        if (s.seed != good[i].value) fail_msg("%s is read as %lld", good[i].text, (long long)s.seed);
+        if (s.seed != good[i].value) fail_msg("%s is read as %ld", good[i].text, s.seed);
         options_free(&o);
     }
     static char *const bad[] = {

@@ -5,8 +5,7 @@
 /* a handful of f64 roundings of numbers up to lr */
 static void check_lr(schedule s, int64_t step, double want) {
     double got = schedule_lr(&s, step);
-    if (fabs(got - want) > 16 * 0x1p-53 * s.lr)
-        fail_msg("step %lld: %.17g, expected %.17g", (long long)step, got, want);
+    if (fabs(got - want) > 16 * 0x1p-53 * s.lr) fail_msg("step %ld: %.17g, expected %.17g", step, got, want);
 }
 
 static const schedule base = {.lr = 1.0, .min_lr = 0.1, .warmup = 10, .steps = 110, .decay_fraction = 0.2};

@@ -89,7 +89,7 @@ bool lock_owner_parse(lock_owner *o, const char *text, size_t bytes) {
 
 lock_owner_name lock_owner_describe(const lock_owner *o) {
     lock_owner_name n;
-    snprintf(n.text, sizeof n.text, "process %lld on %.63s since %s (%.200s%s)", (long long)o->process.pid,
-             o->process.host, o->since, o->command, strlen(o->command) > 200 ? "..." : "");
+    snprintf(n.text, sizeof n.text, "process %ld on %.63s since %s (%.200s%s)", o->process.pid, o->process.host,
+             o->since, o->command, strlen(o->command) > 200 ? "..." : "");
     return n;
 }

@@ -88,13 +88,13 @@ static void write_totals(FILE *out, const report_run *r) {
     char note[512], value[32];
 
     fputs("<div class=\"cards\">\n", out);
-    snprintf(note, sizeof note, "in %lld steps", (long long)r->steps);
+    snprintf(note, sizeof note, "in %ld steps", r->steps);
     card(out, "tokens", tokens, text_count(tokens).text, note);
     card(out, "wall time", wall, text_seconds(wall).text, NULL);
     loss_card(out, "training loss", r->of[REPORT_LOSS].last);
     loss_card(out, "held-out loss", r->of[REPORT_VAL_LOSS].last);
     if (r->width == 1) snprintf(note, sizeof note, "median of the steps");
-    else snprintf(note, sizeof note, "median of one step in %lld", (long long)r->width);
+    else snprintf(note, sizeof note, "median of one step in %ld", r->width);
     card(out, "tokens a second", rate, text_count(rate).text, note);
     snprintf(value, sizeof value, "%.1f%%", 100 * mfu);
     if (isnan(of_measured)) snprintf(note, sizeof note, "median, of the device's dense peak");

@@ -137,11 +137,10 @@ static status check_blocks(int fd, const char *path, const blockfile_sums *sums,
     struct stat info;
     if (fstat(fd, &info)) FAIL(IO, "%s: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode)) FAIL(DATA, "%s: expected a regular file", path);
-    if (info.st_size != sums->bytes)
-        FAIL(DATA, "%s: is %lld bytes long, expected %lld", path, (long long)info.st_size, (long long)sums->bytes);
+    if (info.st_size != sums->bytes) FAIL(DATA, "%s: is %ld bytes long, expected %ld", path, info.st_size, sums->bytes);
     if (sums->blocks != (sums->bytes + BLOCKFILE_BLOCK - 1) / BLOCKFILE_BLOCK)
-        FAIL(DATA, "%s: has %d checksums for %lld bytes, expected one for every %d", path, sums->blocks,
-             (long long)sums->bytes, BLOCKFILE_BLOCK);
+        FAIL(DATA, "%s: has %d checksums for %ld bytes, expected one for every %d", path, sums->blocks, sums->bytes,
+             BLOCKFILE_BLOCK);
     unsigned char *block = malloc(BLOCKFILE_BLOCK);
     if (!block) FAIL(MEM, "%s: no memory for a buffer", path);
     status_code st = STATUS_OK;
@@ -151,8 +150,8 @@ static status check_blocks(int fd, const char *path, const blockfile_sums *sums,
         TRY_DONE(read_block(fd, path, from, block, bytes));
         uint32_t crc = (uint32_t)crc32(0, block, (uInt)bytes);
         if (crc != sums->crc[i])
-            FAIL_DONE(DATA, "%s: block %d (bytes %lld to %lld) has crc32 %08x, expected %08x", path, i, (long long)from,
-                      (long long)from + (long long)bytes - 1, crc, sums->crc[i]);
+            FAIL_DONE(DATA, "%s: block %d (bytes %ld to %ld) has crc32 %08x, expected %08x", path, i, from,
+                      from + bytes - 1, crc, sums->crc[i]);
     }
 done:
     free(block);

@@ -68,11 +68,10 @@ static status read_tensor(safetensor *t, const char *name, const json_t *item, c
     TRY(read_integers(item, where, "data_offsets", ends, 2, 2, &count));
     if (!tensor_bytes(t, &bytes)) FAIL(DATA, "%s: its shape has too many elements", where);
     if (ends[0] > ends[1] || ends[1] > data_bytes)
-        FAIL(DATA, "%s: data_offsets are %lld and %lld, expected rising ones within %lld", where, (long long)ends[0],
-             (long long)ends[1], (long long)data_bytes);
+        FAIL(DATA, "%s: data_offsets are %ld and %ld, expected rising ones within %ld", where, ends[0], ends[1],
+             data_bytes);
     if (ends[1] - ends[0] != bytes)
-        FAIL(DATA, "%s: data_offsets span %lld bytes, its shape %lld", where, (long long)(ends[1] - ends[0]),
-             (long long)bytes);
+        FAIL(DATA, "%s: data_offsets span %ld bytes, its shape %ld", where, (ends[1] - ends[0]), bytes);
     t->offset = ends[0];
     t->bytes = bytes;
     return STATUS_OK;
@@ -96,11 +95,10 @@ static status read_header(safetensors *s, json_t *json, i64 data_bytes) {
     i64 end = 0;
     for (int i = 0; i < s->count; end += s->list[i++].bytes)
         if (s->list[i].offset != end)
-            FAIL(DATA, "%s: tensor \"%s\" begins at byte %lld of the data, expected %lld: %s", s->path, s->list[i].name,
-                 (long long)s->list[i].offset, (long long)end, s->list[i].offset < end ? "an overlap" : "a hole");
+            FAIL(DATA, "%s: tensor \"%s\" begins at byte %ld of the data, expected %ld: %s", s->path, s->list[i].name,
+                 s->list[i].offset, end, s->list[i].offset < end ? "an overlap" : "a hole");
     if (end != data_bytes)
-        FAIL(DATA, "%s: tensors end at byte %lld of the data, the file at %lld", s->path, (long long)end,
-             (long long)data_bytes);
+        FAIL(DATA, "%s: tensors end at byte %ld of the data, the file at %ld", s->path, end, data_bytes);
     return STATUS_OK;
 }
 
@@ -109,13 +107,13 @@ static status parse(safetensors *s) {
     uint64_t length = 0;
     for (int i = 0; i < LENGTH_BYTES; i++) length |= (uint64_t)file[i] << 8 * i;
     if (length > LARGEST_HEADER)
-        FAIL(DATA, "%s: header length is %llu, expected at most %d: not a safetensors file?", s->path,
-             (unsigned long long)length, LARGEST_HEADER);
+        FAIL(DATA, "%s: header length is %lu, expected at most %d: not a safetensors file?", s->path, length,
+             LARGEST_HEADER);
     if (length > s->map_bytes - LENGTH_BYTES)
-        FAIL(DATA, "%s: header length is %llu, but only %zu bytes follow: cut off?", s->path,
-             (unsigned long long)length, s->map_bytes - LENGTH_BYTES);
+        FAIL(DATA, "%s: header length is %lu, but only %zu bytes follow: cut off?", s->path, length,
+             s->map_bytes - LENGTH_BYTES);
     char *text = malloc(length + 1);
-    if (!text) FAIL(MEM, "%s: no memory for a header of %llu bytes", s->path, (unsigned long long)length);
+    if (!text) FAIL(MEM, "%s: no memory for a header of %lu bytes", s->path, length);
     memcpy(text, file + LENGTH_BYTES, length);
     text[length] = 0;
     json_t *json = NULL;
@@ -211,7 +209,7 @@ static status place_tensors(safetensor *list, int count) {
         if (t->dims < 0 || t->dims > MAX_DIMS || !tensor_bytes(t, &t->bytes))
             FAIL(ARG, "tensor \"%s\": found a bad shape, expected up to %d sizes of 0 or more", t->name, MAX_DIMS);
         if (end % (i64)dtype_bytes(t->type))
-            FAIL(ARG, "tensor \"%s\": F32 is misaligned at byte %lld, expected before BF16", t->name, (long long)end);
+            FAIL(ARG, "tensor \"%s\": F32 is misaligned at byte %ld, expected before BF16", t->name, end);
         t->offset = end;
         end += t->bytes;
         if (end > LARGEST_INTEGER) FAIL(ARG, "tensor \"%s\": ends beyond 2^53 bytes", t->name);

@@ -31,7 +31,7 @@ status corpus_add_bytes(loading *l, const char *text, size_t bytes) {
         if (capacity > most) capacity = most;
         if (capacity < need) return too_large(l, need);
         uint16_t *grown = realloc(c->tokens, (size_t)capacity * sizeof *grown);
-        if (!grown) FAIL(MEM, "%s: text of %lld tokens", l->file.path, (long long)capacity);
+        if (!grown) FAIL(MEM, "%s: text of %ld tokens", l->file.path, capacity);
         c->tokens = grown;
         l->capacity = capacity;
     }
@@ -47,7 +47,7 @@ status corpus_end_document(loading *l, i64 start) {
     if (c->documents == l->document_capacity) {
         i64 capacity = l->document_capacity ? l->document_capacity * 2 : 64;
         document *grown = realloc(l->documents, (size_t)capacity * sizeof *grown);
-        if (!grown) FAIL(MEM, "%s: %lld documents", l->file.path, (long long)capacity);
+        if (!grown) FAIL(MEM, "%s: %ld documents", l->file.path, capacity);
         l->documents = grown;
         l->document_capacity = capacity;
     }
@@ -143,7 +143,7 @@ static status put_in_order(loading *l, uint64_t seed) {
     }
     if (c->count > (i64)(l->room.left / sizeof *c->tokens) / 2) return too_large(l, 2 * c->count);
     uint16_t *ordered = malloc((size_t)c->count * sizeof *ordered), *to = ordered;
-    if (!ordered) FAIL(MEM, "text of %lld tokens", (long long)c->count);
+    if (!ordered) FAIL(MEM, "text of %ld tokens", c->count);
     for (i64 i = 0; i < c->documents; to += d[i++].count)
         memcpy(to, c->tokens + d[i].start, (size_t)d[i].count * sizeof *to);
     free(c->tokens);

@@ -18,7 +18,7 @@ typedef struct {
 } place_text;
 static place_text where(json_text_place at) {
     place_text p;
-    snprintf(p.text, sizeof p.text, at.element ? "%s: element %lld" : "%s:%lld", at.path, (long long)at.number);
+    snprintf(p.text, sizeof p.text, at.element ? "%s: element %ld" : "%s:%ld", at.path, at.number);
     return p;
 }
 
@@ -71,8 +71,7 @@ status json_text_get(const char **text, bool *is_json, char *json, size_t bytes,
     *text = NULL;
     *is_json = false;
     const char *nul = memchr(json, 0, bytes);
-    if (nul)
-        FAIL(DATA, "%s: found a NUL byte at column %lld, expected JSON", where(at).text, (long long)(nul - json) + 1);
+    if (nul) FAIL(DATA, "%s: found a NUL byte at column %ld, expected JSON", where(at).text, (nul - json) + 1);
     if (json_too_many_values(json, bytes))
         FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", where(at).text, JSON_MOST_VALUES);
     json_fault fault;

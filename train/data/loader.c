@@ -75,16 +75,13 @@ static void *make_batches(void *argument) {
 status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position, int rank, int ranks) {
     *out = NULL;
     if (B < 1 || T < 1 || position < 0)
-        FAIL(ARG, "loader: found batch %lld, sequence %lld, position %lld, expected at least 1, 1, 0", (long long)B,
-             (long long)T, (long long)position);
+        FAIL(ARG, "loader: found batch %ld, sequence %ld, position %ld, expected at least 1, 1, 0", B, T, position);
     i64 windows = (c->train_count - 1) / T;
     if (windows < 1)
-        FAIL(DATA,
-             "training text: found %lld tokens, expected at least %lld for one sequence of %lld and its last target",
-             (long long)c->train_count, (long long)T + 1, (long long)T);
+        FAIL(DATA, "training text: found %ld tokens, expected at least %ld for one sequence of %ld and its last target",
+             c->train_count, T + 1, T);
     if (windows > UINT32_MAX)
-        FAIL(DATA, "training text: found %lld sequences of %lld tokens, expected at most %lld", (long long)windows,
-             (long long)T, (long long)UINT32_MAX);
+        FAIL(DATA, "training text: found %ld sequences of %ld tokens, expected at most %u", windows, T, UINT32_MAX);
     loader *l = calloc(1, sizeof *l);
     if (!l) FAIL(MEM, "loader");
     *l = (loader){.c = c,
@@ -102,9 +99,7 @@ status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i
     pthread_cond_init(&l->batch_made, NULL);
     pthread_cond_init(&l->slot_free, NULL);
     status_code st = STATUS_OK;
-    if (!l->order || !l->slots)
-        FAIL_DONE(MEM, "loader: %lld sequences, %d batches of %lld x %lld", (long long)windows, RING, (long long)B,
-                  (long long)T);
+    if (!l->order || !l->slots) FAIL_DONE(MEM, "loader: %ld sequences, %d batches of %ld x %ld", windows, RING, B, T);
     int code = pthread_create(&l->thread, NULL, make_batches, l);
     if (code) FAIL_DONE(MEM, "loader: thread: %s", strerror(code));
     l->running = true;

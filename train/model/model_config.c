@@ -65,7 +65,7 @@ i64 model_config_parameters(const model_config *c) { return (i64)count_parameter
 
 static status check_rope(const model_config *c, const char *where) {
     const rope_scaling *r = &c->rope;
-    if (c->D % 2) FAIL(DATA, "%s: key \"head_dim\" is %lld, expected an even number", where, (long long)c->D);
+    if (c->D % 2) FAIL(DATA, "%s: key \"head_dim\" is %ld, expected an even number", where, c->D);
     if (!(r->theta > 0) || !isfinite(r->theta))
         FAIL(DATA, "%s: key \"rope_theta\" is %g, expected a number above 0", where, r->theta);
     if (r->factor == 0) return STATUS_OK;
@@ -87,15 +87,15 @@ static status check(const model_config *c, const char *where) {
     for (int i = 0; i < SIZES; i++) {
         i64 value = *size_of((model_config *)c, i);
         if (value < 1 || value > sizes[i].most)
-            FAIL(DATA, "%s: key \"%s\" is %lld, expected a whole number from 1 to %lld", where, key_of(c, i),
-                 (long long)value, (long long)sizes[i].most);
+            FAIL(DATA, "%s: key \"%s\" is %ld, expected a whole number from 1 to %ld", where, key_of(c, i), value,
+                 sizes[i].most);
     }
     if (c->H % c->K)
-        FAIL(DATA, "%s: key \"num_attention_heads\" is %lld, expected a multiple of num_key_value_heads %lld", where,
-             (long long)c->H, (long long)c->K);
+        FAIL(DATA, "%s: key \"num_attention_heads\" is %ld, expected a multiple of num_key_value_heads %ld", where,
+             c->H, c->K);
     if (c->arch == ARCH_GPT2 && (c->K != c->H || c->H * c->D != c->C))
-        FAIL(DATA, "%s: key \"n_embd\" is %lld, expected n_head x head size = %lld x %lld, a key/value head each",
-             where, (long long)c->C, (long long)c->H, (long long)c->D);
+        FAIL(DATA, "%s: key \"n_embd\" is %ld, expected n_head x head size = %ld x %ld, a key/value head each", where,
+             c->C, c->H, c->D);
     if (!c->learned_positions) TRY(check_rope(c, where));
     if (!(c->norm_eps > 0 && c->norm_eps < 1))
         FAIL(DATA, "%s: key \"%s\" is %g, expected a number between 0 and 1", where,
@@ -121,8 +121,8 @@ static status read_size(i64 *value, const json_t *json, const char *path, const 
     if (!required && absent(item)) return STATUS_OK;
     double v = json_number_or_nan(item);
     if (!(v >= 1 && v <= (double)most) || v != floor(v))
-        FAIL(DATA, "%s: key \"%s\" is %s, expected a whole number from 1 to %lld", path, key,
-             model_keys_show(item).text, (long long)most);
+        FAIL(DATA, "%s: key \"%s\" is %s, expected a whole number from 1 to %ld", path, key, model_keys_show(item).text,
+             most);
     *value = (i64)v;
     return STATUS_OK;
 }
@@ -165,8 +165,8 @@ static status read_sizes(model_config *c, const json_t *json, const char *path, 
     if (!c->F) c->F = 4 * c->C;
     if (!c->K) c->K = c->H;
     if (!c->D && c->C % c->H)
-        FAIL(DATA, "%s: key \"%s\" is %lld, expected a multiple of %lld heads", path, gpt2 ? "n_embd" : "hidden_size",
-             (long long)c->C, (long long)c->H);
+        FAIL(DATA, "%s: key \"%s\" is %ld, expected a multiple of %ld heads", path, gpt2 ? "n_embd" : "hidden_size",
+             c->C, c->H);
     if (!c->D) c->D = c->C / c->H;
     return STATUS_OK;
 }
