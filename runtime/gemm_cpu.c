@@ -218,7 +218,9 @@ status gemm_cpu(device *dev, const gemm_args *g) {
 /* oneDNN makes its choice by rules */
 void gemm_search_cpu(device *dev, bool on) { (void)dev, (void)on; }
 
-void gemm_weights_changed_cpu(device *dev) { dev->gemm->generation++; }
+void gemm_weights_changed_cpu(device *dev) {
+    if (dev->gemm) dev->gemm->generation++; /* a planner's device computes nothing */
+}
 
 size_t gemm_memory_bytes_cpu(const device *dev) { return dev->gemm->bytes; }
 

@@ -53,7 +53,8 @@ static const device_ops virtual_ops = {.alloc = virtual_alloc,
                                        .synchronize = virtual_synchronize,
                                        .close = virtual_close};
 
-status predict_open_virtual_device(device **dev, virtual_clock *k, double memory) {
+/* Reading or writing its memory is a fault. */
+static status open_virtual_device(device **dev, virtual_clock *k, double memory) {
     virtual_device *v = calloc(1, sizeof *v);
     if (!v) FAIL(MEM, "device");
     *v = (virtual_device){
@@ -98,84 +99,84 @@ static double update_bytes(const parameters *s) {
     return (double)own * (2 * 4 + 2 * 2 * moments + weights);
 }
 
-/* --- the sequence of train/model/model.c and train/step.c --- */
+/* --- where train/model/model.c and train/step.c compute, time passes --- */
 
-static status forward(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
-    unit_views w;
-    TRY(parameters_enter(s, &w, 0, PASS_FORWARD));
-    simulated_comm_work(k, embedding_bytes(plan, PASS_FORWARD) / m->memory);
-    TRY(parameters_leave(s, 0));
-    for (i64 l = 0; l < plan->c.L; l++) {
-        int u = (int)l + 1;
-        TRY(parameters_enter(s, &w, u, PASS_FORWARD));
-        simulated_comm_work(k, block_flops(plan, l, PASS_FORWARD) / m->flops);
-        TRY(parameters_leave(s, u));
-    }
+typedef struct {
+    const parameters *s;
+    const step_plan *plan;
+    const machine *m;
+    virtual_clock *clock;
+} simulation;
+
+static status gemms_of(const simulation *s, double flops) {
+    simulated_comm_work(s->clock, flops / s->m->flops);
     return STATUS_OK;
 }
 
-static status head(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
-    int u = (int)plan->c.L + 1;
-    bool tied = plan->c.tied, on_top;
-    unit_views w, embedding;
-    TRY(parameters_enter(s, &w, u, PASS_BACKWARD));
-    if (tied) TRY(parameters_enter(s, &embedding, 0, PASS_STAY));
-    TRY(parameters_gradients(s, &w, u, &on_top));
-    if (tied) TRY(parameters_gradients(s, &embedding, 0, &on_top));
-    simulated_comm_work(k, head_flops(plan) / m->flops);
-    TRY(parameters_leave(s, u));
-    if (tied) TRY(parameters_leave(s, 0));
-    return fsdp_reduce(&s->f, u);
-}
-
-static status backward(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
-    unit_views w;
-    bool on_top;
-    for (i64 l = plan->c.L - 1; l >= 0; l--) {
-        int u = (int)l + 1;
-        TRY(parameters_enter(s, &w, u, PASS_BACKWARD));
-        TRY(parameters_gradients(s, &w, u, &on_top));
-        simulated_comm_work(k, block_flops(plan, l, PASS_BACKWARD) / m->flops);
-        TRY(parameters_leave(s, u));
-        TRY(fsdp_reduce(&s->f, u));
-    }
-    if (!plan->c.tied) TRY(parameters_gradients(s, &w, 0, &on_top));
-    simulated_comm_work(k, embedding_bytes(plan, PASS_BACKWARD) / m->memory);
-    return fsdp_reduce(&s->f, 0);
-}
-
-static status gather_sums(comm *world) {
-    static step_sums mine; /* no data moves */
-    comm_event summed = {0}, gathered = {0};
-    TRY(comm_mark(world, &summed));
-    TRY(comm_all_gather(world, &mine, &mine, sizeof mine / 4, F32, F32, &summed, &gathered));
-    return comm_wait(world, &gathered);
-}
-
-status predict_simulate_step(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
-    for (i64 i = 0; i < plan->micro_batches; i++) {
-        TRY(fsdp_begin(&s->f, i == 0, i + 1 == plan->micro_batches));
-        TRY(forward(s, plan, m, k));
-        TRY(head(s, plan, m, k));
-        TRY(backward(s, plan, m, k));
-    }
-    TRY(fsdp_finish_gradients(&s->f));
-    if (s->o.shard.world->ranks > 1) TRY(gather_sums(s->o.shard.world));
-    simulated_comm_work(k, update_bytes(s) / m->memory);
-    parameters_weights_changed(s);
+static status traffic_of(const simulation *s, double bytes) {
+    simulated_comm_work(s->clock, bytes / s->m->memory);
     return STATUS_OK;
+}
+
+static status forward_embedding(void *context, const walk_unit *u) {
+    const simulation *s = context;
+    (void)u;
+    return traffic_of(s, embedding_bytes(s->plan, PASS_FORWARD));
+}
+
+static status forward_block(void *context, const walk_unit *u) {
+    const simulation *s = context;
+    return gemms_of(s, block_flops(s->plan, u->layer, PASS_FORWARD));
+}
+
+static status head_loss(void *context, const walk_unit *u) {
+    const simulation *s = context;
+    (void)u;
+    return gemms_of(s, head_flops(s->plan));
+}
+
+static status backward_block(void *context, const walk_unit *u) {
+    const simulation *s = context;
+    return gemms_of(s, block_flops(s->plan, u->layer, PASS_BACKWARD));
+}
+
+static status backward_embedding(void *context, const walk_unit *u) {
+    const simulation *s = context;
+    (void)u;
+    return traffic_of(s, embedding_bytes(s->plan, PASS_BACKWARD));
+}
+
+static status update(void *context, const step_sums *all) {
+    const simulation *s = context;
+    (void)all;
+    return traffic_of(s, update_bytes(s->s));
+}
+
+static status simulate_step(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+    static const walk_ops ops = {.embed_forward = forward_embedding,
+                                 .block_forward = forward_block,
+                                 .head_loss = head_loss,
+                                 .block_backward = backward_block,
+                                 .embed_backward = backward_embedding};
+    static const walk_end_ops end_ops = {.update = update};
+    step_sums none; /* no data moves */
+    walk_sums sums = {.mine = &none, .all = &none};
+    simulation context = {s, plan, m, k};
+    walk w = {s, &ops, &context};
+    for (i64 i = 0; i < plan->micro_batches; i++) TRY(walk_train(&w, i == 0, i + 1 == plan->micro_batches));
+    return walk_end_step(s, &sums, &end_ops, &context);
 }
 
 /* --- one step --- */
 
 enum { STEPS_BEFORE = 2 };
 
-static status simulate(prediction *p, parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
+static status simulate_steps(prediction *p, parameters *s, const step_plan *plan, const machine *m, virtual_clock *k) {
     parameters_weights_changed(s);
-    for (int i = 0; i < STEPS_BEFORE; i++) TRY(predict_simulate_step(s, plan, m, k));
+    for (int i = 0; i < STEPS_BEFORE; i++) TRY(simulate_step(s, plan, m, k));
     virtual_clock since = *k;
     comm_totals before = comm_read_totals(s->o.shard.world);
-    TRY(predict_simulate_step(s, plan, m, k));
+    TRY(simulate_step(s, plan, m, k));
     comm_totals after = comm_read_totals(s->o.shard.world);
     if (k->overflow)
         FAIL(ARG, "predicted time or bytes sent: above %.3g ns or bytes in %d steps, expected less", 0x1p62,
@@ -197,7 +198,7 @@ status predict_step(prediction *p, const step_plan *plan, const machine *m) {
     arena memory = {0};
     parameters_options o = plan->o;
     int pieces;
-    TRY_DONE(predict_open_virtual_device(&dev, &k, m->memory));
+    TRY_DONE(open_virtual_device(&dev, &k, m->memory));
     TRY_DONE(model_plan(p->memory, dev, &plan->c, plan->s, o));
     TRY_DONE(fsdp_pieces(&pieces, &o.shard));
     TRY_DONE(simulated_comm_open(&world, &k, &m->net, o.shard.ranks, pieces));
@@ -206,7 +207,7 @@ status predict_step(prediction *p, const step_plan *plan, const machine *m) {
     parameters_layout(&s, &memory);
     TRY_DONE(arena_commit(&memory, dev));
     parameters_layout(&s, &memory);
-    TRY_DONE(simulate(p, &s, plan, m, &k));
+    TRY_DONE(simulate_steps(p, &s, plan, m, &k));
 done:
     arena_free(&memory);
     parameters_free(&s);

@@ -1,5 +1,5 @@
-/* What a training step on machines that are not here would take: the real sharding engine (parallel/fsdp.c) goes through its
- * units on a simulated communicator, under a virtual clock, with time passing where train/model/model.c and train/step.c compute.
+/* What a training step on machines that are not here would take: the step's own walk over its units (train/model/walk.h), with
+ * the real sharding engine on a simulated communicator, under a virtual clock, which advances where the model would compute.
  *
  *   products  executed FLOPs in closed form (train/model/cost.h) / flops: of a block's forward, of its backward (gradients of
  *             activations and weights, what is recomputed), of the head (its forward and backward are one)
@@ -35,12 +35,5 @@ typedef struct {
 
 /* One step of many, when the slots hold what the step before has left in them. */
 status predict_step(prediction *p, const step_plan *plan, const machine *m);
-
-/* --- of which it is made, for tests --- */
-
-/* A device with addresses and no memory: reading or writing there is a fault. */
-status predict_open_virtual_device(device **dev, virtual_clock *k, double memory);
-/* The sequence of train_step on s, a state whose world is simulated: the same calls of the engine in the same order. */
-status predict_simulate_step(parameters *s, const step_plan *plan, const machine *m, virtual_clock *k);
 
 #endif

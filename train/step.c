@@ -7,27 +7,25 @@
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
 
+/* --- the step's end (walk.h) --- */
+
+typedef struct {
+    model *m;
+    const step_args *a;
+} update;
+
 /* Each piece counts once: where it has replicas, on the first of them. */
-static status sum_squares(model *m) {
+static status sum_squares(void *context) {
+    model *m = ((const update *)context)->m;
     parameters *s = &m->parameters;
-    TRY(m->dev->ops->zero(m->dev, &m->sums->squares, sizeof m->sums->squares));
+    double *squares = &m->sums.mine->squares;
+    TRY(m->dev->ops->zero(m->dev, squares, sizeof *squares));
     if (s->f.replicas && s->f.replicas->rank > 0) return STATUS_OK;
     for (int u = 0; u < s->p.unit_count; u++) {
         fsdp_piece p = fsdp_piece_of(&s->f, u);
-        TRY(gradnorm_sum_squares(m->dev, &m->sums->squares, p.grads, p.count, m->norm_scratch));
+        TRY(gradnorm_sum_squares(m->dev, squares, p.grads, p.count, m->norm_scratch));
     }
     return STATUS_OK;
-}
-
-/* all: where the sums of all ranks lie. They travel as they are, two f32 words a number. */
-static status gather_sums(model *m, const step_sums **all) {
-    comm *world = m->parameters.o.shard.world;
-    *all = m->sums;
-    if (world->ranks == 1) return STATUS_OK;
-    *all = m->all_sums;
-    TRY(comm_mark(world, &m->summed));
-    TRY(comm_all_gather(world, m->all_sums, m->sums, sizeof *m->sums / 4, F32, F32, &m->summed, &m->gathered));
-    return comm_wait(world, &m->gathered);
 }
 
 static status adamw_on_owned(model *m, const step_args *a) {
@@ -54,20 +52,23 @@ static status adamw_on_owned(model *m, const step_args *a) {
     return STATUS_OK;
 }
 
-status step_update_weights(model *m, const step_args *a) {
+static status update_weights(void *context, const step_sums *all) {
+    const update *u = context;
+    model *m = u->m;
     int ranks = m->parameters.o.shard.world->ranks;
-    const step_sums *all;
-    verdict_args c = {.tokens = (double)(m->s.B * m->s.T * a->micro_batches * ranks),
-                      .clip = a->clip,
-                      .beta1 = a->beta1,
-                      .beta2 = a->beta2};
-    assert(m->queued - m->collected < DEVICE_SLOTS);
-    TRY(fsdp_finish_gradients(&m->parameters.f));
-    TRY(sum_squares(m));
-    TRY(gather_sums(m, &all));
+    verdict_args c = {.tokens = (double)(m->s.B * m->s.T * u->a->micro_batches * ranks),
+                      .clip = u->a->clip,
+                      .beta1 = u->a->beta1,
+                      .beta2 = u->a->beta2};
     TRY(verdict_decide(m->dev, m->verdict, all, ranks, c));
-    TRY(adamw_on_owned(m, a));
-    parameters_weights_changed(&m->parameters);
+    return adamw_on_owned(m, u->a);
+}
+
+status step_update_weights(model *m, const step_args *a) {
+    static const walk_end_ops ops = {.sum_squares = sum_squares, .update = update_weights};
+    update u = {m, a};
+    assert(m->queued - m->collected < DEVICE_SLOTS);
+    TRY(walk_end_step(&m->parameters, &m->sums, &ops, &u));
     m->queued++;
     return m->dev->ops->post(m->dev, m->verdict, sizeof *m->verdict);
 }

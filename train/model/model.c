@@ -31,8 +31,8 @@ static void layout(model *m, arena *a) {
     block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
     m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->parameters.p.size / m->parameters.f.pieces));
     size_t all = (size_t)m->parameters.f.ranks;
-    m->sums = arena_take(a, MEM_SCRATCH, sizeof *m->sums);
-    m->all_sums = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof *m->all_sums : 0);
+    m->sums.mine = arena_take(a, MEM_SCRATCH, sizeof(step_sums));
+    m->sums.all = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof(step_sums) : 0);
     m->verdict = arena_take(a, MEM_SCRATCH, sizeof *m->verdict);
 }
 
@@ -118,52 +118,83 @@ static status check_batch(const model *m, const int32_t *tokens, const int32_t *
     return STATUS_OK;
 }
 
-static status look(const model *m) { return m->look ? m->look(m->look_context) : STATUS_OK; }
+/* --- what the model computes on its way through the units (walk.h) --- */
 
-static status forward_to_head(model *m, const int32_t *tokens, const int32_t *targets) {
-    device *dev = m->dev;
-    parameters *s = &m->parameters;
+typedef struct {
+    model *m;
+    const int32_t *tokens, *targets; /* on the host */
+    float scale;
+    bool first;
+} micro_batch;
+
+static status begin(void *context) {
+    const micro_batch *b = context;
+    model *m = b->m;
     size_t bytes = (size_t)(m->s.B * m->s.T) * 4;
-    unit_views w;
-    TRY(check_batch(m, tokens, targets));
-    TRY(dev->ops->upload(dev, m->tokens, tokens, bytes));
-    TRY(dev->ops->upload(dev, m->targets, targets, bytes));
-    TRY(look(m));
-    TRY(parameters_enter(s, &w, 0, PASS_FORWARD));
-    TRY(embedding_forward(dev, m->env.t, m->kept[0].x, m->tokens, w.w[P_WTE], w.w[P_WPE], embedding_of(m), 0));
-    TRY(parameters_leave(s, 0));
-    for (i64 l = 0; l < m->c.L; l++) {
-        int u = (int)l + 1;
-        block_activations a = block_merge(&m->shared, &m->kept[l]);
-        TRY(look(m));
-        TRY(parameters_enter(s, &w, u, PASS_FORWARD));
-        TRY(block_forward(&m->env, &w, &a, block_output(m, l), m->s.B, m->s.T, NULL, 0));
-        TRY(parameters_leave(s, u));
-    }
-    return STATUS_OK;
+    TRY(check_batch(m, b->tokens, b->targets));
+    TRY(m->dev->ops->upload(m->dev, m->tokens, b->tokens, bytes));
+    return m->dev->ops->upload(m->dev, m->targets, b->targets, bytes);
 }
 
-static int head_unit(const model *m) { return (int)m->c.L + 1; }
-
-/* The head's unit, with the embedding's matrix as the head's where they are tied. */
-static status enter_head(model *m, unit_views *head, pass p) {
-    unit_views embedding;
-    TRY(parameters_enter(&m->parameters, head, head_unit(m), p));
-    if (!m->c.tied) return STATUS_OK;
-    TRY(parameters_enter(&m->parameters, &embedding, 0, PASS_STAY));
-    head->w[P_HEAD_W] = embedding.w[P_WTE];
-    return STATUS_OK;
+static status look(void *context) {
+    const model *m = ((const micro_batch *)context)->m;
+    return m->look ? m->look(m->look_context) : STATUS_OK;
 }
 
-static status leave_head(model *m) {
-    TRY(parameters_leave(&m->parameters, head_unit(m)));
-    return m->c.tied ? parameters_leave(&m->parameters, 0) : STATUS_OK;
+static status forward_embedding(void *context, const walk_unit *u) {
+    model *m = ((micro_batch *)context)->m;
+    return embedding_forward(m->dev, m->env.t, m->kept[0].x, m->tokens, u->v.w[P_WTE], u->v.w[P_WPE], embedding_of(m),
+                             0);
 }
 
-static status forward_norm(model *m, const unit_views *head) {
-    return norm_forward(m->dev, m->env.t, m->h, m->mean, m->rstd, m->x, head->w[P_NORM_G], head->w[P_NORM_B],
+static status forward_block(void *context, const walk_unit *u) {
+    model *m = ((micro_batch *)context)->m;
+    block_activations a = block_merge(&m->shared, &m->kept[u->layer]);
+    return block_forward(&m->env, &u->v, &a, block_output(m, u->layer), m->s.B, m->s.T, NULL, 0);
+}
+
+static status forward_head(void *context, const walk_unit *u) {
+    model *m = ((micro_batch *)context)->m;
+    return norm_forward(m->dev, m->env.t, m->h, m->mean, m->rstd, m->x, u->v.w[P_NORM_G], u->v.w[P_NORM_B],
                         final_norm(m));
 }
+
+static status head_loss(void *context, const walk_unit *u) {
+    const micro_batch *b = context;
+    model *m = b->m;
+    const unit_views *v = &u->v;
+    dtype t = m->env.t;
+    i64 N = m->s.B * m->s.T;
+    bool backward = v->dw[P_HEAD_W];
+    TRY(classifier_forward_backward(m->dev, t, m->losses, backward ? m->h : NULL, v->dw[P_HEAD_W], m->logits, m->h,
+                                    v->w[P_HEAD_W], m->targets, N, m->c.C, m->c.V, b->scale, u->accumulate_matrix));
+    if (!backward) return STATUS_OK;
+    TRY(crossentropy_sum_losses(m->dev, &m->sums.mine->nats, m->losses, N, !b->first));
+    return norm_backward(m->dev, t, m->gradients.dx, v->dw[P_NORM_G], v->dw[P_NORM_B], NULL, m->h, m->x, v->w[P_NORM_G],
+                         m->mean, m->rstd, final_norm(m), u->accumulate);
+}
+
+static status backward_block(void *context, const walk_unit *u) {
+    model *m = ((micro_batch *)context)->m;
+    block_activations a = block_merge(&m->shared, &m->kept[u->layer]);
+    return block_backward(&m->env, &u->v, &a, &m->gradients, m->s.B, m->s.T,
+                          recompute_of_block(m->s.recompute, u->layer), u->accumulate);
+}
+
+static status backward_embedding(void *context, const walk_unit *u) {
+    model *m = ((micro_batch *)context)->m;
+    return embedding_backward(m->dev, m->env.t, u->v.dw[P_WTE], u->v.dw[P_WPE], m->gradients.dx, m->tokens,
+                              embedding_of(m), u->accumulate_matrix, u->accumulate);
+}
+
+static const walk_ops ops = {.begin = begin,
+                             .before_unit = look,
+                             .embed_forward = forward_embedding,
+                             .block_forward = forward_block,
+                             .head_forward = forward_head,
+                             .head_loss = head_loss,
+                             .block_backward = backward_block,
+                             .embed_backward = backward_embedding};
 
 /* waits for them */
 static status read_losses(model *m, double *loss) {
@@ -175,65 +206,15 @@ static status read_losses(model *m, double *loss) {
 }
 
 status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets) {
-    unit_views w;
-    TRY(fsdp_begin(&m->parameters.f, false, false));
-    TRY(forward_to_head(m, tokens, targets));
-    TRY(enter_head(m, &w, PASS_STAY));
-    TRY(forward_norm(m, &w));
-    TRY(classifier_forward_backward(m->dev, m->env.t, m->losses, NULL, NULL, m->logits, m->h, w.w[P_HEAD_W], m->targets,
-                                    m->s.B * m->s.T, m->c.C, m->c.V, 0, false));
-    TRY(leave_head(m));
+    micro_batch b = {.m = m, .tokens = tokens, .targets = targets};
+    TRY(walk_evaluate(&(walk){&m->parameters, &ops, &b}));
     return read_losses(m, loss);
-}
-
-/* embedding: where tied, gets the gradients of the embedding, which the head begins; *begun: whether they go on top */
-static status head_forward_backward(model *m, float scale, unit_views *embedding, bool *begun) {
-    device *dev = m->dev;
-    dtype t = m->env.t;
-    unit_views w;
-    bool accumulate, accumulate_head;
-    TRY(enter_head(m, &w, PASS_BACKWARD));
-    TRY(forward_norm(m, &w));
-    TRY(parameters_gradients(&m->parameters, &w, head_unit(m), &accumulate));
-    accumulate_head = accumulate;
-    if (m->c.tied) {
-        TRY(parameters_gradients(&m->parameters, embedding, 0, begun));
-        w.dw[P_HEAD_W] = embedding->dw[P_WTE];
-        accumulate_head = *begun;
-    }
-    TRY(classifier_forward_backward(dev, t, m->losses, m->h, w.dw[P_HEAD_W], m->logits, m->h, w.w[P_HEAD_W], m->targets,
-                                    m->s.B * m->s.T, m->c.C, m->c.V, scale, accumulate_head));
-    TRY(norm_backward(dev, t, m->gradients.dx, w.dw[P_NORM_G], w.dw[P_NORM_B], NULL, m->h, m->x, w.w[P_NORM_G], m->mean,
-                      m->rstd, final_norm(m), accumulate));
-    TRY(leave_head(m));
-    return fsdp_reduce(&m->parameters.f, head_unit(m));
 }
 
 status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
                               bool first, bool last) {
-    parameters *s = &m->parameters;
-    unit_views w, embedding = {0};
-    bool accumulate = false;
-    TRY(fsdp_begin(&s->f, first, last));
-    TRY(forward_to_head(m, tokens, targets));
-    TRY(head_forward_backward(m, scale, &embedding, &accumulate));
-    TRY(crossentropy_sum_losses(m->dev, &m->sums->nats, m->losses, m->s.B * m->s.T, !first));
-    for (i64 l = m->c.L - 1; l >= 0; l--) {
-        int u = (int)l + 1;
-        bool on_top;
-        block_activations a = block_merge(&m->shared, &m->kept[l]);
-        TRY(look(m));
-        TRY(parameters_enter(s, &w, u, PASS_BACKWARD));
-        TRY(parameters_gradients(s, &w, u, &on_top));
-        TRY(block_backward(&m->env, &w, &a, &m->gradients, m->s.B, m->s.T, recompute_of_block(m->s.recompute, l),
-                           on_top));
-        TRY(parameters_leave(s, u));
-        TRY(fsdp_reduce(&s->f, u));
-    }
-    if (!m->c.tied) TRY(parameters_gradients(s, &embedding, 0, &accumulate));
-    TRY(embedding_backward(m->dev, m->env.t, embedding.dw[P_WTE], embedding.dw[P_WPE], m->gradients.dx, m->tokens,
-                           embedding_of(m), accumulate || m->c.tied, accumulate));
-    TRY(fsdp_reduce(&s->f, 0));
+    micro_batch b = {.m = m, .tokens = tokens, .targets = targets, .scale = scale, .first = first};
+    TRY(walk_train(&(walk){&m->parameters, &ops, &b}, first, last));
     return loss ? read_losses(m, loss) : STATUS_OK;
 }
 

@@ -5,8 +5,8 @@
 #ifndef TALLY_MODEL_H
 #define TALLY_MODEL_H
 
-#include "optim/verdict.h"
 #include "train/model/block.h"
+#include "train/model/walk.h"
 
 typedef struct {
     i64 B, T;
@@ -31,9 +31,8 @@ typedef struct {
     float *host_losses; /* [N] */
     void *logits;
     void *norm_scratch;
-    step_sums *sums, *all_sums; /* on the device: this rank's of the step under way, and [ranks] */
+    walk_sums sums;             /* of the step under way */
     step_verdict *verdict;      /* on the device, of the last step that it came to */
-    comm_event summed, gathered;
     uint64_t queued, collected; /* steps: see step.h */
     /* NULL, or called before every unit in forward and every block in backward; what it fails with ends the pass there */
     status (*look)(void *context);
