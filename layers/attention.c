@@ -177,8 +177,8 @@ SIMD_CLONES static void score_gradients(float *restrict p, float *restrict ds, c
         i64 seen = min_i64(keys, diagonal + i + 1);
 #pragma omp simd
         for (i64 j = 0; j < seen; j++) {
-            p[j] = simd_expf(p[j] - l);
             /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): tile_product has written p and ds */
+            p[j] = simd_expf(p[j] - l);
             ds[j] = p[j] * (ds[j] - d);
         }
         for (i64 j = seen; j < keys; j++) p[j] = ds[j] = 0;

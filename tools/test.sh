@@ -2,7 +2,8 @@
 # Installs what is missing, builds, and runs all tests. The last line is "N passed, N failed, N skipped".
 # Usage: tools/test.sh [--strict] [NAME...]
 #   NAME      run only the test programs whose names match one of these
-#   --strict  what CI runs: warnings are errors; the code is also compiled for x86-64-v4, and with clang where it is installed
+#   --strict  what CI runs: warnings are errors; the code is also compiled for x86-64-v4, and with clang where it is installed;
+#             clang-format and clang-tidy check it (tools/lint.sh)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 strict=()
@@ -25,24 +26,27 @@ build() {
 }
 
 passed=0 failed=0 skipped=0
-# run_tests FOLDER TITLE CTEST_OPTIONS...: every test prints TAP; one that dies before its last line fails as a whole
+# count STATUS: adds up the TAP lines in the log, of ctest or of a script; a test that dies before its last line fails as a whole
+count() {
+    local status=$1 ok bad skip
+    sed -i -E 's/^([0-9]+: )?not (ok [0-9]+.*# SKIP)/\1\2/' "$log" # as cmocka writes what is skipped
+    skip=$(grep -cE '^([0-9]+: )?ok [0-9]+.*# SKIP' "$log")
+    ok=$(($(grep -cE '^([0-9]+: )?ok [0-9]+' "$log") - skip))
+    bad=$(grep -cE '^([0-9]+: )?not ok [0-9]+' "$log")
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    if [ "$status" -ne 0 ]; then
+        grep -E '^([0-9]+: )?(not ok|# [^o]|simt:|racecheck:)|ERROR|runtime error|\*\*\*Failed|\*\*\*Timeout|\*\*\*Exception|SEGFAULT' "$log" | head -60
+    fi
+    grep -E '^([0-9]+: )?ok [0-9]+.*# SKIP' "$log" | sed -E 's/^([0-9]+: )?/  /'
+    echo "   $ok passed, $bad failed, $skip skipped"
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+}
+# run_tests FOLDER TITLE CTEST_OPTIONS...
 run_tests() {
     local folder=$1 title=$2; shift 2
     echo "== $title"
     ctest --test-dir "$folder" -V -j "$(nproc)" ${filter:+-R "$filter"} "$@" >"$log" 2>&1
-    local status=$?
-    local ok bad skip
-    sed -i -E 's/^([0-9]+: )not (ok [0-9]+.*# SKIP)/\1\2/' "$log" # as cmocka writes what is skipped
-    skip=$(grep -cE '^[0-9]+: ok [0-9]+.*# SKIP' "$log")
-    ok=$(($(grep -cE '^[0-9]+: ok [0-9]+' "$log") - skip))
-    bad=$(grep -cE '^[0-9]+: not ok [0-9]+' "$log")
-    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-    if [ "$status" -ne 0 ]; then
-        grep -E '^[0-9]+: (not ok|# [^o]|simt:|racecheck:)|ERROR|runtime error|\*\*\*Failed|\*\*\*Timeout|\*\*\*Exception|SEGFAULT' "$log" | head -60
-    fi
-    grep -E '^[0-9]+: ok [0-9]+.*# SKIP' "$log" | sed 's/^[0-9]*: /  /'
-    echo "   $ok passed, $bad failed, $skip skipped"
-    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    count $?
 }
 
 export OMP_WAIT_POLICY=passive # tests run side by side: threads that wait must not take the cores of those that work
@@ -65,6 +69,11 @@ fi
 run_tests build "the tests"
 build build-emulated cuda_tests -DTALLY_CUDA=EMULATED
 run_tests build-emulated "the CUDA tests on the CPU, in all orders of threads and streams" -L cuda
+if [ ${#strict[@]} -gt 0 ]; then
+    echo "== clang-format and clang-tidy"
+    tools/lint.sh build-emulated >"$log" 2>&1
+    count $?
+fi
 if ! jansson=$(tests/fuzz/jansson_source.sh build-sanitize 2>"$log"); then
     echo "== skipped: the fuzz harnesses use the system's jansson, without instrumentation: $(cat "$log")"
     skipped=$((skipped + 1))
