@@ -21,6 +21,11 @@ typedef struct {
 
 static void *value_of(const options *o, const option *row) { return (char *)o->values + row->offset; }
 
+/* what stands for the value in help and messages; "" for a flag */
+static const char *argument_of(const option *row) {
+    return row->type == OPT_CHOICE ? row->choices : row->argument ? row->argument : "";
+}
+
 static void key_of(char key[NAME_BYTES], const char *name) {
     snprintf(key, NAME_BYTES, "%s", name);
     for (char *c = key; *c; c++)
@@ -143,9 +148,8 @@ static bool in_range(const option *row, double v) { return !(row->min < row->max
 static status set_text(const options *o, const option *row, const char *text, const place *at) {
     void *value = value_of(o, row);
     char *copy;
-    const char *argument = row->argument ? row->argument : "a value";
-    if (!*text && (row->type == OPT_STRING || row->type == OPT_LIST) && strcmp(argument, "TEXT") != 0)
-        FAIL_AT(at, "%s is \"\", expected %s", at->text, argument);
+    if (!*text && (row->type == OPT_STRING || row->type == OPT_LIST) && strcmp(argument_of(row), "TEXT") != 0)
+        FAIL_AT(at, "%s is \"\", expected %s", at->text, argument_of(row));
     switch (row->type) {
     case OPT_I64:
         if (!parse_integer(text, value) || !in_range(row, (double)*(i64 *)value)) return unfit(row, at, text);
@@ -316,8 +320,7 @@ static status read_command_line(options *o, int argc, char **argv, bool config_o
                 while (i < argc && is_value(argv[i])) i++, count++;
             else if (i < argc && strncmp(argv[i], "--", 2)) i++, count = 1;
             if (!count)
-                FAIL(ARG, "--%s: found %s, expected %s", row->name, i < argc ? argv[i] : "nothing",
-                     row->argument ? row->argument : "a value");
+                FAIL(ARG, "--%s: found %s, expected %s", row->name, i < argc ? argv[i] : "nothing", argument_of(row));
         }
         if (!strcmp(row->name, "config") == config_only) TRY(set_from_words(o, row, values, count));
     }
@@ -430,11 +433,9 @@ static void print_wrapped(FILE *out, const char *text) {
 static void print_row(FILE *out, const option *row) {
     char left[256], text[1024];
     if (row->type == OPT_FLAG) snprintf(left, sizeof left, "  --%s%s", row->not_in_file ? "" : "[no-]", row->name);
-    else
-        snprintf(left, sizeof left, "  --%s %s%s", row->name, row->type == OPT_CHOICE ? row->choices : row->argument,
-                 row->type == OPT_LIST ? "..." : "");
-    fprintf(out, "%-*s", HELP_COLUMN, left);
-    if (strlen(left) + 2 > HELP_COLUMN) fprintf(out, "\n%*s", HELP_COLUMN, "");
+    else snprintf(left, sizeof left, "  --%s %s%s", row->name, argument_of(row), row->type == OPT_LIST ? "..." : "");
+    if (strlen(left) + 2 > HELP_COLUMN) fprintf(out, "%s\n%*s", left, HELP_COLUMN, "");
+    else fprintf(out, "%-*s", HELP_COLUMN, left);
     if (row->default_text) snprintf(text, sizeof text, "%s (default %s)", row->help, row->default_text);
     else snprintf(text, sizeof text, "%s", row->help);
     print_wrapped(out, text);
@@ -442,11 +443,29 @@ static void print_row(FILE *out, const option *row) {
 
 void options_print_help(FILE *out, const option *table, int count) {
     for (int i = 0; i < count; i++) {
-        bool seen = false;
-        for (int j = 0; j < i; j++) seen |= !strcmp(table[j].group, table[i].group);
-        if (seen) continue;
-        fprintf(out, "%s%s\n", i ? "\n" : "", table[i].group);
-        for (int j = i; j < count; j++)
-            if (!strcmp(table[j].group, table[i].group)) print_row(out, &table[j]);
+        if (table[i].group) fprintf(out, "%s%s\n", i ? "\n" : "", table[i].group);
+        print_row(out, &table[i]);
+    }
+}
+
+static void print_limit(FILE *out, const option *row, double limit) {
+    if (row->min < row->max && isfinite(limit)) fprintf(out, "%.15g", limit);
+    fputc('\t', out);
+}
+
+void options_print_table(FILE *out, const option *table, int count) {
+    static const char *const types[] = {[OPT_I64] = "integer",   [OPT_F64] = "number", [OPT_STRING] = "text",
+                                        [OPT_CHOICE] = "choice", [OPT_FLAG] = "flag",  [OPT_LIST] = "list"};
+    const char *group = "";
+    for (int i = 0; i < count; i++) {
+        const option *row = &table[i];
+        char key[NAME_BYTES] = "";
+        if (!row->not_in_file) key_of(key, row->name);
+        if (row->group) group = row->group;
+        fprintf(out, "%s\t%s\t%s\t%s\t", row->name, types[row->type], argument_of(row),
+                row->default_text ? row->default_text : "");
+        print_limit(out, row, row->min);
+        print_limit(out, row, row->max);
+        fprintf(out, "%s\t%s\t%s\n", key, group, row->help);
     }
 }

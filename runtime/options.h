@@ -1,5 +1,5 @@
-/* One table drives the command line and --config FILE. The file is JSON with the options' names as keys, '-' as '_'.
- * Defaults come first, then the file, then the command line.
+/* One table drives the command line, the help and --config FILE. The file is JSON with the options' names as keys, '-' as
+ * '_'. Defaults come first, then the file, then the command line.
  *
  * On the command line: `--name value` or `--name=value`; a flag is `--name` or `--no-name`; a list takes the words up
  * to the next option and may repeat. `--` ends the options. Words that belong to no option are left to the caller.
@@ -40,13 +40,24 @@ typedef struct {
     option_type type;
     size_t offset;
     const char *default_text; /* as typed; a flag's is "on" or NULL; a list has none */
-    const char *argument;     /* its name in the help: "N". A string or list may hold "" only where it is "TEXT" */
+    const char *argument;     /* its name in the help: "N". A string or list may hold "" only if it is "TEXT" */
     const char *help;
-    const char *choices; /* "none|optimizer|gradients|full" */
-    double min, max;     /* both included; checked where min < max; INFINITY for none above */
-    const char *group;   /* its heading in the help */
+    const char *choices; /* "none|optimizer|gradients|full": see choices.h */
+    double min, max;     /* both included; checked if min < max; INFINITY: no upper limit */
+    const char *group;   /* the heading of this row and the following ones in the help; NULL: that of the row before */
     bool not_in_file;    /* for the command line only: not a key of the file, not written to it */
 } option;
+
+/* type and offset of a row whose value is this member of the struct: the member's type decides the option's */
+#define OPTION_AT(values_type, member)                                                                                 \
+    .type = _Generic(((values_type *)0)->member,                                                                       \
+        i64: OPT_I64,                                                                                                  \
+        double: OPT_F64,                                                                                               \
+        char *: OPT_STRING,                                                                                            \
+        int: OPT_CHOICE,                                                                                               \
+        bool: OPT_FLAG,                                                                                                \
+        string_list: OPT_LIST),                                                                                        \
+    .offset = offsetof(values_type, member)
 
 typedef struct {
     const option *table;
@@ -75,5 +86,10 @@ void options_unset(options *o, const char *name);       /* as if not given; of a
 status options_to_json(json_t **json, const options *o);
 
 void options_print_help(FILE *out, const option *table, int count); /* by group, at most 100 columns */
+
+/* For scripts, such as one that writes a man page or shell completion: a line for each row, of these fields with tabs between
+ * them: name, type (integer, number, text, choice, flag or list), argument or choices, default, minimum, maximum, key in the
+ * file, group, help. A field that does not apply is empty. */
+void options_print_table(FILE *out, const option *table, int count);
 
 #endif

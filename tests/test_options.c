@@ -4,7 +4,9 @@
 
 #include "tests/check.h"
 
-typedef enum { SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_FULL } shard;
+#define SHARD_LIST(X)                                                                                                  \
+    X(SHARD_NONE, "none") X(SHARD_OPTIMIZER, "optimizer") X(SHARD_GRADIENTS, "gradients") X(SHARD_FULL, "full")
+enum { SHARD_LIST(CHOICES_VALUE) };
 
 typedef struct {
     char *config, *model, *out;
@@ -15,27 +17,42 @@ typedef struct {
     string_list data;
 } settings;
 
-#define AT(field) .offset = offsetof(settings, field)
+#define AT(member) OPTION_AT(settings, member)
 static const option table[] = {
-    {"config", OPT_STRING, AT(config), .argument = "FILE", .help = "options from a file", .group = "General",
+    {.group = "General",
+     AT(config),
+     .name = "config",
+     .argument = "FILE",
+     .help = "options from a file",
      .not_in_file = true},
-    {"help", OPT_FLAG, AT(help), .help = "this text", .group = "General", .not_in_file = true},
-    {"model", OPT_STRING, AT(model), "gpt2-124m", "NAME", "preset, or a Hugging Face config.json", .group = "Model"},
-    {"out", OPT_STRING, AT(out), .argument = "DIR", .help = "folder of the run", .group = "General"},
-    {"steps", OPT_I64, AT(steps), "1k", "N", "optimizer steps", .min = 1, .max = INFINITY, .group = "Training"},
-    {"seed", OPT_I64, AT(seed), "0", "N", "of weights and of the order of the data", .group = "Training"},
-    {"warmup-steps", OPT_I64, AT(warmup), .argument = "N", .min = 0, .max = INFINITY, .group = "Training",
+    {AT(help), .name = "help", .help = "this text", .not_in_file = true},
+    {AT(out), .name = "out", .argument = "DIR", .help = "folder of the run"},
+    {.group = "Training",
+     AT(steps),
+     .name = "steps",
+     .default_text = "1k",
+     .argument = "N",
+     .help = "optimizer steps",
+     .min = 1,
+     .max = INFINITY},
+    {AT(seed), .name = "seed", .default_text = "0", .argument = "N", .help = "of weights and of the order of the data"},
+    {AT(warmup), .name = "warmup-steps", .argument = "N", .min = 0, .max = INFINITY,
      .help =
          "steps over which the learning rate rises from zero to its peak, along a straight line; a hundredth of all "
          "steps where not given, which suits most runs of this kind"},
-    {"lr", OPT_F64, AT(lr), "3e-4", "X", "peak learning rate", .min = 0, .max = 1, .group = "Training"},
-    {"grad-clip", OPT_F64, AT(clip), "1", "X", "largest norm of the gradient", .min = 0, .max = INFINITY,
-     .group = "Training"},
-    {"shard", OPT_CHOICE, AT(shard), "none", .choices = "none|optimizer|gradients|full", .help = "what is split",
-     .group = "Training"},
-    {"compile", OPT_FLAG, AT(compile), "on", .help = "fuse", .group = "Training"},
-    {"plan", OPT_FLAG, AT(plan), .help = "stop before the first step", .group = "Training"},
-    {"data", OPT_LIST, AT(data), .argument = "PATH", .help = "files or folders", .group = "Model"},
+    {AT(lr), .name = "lr", .default_text = "3e-4", .argument = "X", .help = "peak learning rate", .min = 0, .max = 1},
+    {AT(clip), .name = "grad-clip", .default_text = "1", .argument = "X", .help = "largest norm of the gradient",
+     .min = 0, .max = INFINITY},
+    {AT(shard), .name = "shard", .default_text = "none", .choices = CHOICES_TEXT(SHARD_LIST), .help = "what is split"},
+    {AT(compile), .name = "compile", .default_text = "on", .help = "fuse"},
+    {AT(plan), .name = "plan", .help = "stop before the first step"},
+    {.group = "Model",
+     AT(model),
+     .name = "model",
+     .default_text = "gpt2-124m",
+     .argument = "NAME",
+     .help = "preset, or a Hugging Face config.json"},
+    {AT(data), .name = "data", .argument = "PATH", .help = "files or folders"},
 };
 enum { ROWS = sizeof table / sizeof *table };
 
@@ -139,6 +156,7 @@ static void refuses_bad_words(void **state) {
     REFUSED(ARG, "--grad_clip: unknown option; the nearest is --grad-clip", "--grad_clip", "1");
     REFUSED(ARG, "--steps: found nothing, expected N", "--steps");
     REFUSED(ARG, "--steps: found --lr, expected N", "--steps", "--lr", "1");
+    REFUSED(ARG, "--shard: found nothing, expected none|optimizer|gradients|full", "--shard");
     REFUSED(ARG, "--data: found --lr, expected PATH", "--data", "--lr", "1");
     REFUSED(ARG, "--steps is 0, expected an integer of 1 or more", "--steps", "0");
     REFUSED(ARG, "--lr is 2, expected a number from 0 to 1", "--lr", "2");
@@ -281,8 +299,7 @@ static void help_is_grouped_and_narrow(void **state) {
     options_print_help(out, table, ROWS);
     fclose(out);
     assert_non_null(strstr(text, "General\n  --config FILE                 options from a file\n"));
-    assert_non_null(
-        strstr(text, "  --out DIR                     folder of the run\n\nModel\n")); /* rows join their group */
+    assert_non_null(strstr(text, "  --out DIR                     folder of the run\n\nTraining\n"));
     assert_non_null(strstr(text, "  --steps N                     optimizer steps (default 1k)\n"));
     assert_non_null(strstr(
         text,
@@ -291,6 +308,39 @@ static void help_is_grouped_and_narrow(void **state) {
     assert_non_null(strstr(text, "  --[no-]compile                fuse (default on)\n"));
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) assert_true(strlen(line) <= 100);
     free(text);
+}
+
+static void table_for_scripts(void **state) {
+    (void)state;
+    char *text;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    options_print_table(out, table, ROWS);
+    fclose(out);
+    static const char *const lines[] = {
+        "config\ttext\tFILE\t\t\t\t\tGeneral\toptions from a file\n", /* no key: it is not in the file */
+        "steps\tinteger\tN\t1k\t1\t\tsteps\tTraining\toptimizer steps\n",
+        "lr\tnumber\tX\t3e-4\t0\t1\tlr\tTraining\tpeak learning rate\n",
+        "grad-clip\tnumber\tX\t1\t0\t\tgrad_clip\tTraining\tlargest norm of the gradient\n",
+        "shard\tchoice\tnone|optimizer|gradients|full\tnone\t\t\tshard\tTraining\twhat is split\n",
+        "compile\tflag\t\ton\t\t\tcompile\tTraining\tfuse\n",
+        "data\tlist\tPATH\t\t\t\tdata\tModel\tfiles or folders\n"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(text, lines[i])) fail_msg("missing: %s", lines[i]);
+    int newlines = 0;
+    for (const char *c = text; *c; c++) newlines += *c == '\n';
+    assert_int_equal(newlines, ROWS);
+    free(text);
+}
+
+static void choices_from_one_list(void **state) {
+    (void)state;
+    const char *choices = CHOICES_TEXT(SHARD_LIST);
+    assert_string_equal(choices, "none|optimizer|gradients|full");
+    assert_int_equal(options_choice(choices, "none"), SHARD_NONE);
+    assert_int_equal(options_choice(choices, "full"), SHARD_FULL);
+    assert_int_equal(options_choice(choices, "ful"), -1);
+    assert_int_equal(options_choice(choices, ""), -1);
 }
 
 int main(void) {
@@ -305,6 +355,8 @@ int main(void) {
         cmocka_unit_test(written_values_read_back),
         cmocka_unit_test(changes_are_a_line_each),
         cmocka_unit_test(help_is_grouped_and_narrow),
+        cmocka_unit_test(table_for_scripts),
+        cmocka_unit_test(choices_from_one_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

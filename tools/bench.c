@@ -139,11 +139,8 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     r->step_s = malloc((size_t)v->steps * sizeof *r->step_s);
     if (!tokens || !r->step_s) FAIL_DONE(MEM, "%ld tokens", n);
     TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
-    parameters_options precision = {.t = v->precision ? F32 : BF16,
-                                    .master = v->master == 0,
-                                    .moments = v->moments ? BF16 : F32,
-                                    .training = true,
-                                    .shard = shard};
+    parameters_options precision = shared_options_training(&v->dtypes);
+    precision.shard = shard;
     gemm_search(dev, v->gemm_search);
     TRY_DONE(attention_choose(dev, (attention_kind)v->attention));
     uint64_t resident, peak;

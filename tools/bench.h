@@ -2,15 +2,17 @@
 #ifndef TALLY_BENCH_H
 #define TALLY_BENCH_H
 
-#include "runtime/options.h"
+#include "tools/shared_options.h"
 #include "train/step.h"
 
 typedef struct {
     char *config, *model, *recompute, *device;
-    i64 batch, seq_len, steps, warmup, threads, rounds, accumulate, replicas;
-    int precision, moments, master, gather, reduce, comm, attention;
+    i64 batch, seq_len, steps, warmup, threads, rounds, accumulate;
+    dtype_options dtypes;
+    sharding_options sharding;
+    int comm, attention;
     double comm_timeout, peak_seconds;
-    bool reduce_every, gemm_search, json, help;
+    bool gemm_search, json, help;
 } bench_values;
 
 typedef struct {

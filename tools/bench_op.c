@@ -362,7 +362,8 @@ static status take_memory(workbench *w, result results[OPERATIONS], const bench_
 status bench_op(const bench_values *v) {
     model_config c;
     result results[OPERATIONS] = {0};
-    workbench w = {.c = &c, .t = v->precision ? F32 : BF16, .B = v->batch, .T = v->seq_len, .N = v->batch * v->seq_len};
+    workbench w = {
+        .c = &c, .t = (dtype)v->dtypes.precision, .B = v->batch, .T = v->seq_len, .N = v->batch * v->seq_len};
     int32_t *host = NULL;
     bool *seen = NULL;
     status_code st = STATUS_OK;

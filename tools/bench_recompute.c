@@ -44,7 +44,7 @@ static status measure(policy_result results[POLICIES], const model_config *c, co
 static void print_table(const policy_result results[POLICIES], const model_config *c, const bench_values *v) {
     const policy_result *none = &results[0];
     printf("%s, %ld layers, %s, B=%ld T=%ld, median of %ld steps in %ld rounds\n", c->name, c->L,
-           v->precision ? "fp32" : "bf16", v->batch, v->seq_len, v->steps * v->rounds, v->rounds);
+           dtype_name((dtype)v->dtypes.precision), v->batch, v->seq_len, v->steps * v->rounds, v->rounds);
     printf("  %-10s %12s %9s %10s %9s  %s\n", "recompute", "activations", "saved", "step ms", "slower", "gradients");
     for (int p = 0; p < POLICIES; p++) {
         const policy_result *r = &results[p];

@@ -25,20 +25,19 @@ typedef struct {
     stage_figures f;
 } stage_result;
 
-static shard_options sharding(comm *world, const bench_values *v, shard_stage stage) {
-    return (shard_options){.world = world,
-                           .stage = stage,
-                           .replicas = stage == SHARD_NONE ? 1 : (int)v->replicas,
-                           .gather_bf16 = v->gather == 1,
-                           .reduce_bf16 = v->reduce == 1,
-                           .accumulate_locally = !v->reduce_every};
+static status sharding(shard_options *o, comm *world, const bench_values *v, shard_stage stage) {
+    TRY(shared_options_sharding(o, &v->sharding, stage, (dtype)v->dtypes.precision));
+    o->world = world;
+    return STATUS_OK;
 }
 
 /* Bytes that a rank sends a step by the table in fsdp.h: nothing is counted off that lies in a slot still. */
 static double formula_bytes(const bench_values *v, shard_stage stage, double P, int ranks) {
-    double R = stage == SHARD_NONE ? ranks : (double)v->replicas, S = ranks / R, M = (double)v->accumulate;
-    double sums = v->reduce ? 2 : 4, weights = v->precision && !v->gather ? 4 : 2;
-    double reductions = stage >= SHARD_GRADIENTS && v->reduce_every ? M : 1, gathers = stage == SHARD_FULL ? 2 * M : 1;
+    double R = stage == SHARD_NONE ? ranks : (double)v->sharding.replicas, S = ranks / R, M = (double)v->accumulate;
+    bool wide = v->dtypes.precision == F32 && v->sharding.gather_dtype != GATHER_BF16;
+    double sums = (double)dtype_bytes((dtype)v->sharding.reduce_dtype), weights = wide ? 4 : 2;
+    double reductions = stage >= SHARD_GRADIENTS && v->sharding.reduce_every_microbatch ? M : 1;
+    double gathers = stage == SHARD_FULL ? 2 * M : 1;
     double between = (sums * reductions + weights * gathers) * (S - 1) / S;
     return P * (between + 2 * sums / S * (R - 1) / R);
 }
@@ -73,10 +72,12 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     comm *peers = NULL;
     device *dev = NULL;
     bench_run r = {0};
+    shard_options shard;
     status_code st = STATUS_OK;
     TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->local_rank));
     TRY_DONE(comm_open_device(&peers, j->world, dev, (comm_kind)v->comm));
-    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, sharding(peers, v, stage), true));
+    TRY_DONE(sharding(&shard, peers, v, stage));
+    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, shard, true));
     memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
     to->parameters = r.parameters;
     double weight = 1 / (double)v->rounds;
@@ -99,7 +100,8 @@ done:
 static status measure(stage_result results[STAGES], const model_config *c, const bench_values *v, const job *j) {
     int pieces;
     for (int s = 0; s < STAGES; s++) { /* before any is measured */
-        shard_options o = sharding(j->world, v, (shard_stage)s);
+        shard_options o;
+        TRY(sharding(&o, j->world, v, (shard_stage)s));
         TRY(fsdp_pieces(&pieces, &o));
     }
     for (i64 round = 0; round < v->rounds; round++)
@@ -120,7 +122,7 @@ static double total(const stage_figures *f) {
 static void print_table(const stage_result results[STAGES], const model_config *c, const bench_values *v,
                         const comm *world) {
     printf("%s, %ld parameters, %s, %d ranks, B=%ld T=%ld", c->name, results[0].parameters,
-           v->precision ? "fp32" : "bf16", world->ranks, v->batch, v->seq_len);
+           dtype_name((dtype)v->dtypes.precision), world->ranks, v->batch, v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
     printf(" on each, recompute %s; median of %ld steps in %ld rounds\n", v->recompute, v->steps * v->rounds,
            v->rounds);
@@ -179,11 +181,11 @@ static status fill_json(json_t *o, const stage_result results[STAGES], const mod
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "parameters", results[0].parameters));
     TRY(json_add_i64(o, "ranks", world->ranks));
-    TRY(json_add_i64(o, "replicas", v->replicas));
+    TRY(json_add_i64(o, "replicas", v->sharding.replicas));
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     TRY(json_add_i64(o, "accumulate", v->accumulate));
-    TRY(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
+    TRY(json_add_string(o, "precision", dtype_name((dtype)v->dtypes.precision)));
     for (int s = 0; s < STAGES; s++) {
         json_t *row = json_object();
         if (!row) FAIL(MEM, "result");

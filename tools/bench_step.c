@@ -15,13 +15,13 @@ typedef struct {
 
 static void print_table(const bench_values *v, const device *dev, const model_config *c, const bench_run *r,
                         const figures *f) {
-    printf("%s, %ld parameters, %s, B=%ld T=%ld", c->name, r->parameters, v->precision ? "fp32" : "bf16", v->batch,
-           v->seq_len);
+    printf("%s, %ld parameters, %s, B=%ld T=%ld", c->name, r->parameters, dtype_name((dtype)v->dtypes.precision),
+           v->batch, v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
     printf(", recompute %s%s, on %s, ", v->recompute, v->attention ? ", cuDNN's attention" : "", dev->name);
     if (dev->kind == DEVICE_CPU) printf("%d threads, ", dev->threads);
     printf("%s\n", dev->isa);
-    if (!v->precision && !dev->bf16_products)
+    if (v->dtypes.precision == BF16 && !dev->bf16_products)
         printf("  this CPU has no bf16 products: they and the peak run in f32 on widened operands\n");
     printf("  step              %10.1f ms (median of %ld)\n", f->step_s * 1e3, r->count);
     printf("  tokens            %10.0f a second\n", f->tokens_per_s);
@@ -41,7 +41,7 @@ static status fill_json(json_t *o, const bench_values *v, const device *dev, con
                         const figures *f) {
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "parameters", r->parameters));
-    TRY(json_add_string(o, "precision", v->precision ? "fp32" : "bf16"));
+    TRY(json_add_string(o, "precision", dtype_name((dtype)v->dtypes.precision)));
     TRY(json_add_string(o, "recompute", v->recompute));
     TRY(json_add_string(o, "attention", v->attention ? "cudnn" : "own"));
     TRY(json_add_i64(o, "batch", v->batch));
@@ -76,7 +76,7 @@ status bench_step(const bench_values *v) {
     device *dev = NULL;
     bench_run r = {0};
     status_code st = STATUS_OK;
-    dtype t = v->precision ? F32 : BF16;
+    dtype t = (dtype)v->dtypes.precision;
     TRY_DONE(model_config_load(&c, v->model));
     TRY_DONE(comm_open_self(&world));
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));

@@ -1,49 +1,59 @@
-#include "layers/attention.h"
 #include "runtime/nearest.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
 
-#define AT(field) offsetof(bench_values, field)
-/* clang-format off */
+#define AT(member) OPTION_AT(bench_values, member)
 static const option table[] = {
-    {"model", OPT_STRING, AT(model), "gpt2-124m", "NAME|PATH", "a preset or a Hugging Face config.json", NULL, 0, 0, "Step", false},
-    {"batch", OPT_I64, AT(batch), "4", "B", "sequences of a micro-batch; also -B", NULL, 1, 1 << 20, "Step", false},
-    {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence; also -T", NULL, 1, 1 << 20, "Step", false},
-    {"accumulate", OPT_I64, AT(accumulate), "1", "N", "micro-batches a step", NULL, 1, 1 << 20, "Step", false},
-    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "Step", false},
-    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, "Step", false},
-    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, "Step", false},
-    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "step: none, selective, block or block:K", NULL, 0, 0, "Step", false},
-    {"replicas", OPT_I64, AT(replicas), "1", "R", "shard: groups that each hold the whole model (with none every rank does)", NULL, 1, 1 << 20, "Ranks", false},
-    {"gather-dtype", OPT_CHOICE, AT(gather), "auto", "KIND", "shard: in which weights travel; auto: their own", "auto|bf16", 0, 0, "Ranks", false},
-    {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "shard: in which gradients travel", "fp32|bf16", 0, 0, "Ranks", false},
-    {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "shard: gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, "Ranks", false},
-    {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "shard: how long a collective may wait without that anything comes", NULL, 0.1, 1e6, "Ranks", false},
-    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "shard: how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", CHOICES_TEXT(COMM_KIND_LIST), 0, 0, "Ranks", false},
-    {"steps", OPT_I64, AT(steps), "10", "N", "measured", NULL, 1, 1e6, "Measurement", false},
-    {"warmup", OPT_I64, AT(warmup), "2", "N", "steps before", NULL, 1, 1e6, "Measurement", false},
-    {"rounds", OPT_I64, AT(rounds), "3", "N", "recompute, shard, op: times that the policies, stages or operations take turns", NULL, 1, 1e6, "Measurement", false},
-    {"peak-seconds", OPT_F64, AT(peak_seconds), "1", "S", "step: how long the rate of a large GEMM is measured, after the steps; 0: not at all", NULL, 0, 60, "Measurement", false},
-    {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Measurement", false},
-    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Measurement", false},
-    {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use", NULL, 0, 0, "Measurement", false},
-    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it", CHOICES_TEXT(ATTENTION_KIND_LIST), 0, 0, "Measurement", false},
-    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Measurement", false},
-    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Measurement", true},
-    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Measurement", true},
+    {.group = "Model and step", AT(model), OPTION_MODEL, .default_text = "gpt2-124m"},
+    {AT(batch), OPTION_BATCH " (short: -B)", .default_text = "4"},
+    {AT(seq_len), OPTION_SEQ_LEN " (short: -T)", .default_text = "256"},
+    {AT(accumulate), OPTION_ACCUMULATE},
+    {AT(dtypes.precision), OPTION_PRECISION},
+    {AT(dtypes.moments), OPTION_MOMENTS},
+    {AT(dtypes.master), OPTION_MASTER},
+    {AT(recompute), OPTION_RECOMPUTE "; `bench recompute` measures none, selective and block whatever is given here"},
+
+    {.group = "Ranks, for `bench shard` only", AT(sharding.replicas), OPTION_REPLICAS},
+    {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
+    {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
+    {AT(sharding.reduce_every_microbatch), OPTION_REDUCE_EVERY_MICROBATCH},
+    {AT(comm_timeout), OPTION_COMM_TIMEOUT},
+    {AT(comm), OPTION_COMM},
+
+    {.group = "Measurement",
+     AT(steps),
+     .name = "steps",
+     .argument = "N",
+     .default_text = "10",
+     .min = 1,
+     .max = 1e6,
+     .help = "training steps to measure; `bench op`: samples of each operation; in each of the --rounds"},
+    {AT(warmup), .name = "warmup", .argument = "N", .default_text = "2", .min = 1, .max = 1e6,
+     .help = "training steps to run before those that are measured"},
+    {AT(rounds), .name = "rounds", .argument = "N", .default_text = "3", .min = 1, .max = 1e6,
+     .help = "`bench recompute`, `shard` and `op` measure their policies, stages or operations in turn, N times over"},
+    {AT(peak_seconds), OPTION_PEAK_SECONDS "; `bench step` measures it after the steps, the others do not",
+     .default_text = "1"},
+    {AT(device), OPTION_DEVICE},
+    {AT(threads), OPTION_THREADS},
+    {AT(gemm_search), OPTION_GEMM_SEARCH},
+    {AT(attention), OPTION_ATTENTION},
+    {AT(json), OPTION_JSON},
+    {AT(config), OPTION_CONFIG},
+    {AT(help), OPTION_HELP},
 };
-/* clang-format on */
 
 static const command_help help = {
     .usage = "tally bench step|recompute|shard|op [options]",
-    .about = "step       one training step, optimizer included: tokens/s, FLOP/s, fraction of the peak that a large\n"
-             "           product reaches in the same run, memory\n"
-             "recompute  the recompute policies side by side: activation memory, step time, and whether their\n"
-             "           gradients are the same bits\n"
-             "shard      the sharding stages side by side, on the ranks it is started with: memory of a rank, bytes\n"
-             "           sent, step time, time that the computation waited for communication\n"
-             "op         the operations that move bytes, one by one at the model's shapes: bytes a second, and beside\n"
-             "           what a copy of as many bytes reaches in the same run\n"
+    .about = "Measures training on random tokens, on this machine.\n"
+             "  step       one training step, optimizer included: tokens/s, FLOP/s, FLOP/s as a fraction of what a\n"
+             "             large GEMM reaches in the same run, memory\n"
+             "  recompute  compares the recompute policies: activation memory, step time, and whether their gradients\n"
+             "             are bitwise equal\n"
+             "  shard      compares the sharding stages, on the ranks that mpirun starts: memory and bytes sent of a\n"
+             "             rank, step time, time in which the computation waited for communication\n"
+             "  op         times each operation that is bound by memory, at the model's shapes: bytes/s, and the\n"
+             "             bytes/s of a copy of as many bytes in the same run\n\n"
              "  tally bench step --model gpt2-124m -B 4 -T 256\n"
              "  mpirun -np 4 tally bench shard --model gpt2-124m -B 1 -T 256\n",
     .table = table,

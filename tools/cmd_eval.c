@@ -4,7 +4,7 @@
 
 #include "tools/commands.h"
 #include "tools/model_folder.h"
-#include "tools/text_options.h"
+#include "tools/shared_options.h"
 #include "train/checkpoint/weights.h"
 #include "train/step.h"
 
@@ -17,28 +17,35 @@ typedef struct {
     bool json, help;
 } values;
 
-#define AT(field) offsetof(values, field)
-/* clang-format off */
+#define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {"data", OPT_LIST, AT(data), NULL, "PATH", "text to evaluate on, all of it: " TEXT_OPTION_PATHS, NULL, 0, 0, "Evaluation", false},
-    TEXT_OPTION_ROWS(values, text, "Evaluation"),
-    {"seq-len", OPT_I64, AT(seq_len), "0", "T", "tokens of a sequence; 0: for a checkpoint the length of its training; for another model its context, at most 256", NULL, 0, 1 << 20, "Evaluation", false},
-    {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a batch", NULL, 1, 1 << 20, "Evaluation", false},
-    {"batches", OPT_I64, AT(batches), "0", "N", "at most so many; 0: all", NULL, 0, 1e12, "Evaluation", false},
-    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "Machine", false},
-    {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Machine", false},
-    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Machine", false},
-    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Machine", false},
-    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Machine", true},
-    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Machine", true},
+    {.group = "Evaluation", AT(data), OPTION_DATA("text to evaluate on, all of it")},
+    {AT(text.key), OPTION_TEXT_KEY},
+    {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
+    {AT(seq_len), .name = "seq-len", .argument = "T", .default_text = "0", .min = 0, .max = 1 << 20,
+     .help =
+         "tokens in a sequence; 0: the length that a checkpoint was trained with, or, for another model, its context "
+         "but at most 256"},
+    {AT(batch), .name = "batch", .argument = "B", .default_text = "8", .min = 1, .max = 1 << 20,
+     .help = "sequences in a batch"},
+    {AT(batches), .name = "batches", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
+     .help = "evaluate on the first N batches of the text; 0: on all of it"},
+
+    {.group = "Machine", AT(precision), OPTION_PRECISION},
+    {AT(device), OPTION_DEVICE},
+    {AT(threads), OPTION_THREADS},
+
+    {.group = "Output", AT(json), OPTION_JSON},
+    {AT(config), OPTION_CONFIG},
+    {AT(help), OPTION_HELP},
 };
-/* clang-format on */
 
 static const command_help help = {
     .usage = "tally eval RUN|CHECKPOINT|FOLDER --data PATH... [options]\n"
              "       tally eval --data PATH... RUN|CHECKPOINT|FOLDER [options]",
     .about =
-        "Loss of a trained byte-level model on text: nats and bits a token (a byte or an end-of-text), perplexity.\n",
+        "Computes the loss of a trained model on text: nats and bits per token, and perplexity. The model must be\n"
+        "byte-level: its tokens are the bytes and an end-of-text.\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -90,13 +97,13 @@ static status eval(options *o, const values *v) {
         FAIL(DATA, "%s: a vocabulary of %ld tokens; expected %d, bytes and end-of-text", f.folder.text, f.config.V,
              BYTE_VOCABULARY);
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
-    text_source from = text_options_source(&v->text, (const char *const *)v->data.list, v->data.count);
+    text_source from = shared_options_text(&v->text, (const char *const *)v->data.list, v->data.count);
     TRY_DONE(corpus_load(&data, &from, 0, 0));
     data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};
     if (!s.T) TRY_DONE(default_seq_len(&s.T, &f));
     TRY_DONE(comm_open_self(&world));
-    parameters_options precision = {.t = v->precision ? F32 : BF16, .shard = {.world = world}};
+    parameters_options precision = {.t = (dtype)v->precision, .shard = {.world = world}};
     TRY_DONE(model_init(&m, dev, &f.config, s, precision));
     TRY_DONE(weights_read(&m.parameters, &f.config, f.folder.text));
     model_config_log(&f.config, false);

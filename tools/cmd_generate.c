@@ -7,6 +7,7 @@
 #include "runtime/printable.h"
 #include "tools/commands.h"
 #include "tools/model_folder.h"
+#include "tools/shared_options.h"
 #include "train/data/corpus.h"
 #include "train/sampler.h"
 
@@ -18,29 +19,41 @@ typedef struct {
     bool help;
 } values;
 
-#define AT(field) offsetof(values, field)
-/* clang-format off */
+#define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {"prompt", OPT_STRING, AT(prompt), NULL, "TEXT", "what the text begins with; without it, the start of a document", NULL, 0, 0, "Sampling", false},
-    {"tokens", OPT_I64, AT(tokens), "500", "N", "at most so many; an end-of-text ends it before", NULL, 1, 1e9, "Sampling", false},
-    {"temperature", OPT_F64, AT(temperature), "0.8", "X", "0: always the most likely", NULL, 0, 100, "Sampling", false},
-    {"top-k", OPT_I64, AT(top_k), "0", "K", "draw from the K most likely; 0: from all", NULL, 0, 1e9, "Sampling", false},
-    {"top-p", OPT_F64, AT(top_p), "1", "P", "draw from the smallest set that holds this probability", NULL, 1e-9, 1, "Sampling", false},
-    {"seed", OPT_I64, AT(seed), NULL, "N", "same seed, same text; without it, a new one each time (said)", NULL, 0, 9e18, "Sampling", false},
-    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "Machine", false},
-    {"context", OPT_I64, AT(context), "0", "N", "tokens of key/value cache; 0: the model's context, at most 4096", NULL, 0, 1e9, "Machine", false},
-    {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, "Machine", false},
-    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: all that this process may use", NULL, 0, 1024, "Machine", false},
-    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Machine", true},
-    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Machine", true},
+    {.group = "Sampling",
+     AT(prompt),
+     .name = "prompt",
+     .argument = "TEXT",
+     .help = "text to continue; without it, the text begins like a new document"},
+    {AT(tokens), .name = "tokens", .argument = "N", .default_text = "500", .min = 1, .max = 1e9,
+     .help = "stop after N tokens, or earlier at an end-of-text"},
+    {AT(temperature), .name = "temperature", .argument = "X", .default_text = "0.8", .min = 0, .max = 100,
+     .help = "divide the logits by X before drawing: less than 1 favours likely tokens; 0 always takes the most likely "
+             "token"},
+    {AT(top_k), .name = "top-k", .argument = "K", .default_text = "0", .min = 0, .max = 1e9,
+     .help = "draw from the K most likely tokens; 0: from all tokens"},
+    {AT(top_p), .name = "top-p", .argument = "P", .default_text = "1", .min = 1e-9, .max = 1,
+     .help = "draw from the smallest set of tokens whose probabilities add up to P"},
+    {AT(seed), .name = "seed", .argument = "N", .min = 0, .max = 9e18,
+     .help = "seed of the random draws: the same seed gives the same text; without it, a new one each time, which is "
+             "logged"},
+
+    {.group = "Machine", AT(precision), OPTION_PRECISION},
+    {AT(context), .name = "context", .argument = "N", .default_text = "0", .min = 0, .max = 1e9,
+     .help = "tokens that the key/value cache has room for; 0: the model's context, but at most 4096"},
+    {AT(device), OPTION_DEVICE},
+    {AT(threads), OPTION_THREADS},
+    {AT(config), OPTION_CONFIG},
+    {AT(help), OPTION_HELP},
 };
-/* clang-format on */
 
 static const command_help help = {
     .usage = "tally generate RUN|CHECKPOINT|FOLDER [options]",
-    .about = "Samples text from a trained byte-level model, as it is drawn. On a terminal control characters are shown "
-             "as \\xNN.\n"
-             "  tally generate runs/book --prompt \"Once upon\" --tokens 300 --temperature 0.8\n",
+    .about =
+        "Samples text from a trained byte-level model and prints each byte as soon as it is drawn. On a terminal,\n"
+        "control characters are shown as \\xNN.\n"
+        "  tally generate runs/book --prompt \"Once upon\" --tokens 300 --temperature 0.8\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -90,8 +103,7 @@ static status generate(const options *o, const values *v) {
         log_line("seed: %lu", how.seed);
     }
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
-    TRY_DONE(
-        sampler_open(&s, dev, &f.config, f.folder.text, v->precision ? F32 : BF16, v->context ? v->context : most));
+    TRY_DONE(sampler_open(&s, dev, &f.config, f.folder.text, (dtype)v->precision, v->context ? v->context : most));
     model_config_log(&f.config, false);
     TRY_DONE(stream(s, v, &how));
 done:

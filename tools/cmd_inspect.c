@@ -8,7 +8,7 @@
 #include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/model_folder.h"
-#include "tools/text_options.h"
+#include "tools/shared_options.h"
 #include "train/checkpoint/safetensors.h"
 #include "train/data/corpus.h"
 #include "train/model/cost.h"
@@ -18,31 +18,34 @@ typedef struct {
     char *config, *model, *recompute;
     i64 seq_len, batch;
     text_options text;
-    int precision, moments, master;
+    dtype_options dtypes;
     bool models, json, help;
 } values;
 
-#define AT(field) offsetof(values, field)
-/* clang-format off */
+#define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {"models", OPT_FLAG, AT(models), NULL, NULL, "list the presets", NULL, 0, 0, "A model", false},
-    {"model", OPT_STRING, AT(model), NULL, "NAME|PATH", "a preset or a Hugging Face config.json: parameters, shape, FLOPs, memory", NULL, 0, 0, "A model", false},
-    {"seq-len", OPT_I64, AT(seq_len), "0", "T", "tokens of a sequence; 0: the model's context", NULL, 0, 1 << 30, "A model", false},
-    {"batch", OPT_I64, AT(batch), "1", "B", "sequences of a micro-batch", NULL, 1, 1 << 20, "A model", false},
-    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, "A model", false},
-    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, "A model", false},
-    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, "A model", false},
-    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "none, selective, block or block:K", NULL, 0, 0, "A model", false},
-    TEXT_OPTION_ROWS(values, text, "Text"),
-    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, "Output", false},
-    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, "Output", true},
-    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, "Output", true},
+    {.group = "A model", AT(models), .name = "models", .help = "list the presets"},
+    {AT(model), OPTION_MODEL "; prints its shape, parameters, FLOPs and training memory"},
+    {AT(seq_len), .name = "seq-len", .argument = "T", .default_text = "0", .min = 0, .max = 1 << 30,
+     .help = "tokens in a sequence; 0: the model's context"},
+    {AT(batch), OPTION_BATCH, .default_text = "1"},
+    {AT(dtypes.precision), OPTION_PRECISION},
+    {AT(dtypes.moments), OPTION_MOMENTS},
+    {AT(dtypes.master), OPTION_MASTER},
+    {AT(recompute), OPTION_RECOMPUTE},
+
+    {.group = "Text", AT(text.key), OPTION_TEXT_KEY},
+    {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
+
+    {.group = "Output", AT(json), OPTION_JSON},
+    {AT(config), OPTION_CONFIG},
+    {AT(help), OPTION_HELP},
 };
-/* clang-format on */
 
 static const command_help help = {
     .usage = "tally inspect PATH | --model NAME [options] | --models",
-    .about = "PATH is a run, a checkpoint (every byte is checked against its manifest), a .safetensors file, or text.\n"
+    .about = "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a\n"
+             ".safetensors file, or text. Or describes a model, or lists the presets.\n"
              "  tally inspect runs/book\n"
              "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
     .table = table,
@@ -98,11 +101,8 @@ static status print_members(json_t *v, int depth, bool bytes) {
 static status add_memory(json_t *o, const model_config *c, const values *v, i64 T) {
     device *dev;
     size_t bytes[MEM_CATEGORIES], total = 0;
-    parameters_options s = {.t = v->precision ? F32 : BF16,
-                            .master = v->master == 0,
-                            .moments = v->moments ? BF16 : F32,
-                            .training = true,
-                            .shard = {.ranks = 1}};
+    parameters_options s = shared_options_training(&v->dtypes);
+    s.shard.ranks = 1;
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
     TRY(device_open(&dev, "cpu", 0, 0)); /* scratch depends on its threads; nothing is taken */
@@ -229,7 +229,7 @@ static status add_kinds(json_t *o, const corpus *c) {
 
 static status add_text(json_t *o, const char *path, const text_options *text) {
     corpus c;
-    text_source from = text_options_source(text, &path, 1);
+    text_source from = shared_options_text(text, &path, 1);
     TRY(corpus_load(&c, &from, 0, 0));
     status_code st = STATUS_OK;
     corpus_log(&c);

@@ -5,70 +5,95 @@
 #include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/predict.h"
+#include "tools/shared_options.h"
 #include "train/bill/hardware.h"
 #include "train/model/cost.h"
 #include "train/trainer.h"
 
 typedef struct {
     char *config, *model, *recompute, *devices, *shard;
-    i64 batch, seq_len, accumulate, replicas, per_node;
-    int precision, moments, master, gather, reduce, gpu, node_link, network;
+    i64 batch, seq_len, accumulate, per_node;
+    dtype_options dtypes;
+    sharding_options sharding;
+    int gpu, node_link, network;
     double peak_tflops, efficiency, memory_bandwidth, node_bandwidth, node_latency, network_bandwidth, network_latency,
         price;
-    bool reduce_every, overlap, json, help;
+    bool overlap, json, help;
 } values;
 
 /* of the hardware table, by the names that the driver gives them */
-#define GPUS "a100|h100|h200"
-static const char *const gpus[] = {"NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3", "NVIDIA H200"};
+#define GPU_LIST(X) X("NVIDIA A100-SXM4-80GB", "a100") X("NVIDIA H100 80GB HBM3", "h100") X("NVIDIA H200", "h200")
+static const char *const gpus[] = {GPU_LIST(CHOICES_VALUE)};
 #define NODE_LINKS "auto|nvlink-a100|nvlink-h100"
 #define NETWORKS "auto|ib-hdr200|ib-ndr400"
 
-#define AT(field) offsetof(values, field)
-#define STEP "Step"
-#define RANKS "Ranks"
-#define MACHINE "Machine"
-#define OUTPUT "Output"
-/* clang-format off */
+#define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {"model", OPT_STRING, AT(model), "llama3.1-8b", "NAME|PATH", "a preset or a Hugging Face config.json", NULL, 0, 0, STEP, false},
-    {"batch", OPT_I64, AT(batch), "1", "B", "sequences of a micro-batch of one device", NULL, 1, 1 << 20, STEP, false},
-    {"seq-len", OPT_I64, AT(seq_len), "2048", "T", "tokens of a sequence", NULL, 1, 1 << 20, STEP, false},
-    {"accumulate", OPT_I64, AT(accumulate), "1", "N", "micro-batches a step", NULL, 1, 1 << 16, STEP, false},
-    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations", "bf16|fp32", 0, 0, STEP, false},
-    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments", "fp32|bf16", 0, 0, STEP, false},
-    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights", "fp32|none", 0, 0, STEP, false},
-    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "none, selective, block or block:K", NULL, 0, 0, STEP, false},
-    {"devices", OPT_STRING, AT(devices), "8", "N,...", "how many; a row for each of a list", NULL, 0, 0, RANKS, false},
-    {"gpus-per-node", OPT_I64, AT(per_node), "8", "N", "devices of a node", NULL, 1, 1 << 10, RANKS, false},
-    {"shard", OPT_STRING, AT(shard), "full", "STAGE,...", "none, optimizer, gradients or full; a row for each of a list", NULL, 0, 0, RANKS, false},
-    {"replicas", OPT_I64, AT(replicas), "1", "R", "groups that each hold the whole model (with none every device does)", NULL, 1, 1 << 20, RANKS, false},
-    {"gather-dtype", OPT_CHOICE, AT(gather), "auto", "KIND", "in which weights travel; auto: their own", "auto|bf16", 0, 0, RANKS, false},
-    {"reduce-dtype", OPT_CHOICE, AT(reduce), "fp32", "KIND", "in which gradients travel", "fp32|bf16", 0, 0, RANKS, false},
-    {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every), "on", NULL, "gradients and full reduce after each micro-batch; off: whole gradients stay, reduced once", NULL, 0, 0, RANKS, false},
-    {"overlap", OPT_FLAG, AT(overlap), "on", NULL, "communication beside computation; off, for comparison: every collective is waited for at once", NULL, 0, 0, RANKS, false},
-    {"gpu", OPT_CHOICE, AT(gpu), "h100", "NAME", "peak, memory, links and price where no option below says otherwise", GPUS, 0, 0, MACHINE, false},
-    {"peak-tflops", OPT_F64, AT(peak_tflops), NULL, "X", "of a device", NULL, 1e-6, 1e6, MACHINE, false},
-    {"efficiency", OPT_F64, AT(efficiency), "0.55", "X", "share of the peak that the computation reaches: an assumption", NULL, 0.001, 1, MACHINE, false},
-    {"memory-bandwidth", OPT_F64, AT(memory_bandwidth), NULL, "GB/s", "of a device", NULL, 1e-3, 1e6, MACHINE, false},
-    {"node-link", OPT_CHOICE, AT(node_link), "auto", "NAME", "between the devices of a node; auto: the device's", NODE_LINKS, 0, 0, MACHINE, false},
-    {"node-bandwidth", OPT_F64, AT(node_bandwidth), NULL, "GB/s", "each way a device, as a collective reaches it", NULL, 1e-3, 1e6, MACHINE, false},
-    {"node-latency", OPT_F64, AT(node_latency), NULL, "US", "of a hop", NULL, 0, 1e6, MACHINE, false},
-    {"network", OPT_CHOICE, AT(network), "auto", "NAME", "between nodes; auto: what is usual for the device", NETWORKS, 0, 0, MACHINE, false},
-    {"network-bandwidth", OPT_F64, AT(network_bandwidth), NULL, "GB/s", "each way a device, as a collective reaches it", NULL, 1e-3, 1e6, MACHINE, false},
-    {"network-latency", OPT_F64, AT(network_latency), NULL, "US", "of a hop", NULL, 0, 1e6, MACHINE, false},
-    {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour; without it the dated table's", NULL, 0, 1e9, MACHINE, false},
-    {"json", OPT_FLAG, AT(json), NULL, NULL, "print one JSON object", NULL, 0, 0, OUTPUT, false},
-    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_')", NULL, 0, 0, OUTPUT, true},
-    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, OUTPUT, true},
+    {.group = "Model and step", AT(model), OPTION_MODEL, .default_text = "llama3.1-8b"},
+    {AT(batch), OPTION_BATCH, .default_text = "1"},
+    {AT(seq_len), OPTION_SEQ_LEN, .default_text = "2048"},
+    {AT(accumulate), OPTION_ACCUMULATE},
+    {AT(dtypes.precision), OPTION_PRECISION},
+    {AT(dtypes.moments), OPTION_MOMENTS},
+    {AT(dtypes.master), OPTION_MASTER},
+    {AT(recompute), OPTION_RECOMPUTE},
+
+    {.group = "Ranks, one on each device",
+     AT(devices),
+     .name = "devices",
+     .argument = "N,...",
+     .default_text = "8",
+     .help = "numbers of devices, separated by commas; the result has a row for each"},
+    {AT(per_node), .name = "gpus-per-node", .argument = "N", .default_text = "8", .min = 1, .max = 1 << 10,
+     .help = "devices in a node"},
+    {AT(shard), .name = "shard", .argument = "STAGE,...", .default_text = "full",
+     .help =
+         "sharding stages, separated by commas: none, optimizer, gradients or full, as for `tally train`; the result "
+         "has a row for each"},
+    {AT(sharding.replicas), OPTION_REPLICAS},
+    {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
+    {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
+    {AT(sharding.reduce_every_microbatch), OPTION_REDUCE_EVERY_MICROBATCH},
+    {AT(overlap), .name = "overlap", .default_text = "on",
+     .help = "overlap communication with computation; off, for comparison: the computation waits for each collective"},
+
+    {.group = "Machine",
+     AT(gpu),
+     .name = "gpu",
+     .choices = CHOICES_TEXT(GPU_LIST),
+     .default_text = "h100",
+     .help = "the GPU whose peak, memory, links and price are taken from tally's hardware table; the options below "
+             "override them one by one"},
+    {AT(peak_tflops), .name = "peak-tflops", .argument = "X", .min = 1e-6, .max = 1e6,
+     .help = "peak TFLOP/s of a device, dense, at --precision"},
+    {AT(efficiency), .name = "efficiency", .argument = "X", .default_text = "0.55", .min = 0.001, .max = 1,
+     .help = "fraction of the peak that the computation is assumed to reach"},
+    {AT(memory_bandwidth), .name = "memory-bandwidth", .argument = "GB/s", .min = 1e-3, .max = 1e6,
+     .help = "bandwidth of a device's memory"},
+    {AT(node_link), .name = "node-link", .choices = NODE_LINKS, .default_text = "auto",
+     .help = "link between the devices of a node; auto: the one that the hardware table gives for --gpu"},
+    {AT(node_bandwidth), .name = "node-bandwidth", .argument = "GB/s", .min = 1e-3, .max = 1e6,
+     .help = "what a collective reaches of a node's link, for one device in one direction"},
+    {AT(node_latency), .name = "node-latency", .argument = "US", .min = 0, .max = 1e6,
+     .help = "microseconds of one hop inside a node"},
+    {AT(network), .name = "network", .choices = NETWORKS, .default_text = "auto",
+     .help = "network between nodes; auto: the one that the hardware table gives for --gpu"},
+    {AT(network_bandwidth), .name = "network-bandwidth", .argument = "GB/s", .min = 1e-3, .max = 1e6,
+     .help = "what a collective reaches of the network, for one device in one direction"},
+    {AT(network_latency), .name = "network-latency", .argument = "US", .min = 0, .max = 1e6,
+     .help = "microseconds of one hop between nodes"},
+    {AT(price), OPTION_PRICE},
+
+    {.group = "Output", AT(json), OPTION_JSON},
+    {AT(config), OPTION_CONFIG},
+    {AT(help), OPTION_HELP},
 };
-/* clang-format on */
 
 static const command_help help = {
     .usage = "tally predict [options]",
     .about =
-        "What a training step would take on machines that are not here: the sharding that trains is run on simulated\n"
-        "links under a virtual clock. Prints time, exposed communication, memory and cost; nothing is trained.\n"
+        "Predicts time, exposed communication, memory and cost of a training step on a cluster. It runs the sharding\n"
+        "engine that training uses, over simulated links and with a simulated clock; nothing is trained.\n"
         "  tally predict --model llama3.1-8b --devices 8,64,256 --gpu h100 --seq-len 8192 --recompute selective\n"
         "  tally predict --model llama3.2-1b --devices 8 --shard none,optimizer,gradients,full\n",
     .table = table,
@@ -111,7 +136,7 @@ static status read_machine(setting *s, const values *v, const options *o) {
                    .own_network_bandwidth = options_given(o, "network-bandwidth"),
                    .own_network_latency = options_given(o, "network-latency"),
                    .own_price = options_given(o, "price")};
-    s->peak = s->own_peak ? v->peak_tflops * 1e12 : v->precision ? h->peak_fp32 : h->peak_bf16;
+    s->peak = s->own_peak ? v->peak_tflops * 1e12 : v->dtypes.precision == F32 ? h->peak_fp32 : h->peak_bf16;
     s->price = s->own_price ? v->price : h->usd_per_hour > 0 ? h->usd_per_hour : NAN;
     s->m = (machine){.flops = s->peak * v->efficiency,
                      .memory = s->own_memory ? v->memory_bandwidth * 1e9 : h->memory_bytes_per_s,
@@ -151,15 +176,9 @@ static status read_stage(shard_stage *stage, const char *text) {
 
 static status read_plan(step_plan *plan, const values *v) {
     *plan = (step_plan){.s = {.B = v->batch, .T = v->seq_len},
-                        .o = {.t = v->precision ? F32 : BF16,
-                              .master = v->master == 0,
-                              .moments = v->moments ? BF16 : F32,
-                              .training = true,
-                              .shard = {.replicas = (int)v->replicas,
-                                        .gather_bf16 = v->gather == 1,
-                                        .reduce_bf16 = v->reduce == 1,
-                                        .accumulate_locally = !v->reduce_every}},
+                        .o = shared_options_training(&v->dtypes),
                         .micro_batches = v->accumulate};
+    TRY(shared_options_sharding(&plan->o.shard, &v->sharding, SHARD_FULL, plan->o.t)); /* each row sets its stage */
     TRY(model_config_load(&plan->c, v->model));
     return recompute_parse(&plan->s.recompute, v->recompute, plan->c.L);
 }
@@ -257,10 +276,11 @@ static void print_rows(const row *rows, int count, const setting *s) {
 static void print_text(const row *rows, int count, const setting *s, const values *v) {
     const model_config *c = &rows[0].plan.c;
     printf("predicted, not run: %s, %s parameters, %s, B=%ld T=%ld", c->name,
-           text_count((double)model_config_parameters(c)).text, v->precision ? "fp32" : "bf16", v->batch, v->seq_len);
+           text_count((double)model_config_parameters(c)).text, dtype_name((dtype)v->dtypes.precision), v->batch,
+           v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
     printf(" a device, recompute %s, %ld to a node", v->recompute, v->per_node);
-    if (v->replicas > 1) printf(", %ld replicas", v->replicas);
+    if (v->sharding.replicas > 1) printf(", %ld replicas", v->sharding.replicas);
     printf("%s\n", v->overlap ? "" : ", no overlap");
     print_rows(rows, count, s);
     print_assumptions(s, v);
@@ -292,7 +312,7 @@ static status fill_machine(json_t *o, const setting *s, const values *v) {
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     TRY(json_add_i64(o, "accumulate", v->accumulate));
-    TRY(json_add_i64(o, "replicas", v->replicas));
+    TRY(json_add_i64(o, "replicas", v->sharding.replicas));
     TRY(json_add_string(o, "recompute", v->recompute));
     TRY(json_add_bool(o, "overlap", v->overlap));
     TRY(json_add_i64(o, "gpus_per_node", v->per_node));

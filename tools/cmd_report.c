@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "tools/commands.h"
+#include "tools/shared_options.h"
 #include "train/bill/report.h"
 #include "train/run_lock.h"
 
@@ -9,16 +10,19 @@ typedef struct {
     bool help;
 } values;
 
-/* clang-format off */
+#define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {"loss-svg", OPT_STRING, offsetof(values, loss_svg), NULL, "FILE", "also the loss curve alone, as a picture", NULL, 0, 0, "Output", false},
-    {"help", OPT_FLAG, offsetof(values, help), NULL, NULL, "this text", NULL, 0, 0, "Output", true},
+    {.group = "Output",
+     AT(loss_svg),
+     .name = "loss-svg",
+     .argument = "FILE",
+     .help = "also write the loss curve as an SVG picture to FILE"},
+    {AT(help), OPTION_HELP},
 };
-/* clang-format on */
 
 static const command_help help = {
     .usage = "tally report RUN",
-    .about = "Writes RUN/report.html from the run's metrics, ledger and, where there is one, RUN/sample.txt.\n",
+    .about = "Writes RUN/report.html from the run's metrics.jsonl, ledger.json and, if it exists, sample.txt.\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };

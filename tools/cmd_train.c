@@ -6,14 +6,11 @@
 #include "runtime/path.h"
 #include "runtime/stop.h"
 #include "tools/commands.h"
-#include "tools/text_options.h"
+#include "tools/shared_options.h"
 #include "parallel/job.h"
 #include "parallel/job_same.h"
 #include "train/trainer.h"
 
-enum { PRECISION_BF16, PRECISION_FP32 };
-enum { GATHER_AUTO, GATHER_FP32, GATHER_BF16 };
-enum { REDUCE_FP32, REDUCE_BF16 };
 static const double DEFAULT_MIN_LR = 1e-4;
 
 typedef struct {
@@ -22,77 +19,121 @@ typedef struct {
     text_options text;
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
         checkpoint_every, keep;
-    i64 replicas;
-    int schedule, precision, moments, master, shard, gather_dtype, reduce_dtype, comm, attention;
+    dtype_options dtypes;
+    sharding_options sharding;
+    int schedule, shard, comm, attention;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
         peak_seconds, comm_timeout, checkpoint_minutes;
-    bool resume, help, reduce_every_microbatch, gemm_search;
+    bool resume, help, gemm_search;
 } values;
 
-#define AT(field) offsetof(values, field)
-#define MODEL "Model and data"
-#define OPTIMIZER "Optimizer"
-#define MEMORY "Precision and memory"
-#define RANKS "Ranks"
-#define RUN "The run"
-#define BILL "The bill"
-
-/* clang-format off */
+#define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {"model", OPT_STRING, AT(model), "llama-3m", "NAME|PATH", "a preset (`tally inspect --models` lists them), or a Hugging Face config.json", NULL, 0, 0, MODEL, false},
-    {"data", OPT_LIST, AT(data), NULL, "PATH", "text to train on: " TEXT_OPTION_PATHS, NULL, 0, 0, MODEL, false},
-    TEXT_OPTION_ROWS(values, text, MODEL),
-    {"val-fraction", OPT_F64, AT(val_fraction), "0.1", "X", "share of the tokens held out for evaluation", NULL, 0, 0.9, MODEL, false},
-    {"seq-len", OPT_I64, AT(seq_len), "256", "T", "tokens of a sequence", NULL, 1, 1 << 20, MODEL, false},
-    {"batch", OPT_I64, AT(batch), "8", "B", "sequences of a micro-batch, on each rank", NULL, 1, 1 << 20, MODEL, false},
-    {"global-batch", OPT_I64, AT(global_batch), "0", "N", "tokens a step; gradients of micro-batches add up to it; 0: one micro-batch a rank, or what the resumed run has", NULL, 0, 1e12, MODEL, false},
-    {"steps", OPT_I64, AT(steps), "1000", "N", "optimizer steps of the whole run", NULL, 0, 1e12, OPTIMIZER, false},
-    {"lr", OPT_F64, AT(lr), "1e-3", "X", "highest learning rate", NULL, 0, 100, OPTIMIZER, false},
-    {"min-lr", OPT_F64, AT(min_lr), NULL, "X", "learning rate at the schedule's end; by default 1e-4, or --lr if that is less", NULL, 0, 100, OPTIMIZER, false},
-    {"warmup", OPT_I64, AT(warmup), "100", "N", "steps of linear rise", NULL, 0, 1e12, OPTIMIZER, false},
-    {"schedule", OPT_CHOICE, AT(schedule), "cosine", "KIND", "of the learning rate after the warm-up", CHOICES_TEXT(SCHEDULE_KIND_LIST), 0, 0, OPTIMIZER, false},
-    {"decay-fraction", OPT_F64, AT(decay_fraction), "0.2", "X", "wsd: share of the steps in which the rate falls", NULL, 0, 1, OPTIMIZER, false},
-    {"beta1", OPT_F64, AT(beta1), "0.9", "X", "AdamW's decay of the first moment", NULL, 0, 0.999999, OPTIMIZER, false},
-    {"beta2", OPT_F64, AT(beta2), "0.95", "X", "AdamW's decay of the second moment", NULL, 0, 0.999999, OPTIMIZER, false},
-    {"eps", OPT_F64, AT(eps), "1e-8", "X", "AdamW's epsilon", NULL, 1e-20, 1, OPTIMIZER, false},
-    {"weight-decay", OPT_F64, AT(weight_decay), "0.1", "X", "decoupled, on matrices only", NULL, 0, 10, OPTIMIZER, false},
-    {"clip", OPT_F64, AT(clip), "1", "X", "global gradient norm is cut to this; 0: not", NULL, 0, 1e9, OPTIMIZER, false},
-    {"max-skipped", OPT_I64, AT(max_skipped), "10", "N", "end the run after more than N steps in a row whose loss or gradient is not finite", NULL, 0, 1e9, OPTIMIZER, false},
-    {"precision", OPT_CHOICE, AT(precision), "bf16", "KIND", "of weights and activations; sums, master weights and gradients are fp32 in both", "bf16|fp32", 0, 0, MEMORY, false},
-    {"moments", OPT_CHOICE, AT(moments), "fp32", "KIND", "of Adam's moments; bf16 is rounded stochastically", "fp32|bf16", 0, 0, MEMORY, false},
-    {"master", OPT_CHOICE, AT(master), "fp32", "KIND", "master weights; none: bf16 weights are rounded stochastically", "fp32|none", 0, 0, MEMORY, false},
-    {"recompute", OPT_STRING, AT(recompute), "none", "POLICY", "activations made again in backward: none, selective (norms, activation products), block (all but each block's input), block:K (of the first K blocks)", NULL, 0, 0, MEMORY, false},
-    {"shard", OPT_CHOICE, AT(shard), "full", "STAGE", "what is cut up among the ranks: optimizer (its state), gradients (these too), full (weights too), none (all on every rank)", CHOICES_TEXT(SHARD_STAGE_LIST), 0, 0, RANKS, false},
-    {"replicas", OPT_I64, AT(replicas), "1", "R", "shard inside a group of ranks/R, all-reduce across groups", NULL, 1, 1e6, RANKS, false},
-    {"gather-dtype", OPT_CHOICE, AT(gather_dtype), "auto", "KIND", "in which weights travel (with --shard none they do not); auto: their own; bf16 rounds fp32 ones", "auto|fp32|bf16", 0, 0, RANKS, false},
-    {"reduce-dtype", OPT_CHOICE, AT(reduce_dtype), "fp32", "KIND", "in which gradients travel; sums are fp32 in both", "fp32|bf16", 0, 0, RANKS, false},
-    {"reduce-every-microbatch", OPT_FLAG, AT(reduce_every_microbatch), "on", NULL, "gradients and full: send gradients after every micro-batch; off: keep all of them on each rank and send once a step", NULL, 0, 0, RANKS, false},
-    {"comm-timeout", OPT_F64, AT(comm_timeout), "600", "S", "how long a rank waits for another before the run ends with an error", NULL, 1, 1e6, RANKS, false},
-    {"comm", OPT_CHOICE, AT(comm), "auto", "KIND", "how GPUs exchange: nccl directly, staged through host memory (slow), auto: nccl where each rank has a GPU of its own", CHOICES_TEXT(COMM_KIND_LIST), 0, 0, RANKS, false},
-    {"out", OPT_STRING, AT(out), NULL, "RUN", "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html", NULL, 0, 0, RUN, false},
-    {"resume", OPT_FLAG, AT(resume), NULL, NULL, "go on from the newest good checkpoint in --out; its config.json gives the options not given", NULL, 0, 0, RUN, true},
-    {"seed", OPT_I64, AT(seed), "1", "N", "of initial weights, data order and stochastic rounding", NULL, 0, 9e18, RUN, false},
-    {"device", OPT_STRING, AT(device), "auto", "NAME", "auto, cpu, cuda or cuda:N", NULL, 0, 0, RUN, false},
-    {"threads", OPT_I64, AT(threads), "0", "N", "CPU threads; 0: one for each CPU that affinity and the cgroup's quota allow", NULL, 0, 1024, RUN, false},
-    {"gemm-search", OPT_FLAG, AT(gemm_search), NULL, NULL, "GPU: time the library's algorithms for each shape of product at its first use; a run that is resumed is then equal within rounding, not bitwise", NULL, 0, 0, RUN, false},
-    {"attention", OPT_CHOICE, AT(attention), "own", "KIND", "GPU: our own kernels, or cuDNN's in a build that has it: equal within bf16's rounding, not bitwise", CHOICES_TEXT(ATTENTION_KIND_LIST), 0, 0, RUN, false},
-    {"eval-every", OPT_I64, AT(eval_every), "0", "N", "steps between evaluations on the held-out text; 0: at the end only", NULL, 0, 1e12, RUN, false},
-    {"eval-batches", OPT_I64, AT(eval_batches), "0", "N", "batches of an evaluation; 0: all held-out text", NULL, 0, 1e12, RUN, false},
-    {"checkpoint-every", OPT_I64, AT(checkpoint_every), "0", "N", "steps between checkpoints, beside those by --checkpoint-minutes; 0: none by steps", NULL, 0, 1e12, RUN, false},
-    {"checkpoint-minutes", OPT_F64, AT(checkpoint_minutes), "10", "X", "save a checkpoint when X minutes have passed since the last; 0: none by time", NULL, 0, 1e6, RUN, false},
-    {"keep", OPT_I64, AT(keep), "3", "K", "checkpoints kept. Checkpoints whose loss is not finite do not count; only the newest of those is kept", NULL, 1, 1e9, RUN, false},
-    {"config", OPT_STRING, AT(config), NULL, "FILE", "JSON of these options ('-' as '_'); an option overrides it", NULL, 0, 0, RUN, true},
-    {"help", OPT_FLAG, AT(help), NULL, NULL, "this text", NULL, 0, 0, RUN, true},
-    {"price", OPT_F64, AT(price), NULL, "USD", "of a device-hour, a device a rank; without it the dated table's, where it knows the device", NULL, 0, 1e9, BILL, false},
-    {"budget", OPT_F64, AT(budget), NULL, "USD", "end cleanly, with a checkpoint, before the run costs more", NULL, 0, 1e12, BILL, false},
-    {"peak-seconds", OPT_F64, AT(peak_seconds), "0.3", "S", "how long to measure this device's peak with large products at start; 0: not, and no figures relative to it", NULL, 0, 60, BILL, false},
-    {"tdp-watts", OPT_F64, AT(tdp_watts), "0", "W", "power of a device, a device a rank, where its energy cannot be read; 0: the table's", NULL, 0, 1e6, BILL, false},
+    {.group = "Model and data", AT(model), OPTION_MODEL, .default_text = "llama-3m"},
+    {AT(data), OPTION_DATA("text to train on")},
+    {AT(text.key), OPTION_TEXT_KEY},
+    {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
+    {AT(val_fraction), .name = "val-fraction", .argument = "X", .default_text = "0.1", .min = 0, .max = 0.9,
+     .help = "fraction of the tokens to hold out for evaluation"},
+    {AT(seq_len), OPTION_SEQ_LEN, .default_text = "256"},
+    {AT(batch), OPTION_BATCH, .default_text = "8"},
+    {AT(global_batch), .name = "global-batch", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
+     .help =
+         "tokens in a step, of all ranks; each rank adds up the gradients of as many micro-batches as that takes; 0: "
+         "one micro-batch a rank, or, with --resume, the value that the run has"},
+
+    {.group = "Optimizer",
+     AT(steps),
+     .name = "steps",
+     .argument = "N",
+     .default_text = "1000",
+     .min = 0,
+     .max = 1e12,
+     .help = "optimizer steps of the whole run, including those before a --resume"},
+    {AT(lr), .name = "lr", .argument = "X", .default_text = "1e-3", .min = 0, .max = 100, .help = "peak learning rate"},
+    {AT(min_lr), .name = "min-lr", .argument = "X", .min = 0, .max = 100,
+     .help = "learning rate at the end of the schedule; by default 1e-4, or --lr if that is less"},
+    {AT(warmup), .name = "warmup", .argument = "N", .default_text = "100", .min = 0, .max = 1e12,
+     .help = "steps in which the learning rate rises linearly to --lr"},
+    {AT(schedule), .name = "schedule", .choices = CHOICES_TEXT(SCHEDULE_KIND_LIST), .default_text = "cosine",
+     .help = "learning rate after the warm-up: cosine and linear decay to --min-lr, wsd stays at --lr and then decays "
+             "linearly to --min-lr (see --decay-fraction), constant stays at --lr"},
+    {AT(decay_fraction), .name = "decay-fraction", .argument = "X", .default_text = "0.2", .min = 0, .max = 1,
+     .help = "with --schedule wsd: fraction of the steps, at the end of the run, in which the learning rate decays"},
+    {AT(beta1), .name = "beta1", .argument = "X", .default_text = "0.9", .min = 0, .max = 0.999999,
+     .help = "AdamW's decay rate of the first moment"},
+    {AT(beta2), .name = "beta2", .argument = "X", .default_text = "0.95", .min = 0, .max = 0.999999,
+     .help = "AdamW's decay rate of the second moment"},
+    {AT(eps), .name = "eps", .argument = "X", .default_text = "1e-8", .min = 1e-20, .max = 1,
+     .help = "AdamW's epsilon"},
+    {AT(weight_decay), .name = "weight-decay", .argument = "X", .default_text = "0.1", .min = 0, .max = 10,
+     .help = "AdamW's decoupled weight decay; it applies to matrices only, not to biases and norms"},
+    {AT(clip), .name = "clip", .argument = "X", .default_text = "1", .min = 0, .max = 1e9,
+     .help = "clip the global gradient norm to X; 0 disables clipping"},
+    {AT(max_skipped), .name = "max-skipped", .argument = "N", .default_text = "10", .min = 0, .max = 1e9,
+     .help = "a step whose loss or gradient is not finite is skipped; fail after more than N skipped steps in a row"},
+
+    {.group = "Precision and memory", AT(dtypes.precision), OPTION_PRECISION},
+    {AT(dtypes.moments), OPTION_MOMENTS},
+    {AT(dtypes.master), OPTION_MASTER},
+    {AT(recompute), OPTION_RECOMPUTE},
+
+    {.group = "Ranks",
+     AT(shard),
+     .name = "shard",
+     .choices = CHOICES_TEXT(SHARD_STAGE_LIST),
+     .default_text = "full",
+     .help = "what is partitioned among the ranks: optimizer (the optimizer's state), gradients (also the gradients), "
+             "full (also the weights), none (nothing: each rank holds all of it)"},
+    {AT(sharding.replicas), OPTION_REPLICAS},
+    {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
+    {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
+    {AT(sharding.reduce_every_microbatch), OPTION_REDUCE_EVERY_MICROBATCH},
+    {AT(comm_timeout), OPTION_COMM_TIMEOUT},
+    {AT(comm), OPTION_COMM},
+
+    {.group = "The run",
+     AT(out),
+     .name = "out",
+     .argument = "RUN",
+     .help = "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html"},
+    {AT(resume), .name = "resume", .not_in_file = true,
+     .help =
+         "continue the run in --out from its newest valid checkpoint; options that are not given are taken from its "
+         "config.json"},
+    {AT(seed), .name = "seed", .argument = "N", .default_text = "1", .min = 0, .max = 9e18,
+     .help = "seed of the initial weights, the order of the data and stochastic rounding"},
+    {AT(device), OPTION_DEVICE},
+    {AT(threads), OPTION_THREADS},
+    {AT(gemm_search), OPTION_GEMM_SEARCH},
+    {AT(attention), OPTION_ATTENTION},
+    {AT(eval_every), .name = "eval-every", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
+     .help = "evaluate on the held-out text every N steps; 0: only at the end"},
+    {AT(eval_batches), .name = "eval-batches", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
+     .help = "batches in an evaluation; 0: all of the held-out text"},
+    {AT(checkpoint_every), .name = "checkpoint-every", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
+     .help = "save a checkpoint every N steps, in addition to --checkpoint-minutes; 0 disables this"},
+    {AT(checkpoint_minutes), .name = "checkpoint-minutes", .argument = "X", .default_text = "10", .min = 0, .max = 1e6,
+     .help = "save a checkpoint when X minutes have passed since the last one; 0 disables this"},
+    {AT(keep), .name = "keep", .argument = "K", .default_text = "3", .min = 1, .max = 1e9,
+     .help =
+         "how many checkpoints to keep. Checkpoints whose loss is not finite do not count: only the newest of them is "
+         "kept"},
+    {AT(config), OPTION_CONFIG},
+    {AT(help), OPTION_HELP},
+
+    {.group = "The bill", AT(price), OPTION_PRICE},
+    {AT(budget), .name = "budget", .argument = "USD", .min = 0, .max = 1e12,
+     .help = "save a checkpoint and stop before the run costs more than this"},
+    {AT(peak_seconds), OPTION_PEAK_SECONDS, .default_text = "0.3"},
+    {AT(tdp_watts), .name = "tdp-watts", .argument = "W", .default_text = "0", .min = 0, .max = 1e6,
+     .help = "power of one device (each rank has one device), to estimate energy with where no counter can be read; 0: "
+             "that of tally's hardware table"},
 };
-/* clang-format on */
 
 static const command_help help = {
     .usage = "tally train --data PATH... --out RUN [options]",
-    .about = "Trains a transformer from scratch on text and shows what every step costs.\n"
+    .about = "Trains a transformer language model from scratch on text and reports what every step costs.\n"
              "  tally train --data book.txt --out runs/book --steps 2000\n"
              "  tally train --out runs/book --resume\n"
              "  mpirun -np 4 tally train --data book.txt --out runs/book --shard full\n",
@@ -107,7 +148,7 @@ static double min_lr(const values *v, const options *given) {
 static train_options to_train_options(const values *v, const options *given) {
     return (train_options){
         .model = v->model,
-        .data = text_options_source(&v->text, (const char *const *)v->data.list, v->data.count),
+        .data = shared_options_text(&v->text, (const char *const *)v->data.list, v->data.count),
         .out = v->out,
         .steps = v->steps,
         .batch = v->batch,
@@ -115,15 +156,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .global_batch = v->global_batch,
         .lr = {(schedule_kind)v->schedule, v->lr, min_lr(v, given), v->warmup, v->steps, v->decay_fraction},
         .seed = (uint64_t)v->seed,
-        .precision = {.t = v->precision == PRECISION_FP32 ? F32 : BF16,
-                      .master = v->master == 0,
-                      .moments = v->moments == 0 ? F32 : BF16,
-                      .training = true,
-                      .shard = {.stage = (shard_stage)v->shard,
-                                .replicas = (int)v->replicas,
-                                .gather_bf16 = v->gather_dtype == GATHER_BF16,
-                                .reduce_bf16 = v->reduce_dtype == REDUCE_BF16,
-                                .accumulate_locally = !v->reduce_every_microbatch}},
+        .precision = shared_options_training(&v->dtypes),
         .comm_timeout = v->comm_timeout,
         .comm = (comm_kind)v->comm,
         .recompute = v->recompute,
@@ -265,11 +298,10 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     if (!v->out) FAIL(ARG, "--out: missing; expected a folder for the run");
     if (options_given(o, "min-lr") && v->schedule != SCHEDULE_CONSTANT && v->min_lr > v->lr)
         FAIL(ARG, "--min-lr %g: above --lr %g", v->min_lr, v->lr);
-    if (v->gather_dtype == GATHER_FP32 && v->precision == PRECISION_BF16)
-        FAIL(ARG, "--gather-dtype fp32: the weights are bf16, by --precision; expected auto or bf16");
-    if (v->shard == SHARD_NONE && v->replicas > 1)
-        FAIL(ARG, "--replicas %ld: with --shard none every rank is one; expected 1", v->replicas);
+    if (v->shard == SHARD_NONE && v->sharding.replicas > 1)
+        FAIL(ARG, "--replicas %ld: with --shard none every rank is a replica; expected 1", v->sharding.replicas);
     train_options t = to_train_options(v, o);
+    TRY(shared_options_sharding(&t.precision.shard, &v->sharding, (shard_stage)v->shard, t.precision.t));
     train_outcome outcome;
     schedule before = t.lr;
     char *config = NULL, *changes = NULL, *same = NULL;

@@ -8,10 +8,15 @@
 #include "parallel/comm.h"
 
 status command_parse(options *o, void *values, const command_help *h, int argc, char **argv, bool *done) {
-    *done = argc == 0;
+    bool rows = argc == 1 && strcmp(argv[0], "--options") == 0;
+    *done = argc == 0 || rows;
     for (int i = 0; i < argc; i++) *done |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
     if (!*done) return options_parse(o, h->table, h->count, values, argc, argv);
     if (comm_launch_rank() > 0) return STATUS_OK; /* once for a job */
+    if (rows) {
+        options_print_table(stdout, h->table, h->count);
+        return STATUS_OK;
+    }
     printf("usage: %s\n\n%s\n", h->usage, h->about);
     options_print_help(stdout, h->table, h->count);
     return STATUS_OK;

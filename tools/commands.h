@@ -14,8 +14,9 @@ status command_report(int argc, char **argv, int *exit_code);
 status command_bench(int argc, char **argv, int *exit_code);
 status command_predict(int argc, char **argv, int *exit_code);
 
-/* What every subcommand starts with: parses, and prints help (usage, what it does, the options) where asked for or where no
- * word was given; then *done is true. */
+/* What every subcommand starts with: parses the command line. With --help, or without any word, it prints the help (usage, what
+ * the subcommand does, the options) instead, and with --options alone the table of options for scripts (options_print_table);
+ * then *done is true. */
 typedef struct {
     const char *usage; /* "tally train --data PATH... [options]" */
     const char *about; /* a paragraph, its lines broken */

@@ -17,13 +17,14 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"train", "train a model on text, with its bill live", command_train},
-    {"generate", "sample text from a trained model", command_generate},
-    {"eval", "loss of a trained model on text", command_eval},
-    {"inspect", "show and verify a run, a checkpoint, a data file or a model's shape and cost", command_inspect},
-    {"report", "write a run's report.html again", command_report},
-    {"bench", "measure training steps and recompute policies on this machine", command_bench},
-    {"predict", "what a sharded training step would take on machines that are not here", command_predict},
+    {"train", "train a model on text and report what every step costs", command_train},
+    {"generate", "generate text with a trained model", command_generate},
+    {"eval", "compute the loss of a trained model on text", command_eval},
+    {"inspect", "describe a run, a checkpoint, text, or a model's shape and cost; verify a checkpoint",
+     command_inspect},
+    {"report", "write the report.html of a run", command_report},
+    {"bench", "measure training steps and their parts on this machine", command_bench},
+    {"predict", "predict time and cost of a training step on a cluster", command_predict},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -52,13 +53,16 @@ static void record_hangup(void) { sigaction(SIGHUP, NULL, &hangup); }
 __attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(void) = record_hangup;
 
 static void print_help(FILE *out) {
-    fputs("tally trains transformer language models and tells, at every step, what the step cost.\n\n"
+    fputs("tally trains transformer language models and reports what every step costs.\n\n"
           "usage: tally COMMAND [options]\n\n",
           out);
     for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
-    fputs("\n`tally COMMAND --help` tells its options. Exit codes: 0 done, 1 failed, 2 bad input,\n"
-          "128 + N stopped by signal N (130: Ctrl-C, 143: TERM) after saving.\n",
-          out);
+    fputs(
+        "\n`tally COMMAND --help` lists the command's options; `tally COMMAND --options` lists them for scripts, with\n"
+        "tabs between the fields.\n"
+        "Exit status: 0 success; 1 failure; 2 invalid input; 128 + N stopped by signal N, after saving a checkpoint\n"
+        "(130: SIGINT or Ctrl-C, 143: SIGTERM).\n",
+        out);
 }
 
 static status unknown(const char *name) {

@@ -1,0 +1,150 @@
+/* Options that several subcommands have: each row of an option table is written once, with its name, limits, default and
+ * help. The subcommand adds where the value lies, a default that is its own, and the heading of a group:
+ *
+ *   {AT(batch), OPTION_BATCH, .default_text = "8", .group = "Step"},
+ *
+ * and what the values mean is computed here, once. */
+#ifndef TALLY_SHARED_OPTIONS_H
+#define TALLY_SHARED_OPTIONS_H
+
+#include <math.h>
+
+#include "layers/attention.h"
+#include "runtime/options.h"
+#include "train/data/corpus.h"
+#include "train/model/parameters.h"
+
+/* --- every subcommand --- */
+
+#define OPTION_CONFIG                                                                                                  \
+    .name = "config", .argument = "FILE", .not_in_file = true,                                                         \
+    .help = "read options from a JSON file whose keys are the options' names with '_' in place of '-'; an option on "  \
+            "the command line overrides the file"
+#define OPTION_HELP .name = "help", .not_in_file = true, .help = "print this help"
+#define OPTION_JSON .name = "json", .help = "print the result as one JSON object"
+
+/* --- the model and its step --- */
+
+#define OPTION_MODEL                                                                                                   \
+    .name = "model", .argument = "NAME|PATH",                                                                          \
+    .help = "a preset (`tally inspect --models` lists them) or the path of a Hugging Face config.json"
+#define OPTION_BATCH                                                                                                   \
+    .name = "batch", .argument = "B", .min = 1, .max = 1 << 20, .help = "sequences in a micro-batch of one rank"
+#define OPTION_SEQ_LEN .name = "seq-len", .argument = "T", .min = 1, .max = 1 << 20, .help = "tokens in a sequence"
+#define OPTION_ACCUMULATE                                                                                              \
+    .name = "accumulate", .argument = "N", .default_text = "1", .min = 1, .max = 1 << 16,                              \
+    .help = "micro-batches in a step, of one rank; their gradients are added up"
+#define OPTION_RECOMPUTE                                                                                               \
+    .name = "recompute", .argument = "POLICY", .default_text = "none",                                                 \
+    .help = "activations to recompute in the backward pass instead of keeping them: none, selective (the outputs of "  \
+            "norms and of the activation function), block (all but the input of each block), block:K (the same for "   \
+            "the first K blocks only)"
+
+/* --- dtypes --- */
+
+#define MASTER_LIST(X) X(MASTER_FP32, "fp32") X(MASTER_NONE, "none")
+enum { MASTER_LIST(CHOICES_VALUE) };
+
+typedef struct {
+    int precision, moments; /* dtype */
+    int master;             /* MASTER_LIST */
+} dtype_options;
+
+#define OPTION_PRECISION                                                                                               \
+    .name = "precision", .choices = CHOICES_TEXT(DTYPE_LIST), .default_text = "bf16",                                  \
+    .help = "dtype of weights and activations; sums and gradients are fp32 either way"
+#define OPTION_MOMENTS                                                                                                 \
+    .name = "moments", .choices = CHOICES_TEXT(DTYPE_LIST), .default_text = "fp32",                                    \
+    .help = "dtype of Adam's two moments; bf16 moments are rounded stochastically"
+#define OPTION_MASTER                                                                                                  \
+    .name = "master", .choices = CHOICES_TEXT(MASTER_LIST), .default_text = "fp32",                                    \
+    .help = "fp32 keeps a master copy of bf16 weights for the optimizer to update; none updates the bf16 weights "     \
+            "themselves, rounded stochastically"
+
+parameters_options shared_options_training(const dtype_options *v); /* without its shard options */
+
+/* --- ranks --- */
+
+typedef struct {
+    i64 replicas;
+    int gather_dtype; /* GATHER_LIST */
+    int reduce_dtype; /* dtype */
+    bool reduce_every_microbatch;
+} sharding_options;
+
+#define GATHER_LIST(X) X(GATHER_AUTO, "auto") X(GATHER_FP32, "fp32") X(GATHER_BF16, "bf16")
+enum { GATHER_LIST(CHOICES_VALUE) };
+
+#define OPTION_REPLICAS                                                                                                \
+    .name = "replicas", .argument = "R", .default_text = "1", .min = 1, .max = 1 << 20,                                \
+    .help = "divide the ranks into R groups: the model is sharded inside each group, and gradients are all-reduced "   \
+            "across groups; with --shard none, every rank is a group of its own"
+#define OPTION_GATHER_DTYPE                                                                                            \
+    .name = "gather-dtype", .choices = CHOICES_TEXT(GATHER_LIST), .default_text = "auto",                              \
+    .help = "dtype in which weights are gathered; auto: that of --precision; bf16 rounds fp32 weights; no effect "     \
+            "with --shard none"
+#define OPTION_REDUCE_DTYPE                                                                                            \
+    .name = "reduce-dtype", .choices = CHOICES_TEXT(DTYPE_LIST), .default_text = "fp32",                               \
+    .help = "dtype in which gradients are sent; their sums are fp32 either way"
+#define OPTION_REDUCE_EVERY_MICROBATCH                                                                                 \
+    .name = "reduce-every-microbatch", .default_text = "on",                                                           \
+    .help = "with --shard gradients and full: reduce gradients after every micro-batch; off: keep all gradients on "   \
+            "each rank and reduce them once a step"
+#define OPTION_COMM                                                                                                    \
+    .name = "comm", .choices = CHOICES_TEXT(COMM_KIND_LIST), .default_text = "auto",                                   \
+    .help = "how GPUs communicate: nccl (directly), staged (through host memory, slow), auto (nccl if NCCL can be "    \
+            "used and each rank has a GPU of its own, else staged)"
+#define OPTION_COMM_TIMEOUT                                                                                            \
+    .name = "comm-timeout", .argument = "SECONDS", .default_text = "600", .min = 0.1, .max = 1e6,                      \
+    .help = "fail when a rank has received nothing from another for this long while it waits in a collective"
+
+/* ARG where --gather-dtype does not go with the precision. With stage SHARD_NONE the replicas are ignored. */
+status shared_options_sharding(shard_options *o, const sharding_options *v, shard_stage stage, dtype precision);
+
+/* --- the machine --- */
+
+#define OPTION_DEVICE                                                                                                  \
+    .name = "device", .argument = "NAME", .default_text = "auto",                                                      \
+    .help = "where to compute: cpu, cuda (a GPU), cuda:N (GPU number N) or auto (a GPU if there is one, else the CPU)"
+#define OPTION_THREADS                                                                                                 \
+    .name = "threads", .argument = "N", .default_text = "0", .min = 0, .max = 1024,                                    \
+    .help = "CPU threads of a rank; 0: one for each CPU that its affinity and its cgroup's quota allow"
+#define OPTION_GEMM_SEARCH                                                                                             \
+    .name = "gemm-search",                                                                                             \
+    .help = "GPU: at the first GEMM of each shape, time cuBLASLt's algorithms and keep the fastest; a run that is "    \
+            "resumed is then equal within rounding, not bitwise"
+#define OPTION_ATTENTION                                                                                               \
+    .name = "attention", .choices = CHOICES_TEXT(ATTENTION_KIND_LIST), .default_text = "own",                          \
+    .help = "GPU: the kernels for attention: tally's own, or cuDNN's (in a build that has cuDNN); their results are "  \
+            "equal within bf16's rounding, not bitwise"
+#define OPTION_PEAK_SECONDS                                                                                            \
+    .name = "peak-seconds", .argument = "SECONDS", .min = 0, .max = 60,                                                \
+    .help = "how long to measure the device's peak FLOP/s with large GEMMs; 0 disables the measurement and the "       \
+            "figures relative to it"
+#define OPTION_PRICE                                                                                                   \
+    .name = "price", .argument = "USD", .min = 0, .max = 1e9,                                                          \
+    .help = "price of one device for an hour (each rank has one device); without it, the price of tally's dated "      \
+            "hardware table, if that lists the device"
+
+/* --- text --- */
+
+typedef struct {
+    char *key;
+    i64 max_bad_lines;
+} text_options;
+
+#define OPTION_DATA(PURPOSE)                                                                                           \
+    .name = "data", .argument = "PATH",                                                                                \
+    .help = PURPOSE ": files, and folders of files, of plain text, or of JSON objects (.jsonl, .ndjson, .json) that "  \
+                    "hold one document each, under the key --text-key; each file may be compressed (.gz)"
+#define OPTION_TEXT_KEY                                                                                                \
+    .name = "text-key", .argument = "KEY", .default_text = "text",                                                     \
+    .help = "in files of JSON objects: the key of the text"
+#define OPTION_MAX_BAD_LINES                                                                                           \
+    .name = "max-bad-lines", .argument = "N", .default_text = "100", .min = 0, .max = 1e15,                            \
+    .help = "in files of JSON objects: skip up to N lines that hold no text under --text-key, and log the first "      \
+            "few; with more than N such lines the command fails"
+
+text_source shared_options_text(const text_options *v, const char *const *paths, int count);
+
+#endif
