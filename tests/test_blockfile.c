@@ -79,10 +79,10 @@ static void finds_damage(void **state) {
     unlink(in_folder("damaged"));
     FAILS(DATA, "damaged: No such file", blockfile_check(folder, &sums));
     strcpy(sums.name, "../passwd");
-    FAILS(DATA, "\"../passwd\" is no name of a file", blockfile_check(folder, &sums));
+    FAILS(DATA, "\"../passwd\" is not the name of a file", blockfile_check(folder, &sums));
     free(sums.crc);
     blockfile *f;
-    FAILS(DATA, "is no name of a file", blockfile_create(&f, folder, ".."));
+    FAILS(DATA, "is not the name of a file", blockfile_create(&f, folder, ".."));
     FAILS(IO, "absent/x: No such file", blockfile_create(&f, in_folder("absent"), "x"));
     assert_null(f);
 }

@@ -175,7 +175,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
     assert_int_equal(unlink(file_of(8, "MANIFEST").text), 0);
     int found;
     path_text folder;
-    FAILS(DATA, "none of them whole", checkpoint_newest(tiny_world(), run, &found, &folder));
+    FAILS(DATA, "none of them complete", checkpoint_newest(tiny_world(), run, &found, &folder));
 }
 
 static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
@@ -321,7 +321,7 @@ static void one_without_generation_config_loads(void **unused) {
     OK(checkpoint_verify(checkpoint_path(run, 5).text));
     *strstr(files, "file optimizer") = 0; /* but no other file may be missing */
     OK(manifest_write(checkpoint_path(run, 5).text, MANIFEST_ALONE, files));
-    FAILS(DATA, "names other files than format 1 has", checkpoint_verify(checkpoint_path(run, 5).text));
+    FAILS(DATA, "lists other files than those of format 1", checkpoint_verify(checkpoint_path(run, 5).text));
     free(text);
 }
 

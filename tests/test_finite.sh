@@ -22,14 +22,14 @@ grep -q "^warning: checkpoint step-$(marked "$run") is saved while the loss is n
 for restart in 1 2; do
     train "$run" --resume; [ $? -eq 1 ] && [ "$(good "$run" | tr '\n' ' ')" = "$kept" ]; ok "restart $restart ends in the same way, and takes nothing away"
 done
-grep -q "^passed over $run/checkpoints/step-$(marked "$run"): its loss or its weights are not finite$" "$scratch/err"; ok "it tells what it passes over, and why"
+grep -q "^skipped $run/checkpoints/step-$(marked "$run"): its loss or its weights are not finite$" "$scratch/err"; ok "it tells what it passes over, and why"
 
 bad=$run/checkpoints/step-$(marked "$run")
 "$tally" eval "$bad" --data "$text" --seq-len 32 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err"
 [ $? -eq 1 ] && grep -q "^tally: $bad: the loss is NaN, expected a finite one" "$scratch/err" && [ ! -s "$scratch/out" ]; ok "eval of the last one: the loss is not finite"
 "$tally" generate "$bad" --seed 1 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err"
 [ $? -eq 1 ] && grep -q "^tally: .*is broken" "$scratch/err"; ok "and generate refuses it"
-"$tally" eval "$run" --data "$text" --seq-len 32 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err" && grep -q "^passed over $bad" "$scratch/err"
+"$tally" eval "$run" --data "$text" --seq-len 32 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err" && grep -q "^skipped $bad" "$scratch/err"
 ok "eval of the run takes a good one"
 
 train "$run" --resume --lr 1e-5 --weight-decay 0 --steps $((first + 2)) && [ "$(steps_of "$run" | tail -1)" -eq $((first + 2)) ] && [ -z "$(marked "$run")" ]
@@ -51,7 +51,7 @@ open(folder + "/MANIFEST", "w").write(text + "crc32 %08x\n" % zlib.crc32(text.en
 P
 run=$scratch/broken
 train "$run" "${fresh[@]}" --steps 4 --checkpoint-every 2 && python3 "$scratch/break.py" "$run/checkpoints/step-4"
-train "$run" --resume --steps 5; [ $? -eq 1 ] && grep -q '^tally: step 5 is not saved: ".*" holds values that are not finite; the checkpoints before it stay as they are' "$scratch/err" &&
+train "$run" --resume --steps 5; [ $? -eq 1 ] && grep -q '^tally: step 5 is not saved: ".*" holds values that are not finite; earlier checkpoints are unchanged' "$scratch/err" &&
     [ "$(steps_of "$run" | tr '\n' ' ')" = "2 4 " ]
 ok "weights that are not finite are not saved, and end the run with exit code 1"
 

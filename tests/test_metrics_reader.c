@@ -82,17 +82,17 @@ static void a_damaged_line_costs_only_itself(void **state) {
         const char *told;
     } cases[] = {
         {BYTES("{\"step\":1}\n{\"step\":2,\"lo\n{\"step\":3}\n"), 2,
-         "line 2 (byte 11) is no JSON object and was passed over"},
-        {BYTES("{\"step\":1}\n{\"step\":2} x\n{\"step\":3}\n"), 2, "line 2 (byte 11) is no JSON object"},
-        {BYTES("{\"step\":1}\n[]\n{\"step\":3}\n"), 2, "line 2 (byte 11) is no JSON object"},
-        {BYTES("{\"step\":1}\n{\"step\":2,\"step\":3}\n{\"step\":3}\n"), 2, "line 2 (byte 11) is no JSON object"},
+         "line 2 (byte 11) is not a JSON object and was skipped"},
+        {BYTES("{\"step\":1}\n{\"step\":2} x\n{\"step\":3}\n"), 2, "line 2 (byte 11) is not a JSON object"},
+        {BYTES("{\"step\":1}\n[]\n{\"step\":3}\n"), 2, "line 2 (byte 11) is not a JSON object"},
+        {BYTES("{\"step\":1}\n{\"step\":2,\"step\":3}\n{\"step\":3}\n"), 2, "line 2 (byte 11) is not a JSON object"},
         {BYTES("{\"step\":1}\n\0\0\0\n{\"step\":3}\n"), 2, "line 2 (byte 11) begins with 3 NUL bytes"},
         {BYTES("{\"step\":1}\n\0\0\0{\"step\":3}\n"), 2, "line 2 (byte 11) begins with 3 NUL bytes"},
         {BYTES("{\"step\":1}\n{\"st\0\0\":2}\n{\"step\":3}\n"), 2,
-         "line 2 (byte 11) holds NUL bytes and was passed over"},
+         "line 2 (byte 11) contains NUL bytes and was skipped"},
         {BYTES("{\"step\":1}\n\n \r\n{\"step\":3}\n"), 2, "the line of step 2 is missing"},
         {BYTES("{\"step\":1}\n{\"step\":3}"), 2, "the line of step 2 is missing"},
-        {BYTES("{\"step\":1}\n{\"step\":3}\n{\"step\":"), 2, "line 3 (byte 22) is torn, its end is missing"},
+        {BYTES("{\"step\":1}\n{\"step\":3}\n{\"step\":"), 2, "line 3 (byte 22) is incomplete and was skipped"},
         {BYTES("{\"step\":1}\n{\"event\":\"resume\",\"step\":1}\n{\"step\":3}\n\0\0\0"), 2,
          "line 4 (byte 50) begins with 3 NUL"},
     };
@@ -143,7 +143,7 @@ static void long_lines_and_holes(void **state) {
         char *told = told_by(read_all, &s);
         int line = (int)(strchr(text + 11, '\n') - (text + 11));
         assert_int_equal(s.count, line < LIMIT ? 3 : 2);
-        if (line >= LIMIT) has(told, "line 2 (byte 11) is longer than 64 KiB and was passed over");
+        if (line >= LIMIT) has(told, "line 2 (byte 11) is longer than 64 KiB and was skipped");
         free(told);
     }
     for (int fill = 0; fill < 2; fill++) {
@@ -172,7 +172,7 @@ static void much_damage_is_told_in_few_lines(void **state) {
     for (char *c = told; *c; c++) lines += *c == '\n';
     assert_int_equal(s.count, 1000);
     assert_int_equal(lines, 12);
-    has(told, "995 more damaged lines were passed over");
+    has(told, "995 more damaged lines were skipped");
     has(told, "995 more gaps in the steps");
     free(told);
 }
@@ -211,7 +211,7 @@ static void a_resume_keeps_what_is_good(void **state) {
     } cases[] = {
         {BYTES(LINE(1) LINE(2)), LINE(1) LINE(2) EVENT(2, 2, 0), ""},
         {BYTES(LINE(1) LINE(2) LINE(3) LINE(4)), LINE(1) LINE(2) EVENT(2, 4, 2), ""},
-        {BYTES(LINE(1) LINE(2) LINE(3) "{\"st"), LINE(1) LINE(2) EVENT(2, 3, 1), "is torn"},
+        {BYTES(LINE(1) LINE(2) LINE(3) "{\"st"), LINE(1) LINE(2) EVENT(2, 3, 1), "is incomplete"},
         {BYTES(LINE(1) LINE(2) "{\"step\":3,\"wall_s\":3}"),
          LINE(1) LINE(2) "{\"event\":\"resume\",\"step\":2,\"wall_s\":3,\"usd\":0.2,\"energy_total_j\":12,\"dropped_"
                          "lines\":1}\n",

@@ -141,7 +141,7 @@ static void test_what_cannot_be_read_is_said_and_estimated(void **state) {
         {"pci " PCI "\nenergy_mj 1\n", "libc.so.6", PCI, "expected NVIDIA's management library"},
         {"", FAKE_NVML, PCI, "Not Supported"},
         {"pci " PCI "\nenergy_mj 1\n", FAKE_NVML, "0000:af:00.0", "energy: NVML: GPU 0000:af:00.0: Not Found"},
-        {"pci " PCI "\nsm_mhz 1980\n", FAKE_NVML, PCI, "GPU " PCI " tells neither energy nor power"},
+        {"pci " PCI "\nsm_mhz 1980\n", FAKE_NVML, PCI, "GPU " PCI " reports neither energy nor power"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         set(cases[i].state);
@@ -226,8 +226,8 @@ static void test_throttling_is_said_when_it_begins_and_ends(void **state) {
     ranks[1].gpu.reasons = 0x4;
     ranks[1].gpu.sm_mhz = 1755;
     LOOK();
-    assert_logged(
-        "power: the GPU of rank 1 is at its power limit, 1755 of 1980 MHz; normal under load, not said again");
+    assert_logged("power: the GPU of rank 1 is at its power limit, 1755 of 1980 MHz; this is normal under load and is "
+                  "logged once");
     ranks[1].gpu.reasons = 0;
     LOOK();
     ranks[1].gpu.reasons = 0x4;
@@ -237,8 +237,7 @@ static void test_throttling_is_said_when_it_begins_and_ends(void **state) {
     ranks[1].gpu.sm_mhz = 1200;
     ranks[1].gpu.temperature_c = 91;
     LOOK();
-    assert_logged(
-        "throttling begins: the GPU of rank 1 is held back by heat (the hardware slows it), 1200 of 1980 MHz, 91 C");
+    assert_logged("throttling begins: the GPU of rank 1 is slowed by heat (hardware slowdown), 1200 of 1980 MHz, 91 C");
     ranks[0].gpu.reasons = 0x40;
     LOOK();
     ranks[1].gpu.reasons = 0;
@@ -247,11 +246,11 @@ static void test_throttling_is_said_when_it_begins_and_ends(void **state) {
     ranks[0].gpu.reasons = 0x80;
     LOOK();
     const char *text = logged();
-    assert_non_null(strstr(text, "throttling ends: no GPU is held back by heat (the hardware slows it) any more"));
-    assert_non_null(strstr(text, "throttling begins: the GPU of rank 0 is held back by the power brake of its host"));
+    assert_non_null(strstr(text, "throttling ends: no GPU is slowed by heat (hardware slowdown) any more"));
+    assert_non_null(strstr(text, "throttling begins: the GPU of rank 0 is slowed by the power brake of its host"));
     ranks[0].gpu.reasons = 0;
     LOOK();
-    assert_logged("throttling ends: no GPU is held back by the power brake of its host any more");
+    assert_logged("throttling ends: no GPU is slowed by the power brake of its host any more");
     LOOK();
     assert_logged("");
 #undef LOOK

@@ -41,7 +41,7 @@ count_of() { grep -c "$1" "$scratch/err"; }
 if ! grep -q hw_thermal "$metrics" || tail -1 "$metrics" | grep -q hw_thermal; then
     skip "throttling is said" "the run was over before the GPU could be made hot and cool again"; finish
 fi
-[ "$(count_of '^throttling begins: the GPU of rank 0 is held back by heat (the hardware slows it), 1410 of 1980 MHz, 88 C')" -eq 1 ] &&
-    [ "$(count_of '^throttling ends: no GPU is held back by heat (the hardware slows it) any more')" -eq 1 ]
+[ "$(count_of '^throttling begins: the GPU of rank 0 is slowed by heat (hardware slowdown), 1410 of 1980 MHz, 88 C')" -eq 1 ] &&
+    [ "$(count_of '^throttling ends: no GPU is slowed by heat (hardware slowdown) any more')" -eq 1 ]
 ok "throttling is said when it begins and when it ends"
 finish

@@ -128,17 +128,17 @@ static void gaps_overlaps_and_strangers_are_refused(void **unused) {
 
     snprintf(p.list[of_wte].name, sizeof kept.name, "m.wte@%ld",
              first - 1); /* one element twice, the last one not at all */
-    refused(&m, &p, "that \"m.wte@");
+    refused(&m, &p, "also in \"m.wte@");
     snprintf(p.list[of_wte].name, sizeof kept.name, "m.wte@%ld", first + 1); /* beyond the end */
-    refused(&m, &p, "differs in dtype or shape");
+    refused(&m, &p, "has another dtype or shape");
     snprintf(p.list[of_wte].name, sizeof kept.name, "m.wte@%ldx", first);
-    refused(&m, &p, "expected the number of an element behind @");
+    refused(&m, &p, "expected the number of an element after @");
     snprintf(p.list[of_wte].name, sizeof kept.name, "m.wte@-1");
-    refused(&m, &p, "expected the number of an element behind @");
+    refused(&m, &p, "expected the number of an element after @");
     p.list[of_wte] = kept;
 
     p.list[of_wte].type = BF16; /* as many elements, of another dtype */
-    refused(&m, &p, "differs in dtype or shape");
+    refused(&m, &p, "has another dtype or shape");
     p.list[of_wte] = kept;
 
     p.list[p.count] = p.list[last]; /* a stranger */
@@ -148,7 +148,7 @@ static void gaps_overlaps_and_strangers_are_refused(void **unused) {
     refused(&m, &p, message);
     snprintf(p.list[p.count - 1].name, sizeof kept.name, "v.wte"); /* the whole beside its pieces */
     p.list[p.count - 1].shape[0] = 2;
-    refused(&m, &p, "differs in dtype or shape");
+    refused(&m, &p, "has another dtype or shape");
     p.count--;
 
     for (int i = 0; i < p.count; i++)

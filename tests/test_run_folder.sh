@@ -121,13 +121,13 @@ damaged() {
     ok "resumed bitwise: $name"
     "$tally" report "$run" 2>"$scratch/err" && ! grep -q "$pattern" "$scratch/err"; ok "and the damage is gone"
 }
-damaged "a line of metrics.jsonl that is no JSON" "metrics.jsonl: line 3 .*is no JSON object" sed -i '3s/"/x/3' metrics.jsonl
+damaged "a line of metrics.jsonl that is no JSON" "metrics.jsonl: line 3 .*is not a JSON object" sed -i '3s/"/x/3' metrics.jsonl
 damaged "a line of NULs" "metrics.jsonl: line 3 .*begins with 20 NUL bytes" sh -c '{ head -n 2 metrics.jsonl; head -c 20 /dev/zero; echo; tail -n +4 metrics.jsonl; } >m && mv m metrics.jsonl'
-damaged "a torn last line" "metrics.jsonl: line 9 .*is torn" sh -c 'printf "{\"step\":9,\"lo" >>metrics.jsonl'
+damaged "a torn last line" "metrics.jsonl: line 9 .*is incomplete" sh -c 'printf "{\"step\":9,\"lo" >>metrics.jsonl'
 damaged "NULs at the end" "metrics.jsonl: line 9 .*begins with 4096 NUL" sh -c 'head -c 4096 /dev/zero >>metrics.jsonl'
-damaged "an empty ledger.json" "ledger.json.*the bill goes on from the checkpoint" sh -c ': >ledger.json'
-damaged "half a ledger.json" "ledger.json.*the bill goes on from the checkpoint" truncate -s 300 ledger.json
-damaged "a ledger.json of NULs" "ledger.json.*the bill goes on from the checkpoint" sh -c 'head -c 900 /dev/zero >ledger.json'
+damaged "an empty ledger.json" "ledger.json.*the bill continues from the checkpoint" sh -c ': >ledger.json'
+damaged "half a ledger.json" "ledger.json.*the bill continues from the checkpoint" truncate -s 300 ledger.json
+damaged "a ledger.json of NULs" "ledger.json.*the bill continues from the checkpoint" sh -c 'head -c 900 /dev/zero >ledger.json'
 rm -rf "$run"; cp -r "$scratch/base" "$run"; sed -i 3,5d "$run/metrics.jsonl"
 train "$run" --resume --steps 12 && grep -q "metrics.jsonl: the lines of steps 3 to 5 are missing" "$scratch/err" && [ "$(weights "$run" 12)" = "$expected" ]
 ok "resumed bitwise: lines that are missing"

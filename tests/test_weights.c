@@ -103,7 +103,7 @@ static void what_does_not_fit_is_refused(void **unused) {
     safetensor again = *whole.list[0].tensor;
     const void *data = tensor_set_data(&whole.list[0]);
     write_tensors(in_folder("part-1.safetensors").text, &again, &data, 1);
-    FAILS(DATA, "is in ", weights_read(&m.parameters, &c, folder));
+    FAILS(DATA, "is also in ", weights_read(&m.parameters, &c, folder));
     /* none at all */
     assert_int_equal(unlink(in_folder(index_name).text), 0);
     FAILS(DATA, "found neither model.safetensors nor", weights_read(&m.parameters, &c, folder));
@@ -130,7 +130,7 @@ static void a_tensor_too_many_is_named(void **unused) {
     write_index(NULL, NULL);
     shallow.L = 2;
     FAILS(DATA,
-          "tensors that tiny-llama has no place for: \"model.layers.2.input_layernorm.weight\", "
+          "tensors that tiny-llama does not have: \"model.layers.2.input_layernorm.weight\", "
           "\"model.layers.2.mlp.down_proj.weight\", ",
           read_as(&shallow, folder));
     assert_non_null(strstr(status_message(), ", ..."));
@@ -177,7 +177,7 @@ static void wrappers_and_buffers_are_known(void **unused) {
         write_with(prefixes[i], "model.rotary_emb.inv_freq", norm, false);
         OK(read_as(&c, one));
         write_with(prefixes[i], "model.norm.bias", norm, false);
-        FAILS(DATA, "holds 1 tensor that tiny-llama has no place for: \"", read_as(&c, one));
+        FAILS(DATA, "holds 1 tensor that tiny-llama does not have: \"", read_as(&c, one));
         assert_non_null(strstr(status_message(), "model.norm.bias\""));
     }
     write_with("other.", NULL, NULL, false);

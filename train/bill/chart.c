@@ -18,7 +18,7 @@ const char chart_style[] =
 
 static const char *const mark_class[] = {"thin", "line", "dots"};
 
-/* length of the well-formed UTF-8 character at s, 0 where there is none */
+/* Length of the valid UTF-8 character at s, or 0. */
 static size_t utf8_length(const unsigned char *s, size_t room) {
     if (s[0] < 0x80) return 1;
     size_t n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
@@ -56,7 +56,7 @@ typedef struct {
 static double to_px(const frame *f, double x) { return LEFT + (x - f->x0) / (f->x1 - f->x0) * plot_width; }
 static double to_py(const frame *f, double y) { return TOP + (f->y1 - y) / (f->y1 - f->y0) * plot_height; }
 
-/* 1, 2 or 5 times a power of ten, so that about `ticks` of it make up the range */
+/* 1, 2 or 5 times a power of ten, so that the range is about `ticks` of it. */
 static double nice_step(double range, int ticks) {
     double raw = range / ticks, power = pow(10, floor(log10(raw))), lead = raw / power;
     return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
@@ -82,7 +82,7 @@ static bool frame_fit(frame *f, const chart *c) {
     return true;
 }
 
-/* digits enough to tell neighbours apart; thousands and millions by their letter */
+/* With enough digits to distinguish neighbouring ticks; k, M and G for large values. */
 static void tick_label(FILE *out, double value, double step) {
     const char *unit = step >= 1e9 ? "G" : step >= 1e6 ? "M" : step >= 1e3 ? "k" : "";
     double scale = step >= 1e9 ? 1e9 : step >= 1e6 ? 1e6 : step >= 1e3 ? 1e3 : 1;
@@ -134,12 +134,12 @@ static void write_legend(FILE *out, const chart *c) {
 }
 
 static void write_point(FILE *out, const frame *f, const chart *c, const double *y, i64 i, bool *pen_down) {
-    /* a new stroke begins with one of no length, which round caps make a dot: so a point between gaps is seen */
+    /* h0 begins a stroke of no length, which round caps draw as a dot: a point between two gaps stays visible */
     fprintf(out, *pen_down ? "L%.1f %.1f" : "M%.1f %.1fh0", to_px(f, c->x[i]), to_py(f, y[i]));
     *pen_down = true;
 }
 
-/* At most the lowest and the highest value of each pixel column: the page stays small, and no spike is lost. */
+/* At most the lowest and the highest value of each pixel column, so that the page stays small and no spike is lost. */
 static void write_line(FILE *out, const chart *c, const frame *f, const chart_series *series) {
     const double *y = series->y;
     bool pen_down = false;
@@ -162,7 +162,7 @@ static void write_line(FILE *out, const chart *c, const frame *f, const chart_se
     fputs("\"/>\n", out);
 }
 
-/* each says its value where the pointer rests on it; in one pixel column, the last of them */
+/* Each dot has its value as a tooltip. Of the dots in one pixel column only the last is drawn. */
 static void write_dots(FILE *out, const chart *c, const frame *f, const chart_series *series) {
     int column = WIDTH;
     for (i64 i = c->n - 1; i >= 0; i--) {

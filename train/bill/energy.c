@@ -10,31 +10,32 @@
 #include "runtime/log.h"
 #include "runtime/path.h"
 
-/* An NVML reading stands for this long: NVML's own counter moves on more slowly, and what a step reads at its two ends and
- * for the bill is then one reading. */
+/* An NVML reading is reused for this long. NVML's counter advances more slowly, and the end of a step, the start of the next and
+ * the ledger then share one reading. */
 enum { PACKAGES = 64, FRESH_NS = 10000000 };
 
-/* Far above what a package takes (1 kW at most); the counter moves on in steps, and clocks are read apart from it. */
+/* Far above the power of a package (1 kW at most). The slack is for counters that advance in steps and are not read at the same
+ * instant as the clock. */
 static const double MOST_WATTS = 4000, SLACK_J = 100;
 
 typedef struct {
-    path_text path;       /* its energy_uj */
-    unsigned package;     /* of the machine */
-    uint64_t range, last; /* microjoules; the counter goes on from 0 after `range` */
+    path_text path;       /* of energy_uj */
+    unsigned package;     /* its number in the machine */
+    uint64_t range, last; /* microjoules; the counter wraps to 0 after `range` */
 } rapl_package;
 
 struct energy_meter {
-    pthread_mutex_t lock; /* the heartbeat's thread reads it too */
+    pthread_mutex_t lock; /* the heartbeat's thread reads the meter too */
     energy_kind kind;
     rapl_package packages[PACKAGES];
     int count;
     nvml *gpu;
     nvml_state state;
-    double last;   /* joules or watts that NVML told last */
-    bool reads;    /* else another rank does */
-    double joules; /* counted, up to the last reading */
+    double last;   /* NVML's last value: joules or watts */
+    bool reads;    /* false: another rank reads the counter */
+    double joules; /* counted up to the last reading */
     double watts;
-    char odd[640]; /* what energy_log has to say; "" */
+    char odd[640]; /* for energy_log; "": nothing */
     uint64_t opened_ns, read_ns;
 };
 
@@ -53,8 +54,8 @@ static bool read_counter(const char *path, uint64_t *value) {
     return end != line;
 }
 
-/* "intel-rapl:N" whose name is "package-..."; a colon more is a part of a package, intel-rapl-mmio counts the same
- * packages once more, and psys is the whole board */
+/* "intel-rapl:N" whose name is "package-...". Folders with a second colon are parts of a package, intel-rapl-mmio has the same
+ * packages again, and psys is the whole board. */
 static bool is_package(const char *root, const char *folder, unsigned *package) {
     unsigned n;
     int length = 0;
@@ -69,8 +70,8 @@ static uint64_t distance(uint64_t a, uint64_t b, uint64_t range) {
     return d < range && range - d < d ? range - d : d;
 }
 
-/* Dies of a package: on AMD each shows the package's own counter, on Intel a counter of the die. Two counters since boot that
- * are within 100 J of each other, as what is read one behind the other may be, are one. */
+/* Several dies of a package: on AMD each shows the counter of the package, on Intel its own. Two counters, both since boot, that
+ * are within 100 J of each other are the same one, read twice. */
 static bool is_counted(const energy_meter *e, const rapl_package *p) {
     for (int i = 0; i < e->count; i++) {
         const rapl_package *other = &e->packages[i];
@@ -81,7 +82,7 @@ static bool is_counted(const energy_meter *e, const rapl_package *p) {
     return false;
 }
 
-/* one package that cannot be read (it needs root on most systems) makes the sum no measurement: then none is taken */
+/* If one package cannot be read (most systems allow only root), the sum would be wrong: then RAPL is not used at all. */
 static void open_rapl(energy_meter *e, const char *root) {
     DIR *dir = opendir(root);
     if (!dir) return;
@@ -127,7 +128,7 @@ status energy_open_at(energy_meter **out, const energy_places *at, const device 
     e->reads = reads;
     if (dev->kind == DEVICE_CPU) open_rapl(e, at->powercap);
     else open_gpu(e, at);
-    bool ours = dev->kind == DEVICE_CPU || reads; /* a GPU that another rank counts costs 0 here */
+    bool ours = dev->kind == DEVICE_CPU || reads; /* a GPU that another rank reads counts 0 here */
     if (e->kind == ENERGY_TDP && !(tdp_watts > 0) && ours) e->kind = ENERGY_UNKNOWN;
     e->opened_ns = e->read_ns = meter_clock_ns();
     *out = e;
@@ -139,7 +140,7 @@ status energy_open(energy_meter **e, const device *dev, double tdp_watts, bool r
     return energy_open_at(e, &here, dev, tdp_watts, reads);
 }
 
-/* what of it counts: after a reset what the counter has by now, where that can be */
+/* Returns the microjoules to count: after a reset the new value of the counter if that is plausible, else 0. */
 static uint64_t odd(energy_meter *e, const rapl_package *p, uint64_t now, uint64_t spent, double most_uj) {
     bool reset = now < p->last;
     uint64_t counts = reset && (double)now <= most_uj ? now : 0;
@@ -155,7 +156,7 @@ static void read_packages(energy_meter *e) {
     for (int i = 0; i < e->count; i++) {
         rapl_package *p = &e->packages[i];
         uint64_t now;
-        if (!read_counter(p->path.text, &now)) continue; /* the next reading has it */
+        if (!read_counter(p->path.text, &now)) continue; /* the next reading includes it */
         uint64_t to_wrap = p->range > p->last ? p->range - p->last : 0;
         uint64_t spent = now >= p->last ? now - p->last : to_wrap + now;
         if ((double)spent > most_uj) spent = odd(e, p, now, spent, most_uj);
@@ -170,7 +171,7 @@ static void read_gpu(energy_meter *e) {
     double now;
     if (now_ns - e->read_ns < FRESH_NS) return;
     e->state = nvml_look(e->gpu);
-    if (!ask_gpu(e, &now)) return; /* the next reading has it */
+    if (!ask_gpu(e, &now)) return; /* the next reading includes it */
     double spent = now - e->last;
     if (e->kind == ENERGY_NVML_POWER) spent = (e->last + now) / 2 * 1e-9 * (double)(now_ns - e->read_ns);
     if (spent > 0) e->joules += spent; /* NaN after a first reading that failed */

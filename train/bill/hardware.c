@@ -35,14 +35,14 @@ const hardware_link hardware_networks[] = {
 
 #define LINKS(node, net) .node_link = &hardware_node_links[node], .network = &hardware_networks[net]
 
-/* Prices are on-demand list prices in US dollars. They move: each says when it was read. */
+/* Prices are on-demand list prices in US dollars. They change; each has the date on which it was read. */
 #define LAMBDA_8 "Lambda, per GPU of an 8-GPU instance, list of 2026-09-20 (lambda.ai/instances)"
 #define LAMBDA_1 "Lambda, 1-GPU instance, list of 2026-09-20 (lambda.ai/instances)"
 #define RUNPOD "RunPod Secure Cloud, list of 2026-09-25 (runpod.io/pricing)"
 #define AWS(instance) "AWS EC2 " instance ", us-east-1, list of 2026-01-19"
 
-/* Peaks of the tensor cores in bf16 with fp32 sums, dense: where a datasheet prints only the figure with 2:4 sparsity,
- * half of it. fp32 without tensor cores. V100 and T4 have no bf16. */
+/* Dense peaks of the tensor cores in bf16 with fp32 sums; half of the figure where a datasheet only prints the one with 2:4
+ * sparsity. fp32 without tensor cores. V100 and T4 have no bf16. */
 /* clang-format off */
 static const hardware gpus[] = {
     {.match = "GB200", .name = "GB200",
@@ -138,8 +138,8 @@ static const hardware gpus[] = {
 #define ANY_CPU_USD (0.1785 / 4)
 #define ANY_CPU_PRICE AWS("c7i.xlarge") ", a quarter of it: one of 4 hardware threads; generic"
 
-/* One hardware thread each. No peaks: a CPU's depends on the clock that it holds under vector load, which no datasheet
- * says. The last entry is any CPU. */
+/* Per hardware thread. There are no peaks: the peak of a CPU depends on its clock under vector load, which no datasheet states.
+ * The last entry matches any CPU. */
 /* clang-format off */
 static const hardware cpus[] = {
     {.match = "EPYC 7763", .name = "EPYC 7763",
@@ -166,7 +166,7 @@ static const hardware cpus[] = {
 };
 /* clang-format on */
 
-/* `word` stands in `text` with no letter or digit right before or behind it: A10 is in neither A100 nor A10G */
+/* `text` contains `word` with no letter or digit directly before or after it: neither A100 nor A10G contains A10. */
 static bool has_word(const char *text, const char *word) {
     size_t length = strlen(word);
     for (const char *p = text; (p = strstr(p, word)); p++) {
@@ -176,7 +176,7 @@ static bool has_word(const char *text, const char *word) {
     return false;
 }
 
-/* another chip, or a part of one, under the same number */
+/* another chip, or part of one, that is sold under the same number */
 static bool is_variant(const char *name) {
     static const char *const words[] = {"MIG", "Laptop", "Max-Q", "Ti", "D", "SUPER", "Mobile"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)

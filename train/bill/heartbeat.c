@@ -18,7 +18,7 @@
 #include "runtime/path.h"
 
 enum { SLOT = 256, SLOTS = 2, CRC_TEXT = 10 /* a space, 8 digits, a newline */ };
-static const uint64_t MOST_NS = 2000000000; /* between two beats */
+static const uint64_t MOST_NS = 2000000000; /* between two writes */
 
 /* ---- the file ---- */
 
@@ -71,7 +71,7 @@ static bool read_slot(heartbeat *h, const char *slot) {
     return whole;
 }
 
-/* the whole slot with the larger sequence; false, and all zero but the price, where no slot is whole */
+/* The intact slot with the larger sequence. false: no slot is intact; *h is then zero, with an unknown price. */
 static bool read_slots(heartbeat *h, const char *bytes, ssize_t size) {
     bool found = false;
     *h = (heartbeat){.usd_per_hour = NAN};
@@ -84,7 +84,7 @@ static bool read_slots(heartbeat *h, const char *bytes, ssize_t size) {
     return found;
 }
 
-/* regular files only, and not through a link: the folder may be shared with others */
+/* Opens only a regular file and follows no link, because others may write to a shared folder. */
 static int open_regular(const char *run, int flags) {
     struct stat s;
     int fd = open(path_join(run, "heartbeat").text, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0666);
@@ -111,13 +111,13 @@ static struct {
     pthread_mutex_t lock;
     char run[4096];
     int fd;     /* -1: nothing is written */
-    bool known; /* last holds the run's totals; else nothing is written */
+    bool known; /* `last` holds the totals of the run; false: nothing is written */
     heartbeat last;
-    uint64_t at_ns, stopped_at_ns; /* process time and stopped time that last contains */
+    uint64_t at_ns, stopped_at_ns; /* process time and stopped time that `last` includes */
     energy_meter *meter;
     double joules_at;
     uint64_t written_ns;
-    char found[SLOTS * SLOT]; /* before this attempt */
+    char found[SLOTS * SLOT]; /* contents before this attempt */
     ssize_t found_size;       /* -1: no file */
     int error;                /* errno of the first write that failed */
 } beat = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
@@ -184,11 +184,11 @@ void heartbeat_update(const spent_totals *now, double usd_per_hour, double own_j
     beat.meter = energy;
     beat.joules_at = own_joules;
     int error = beat.error;
-    if (error > 0) beat.error = -error; /* said once */
+    if (error > 0) beat.error = -error; /* it is logged once */
     pthread_mutex_unlock(&beat.lock);
     if (error > 0)
-        log_line("%s/heartbeat: %s: the time since the last checkpoint is not booked if the run is killed", beat.run,
-                 strerror(error));
+        log_line("%s/heartbeat: %s: if the run is killed, the time since its last checkpoint will not be booked",
+                 beat.run, strerror(error));
 }
 
 static void put_back(void) {

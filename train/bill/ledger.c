@@ -54,7 +54,7 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
     const hardware *h = hardware_find(dev->kind, dev->name);
     TRY(find_shared_gpu(l, dev));
     int gpus = !l->gpu_counted;
-    double devices = dev->kind == DEVICE_CPU ? dev->cpus : gpus; /* the table has CPUs by hardware thread */
+    double devices = dev->kind == DEVICE_CPU ? dev->cpus : gpus; /* the table lists a CPU per hardware thread */
     if (!isnan(price)) {
         l->usd_per_hour = price * gpus;
         snprintf(l->price_source, sizeof l->price_source, "--price");
@@ -66,7 +66,7 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
                                             : ", times the threads used");
     }
     l->watts = watts * gpus;
-    snprintf(l->watts_source, sizeof l->watts_source, watts > 0 ? "--tdp-watts" : "not known; --tdp-watts gives it");
+    snprintf(l->watts_source, sizeof l->watts_source, watts > 0 ? "--tdp-watts" : "unknown; give it with --tdp-watts");
     if (watts <= 0 && h) {
         l->watts = h->tdp_watts * devices;
         snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);
@@ -91,7 +91,7 @@ ledger_part ledger_mine(ledger *l) {
 static double usd_of(const ledger *l, uint64_t ns) { return l->usd_per_hour * (double)ns * 1e-9 / 3600; }
 
 void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
-    u128 ns[BOOKINGS] = {0}; /* 64 bits wrap after 13 days of 16,384 ranks */
+    u128 ns[BOOKINGS] = {0}; /* 64 bits overflow after 13 days of 16,384 ranks */
     spent *total = &l->total;
     *total = (spent){0};
     for (int r = 0; r < l->world->ranks; r++) {
@@ -153,7 +153,7 @@ done:
     return st;
 }
 
-/* *s stays where ledger.json is of another step than the checkpoint */
+/* *s stays as it is if ledger.json is of another step than the checkpoint. */
 static status read_ledger(spent *s, uint64_t step, const char *path) {
     json_t *o;
     TRY(json_read_file(&o, path));
@@ -166,18 +166,19 @@ done:
     return st;
 }
 
-/* A damaged one changes nothing: the checkpoint and metrics.jsonl know all but what came after the checkpoint was written. */
+/* A damaged ledger.json changes nothing: the checkpoint and metrics.jsonl hold all but what came after the checkpoint was
+ * written. */
 static status read_written(spent *s, uint64_t step, const char *path) {
     spent written = *s;
     if (access(path, F_OK) != 0) return STATUS_OK;
     status_code st = read_ledger(&written, step, path);
     if (st != STATUS_DATA) TRY(st);
-    if (st) log_line("%s; the bill goes on from the checkpoint and metrics.jsonl", status_message());
+    if (st) log_line("%s; the bill continues from the checkpoint and metrics.jsonl", status_message());
     else *s = written;
     return STATUS_OK;
 }
 
-/* What of *then is unknown in money is priced as this attempt. */
+/* Time of *then whose cost is unknown is priced as this attempt. */
 static void take_over(ledger *l, const spent *then, const spent_totals *last) {
     spent *b = &l->before;
     *b = *then;

@@ -1,16 +1,18 @@
-/* The bill: every second of the run booked once (runtime/meter.h), joules, and money. It survives resume.
+/* The bill of a run: every second booked once (runtime/meter.h), energy and money. It survives a resume.
  *
- *   usd = what earlier attempts cost + usd_per_hour * wall seconds of this one / 3600
- * usd_per_hour is of the devices of all ranks of this attempt. What earlier ones cost stays, whatever their ranks and price;
- * where that is not known, their seconds cost what this one's do.
- * Ranks that share a GPU pay for it, and count its joules, once.
- * Of several ranks each books its own time: a booking of the run is the mean over ranks, so that all of them add up to the
- * wall time, and times the price to the bill. Joules are summed.
- * It counts from the start of the process. Time in which it was stopped costs what other time does: the rent goes on.
- * RUN/ledger.json: step, tokens, ranks, wall_s, energy_j, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
- * price_usd_per_hour, price_source; bookings {useful_s, recompute_s, ...} in seconds, which add up to wall_s, booked_ns the
- * same in exact nanoseconds, usd_by_booking the same in money. Unknown is null; the energy of a run is unknown where that of any
- * attempt or rank is. */
+ *   usd = cost of earlier attempts + usd_per_hour * wall seconds of this attempt / 3600
+ *
+ * usd_per_hour is the price of the devices of all ranks in this attempt. Earlier attempts keep the cost they had, with their
+ * own ranks and price; where that cost is unknown, this attempt's price applies to their time.
+ * A GPU shared by several ranks is billed once, and its energy is counted once.
+ * Every rank books its own time. A booking of the run is the mean over ranks, so the bookings add up to the wall time, and
+ * times the price to the bill. Energy is summed over ranks.
+ * Time counts from the start of the process. Time in which the process was stopped costs as much as other time, because the
+ * rent goes on.
+ *
+ * RUN/ledger.json holds step, tokens, ranks, wall_s, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
+ * price_usd_per_hour, price_source; bookings {useful_s, recompute_s, ...} in seconds, which add up to wall_s; and the keys of
+ * spent.h. Unknown is null. The energy of the run is unknown where that of any attempt or rank is. */
 #ifndef TALLY_LEDGER_H
 #define TALLY_LEDGER_H
 
@@ -18,53 +20,52 @@
 #include "train/bill/energy.h"
 #include "train/bill/spent.h"
 
-/* a rank's: what it has spent in this attempt, and what earlier ones had, where it knows it (else 0) */
+/* One rank's part of the ledger. Ranks exchange it. */
 typedef struct {
-    uint64_t ns[BOOKINGS];
-    double joules;
-    spent before;
+    uint64_t ns[BOOKINGS]; /* in this attempt */
+    double joules;         /* in this attempt */
+    spent before;          /* in earlier attempts, on the rank that resumed the ledger; zero on the others */
 } ledger_part;
 
 typedef struct {
-    meter time; /* this rank's, of this attempt */
+    meter time; /* of this rank in this attempt */
     comm *world;
-    double usd_per_hour; /* of all ranks; NaN: not known */
+    double usd_per_hour; /* of all ranks; NaN: unknown */
     char price_source[256];
-    bool gpu_counted;      /* this rank's GPU is an earlier rank's too, which pays for it and reads its counters */
-    int estimating;        /* ranks whose energy is TDP times time, for want of anything to read */
-    energy_kind energy_of; /* the least certain that is of any rank: of the sum */
-    double watts;          /* of their devices, all together */
+    bool gpu_counted;      /* an earlier rank has the same GPU: it is billed and read there */
+    int estimating;        /* number of ranks whose energy is TDP times time, because there is no counter to read */
+    energy_kind energy_of; /* of the sum: the least certain kind of any rank */
+    double watts;          /* summed over the devices of those ranks */
     char watts_source[256];
     energy_meter *energy;
-    spent before; /* in earlier attempts; zero on the ranks that did not resume the ledger */
+    spent before; /* see ledger_part */
     spent total;  /* of the run, as of the last ledger_sum; usd is NaN without a price */
 } ledger;
 
-/* Goes on with l->time, which the caller has started. price: usd per device-hour, NaN for the dated table; watts: of this
- * rank's device, 0 for the table's.
- * All ranks together. */
+/* Keeps l->time, which the caller must have started. price: usd per device-hour; NaN takes it from the hardware table.
+ * watts: power of this rank's device; 0 takes it from the hardware table. Collective. */
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts);
 void ledger_close(ledger *l);
 
-/* What this rank has to say, up to now; and what all of them have said, `stride` bytes apart, in the order of ranks. */
+/* This rank's part, up to now. */
 ledger_part ledger_mine(ledger *l);
+/* Sets l->total from the parts of all ranks, which lie `stride` bytes apart in the order of ranks. */
 void ledger_sum(ledger *l, const ledger_part *parts, size_t stride);
 
-/* of the run, as of the last ledger_sum */
-double ledger_wall_s(const ledger *l);
-double ledger_usd(const ledger *l); /* NaN without a price */
+double ledger_wall_s(const ledger *l);             /* of l->total */
+double ledger_usd(const ledger *l);                /* of l->total; NaN without a price */
+const char *ledger_energy_source(const ledger *l); /* name of l->energy_of */
+double ledger_energy_now_j(ledger *l);             /* of this rank in this attempt */
 
-const char *ledger_energy_source(const ledger *l); /* of the sum */
-double ledger_energy_now_j(ledger *l);             /* this rank's, of this attempt */
-
+/* Replaces RUN/ledger.json by l->total. */
 status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t tokens);
 
-/* Takes over from an earlier attempt that had reached checkpoint p: its bookings as of then (from ledger.json where that
- * was written after the checkpoint), and what it spent later, up to `last`, as lost work. On one rank; the others learn it by
- * ledger_sum. stopped_ns: of what it spent in all, how long it was stopped. */
+/* Resumes the bill of a run from its checkpoint at `step`. *then is what the checkpoint holds; ledger.json, where it was
+ * written for the same step, replaces it. What the run spent after that, up to *last, is booked as lost work, and the time in
+ * which it was stopped as stopped. Call it on one rank; ledger_sum adds it to the total of all ranks. */
 status ledger_resume(ledger *l, const char *run, uint64_t step, const spent *then, const spent_totals *last);
 
-/* tells the heartbeat (heartbeat.h) of the run as of the last ledger_sum, of which own_joules are this rank's */
+/* Passes l->total to heartbeat_update. own_joules: this rank's part of its energy. */
 void ledger_heartbeat(const ledger *l, double own_joules);
 
 #endif

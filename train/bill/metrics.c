@@ -17,7 +17,7 @@ static double ratio(double flops, double seconds, double peak) {
     return peak > 0 && seconds > 0 ? flops / seconds / peak : NAN;
 }
 
-static double told(const nvml_state *gpu, int value) { return gpu->known && value >= 0 ? value : NAN; }
+static double or_nan(const nvml_state *gpu, int value) { return gpu->known && value >= 0 ? value : NAN; }
 
 static status record_json(json_t *o, const step_record *r) {
     double model = (double)r->flops_model, executed = (double)r->flops_executed;
@@ -42,11 +42,11 @@ static status record_json(json_t *o, const step_record *r) {
         {"energy_j", r->energy_j},
         {"energy_window_s", r->energy_window_s},
         {"energy_total_j", r->energy_total_j},
-        {"gpu_sm_mhz", told(&r->gpu, r->gpu.sm_mhz)},
-        {"gpu_sm_max_mhz", told(&r->gpu, r->gpu.sm_max_mhz)},
-        {"gpu_memory_mhz", told(&r->gpu, r->gpu.memory_mhz)},
-        {"gpu_memory_max_mhz", told(&r->gpu, r->gpu.memory_max_mhz)},
-        {"gpu_temperature_c", told(&r->gpu, r->gpu.temperature_c)},
+        {"gpu_sm_mhz", or_nan(&r->gpu, r->gpu.sm_mhz)},
+        {"gpu_sm_max_mhz", or_nan(&r->gpu, r->gpu.sm_max_mhz)},
+        {"gpu_memory_mhz", or_nan(&r->gpu, r->gpu.memory_mhz)},
+        {"gpu_memory_max_mhz", or_nan(&r->gpu, r->gpu.memory_max_mhz)},
+        {"gpu_temperature_c", or_nan(&r->gpu, r->gpu.temperature_c)},
         {"usd_step", r->usd_step},
         {"usd", r->usd},
         {"usd_per_mtok", r->usd_per_mtok},
@@ -80,7 +80,7 @@ status metrics_open(FILE **f, const char *path, bool keep) {
         int code = errno;
         if (fd >= 0) close(fd);
         if (fd < 0 && code != ELOOP) FAIL(IO, "%s: %s", path, strerror(code));
-        FAIL(ARG, "%s: is a link or no regular file; expected a regular file", path);
+        FAIL(ARG, "%s: is a link or another special file, expected a regular file", path);
     }
     if (!(*f = fdopen(fd, "a"))) {
         close(fd);

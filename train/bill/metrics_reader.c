@@ -11,17 +11,17 @@
 #include "runtime/log.h"
 #include "runtime/path.h"
 
-enum { LONGEST_LINE = 64 << 10, TOLD = 5 };
+enum { LONGEST_LINE = 64 << 10, MOST_LOGGED = 5 };
 
 struct metrics_reader {
     int fd;
     path_text path;
-    i64 number, offset; /* of the line in hand: from 1, from 0 */
-    double last_step;   /* the newest read; 0 before the first */
+    i64 number, offset; /* of the current line, counted from 1 and from 0 */
+    double last_step;   /* the last one read; 0 before the first */
     i64 damaged, gaps;
     bool at_end;
     json_t *json;
-    size_t from, filled;               /* of the buffer: not yet handed out */
+    size_t from, filled;               /* the part of the buffer that is not yet returned */
     char buffer[2 * LONGEST_LINE + 1]; /* the last byte is for a NUL */
 };
 
@@ -45,21 +45,22 @@ bool metrics_reader_damaged(const metrics_reader *r) { return r->damaged > 0; }
 
 void metrics_reader_close(metrics_reader *r) {
     if (!r) return;
-    if (r->damaged > TOLD) log_line("%s: %ld more damaged lines were passed over", r->path.text, r->damaged - TOLD);
-    if (r->gaps > TOLD) log_line("%s: %ld more gaps in the steps", r->path.text, r->gaps - TOLD);
+    if (r->damaged > MOST_LOGGED)
+        log_line("%s: %ld more damaged lines were skipped", r->path.text, r->damaged - MOST_LOGGED);
+    if (r->gaps > MOST_LOGGED) log_line("%s: %ld more gaps in the steps", r->path.text, r->gaps - MOST_LOGGED);
     close(r->fd);
     json_decref(r->json);
     free(r);
 }
 
-static void tell_damage(metrics_reader *r, i64 offset, const char *what) {
-    if (++r->damaged <= TOLD) log_line("%s: line %ld (byte %ld) %s", r->path.text, r->number, offset, what);
+static void log_damage(metrics_reader *r, i64 offset, const char *what) {
+    if (++r->damaged <= MOST_LOGGED) log_line("%s: line %ld (byte %ld) %s", r->path.text, r->number, offset, what);
 }
 
 void metrics_reader_expect(metrics_reader *r, double step) {
     double first = r->last_step + 1;
     if (!(first <= step)) return;
-    if (++r->gaps > TOLD) return;
+    if (++r->gaps > MOST_LOGGED) return;
     if (first == step) log_line("%s: the line of step %.0f is missing", r->path.text, step);
     else log_line("%s: the lines of steps %.0f to %.0f are missing", r->path.text, first, step);
 }
@@ -90,8 +91,8 @@ static void take(metrics_reader *r, size_t bytes) {
     r->offset += (i64)bytes;
 }
 
-/* NULs in front of a line, however many */
-static status pass_over_nuls(metrics_reader *r, char **end) {
+/* Skips any number of NUL bytes before a line. */
+static status skip_nuls(metrics_reader *r, char **end) {
     char what[80];
     i64 first = r->offset;
     for (;;) {
@@ -102,13 +103,13 @@ static status pass_over_nuls(metrics_reader *r, char **end) {
         take(r, nuls);
     }
     if (r->offset == first) return STATUS_OK;
-    snprintf(what, sizeof what, "begins with %ld NUL bytes, which were passed over", r->offset - first);
-    tell_damage(r, first, what);
+    snprintf(what, sizeof what, "begins with %ld NUL bytes, which were skipped", r->offset - first);
+    log_damage(r, first, what);
     return STATUS_OK;
 }
 
-static status pass_over_long_line(metrics_reader *r, char **end) {
-    tell_damage(r, r->offset, "is longer than 64 KiB and was passed over");
+static status skip_long_line(metrics_reader *r, char **end) {
+    log_damage(r, r->offset, "is longer than 64 KiB and was skipped");
     while (!*end && r->filled > r->from) {
         take(r, r->filled - r->from);
         TRY(fill(r, end));
@@ -127,20 +128,20 @@ static double step_of(const json_t *json) {
     return fabs(step) < 1e18 ? step : NAN;
 }
 
-/* text[bytes] may be written to. false: damaged, and told. */
+/* Overwrites text[bytes]. false: the line is damaged, which is logged. */
 static bool parse(metrics_reader *r, char *text, size_t bytes, bool has_end) {
     text[bytes] = 0;
     if (json_parse(&r->json, r->path.text, text, bytes) == STATUS_OK && json_is_object(r->json)) return true;
     json_decref(r->json);
     r->json = NULL;
-    tell_damage(r, r->offset,
-                memchr(text, 0, bytes) ? "holds NUL bytes and was passed over"
-                : has_end              ? "is no JSON object and was passed over"
-                                       : "is torn, its end is missing; it was passed over");
+    log_damage(r, r->offset,
+               memchr(text, 0, bytes) ? "contains NUL bytes and was skipped"
+               : has_end              ? "is not a JSON object and was skipped"
+                                      : "is incomplete and was skipped");
     return false;
 }
 
-static void look_for_gap(metrics_reader *r, const metrics_line *line) {
+static void check_gap(metrics_reader *r, const metrics_line *line) {
     if (line->event) return;
     double step = isnan(line->step) ? r->last_step + 1 : line->step;
     metrics_reader_expect(r, step - 1);
@@ -154,12 +155,12 @@ status metrics_reader_next(metrics_reader *r, metrics_line *line, bool *more) {
     r->json = NULL;
     for (char *end;;) {
         r->number++;
-        TRY(pass_over_nuls(r, &end));
+        TRY(skip_nuls(r, &end));
         if (r->from == r->filled) return STATUS_OK;
         char *text = r->buffer + r->from;
         size_t bytes = end ? (size_t)(end - text) : r->filled - r->from;
         if (bytes >= LONGEST_LINE) {
-            TRY(pass_over_long_line(r, &end));
+            TRY(skip_long_line(r, &end));
             continue;
         }
         i64 offset = r->offset;
@@ -173,7 +174,7 @@ status metrics_reader_next(metrics_reader *r, metrics_line *line, bool *more) {
                                .has_end = end != NULL,
                                .step = step_of(r->json),
                                .event = json_find(r->json, "event") != NULL};
-        look_for_gap(r, line);
+        check_gap(r, line);
         *more = true;
         return STATUS_OK;
     }

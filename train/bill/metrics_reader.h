@@ -1,7 +1,7 @@
-/* metrics.jsonl line by line, in constant memory, whatever it holds. A damaged line costs only itself: it is passed over and
- * told to log_line, with its number, its first byte and what is wrong with it; so are steps whose lines are missing.
- * Damaged is what is no JSON object in one line of at most 64 KiB. NULs before a line, as a crash of the machine leaves
- * them, cost nothing but a message. A last line without its end is read if it is whole. */
+/* Reads metrics.jsonl line by line in constant memory. A damaged line is skipped and logged with its number, its first byte
+ * and what is wrong with it; missing lines of steps are logged too. A line is damaged if it is not a JSON object of at most
+ * 64 KiB. NUL bytes before a line, which a crash of the machine may leave, are skipped and logged. A last line without a newline
+ * is read if it is complete. */
 #ifndef TALLY_METRICS_READER_H
 #define TALLY_METRICS_READER_H
 
@@ -12,21 +12,21 @@
 typedef struct metrics_reader metrics_reader;
 
 typedef struct {
-    const char *text; /* without the newline; valid until the next call, as json is */
+    const char *text; /* without the newline; text and json are valid until the next call */
     size_t bytes;
     const json_t *json;
     i64 offset;   /* of its first byte in the file */
-    bool has_end; /* false: the file's last, without a newline */
-    double step;  /* NaN where it has none */
-    bool event;   /* not the line of a step */
+    bool has_end; /* false: the last line of the file, without a newline */
+    double step;  /* NaN: none */
+    bool event;   /* it has the key "event" and is not the line of a step */
 } metrics_line;
 
-status metrics_reader_open(metrics_reader **r, const char *path); /* absent: DATA */
-/* *more: false at the end, and *line is then empty */
+status metrics_reader_open(metrics_reader **r, const char *path); /* absent or no regular file: DATA */
+/* *more is false at the end of the file; *line is then empty. */
 status metrics_reader_next(metrics_reader *r, metrics_line *line, bool *more);
-/* Tells that the lines of the steps after the last one read, up to `step`, are missing, if they are. */
+/* Logs the steps up to `step` whose lines are missing after the last line that was read. */
 void metrics_reader_expect(metrics_reader *r, double step);
-bool metrics_reader_damaged(const metrics_reader *r); /* whether something was passed over so far */
-void metrics_reader_close(metrics_reader *r);         /* tells how much was not told one by one; NULL: nothing to do */
+bool metrics_reader_damaged(const metrics_reader *r); /* whether anything was skipped so far */
+void metrics_reader_close(metrics_reader *r); /* logs how many problems were not logged one by one; NULL is allowed */
 
 #endif

@@ -19,24 +19,25 @@ typedef struct {
     path_text next; /* the file that will replace it */
     metrics_reader *in;
     int out;  /* of next; -1 while nothing has been dropped */
-    i64 same; /* so many bytes at the beginning of the file stay */
+    i64 same; /* bytes at the beginning of the file that are kept */
     uint64_t dropped;
     size_t buffered;
     char *buffer; /* [BUFFER] to be written to out */
 } rewinding;
 
-/* A damaged digit must not make a bill that no checkpoint can hold. */
-static void look_at(spent_totals *last, const char *path, const metrics_line *line) {
+/* Ignores a wall_s that no checkpoint could hold: a digit of it is damaged. */
+static void take_sums(spent_totals *last, const char *path, const metrics_line *line) {
     const json_t *json = line->json;
     double wall_s = json_number_or_nan(json_object_get(json, "wall_s")), most = (double)SPENT_MOST_NS * 1e-9;
     if (wall_s > most) {
-        log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; its sums do not count",
+        log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; the sums of this line are "
+                 "ignored",
                  path, line->step, wall_s, most);
         return;
     }
     if (wall_s >= (double)last->ns * 1e-9) {
         last->ns = (uint64_t)llround(wall_s * 1e9);
-        /* null: an attempt without a price; what was known before it is not all */
+        /* null: an attempt without a price, so the money known before it is not all */
         if (json_object_get(json, "usd")) last->usd = json_number_or_nan(json_object_get(json, "usd"));
     }
     last->joules = fmax(last->joules, json_number_or_nan(json_object_get(json, "energy_total_j")));
@@ -80,8 +81,8 @@ done:
     return st;
 }
 
-/* From here on all that is kept is written anew. */
-static status part_ways(rewinding *w) {
+/* From here on, lines that are kept are copied to the new file. */
+static status begin_copy(rewinding *w) {
     if (w->out >= 0) return STATUS_OK;
     if (!(w->buffer = malloc(BUFFER))) FAIL(MEM, "%s: no memory for a buffer", w->path);
     TRY(durable_create(&w->out, w->next.text));
@@ -96,16 +97,16 @@ static status write_line(rewinding *w, const char *text, size_t bytes) {
     return STATUS_OK;
 }
 
-static status go_through(rewinding *w, uint64_t step, spent_totals *last) {
+static status read_lines(rewinding *w, uint64_t step, spent_totals *last) {
     metrics_line line;
     for (bool more;;) {
         TRY(metrics_reader_next(w->in, &line, &more));
-        if (metrics_reader_damaged(w->in)) TRY(part_ways(w));
+        if (metrics_reader_damaged(w->in)) TRY(begin_copy(w));
         if (!more) break;
-        look_at(last, w->path, &line);
+        take_sums(last, w->path, &line);
         bool keep = line.step <= (double)step; /* false for NaN */
         w->dropped += !keep;
-        if (!keep || !line.has_end) TRY(part_ways(w));
+        if (!keep || !line.has_end) TRY(begin_copy(w));
         if (keep && w->out >= 0) TRY(write_line(w, line.text, line.bytes));
         else if (keep) w->same = line.offset + (i64)line.bytes + 1;
     }
@@ -138,7 +139,7 @@ static status rewind_file(rewinding *w, uint64_t step, spent_totals *last) {
     status_code st = STATUS_OK;
     char *event = NULL;
     TRY_DONE(metrics_reader_open(&w->in, w->path));
-    TRY_DONE(go_through(w, step, last));
+    TRY_DONE(read_lines(w, step, last));
     TRY_DONE(event_text(&event, step, last, w->dropped));
     st = w->out >= 0 ? replace(w, event) : append(w->path, event);
 done:
@@ -153,7 +154,7 @@ status metrics_rewind(const char *path, uint64_t step, spent_totals *last) {
         if (step) log_line("%s: is missing; the lines of steps 1 to %lu are lost", path, step);
         return STATUS_OK;
     }
-    if (!S_ISREG(info.st_mode)) FAIL(ARG, "%s: is a link or no regular file; expected a regular file", path);
+    if (!S_ISREG(info.st_mode)) FAIL(ARG, "%s: is a link or another special file, expected a regular file", path);
     rewinding w = {.path = path, .out = -1};
     w.next = path_add_ending(path, ".tmp");
     status_code st = rewind_file(&w, step, last);

@@ -1,13 +1,14 @@
-/* What a resume does to RUN/metrics.jsonl. */
+/* Prepares RUN/metrics.jsonl for a resume. */
 #ifndef TALLY_METRICS_REWIND_H
 #define TALLY_METRICS_REWIND_H
 
 #include "train/bill/spent.h"
 
-/* For a resume at `step`: drops later lines and damaged ones, whose numbers it tells to log_line, and adds an event "resume".
- * In constant memory. *last holds what is known from elsewhere: seconds and money of a line that got further replace it,
- * and the larger energy counts.
- * The file is replaced at once, or, where nothing is dropped, only added to. An absent one is told where step is above 0. */
+/* Drops damaged lines, which are logged, and lines of steps after `step`; appends an event "resume". Uses constant memory.
+ * *last: what the run is known to have spent. Time and money of a line that was written later replace it, and so does a larger
+ * energy; stopped_ns stays.
+ * If nothing is dropped, the event is appended to the file; otherwise the file is replaced atomically. A missing file is no
+ * error; it is logged if step is above 0. */
 status metrics_rewind(const char *path, uint64_t step, spent_totals *last);
 
 #endif

@@ -26,7 +26,7 @@ struct nvml {
     int (*reasons)(nvmlDevice_t, unsigned long long *bits);
 };
 
-/* NULL where this library has none: it is older */
+/* NULL: this version of the library lacks it */
 static void *symbol(const nvml *n, const char *name) { return dlsym(n->library, name); }
 
 static void find_functions(nvml *n) {
@@ -53,7 +53,7 @@ static status open_gpu(nvml *n, const char *library, const char *pci) {
     if (!n->library) FAIL(DEVICE, "NVML: %s", dlerror());
     find_functions(n);
     if (!n->init || !n->shutdown || !n->error_string || !n->handle_by_pci)
-        FAIL(DEVICE, "NVML: %s: expected NVIDIA's management library, with nvmlInit_v2 and what it needs", library);
+        FAIL(DEVICE, "NVML: %s: expected NVIDIA's management library with nvmlInit_v2", library);
     int error = n->init();
     if (error != NVML_SUCCESS) FAIL(DEVICE, "NVML: %s: %s", library, n->error_string(error));
     n->initialised = true;
@@ -61,7 +61,8 @@ static status open_gpu(nvml *n, const char *library, const char *pci) {
     if (error != NVML_SUCCESS) FAIL(DEVICE, "NVML: GPU %s: %s", pci, n->error_string(error));
     double ignored;
     n->counts_energy = nvml_joules(n, &ignored);
-    if (!n->counts_energy && !nvml_watts(n, &ignored)) FAIL(DEVICE, "NVML: GPU %s tells neither energy nor power", pci);
+    if (!n->counts_energy && !nvml_watts(n, &ignored))
+        FAIL(DEVICE, "NVML: GPU %s reports neither energy nor power", pci);
     n->sm_max_mhz = clock_of(n, n->max_clock, NVML_CLOCK_SM);
     n->memory_max_mhz = clock_of(n, n->max_clock, NVML_CLOCK_MEM);
     return STATUS_OK;

@@ -59,7 +59,7 @@ static short_text text_joules(double joules) {
     return s;
 }
 
-/* a total: value is shown only if `number` is known; the note may be NULL */
+/* One total. `value` is shown only if `number` is known; the note may be NULL. */
 static void card(FILE *out, const char *name, double number, const char *value, const char *note) {
     fprintf(out, "<div class=\"card\"><div>%s</div><b>", name);
     text(out, isnan(number) ? "not known" : value);
@@ -112,7 +112,7 @@ static void write_totals(FILE *out, const report_run *r) {
     fputs("</div>\n", out);
 }
 
-/* BOOKINGS: one that this version does not know */
+/* BOOKINGS: this version does not know the key */
 static int booking_of(const char *key) {
     int b = 0;
     while (b < BOOKINGS && strcmp(key, meter_booking_key((booking)b))) b++;
@@ -124,7 +124,7 @@ static void write_booking_label(FILE *out, const char *key) {
     text(out, b < BOOKINGS ? meter_booking_label((booking)b) : key);
 }
 
-/* a share of the bill, with as many decimals as show the whole of it to four digits and to the cent */
+/* A part of the bill, with the decimals that show the whole bill to four digits, and at least to the cent. */
 static void write_cost_cell(FILE *out, double usd, double bill) {
     int decimals = bill > 0 ? (int)fmin(9, fmax(2, 3 - floor(log10(bill)))) : 2;
     if (isnan(usd)) fputs("<td>not known</td>", out);
@@ -160,7 +160,7 @@ static void write_bookings(FILE *out, const report_run *r) {
         fprintf(out, "<tr><td><i class=\"b%d\"></i>", booking_of(name));
         write_booking_label(out, name);
         fprintf(out, "</td><td>%.2f</td><td>%.1f%%</td>", seconds, 100 * seconds / total);
-        /* what was paid: prices may have changed between attempts. Older ledgers have the sum alone */
+        /* the price may have changed between attempts; older ledgers only have the sum */
         write_cost_cell(out, money ? number(money, name) : bill * seconds / total, bill);
         fputs("</tr>\n", out);
     }
@@ -169,7 +169,7 @@ static void write_bookings(FILE *out, const report_run *r) {
     fputs("</tr></tfoot></table>\n", out);
 }
 
-/* series: room for 3, which the chart points to */
+/* The chart points to series[3]. */
 static chart loss_chart(const report_run *r, const char *title, chart_series *series) {
     series[0] = (chart_series){"training", CHART_THIN, r->loss};
     series[1] = (chart_series){"smoothed", CHART_LINE, r->smooth_loss};
@@ -209,7 +209,7 @@ static void write_loss(FILE *out, const report_run *r) {
     chart_write_svg(out, &loss);
 }
 
-/* made in memory and put in place at once: a reader never sees half a page */
+/* Builds the file in memory and replaces the old one atomically, so that a reader never sees half of it. */
 static status write_whole(const char *folder, const char *path, void (*write)(FILE *out, const report_run *r)) {
     report_run r;
     TRY(report_read(&r, folder));

@@ -10,18 +10,18 @@
 #include "runtime/path.h"
 #include "train/bill/metrics_reader.h"
 
-enum { LARGEST = 1 << 20 }; /* bytes of a file that the page shows */
+enum { LARGEST = 1 << 20 }; /* size of a file that the page shows, in bytes */
 
 static const char *const column_key[] = {"loss",        "val_loss", "tokens_per_s", "mfu", "mfu_of_measured_peak",
                                          "memory_bytes"};
 
 typedef struct {
-    double first, low, high, sum, last; /* of the known ones, but first, which is that of the bin's first step */
+    double first, low, high, sum, last; /* of the known values, except first: of the first step of the bin */
     i64 known;
 } figures;
 
 typedef struct {
-    double from, to, val_step; /* steps; val_step: of the last val_loss */
+    double from, to, val_step; /* steps; val_step: step of the last val_loss */
     i64 count;
     figures of[REPORT_COLUMNS];
 } bin;
@@ -59,7 +59,7 @@ static void append(bin *a, const bin *b) {
     for (int k = 0; k < REPORT_COLUMNS; k++) {
         figures *x = &a->of[k];
         const figures *y = &b->of[k];
-        x->low = fmin(x->low, y->low); /* the known one, where the other is NaN */
+        x->low = fmin(x->low, y->low); /* ignores NaN */
         x->high = fmax(x->high, y->high);
         x->sum += y->sum;
         x->known += y->known;
@@ -79,7 +79,7 @@ static void widen(bins *b) {
 static void add_step(bins *b, const metrics_line *line) {
     double step = line->step;
     if (isnan(step)) step = b->n ? b->list[b->n - 1].to + 1 : 0;
-    while (b->n && b->list[b->n - 1].from >= step) b->n--; /* lost in a crash and done again */
+    while (b->n && b->list[b->n - 1].from >= step) b->n--; /* steps that were lost in a crash and done again */
     bin one = bin_of(step, line->json), *last = b->n ? &b->list[b->n - 1] : NULL;
     if (last && last->count < b->width) {
         append(last, &one);
@@ -130,7 +130,7 @@ static report_figures summarise(const bins *b, report_column k, double *room) {
     return f;
 }
 
-/* Mean over a window that narrows towards both ends, so that it stays centred: the steep beginning is not shifted. */
+/* Mean over a window that narrows towards both ends, so that it stays centred and does not shift the steep beginning. */
 static double mean_around(const bins *b, report_column k, int i) {
     int half = b->n / 60, to_edge = i < b->n - 1 - i ? i : b->n - 1 - i;
     double sum = 0, known = 0;
@@ -191,19 +191,19 @@ static status parse_object(json_t **json, const char *path) {
     FAIL(DATA, "%s: found no object, expected one", path);
 }
 
-/* What cannot be shown is told. */
-static status do_without(status_code st) {
-    if (st == STATUS_DATA) log_line("%s; the report does without it", status_message());
+/* Logs a file that cannot be shown. */
+static status leave_out(status_code st) {
+    if (st == STATUS_DATA) log_line("%s; the report leaves it out", status_message());
     return st == STATUS_DATA ? STATUS_OK : st;
 }
 
-/* *json stays NULL where there is no such file, or a damaged one */
+/* *json stays NULL if the file is missing or damaged. */
 static status read_object(json_t **json, const char *path) {
-    return access(path, F_OK) ? STATUS_OK : do_without(parse_object(json, path));
+    return access(path, F_OK) ? STATUS_OK : leave_out(parse_object(json, path));
 }
 
 static status read_sample(report_run *r, const char *path) {
-    return access(path, F_OK) ? STATUS_OK : do_without(file_read_up_to(LARGEST, path, &r->sample, &r->sample_bytes));
+    return access(path, F_OK) ? STATUS_OK : leave_out(file_read_up_to(LARGEST, path, &r->sample, &r->sample_bytes));
 }
 
 void report_read_free(report_run *r) {

@@ -11,18 +11,18 @@ enum { POWER_CAP = 0x004 };
 /* the bits of NVML's nvmlClocksEventReasons (nvmlClocksThrottleReasons before R535), NVML API Reference Guide */
 static const struct {
     uint64_t bit;
-    const char *name, *words; /* in metrics.jsonl, and for people */
+    const char *name, *words; /* in metrics.jsonl; in the log */
     bool harmless;
 } throttles[] = {
     {0x001, "idle", "idle", true},
-    {0x002, "app_clocks", "application clocks that were set", true},
+    {0x002, "app_clocks", "the application clock setting", true},
     {POWER_CAP, "sw_power_cap", "its power limit", true},
-    {0x008, "hw_slowdown", "hardware slowdown", false},
+    {0x008, "hw_slowdown", "a hardware slowdown", false},
     {0x010, "sync_boost", "the slowest GPU of its sync boost group", true},
-    {0x020, "sw_thermal", "heat (the driver slows it)", false},
-    {0x040, "hw_thermal", "heat (the hardware slows it)", false},
+    {0x020, "sw_thermal", "heat (software slowdown)", false},
+    {0x040, "hw_thermal", "heat (hardware slowdown)", false},
     {0x080, "hw_power_brake", "the power brake of its host", false},
-    {0x100, "display_clocks", "display clocks that were set", true},
+    {0x100, "display_clocks", "the display clock setting", true},
 };
 enum { THROTTLES = sizeof throttles / sizeof *throttles };
 
@@ -43,7 +43,7 @@ static const nvml_state *of_rank(const nvml_state *first, size_t stride, int ran
     return (const nvml_state *)((const char *)first + (size_t)rank * stride);
 }
 
-/* `ranks` where none has it */
+/* first rank with the bit; `ranks`: none */
 static int first_with(uint64_t bit, const nvml_state *first, size_t stride, int ranks) {
     int r = 0;
     while (r < ranks && !(of_rank(first, stride, r)->reasons & bit)) r++;
@@ -60,7 +60,7 @@ static short_text held_at(const nvml_state *s) {
 static void say_begin(int i, const nvml_state *s, int rank) {
     char heat[24] = "";
     if (s->temperature_c >= 0) snprintf(heat, sizeof heat, ", %d C", s->temperature_c);
-    log_line("throttling begins: the GPU of rank %d is held back by %s%s%s", rank, throttles[i].words, held_at(s).text,
+    log_line("throttling begins: the GPU of rank %d is slowed by %s%s%s", rank, throttles[i].words, held_at(s).text,
              heat);
 }
 
@@ -71,12 +71,12 @@ void throttle_look(throttle_watch *w, const nvml_state *first, size_t stride, in
         bool now = rank < ranks, before = w->lasting & bit;
         if (bit == POWER_CAP && now && !w->capped) {
             w->capped = true;
-            log_line("power: the GPU of rank %d is at its power limit%s; normal under load, not said again", rank,
-                     held_at(of_rank(first, stride, rank)).text);
+            log_line("power: the GPU of rank %d is at its power limit%s; this is normal under load and is logged once",
+                     rank, held_at(of_rank(first, stride, rank)).text);
         }
         if (throttles[i].harmless || now == before) continue;
         if (now) say_begin(i, of_rank(first, stride, rank), rank);
-        else log_line("throttling ends: no GPU is held back by %s any more", throttles[i].words);
+        else log_line("throttling ends: no GPU is slowed by %s any more", throttles[i].words);
         w->lasting ^= bit;
     }
 }

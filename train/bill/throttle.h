@@ -1,4 +1,5 @@
-/* What holds a GPU's clocks down, as NVML tells it: its names, and lines of the log when trouble begins and ends. */
+/* Why a GPU's clocks are below their maximum, from NVML's clock event reasons: their names, and log lines when a GPU begins and
+ * stops being throttled. */
 #ifndef TALLY_THROTTLE_H
 #define TALLY_THROTTLE_H
 
@@ -6,19 +7,20 @@
 
 #include "train/bill/nvml.h"
 
-/* names of `reasons`, with commas between; "none" of 0 */
+/* Names of the bits of `reasons`, with commas between; "none" for 0. */
 typedef struct {
     char text[160];
 } throttle_text;
 throttle_text throttle_names(uint64_t reasons);
 
-/* A look a step: says when a GPU begins to be held back by anything that is trouble, and when none is any more; that one
- * has reached its power limit, which under load is how an SXM part should run, it says once a run. Zero-initialised. */
+/* Call throttle_look once per step. It logs when any GPU begins to be throttled by a reason that needs attention, and when the
+ * last one stops. That a GPU reaches its power limit is normal for an SXM GPU under load, and is logged once per run. */
 typedef struct {
-    uint64_t lasting; /* trouble that was there at the last look, on any rank */
-    bool capped;      /* the power limit has been said */
-} throttle_watch;
-/* first: of rank 0; the others' `stride` bytes apart */
+    uint64_t lasting; /* such reasons at the last look, on any rank */
+    bool capped;      /* the power limit has been logged */
+} throttle_watch;     /* zero-initialised */
+
+/* first: state of rank 0; those of the other ranks follow, `stride` bytes apart */
 void throttle_look(throttle_watch *w, const nvml_state *first, size_t stride, int ranks);
 
 #endif

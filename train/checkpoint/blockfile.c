@@ -16,7 +16,7 @@ struct blockfile {
     int fd;
     path_text path;
     char name[sizeof((blockfile_sums *)0)->name];
-    i64 bytes; /* taken so far, the buffer's included */
+    i64 bytes; /* written so far, including the buffer */
     uint32_t *crc;
     int blocks, capacity; /* of crc */
     bool failed;
@@ -29,7 +29,7 @@ struct blockfile {
 static status join(path_text *path, const char *folder, const char *name) {
     if (!*name || strlen(name) >= sizeof((blockfile_sums *)0)->name || strchr(name, '/') || !strcmp(name, ".") ||
         !strcmp(name, ".."))
-        FAIL(DATA, "%s: \"%.80s\" is no name of a file within the folder", folder, name);
+        FAIL(DATA, "%s: \"%.80s\" is not the name of a file in the folder", folder, name);
     *path = path_join(folder, name);
     if (!path->text[0]) FAIL(ARG, "%s: path is too long", folder);
     return STATUS_OK;
@@ -51,7 +51,7 @@ done:
     return st;
 }
 
-/* One block, or the file's shorter last one. */
+/* One block; the last one of a file may be shorter. */
 static status write_block(blockfile *f, const void *data, size_t bytes) {
     if (f->blocks == f->capacity) {
         int capacity = f->capacity ? 2 * f->capacity : 64;
@@ -115,7 +115,7 @@ done:
 void blockfile_abandon(blockfile *f) {
     if (!f) return;
     if (f->fd >= 0) close(f->fd);
-    unlink(f->path.text); /* gives the space back when the disk is full */
+    unlink(f->path.text); /* frees space on a full disk */
     free(f->crc);
     free(f);
 }
@@ -127,7 +127,7 @@ static status read_block(int fd, const char *path, i64 from, unsigned char *bloc
         ssize_t got = pread(fd, block + used, bytes - used, from + (i64)used);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) FAIL(IO, "%s: read: %s", path, strerror(errno));
-        if (got == 0) FAIL(DATA, "%s: became shorter while it was read", path);
+        if (got == 0) FAIL(DATA, "%s: became shorter while it was being read", path);
         used += (size_t)got;
     }
     return STATUS_OK;
@@ -139,7 +139,7 @@ static status check_blocks(int fd, const char *path, const blockfile_sums *sums,
     if (!S_ISREG(info.st_mode)) FAIL(DATA, "%s: expected a regular file", path);
     if (info.st_size != sums->bytes) FAIL(DATA, "%s: is %ld bytes long, expected %ld", path, info.st_size, sums->bytes);
     if (sums->blocks != (sums->bytes + BLOCKFILE_BLOCK - 1) / BLOCKFILE_BLOCK)
-        FAIL(DATA, "%s: has %d checksums for %ld bytes, expected one for every %d", path, sums->blocks, sums->bytes,
+        FAIL(DATA, "%s: has %d checksums for %ld bytes, expected one per %d bytes", path, sums->blocks, sums->bytes,
              BLOCKFILE_BLOCK);
     unsigned char *block = malloc(BLOCKFILE_BLOCK);
     if (!block) FAIL(MEM, "%s: no memory for a buffer", path);
@@ -164,7 +164,7 @@ status blockfile_check(const char *folder, const blockfile_sums *sums) {
 
 status blockfile_check_some(const char *folder, const blockfile_sums *sums, int first, int stride) {
     path_text path;
-    TRY(join(&path, folder, sums->name)); /* it comes from a manifest, which may be anyone's */
+    TRY(join(&path, folder, sums->name)); /* the name comes from a manifest, which may be damaged */
     int fd = open(path.text, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT) FAIL(DATA, "%s: %s", path.text, strerror(errno));
     if (fd < 0) FAIL(IO, "%s: %s", path.text, strerror(errno));

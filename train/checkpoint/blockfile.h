@@ -1,5 +1,5 @@
-/* Files of a checkpoint: written in sequence with a crc32 for every 4 MiB block, fsynced at close; and checked against
- * those. A writer that fails half-way leaves a file that no manifest names. */
+/* Files of a checkpoint: written sequentially with a crc32 per block of 4 MiB, fsynced at close, and checked against those sums.
+ * A write that fails leaves a file that no manifest names. */
 #ifndef TALLY_BLOCKFILE_H
 #define TALLY_BLOCKFILE_H
 
@@ -13,21 +13,21 @@ enum { BLOCKFILE_BLOCK = 4 << 20 };
 typedef struct blockfile blockfile;
 
 typedef struct {
-    char name[64]; /* within the folder */
+    char name[64]; /* in the folder */
     i64 bytes;
-    uint32_t *crc; /* one a block; malloc'ed */
+    uint32_t *crc; /* one per block; malloc'ed */
     int blocks;
 } blockfile_sums;
 
 status blockfile_create(blockfile **f, const char *folder, const char *name); /* replaces an older file of that name */
 status blockfile_write(blockfile *f, const void *data, size_t bytes);
-status blockfile_close(blockfile *f,
-                       blockfile_sums *sums); /* flush, fsync, close; sums filled on success. Frees f always */
-void blockfile_abandon(blockfile *f);         /* closes and removes the file; f may be NULL */
+/* Flushes, fsyncs and closes the file; fills *sums on success. Always frees f. */
+status blockfile_close(blockfile *f, blockfile_sums *sums);
+void blockfile_abandon(blockfile *f); /* closes and removes the file; f may be NULL */
 
-/* Size and every block, naming the first bad one. An absent file is DATA, as a damaged one is. */
+/* Checks the size and every block. DATA if the file is absent or damaged; the message names the first bad block. */
 status blockfile_check(const char *folder, const blockfile_sums *sums);
-/* the same of the blocks first, first + stride, ... only */
+/* The same, but only checks the blocks first, first + stride, ... */
 status blockfile_check_some(const char *folder, const blockfile_sums *sums, int first, int stride);
 
 #endif

@@ -21,7 +21,7 @@ path_text checkpoint_path(const char *run, uint64_t step) {
     return path_join(run, name);
 }
 
-/* the folder of the same step that is not, or is no longer, a checkpoint */
+/* a folder of the same step that is not yet, or no longer, a checkpoint */
 static path_text hidden_path(const char *run, uint64_t step, const char *suffix) {
     char name[64];
     snprintf(name, sizeof name, "checkpoints/.step-%lu.%s", step, suffix);
@@ -30,7 +30,7 @@ static path_text hidden_path(const char *run, uint64_t step, const char *suffix)
 
 /* --- reading --- */
 
-/* Every file's size, and this rank's part of all blocks: block b of file i is rank (i + b) % ranks'. */
+/* Checks the size of every file and this rank's share of the blocks: block b of file i belongs to rank (i + b) % ranks. */
 static status verify_share(const char *folder, int rank, int ranks) {
     manifest m;
     TRY(manifest_read(&m, folder));
@@ -81,7 +81,7 @@ static status config_text(char **text, json_t *config) {
     return st;
 }
 
-/* Writes the text and frees it; adds its line to the manifest's. */
+/* Writes the text and frees it; adds its line to those of the manifest. */
 static status write_text(FILE *lines, const char *folder, const char *name, char *text) {
     blockfile *f = NULL;
     blockfile_sums sums = {0};
@@ -98,13 +98,13 @@ done:
     return st;
 }
 
-/* This rank's files, and their lines of the manifest. */
+/* Writes this rank's files; *text: their lines of the manifest. */
 static status write_share(char **text, const char *folder, parameters *s, const model_config *c) {
     blockfile_sums weights = {0}, optimizer = {0};
     size_t size;
     FILE *lines = NULL;
     *text = NULL;
-    status_code st = weights_write(s, c, folder, &weights); /* all ranks together: nothing may come before it */
+    status_code st = weights_write(s, c, folder, &weights); /* collective: nothing that can fail may come before it */
     if (!st) st = optimizer_file_write(s, folder, &optimizer);
     if (st) goto done;
     if (!(lines = open_memstream(text, &size))) FAIL_DONE(MEM, "%s: no memory for its manifest", folder);
@@ -117,7 +117,7 @@ done:
     return st;
 }
 
-/* All ranks' texts in a row, on every rank; frees this rank's. */
+/* Replaces *text by the texts of all ranks in a row, on every rank. */
 static status join_texts(comm *world, char **text) {
     char *all;
     size_t row, joined = 0;
@@ -135,7 +135,7 @@ static status join_texts(comm *world, char **text) {
     return STATUS_OK;
 }
 
-/* What one rank writes for all, when the files of all are there. */
+/* Writes what one rank writes for all, after all ranks have written their files. */
 static status write_common(const char *folder, const parameters *s, const model_config *c, const progress *p,
                            const char *shares) {
     bool several = s->o.shard.world->ranks > 1;
@@ -167,7 +167,7 @@ done:
 typedef struct {
     path_text final, temporary;
     path_text old;
-    bool exists; /* another one of the same step */
+    bool exists; /* there is a checkpoint of the same step */
 } target;
 
 static status set_aside(const target *to) {
@@ -207,10 +207,10 @@ status checkpoint_save(const char *run, parameters *s, const model_config *c, co
     if (!st) return STATUS_OK;
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
-    /* best effort: room again after a full disk */
+    /* best effort: frees space on a full disk */
     if (world->rank == 0) (void)!durable_remove_folder(to.temporary.text);
     if (st == STATUS_NUMERIC)
-        FAIL(NUMERIC, "step %lu is not saved: %s; the checkpoints before it stay as they are", p->step, message);
+        FAIL(NUMERIC, "step %lu is not saved: %s; earlier checkpoints are unchanged", p->step, message);
     return status_fail(st == STATUS_COMM || st == STATUS_ARG ? st : STATUS_IO, __FILE__, __LINE__, "%s", message);
 }
 
@@ -221,7 +221,7 @@ static int newest_first(const void *a, const void *b) {
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* steps of the folders named step-N, newest first; *leftovers: whether interrupted saves lie beside them */
+/* Steps of the folders named step-N, newest first. *leftovers: interrupted saves have left folders. */
 static status list_steps(const char *run, uint64_t **steps, int *count, bool *leftovers) {
     path_text folder = path_join(run, "checkpoints");
     *steps = NULL;
@@ -268,10 +268,10 @@ static status prune(const char *run, uint64_t step, int64_t keep) {
     status_code st = STATUS_OK;
     for (int i = 0; i < count; i++) {
         progress p;
-        /* one that cannot be read counts as it always did */
+        /* a checkpoint whose progress cannot be read counts as good */
         bool bad = checkpoint_progress(checkpoint_path(run, steps[i]).text, &p) == STATUS_OK && p.finite == 0;
         if (bad ? steps[i] == step : steps[i] <= step && keep-- > 0) continue;
-        /* out of sight first: a folder half removed must not look like a checkpoint */
+        /* renamed first, because a half-removed folder must not look like a checkpoint */
         TRY_DONE(durable_rename(checkpoint_path(run, steps[i]).text, hidden_path(run, steps[i], "old").text));
         leftovers = true;
     }
@@ -285,8 +285,8 @@ status checkpoint_prune(comm *world, const char *run, uint64_t step, int64_t kee
     return comm_agree(world, world->rank == 0 ? prune(run, step, keep) : STATUS_OK);
 }
 
-/* rank 0's list on all */
-static status tell_steps(comm *world, const char *run, uint64_t **steps, int *count) {
+/* The list of rank 0, on all ranks. */
+static status share_steps(comm *world, const char *run, uint64_t **steps, int *count) {
     bool leftovers, first = world->rank == 0;
     status_code st = STATUS_OK;
     *steps = NULL;
@@ -302,7 +302,7 @@ done:
     return st;
 }
 
-/* what is known of a whole checkpoint without training on from it */
+/* what can be found out about a checkpoint before training on from it */
 typedef enum { GOOD, NOT_FINITE, BROKEN } condition;
 
 static status judge(condition *c, progress *p, comm *world, const char *folder) {
@@ -312,8 +312,8 @@ static status judge(condition *c, progress *p, comm *world, const char *folder) 
     if (!st) st = comm_agree(world, checkpoint_progress(folder, p));
     bool look = !st && p->finite == PROGRESS_FINITE_UNKNOWN;
     if (look) st = comm_agree(world, finite_model(&mine, folder, world->rank, world->ranks));
-    if (st == STATUS_DATA && world->rank == 0) log_line("passed over a broken checkpoint: %s", status_message());
-    if (st) return st == STATUS_DATA ? STATUS_OK : st; /* that it cannot be read now does not make it broken */
+    if (st == STATUS_DATA && world->rank == 0) log_line("skipped a damaged checkpoint: %s", status_message());
+    if (st) return st == STATUS_DATA ? STATUS_OK : st; /* a checkpoint that cannot be read now need not be damaged */
     if (look) {
         double bad = !mine;
         TRY(comm_sum_f64(world, &bad, 1));
@@ -323,10 +323,10 @@ static status judge(condition *c, progress *p, comm *world, const char *folder) 
     return STATUS_OK;
 }
 
-/* A step that is skipped leaves the weights as they were: they may be what made the loss bad. */
+/* A skipped step does not change the weights, which may be why its loss was not finite. */
 static bool same_weights(const progress *a, const progress *b) { return a->updates == b->updates; }
 
-/* The newest whole one that is good and has not the weights of a newer one that is not; else the newest that is whole. */
+/* The newest good checkpoint whose weights differ from those of a newer one that is not finite; else the newest complete one. */
 static status choose(comm *world, const char *run, const uint64_t *steps, int count, path_text *folder) {
     progress p, bad = {0};
     path_text newest = {""}, of_bad;
@@ -336,16 +336,16 @@ static status choose(comm *world, const char *run, const uint64_t *steps, int co
         TRY(judge(&c, &p, world, folder->text));
         if (c == BROKEN) continue;
         if (c == GOOD && !(newest.text[0] && same_weights(&p, &bad))) return STATUS_OK;
-        if (c == GOOD) log_line("passed over %s: it has the weights of %s", folder->text, of_bad.text);
+        if (c == GOOD) log_line("skipped %s: it has the weights of %s", folder->text, of_bad.text);
         else {
-            log_line("passed over %s: its loss or its weights are not finite", folder->text);
+            log_line("skipped %s: its loss or its weights are not finite", folder->text);
             of_bad = *folder;
             bad = p;
         }
         if (!newest.text[0]) newest = *folder;
     }
-    if (!newest.text[0]) FAIL(DATA, "%s/checkpoints: %d found, none of them whole", run, count);
-    log_line("warning: no other checkpoint is left: taking %s", newest.text);
+    if (!newest.text[0]) FAIL(DATA, "%s/checkpoints: found %d, none of them complete", run, count);
+    log_line("warning: there is no other checkpoint; using %s", newest.text);
     *folder = newest;
     return STATUS_OK;
 }
@@ -354,7 +354,7 @@ status checkpoint_newest(comm *world, const char *run, int *found, path_text *fo
     uint64_t *steps;
     int count;
     *found = 0;
-    TRY(tell_steps(world, run, &steps, &count));
+    TRY(share_steps(world, run, &steps, &count));
     status_code st = count ? choose(world, run, steps, count, folder) : STATUS_OK;
     *found = !st && count;
     free(steps);

@@ -3,7 +3,7 @@
 #include "runtime/simd.h"
 #include "train/checkpoint/tensor_set.h"
 
-/* An exponent of ones is an infinity or a NaN. No early end: a loop without one is vectorised. */
+/* An exponent of all ones is an infinity or a NaN. The loops do not end early, so that they are vectorised. */
 SIMD_CLONES static unsigned f32_not_finite(const uint32_t *x, i64 n) {
     unsigned found = 0;
     for (i64 i = 0; i < n; i++) found |= (x[i] & 0x7f800000u) == 0x7f800000u;

@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
-/* below "transformer.h.N." and "model.layers.N." in a block, "transformer." and "model." outside; a head has no prefix.
- * Of the Llama family q/k/v and gate/up are the names of pieces. */
+/* Names after the prefix: "transformer.h.N." or "model.layers.N." in a block, "transformer." or "model." outside; the head has
+ * none. For q/k/v and gate/up of the Llama family, split() has the part before ".weight" or ".bias". */
 static const char *const names[P_KINDS][2] = {
     [P_WTE] = {"wte.weight", "embed_tokens.weight"},
     [P_WPE] = {"wpe.weight", "embed_positions.weight"},
@@ -26,12 +26,12 @@ static const char *const names[P_KINDS][2] = {
     [P_HEAD_W] = {"lm_head.weight", "lm_head.weight"},
 };
 
-/* GPT-2's matrices within a block are its Conv1D */
+/* the matrices in a block of GPT-2 */
 static bool is_conv1d(param_kind kind) {
     return kind == P_QKV_W || kind == P_ATTN_W || kind == P_UP_W || kind == P_DOWN_W;
 }
 
-/* the split of a q/k/v or gate/up parameter: names and heights */
+/* Names and numbers of rows of the pieces of a q/k/v or gate/up parameter. */
 static int split(const char *part[3], i64 rows[3], const model_config *c, param_kind kind) {
     if (kind == P_QKV_W || kind == P_QKV_B) {
         part[0] = "self_attn.q_proj", part[1] = "self_attn.k_proj", part[2] = "self_attn.v_proj";

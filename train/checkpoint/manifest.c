@@ -43,10 +43,10 @@ static status read_line(const char *path, const char *line, blockfile_sums *sums
     i64 bytes;
     *sums = (blockfile_sums){0};
     if (sscanf(line, "file %63s %ld%n", sums->name, &bytes, &used) != 2 || bytes < 0)
-        FAIL(DATA, "%s: found \"%.60s\", expected the sums of a file", path, line);
+        FAIL(DATA, "%s: found \"%.60s\", expected the checksums of a file", path, line);
     i64 blocks = bytes / BLOCKFILE_BLOCK + (bytes % BLOCKFILE_BLOCK != 0);
-    if ((size_t)blocks > strlen(line + used) / 9) /* before anything is taken for them */
-        FAIL(DATA, "%s: %s lacks sums of its %ld blocks", path, sums->name, blocks);
+    if ((size_t)blocks > strlen(line + used) / 9) /* checked before memory is allocated for them */
+        FAIL(DATA, "%s: %s has fewer checksums than its %ld blocks", path, sums->name, blocks);
     sums->bytes = bytes;
     sums->blocks = (int)blocks;
     sums->crc = calloc((size_t)blocks + 1, sizeof *sums->crc);
@@ -55,7 +55,7 @@ static status read_line(const char *path, const char *line, blockfile_sums *sums
     for (int b = 0; b < sums->blocks; b++) {
         int n = 0;
         if (sscanf(p, " %8x%n", &sums->crc[b], &n) != 1)
-            FAIL(DATA, "%s: %s lacks the sum of block %d", path, sums->name, b);
+            FAIL(DATA, "%s: %s has no checksum of block %d", path, sums->name, b);
         p += n;
     }
     return STATUS_OK;
@@ -69,13 +69,13 @@ static bool holds(const manifest *m, const char *name) {
 
 static status check_names(const manifest *m, const char *path, int format) {
     if (format == MANIFEST_ALONE) {
-        int older = m->count == ALONE - 1; /* without generation_config.json */
+        int older = m->count == ALONE - 1; /* format 1 without generation_config.json */
         bool same = m->count == ALONE - older;
         for (int i = 0; same && i < m->count; i++) same = strcmp(m->files[i].name, alone[i + (i > 0 ? older : 0)]) == 0;
-        if (!same) FAIL(DATA, "%s: names other files than format 1 has", path);
+        if (!same) FAIL(DATA, "%s: lists other files than those of format 1", path);
     }
     for (int i = 0; i < REQUIRED; i++)
-        if (!holds(m, required[i])) FAIL(DATA, "%s: found no sums of %s", path, required[i]);
+        if (!holds(m, required[i])) FAIL(DATA, "%s: found no checksums of %s", path, required[i]);
     return STATUS_OK;
 }
 

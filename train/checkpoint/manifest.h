@@ -1,12 +1,12 @@
-/* MANIFEST: what a checkpoint consists of.
+/* MANIFEST: the files of a checkpoint and their checksums.
  *
  *   tally-checkpoint FORMAT block 4194304
- *   file NAME BYTES CRC32 CRC32 ...           a line a file, a crc32 a block
- *   crc32 CRC32                               of all lines before
+ *   file NAME BYTES CRC32 CRC32 ...           a line per file, a crc32 per block
+ *   crc32 CRC32                               of all lines above
  *
- * Format 1: config.json, generation_config.json (not in older ones), model.safetensors, optimizer.safetensors,
- * progress.json, in this order. Format 2: written by several ranks; config.json, progress.json and any files beside
- * them. */
+ * Format 1, written by one rank: config.json, generation_config.json (absent in older checkpoints), model.safetensors,
+ * optimizer.safetensors, progress.json, in this order. Format 2, written by several ranks: config.json, progress.json and any
+ * other files. */
 #ifndef TALLY_MANIFEST_H
 #define TALLY_MANIFEST_H
 
@@ -21,10 +21,10 @@ typedef struct {
     int count;
 } manifest;
 
-void manifest_line(FILE *lines, const blockfile_sums *sums); /* nothing for a file without a name */
+void manifest_line(FILE *lines, const blockfile_sums *sums); /* writes nothing if sums->name is "" */
 status manifest_write(const char *folder, int format, const char *lines);
 
-/* Malformed, of another format or damaged: DATA. The files themselves are not looked at: blockfile_check. */
+/* DATA if it is malformed, damaged or of another format. Does not check the files: see blockfile_check. */
 status manifest_read(manifest *m, const char *folder);
 void manifest_free(manifest *m);
 

@@ -7,7 +7,7 @@
 #include "train/checkpoint/finite.h"
 #include "train/checkpoint/tensor_set.h"
 
-enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
+enum { CHUNK = 1 << 20 }; /* elements copied through host memory at a time */
 
 typedef struct {
     const char *prefix;
@@ -32,7 +32,7 @@ static safetensor describe(const buffer *b, const param *p) {
 
 /* --- writing --- */
 
-/* a tensor of the file, and where its elements lie */
+/* a tensor of the file, and where its elements are in the buffer */
 typedef struct {
     const buffer *b;
     const char *name;
@@ -123,18 +123,18 @@ static status add_extent(extent *e, const tensor_ref *r, const safetensor *expec
     if (!whole) {
         e->first = strtoll(first, &end, 10);
         if (*first < '0' || *first > '9' || *end)
-            FAIL(DATA, "%s: \"%s\": expected the number of an element behind @", r->file->path, t->name);
+            FAIL(DATA, "%s: \"%s\": expected the number of an element after @", r->file->path, t->name);
         if (t->dims == 1) e->count = t->shape[0];
     }
     bool same =
         whole ? t->dims == expected->dims && memcmp(t->shape, expected->shape, (size_t)t->dims * sizeof *t->shape) == 0
               : t->dims == 1 && e->first <= elements && e->count <= elements - e->first;
     if (t->type != expected->type || !same)
-        FAIL(DATA, "%s: \"%s\" differs in dtype or shape from this run's", r->file->path, t->name);
+        FAIL(DATA, "%s: \"%s\" has another dtype or shape than in this run", r->file->path, t->name);
     return STATUS_OK;
 }
 
-/* what there is of a tensor, in order; list has room for all of the set */
+/* The extents of a tensor in the files, in order. list: at least f->count long. */
 static status find_extents(const tensor_set *f, const safetensor *expected, i64 elements, extent *list, int *count) {
     const tensor_ref *whole = tensor_set_find(f, expected->name);
     char prefix[sizeof expected->name + 1];
@@ -157,7 +157,7 @@ static status check_cover(const tensor_set *f, const char *name, i64 elements, c
         if (list[i].first > covered)
             FAIL(DATA, "%s: \"%s\" lacks its elements %ld to %ld", f->path.text, name, covered, list[i].first - 1);
         if (list[i].first < covered)
-            FAIL(DATA, "%s: \"%s\" has elements from %ld that \"%s\" of %s has too", list[i].ref->file->path,
+            FAIL(DATA, "%s: \"%s\" has elements from %ld on that are also in \"%s\" of %s", list[i].ref->file->path,
                  list[i].ref->tensor->name, list[i].first, list[i - 1].ref->tensor->name, list[i - 1].ref->file->path);
     }
     if (covered < elements)

@@ -1,9 +1,8 @@
-/* The optimizer's state in safetensors: master.NAME (where there is one), m.NAME and v.NAME of every parameter, NAME
- * as of param_table_name.
+/* The optimizer state in safetensors: master.NAME (if there are master weights), m.NAME and v.NAME of every parameter; NAME is
+ * param_table_name.
  *
- * Alone: whole tensors in optimizer.safetensors. Of several ranks each writes optimizer-0000R-of-0000W.safetensors,
- * with what parameters_saved gives it as 1-D tensors NAME@FIRST, FIRST the piece's first element in the flattened
- * parameter. */
+ * One rank writes whole tensors to optimizer.safetensors. Of several ranks each writes optimizer-0000R-of-0000W.safetensors with
+ * its part by parameters_saved, as 1-D tensors NAME@FIRST; FIRST is the first element in the flattened parameter. */
 #ifndef TALLY_OPTIMIZER_FILE_H
 #define TALLY_OPTIMIZER_FILE_H
 
@@ -12,11 +11,11 @@
 #include "train/checkpoint/blockfile.h"
 #include "train/model/parameters.h"
 
-/* This rank's file; NUMERIC where a value is not finite. No collective. */
+/* Writes this rank's file. NUMERIC if a value is not finite. Not collective. */
 status optimizer_file_write(const parameters *s, const char *folder, blockfile_sums *sums);
 
-/* This rank's part of the state from the pieces or whole tensors of all files together, however many ranks wrote them.
- * DATA where they lack or have twice any element, of anyone's, or hold anything else. No collective. */
+/* Reads this rank's part of the state from the files of any number of ranks. DATA if the files together lack an element of any
+ * rank, have one twice, or hold another tensor. Not collective. */
 status optimizer_file_read(parameters *s, const char *folder, const path_text *files, int count);
 
 #endif

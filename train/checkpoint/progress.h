@@ -1,5 +1,4 @@
-/* Where a run stands: progress.json of a checkpoint. What of the run must stay the same when it is resumed is here
- * too. */
+/* progress.json of a checkpoint: how far the run is, what it has spent, and the settings that a resume must not change. */
 #ifndef TALLY_PROGRESS_H
 #define TALLY_PROGRESS_H
 
@@ -15,18 +14,18 @@ typedef struct {
     uint64_t windows; /* position in the data, see loader.h */
     uint64_t seed;
     uint64_t data_crc32;   /* of the token stream */
-    uint64_t train_tokens; /* the first so many of it are for training */
+    uint64_t train_tokens; /* length of the part of the token stream that is trained on */
     uint64_t seq_len, global_batch;
-    uint64_t threads; /* of a rank */
-    uint64_t ranks;   /* 1 where the file does not tell: it is older than ranks */
-    uint64_t batch;   /* of a rank; 0 where the file does not tell */
+    uint64_t threads; /* per rank */
+    uint64_t ranks;   /* 1 in a file without it: it is older than ranks */
+    uint64_t batch;   /* per rank; 0 in a file without it */
     spent spent;
-    int64_t
-        finite; /* 1: loss and gradient of the last step were, and the held-out loss where it was taken at this step;
-                       0: they were not; PROGRESS_FINITE_UNKNOWN: the file does not tell */
+    /* 1: loss and gradient of the last step were finite, and so was the held-out loss if it was evaluated at this step; 0: they
+     * were not; PROGRESS_FINITE_UNKNOWN in a file without it */
+    int64_t finite;
     char precision[16], moments[16], master[16];
-    char device[160];  /* of rank 0, and how ranks exchange; "" where not told */
-    char sharding[40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" where not told */
+    char device[160];  /* of rank 0, and how ranks communicate; "" in a file without it */
+    char sharding[40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" in a file without it */
 } progress;
 
 status progress_text(char **text, const progress *p); /* JSON, malloc'ed */

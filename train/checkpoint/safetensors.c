@@ -13,11 +13,11 @@
 
 enum { LENGTH_BYTES = 8, LARGEST_HEADER = 100000000, MAX_DIMS = 4, REPACKED_ALIGN = 64 };
 
-static const i64 LARGEST_INTEGER = (1LL << 53) - 1; /* that JSON numbers hold exactly */
+static const i64 LARGEST_INTEGER = (1LL << 53) - 1; /* the largest that every JSON reader holds exactly */
 
-static const char *const dtype_names[] = {[F32] = "F32", [BF16] = "BF16"}; /* the format's, not ours */
+static const char *const dtype_names[] = {[F32] = "F32", [BF16] = "BF16"}; /* in the format */
 
-/* False where the product is larger than any file. */
+/* false: the tensor is larger than any file */
 static bool tensor_bytes(const safetensor *t, i64 *bytes) {
     *bytes = (i64)dtype_bytes(t->type);
     for (int i = 0; i < t->dims; i++)
@@ -36,7 +36,7 @@ static status read_integers(const json_t *o, const char *where, const char *key,
     json_array_foreach(array, i, item) {
         double d = json_number_or_nan(item);
         if (!(d >= 0 && d <= (double)LARGEST_INTEGER && d == trunc(d)))
-            FAIL(DATA, "%s: \"%s\" holds something else, expected integers of 0 or more", where, key);
+            FAIL(DATA, "%s: \"%s\" holds another value, expected integers of 0 or more", where, key);
         if (*count == most) FAIL(DATA, "%s: \"%s\" has more than %d integers", where, key, most);
         v[(*count)++] = (i64)d;
     }
@@ -50,11 +50,11 @@ static status read_tensor(safetensor *t, const char *name, const json_t *item, c
         FAIL(DATA, "%s: a tensor's name is %zu bytes long, expected at most %zu: %.40s...", path, length,
              sizeof t->name - 1, name);
     for (const char *c = name; *c; c++)
-        if ((unsigned char)*c < 32 || *c == 127) FAIL(DATA, "%s: a tensor's name holds a control character", path);
+        if ((unsigned char)*c < 32 || *c == 127) FAIL(DATA, "%s: a tensor's name contains a control character", path);
     memcpy(t->name, name, length + 1);
     char where[sizeof((safetensors *)0)->path + sizeof t->name + 16];
     snprintf(where, sizeof where, "%s: tensor \"%s\"", path, t->name);
-    if (!json_is_object(item)) FAIL(DATA, "%s: found no object, expected dtype, shape, data_offsets", where);
+    if (!json_is_object(item)) FAIL(DATA, "%s: expected an object with dtype, shape and data_offsets", where);
 
     char type[32];
     TRY(json_get_string(item, where, "dtype", type, sizeof type));
@@ -68,10 +68,10 @@ static status read_tensor(safetensor *t, const char *name, const json_t *item, c
     TRY(read_integers(item, where, "data_offsets", ends, 2, 2, &count));
     if (!tensor_bytes(t, &bytes)) FAIL(DATA, "%s: its shape has too many elements", where);
     if (ends[0] > ends[1] || ends[1] > data_bytes)
-        FAIL(DATA, "%s: data_offsets are %ld and %ld, expected rising ones within %ld", where, ends[0], ends[1],
-             data_bytes);
+        FAIL(DATA, "%s: data_offsets are %ld and %ld, expected increasing offsets of at most %ld", where, ends[0],
+             ends[1], data_bytes);
     if (ends[1] - ends[0] != bytes)
-        FAIL(DATA, "%s: data_offsets span %ld bytes, its shape %ld", where, (ends[1] - ends[0]), bytes);
+        FAIL(DATA, "%s: data_offsets span %ld bytes, but its shape takes %ld", where, (ends[1] - ends[0]), bytes);
     t->offset = ends[0];
     t->bytes = bytes;
     return STATUS_OK;
@@ -80,13 +80,13 @@ static status read_tensor(safetensor *t, const char *name, const json_t *item, c
 static int compare_offsets(const void *a, const void *b) {
     const safetensor *s = a, *t = b;
     if (s->offset != t->offset) return s->offset < t->offset ? -1 : 1;
-    return (s->bytes > t->bytes) - (s->bytes < t->bytes); /* empty ones before what begins there */
+    return (s->bytes > t->bytes) - (s->bytes < t->bytes); /* empty tensors first */
 }
 
 static status read_header(safetensors *s, json_t *json, i64 data_bytes) {
     const char *name;
     json_t *item;
-    if (!json_is_object(json)) FAIL(DATA, "%s: the header is no JSON object", s->path);
+    if (!json_is_object(json)) FAIL(DATA, "%s: the header is not a JSON object", s->path);
     s->list = calloc(json_object_size(json) + 1, sizeof *s->list);
     if (!s->list) FAIL(MEM, "%s: no memory for %zu tensors", s->path, json_object_size(json));
     json_object_foreach(json, name, item) if (strcmp(name, "__metadata__"))
@@ -96,9 +96,9 @@ static status read_header(safetensors *s, json_t *json, i64 data_bytes) {
     for (int i = 0; i < s->count; end += s->list[i++].bytes)
         if (s->list[i].offset != end)
             FAIL(DATA, "%s: tensor \"%s\" begins at byte %ld of the data, expected %ld: %s", s->path, s->list[i].name,
-                 s->list[i].offset, end, s->list[i].offset < end ? "an overlap" : "a hole");
+                 s->list[i].offset, end, s->list[i].offset < end ? "an overlap" : "a gap");
     if (end != data_bytes)
-        FAIL(DATA, "%s: tensors end at byte %ld of the data, the file at %ld", s->path, end, data_bytes);
+        FAIL(DATA, "%s: tensors end at byte %ld of the data, but the file ends at %ld", s->path, end, data_bytes);
     return STATUS_OK;
 }
 
@@ -107,10 +107,10 @@ static status parse(safetensors *s) {
     uint64_t length = 0;
     for (int i = 0; i < LENGTH_BYTES; i++) length |= (uint64_t)file[i] << 8 * i;
     if (length > LARGEST_HEADER)
-        FAIL(DATA, "%s: header length is %lu, expected at most %d: not a safetensors file?", s->path, length,
+        FAIL(DATA, "%s: header length is %lu, expected at most %d; it may not be a safetensors file", s->path, length,
              LARGEST_HEADER);
     if (length > s->map_bytes - LENGTH_BYTES)
-        FAIL(DATA, "%s: header length is %lu, but only %zu bytes follow: cut off?", s->path, length,
+        FAIL(DATA, "%s: header length is %lu, but only %zu bytes follow; the file may be truncated", s->path, length,
              s->map_bytes - LENGTH_BYTES);
     char *text = malloc(length + 1);
     if (!text) FAIL(MEM, "%s: no memory for a header of %lu bytes", s->path, length);
@@ -132,8 +132,8 @@ static bool is_aligned(const safetensors *s) {
     return true;
 }
 
-/* The format asks for no alignment, and writers that do not pad the header put floats at odd addresses. Such data are
- * copied into place once, so that readers need not know. */
+/* The format requires no alignment, and a writer that does not pad the header puts floats at odd addresses. Such data are copied
+ * once to aligned addresses. */
 static status align_data(safetensors *s) {
     if (is_aligned(s)) return STATUS_OK;
     size_t bytes = 0;

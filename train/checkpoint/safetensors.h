@@ -1,6 +1,6 @@
-/* The safetensors format (Hugging Face): 8 bytes little-endian header length, a JSON header {name: {dtype, shape,
- * data_offsets}}, then the data. F32 and BF16 here. Everything of a foreign file is checked before it is used: header
- * length, JSON, dtype, shape against offsets, offsets without holes or overlaps and within the file. */
+/* The safetensors format (Hugging Face): 8 bytes of little-endian header length, a JSON header {name: {dtype, shape,
+ * data_offsets}}, then the data. Supports F32 and BF16. A file is checked before it is used: header length, JSON, dtype, shape
+ * against offsets, offsets in the file without gaps and overlaps. */
 #ifndef TALLY_SAFETENSORS_H
 #define TALLY_SAFETENSORS_H
 
@@ -26,14 +26,14 @@ typedef struct {
 
 status safetensors_open(safetensors *s, const char *path);
 void safetensors_close(safetensors *s);
-const safetensor *safetensors_find(const safetensors *s, const char *name); /* NULL where there is none */
+const safetensor *safetensors_find(const safetensors *s, const char *name); /* NULL: none */
 static inline const void *safetensors_data(const safetensors *s, const safetensor *t) {
     return (const char *)s->data + t->offset;
 }
 
-/* Writing: fill in name, type, dims and shape of every tensor, then safetensors_layout sets offsets and bytes; the
- * header text is malloc'ed (padded with spaces to a multiple of 8, the 8 length bytes included); data follow in list
- * order. metadata: key, value, key, value, ..., NULL; or NULL for none. transformers wants {"format", "pt", NULL}. */
+/* Makes the header of a file to write. The caller sets name, type, dims and shape of every tensor; this sets offset and bytes. The
+ * data must follow the header in the order of the list. *header: malloc'ed, with the 8 bytes of length, padded with spaces to a
+ * multiple of 8. metadata: key, value, key, value, ..., NULL; or NULL for none. transformers needs {"format", "pt", NULL}. */
 status safetensors_layout(safetensor *list, int count, const char *const *metadata, char **header,
                           size_t *header_bytes);
 

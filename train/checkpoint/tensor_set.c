@@ -24,7 +24,7 @@ static status collect(tensor_set *s) {
     qsort(s->list, total, sizeof *s->list, compare_refs);
     for (int i = 1; i < s->count; i++)
         if (compare_refs(&s->list[i - 1], &s->list[i]) == 0)
-            FAIL(DATA, "%s: tensor \"%s\" is in %s too", s->list[i].file->path, s->list[i].tensor->name,
+            FAIL(DATA, "%s: tensor \"%s\" is also in %s", s->list[i].file->path, s->list[i].tensor->name,
                  s->list[i - 1].file->path);
     return STATUS_OK;
 }
@@ -72,7 +72,7 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* names: of the files that the index names, each once; they point into it */
+/* The files that the index names, each once. The names point into the index. */
 static status index_files(const char *path, json_t *map, const char **names, int *count) {
     const char *tensor;
     json_t *item;
@@ -80,7 +80,7 @@ static status index_files(const char *path, json_t *map, const char **names, int
     *count = 0;
     json_object_foreach(map, tensor, item) {
         const char *name = json_string_or_null(item);
-        if (!name) FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is no text, expected a file", path, tensor);
+        if (!name) FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is not a string, expected a file", path, tensor);
         if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strstr(name, ".."))
             FAIL(DATA, "%s: \"weight_map\": \"%.80s\" is in \"%.80s\", expected a file in the same folder", path,
                  tensor, name);

@@ -8,9 +8,9 @@
 #include "train/checkpoint/finite.h"
 #include "train/checkpoint/hf.h"
 
-enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
+enum { CHUNK = 1 << 20 }; /* elements copied through host memory at a time */
 
-/* first element and count of a piece within its parameter */
+/* first element and number of elements of a piece in its parameter */
 static void piece_range(const param *p, const hf_piece *piece, i64 *first, i64 *count) {
     i64 width = p->rows == 1 ? 1 : p->cols;
     *first = piece->first_row * width;
@@ -32,7 +32,7 @@ typedef struct {
     const model_config *c;
     int file, files;
     blockfile *out;
-    char *host, *turned; /* CHUNK elements, or a whole matrix where one is to be transposed */
+    char *host, *turned; /* CHUNK elements, or the largest matrix to transpose */
 } writer;
 
 static int file_count(const parameters *s) {
@@ -50,7 +50,7 @@ static file_name name_of(int file, int files) {
     return n;
 }
 
-/* copies a [rows,cols] matrix of elements of `size` bytes into its transpose */
+/* to [cols,rows] = transpose of from [rows,cols]; elements of `size` bytes */
 static void transpose(char *to, const char *from, i64 rows, i64 cols, size_t size) {
     for (i64 r = 0; r < rows; r++)
         for (i64 c = 0; c < cols; c++) memcpy(to + (c * rows + r) * (i64)size, from + (r * cols + c) * (i64)size, size);
@@ -123,7 +123,7 @@ status weights_write(parameters *s, const model_config *c, const char *folder, b
     writer w = {.s = s, .c = c, .file = world->rank, .files = file_count(s)};
     bool writes = w.file < w.files;
     *sums = (blockfile_sums){0};
-    /* that this rank cannot write must not keep the others waiting for it */
+    /* a rank that cannot write still gathers, because the others wait for it */
     status_code written = writes ? open_writer(&w, folder) : STATUS_OK, st = STATUS_OK;
     for (int u = 0; u < s->p.unit_count; u++) {
         unit_views v;
@@ -193,7 +193,7 @@ static float element(const void *data, dtype t, i64 i) {
     return f;
 }
 
-/* values: elements [from, from + n) of our [rows,cols], all of them within the piece */
+/* values: elements [from, from + n) of our [rows,cols], all in the piece */
 static void load_values(float *values, const tensor_ref *r, const param *p, const hf_piece *piece, i64 from, i64 n) {
     const void *data = tensor_set_data(r);
     dtype t = r->tensor->type;
@@ -203,7 +203,7 @@ static void load_values(float *values, const tensor_ref *r, const param *p, cons
         for (i64 i = 0; i < n; i++) values[i] = element(data, t, from - first + i);
         return;
     }
-    /* along their rows, as they lie in the file */
+    /* in the order of the file */
     i64 first_row = from / p->cols, last_row = (from + n - 1) / p->cols;
     for (i64 col = 0; col < p->cols; col++)
         for (i64 row = first_row; row <= last_row; row++) {
@@ -212,14 +212,14 @@ static void load_values(float *values, const tensor_ref *r, const param *p, cons
         }
 }
 
-/* the tensors that are read, and which of them a parameter has taken */
+/* the tensors of the files, and which of them have been used */
 typedef struct {
     const tensor_set *set;
-    size_t prefix; /* bytes before every name */
+    size_t prefix; /* bytes of every name to ignore */
     bool *taken;   /* [set->count] */
 } reading;
 
-/* torch.compile and DistributedDataParallel put these before the names of the model within */
+/* torch.compile and DistributedDataParallel prepend these to every name */
 static size_t wrapper_prefix(const char *name) {
     static const char *const wrappers[] = {"_orig_mod.", "module."};
     size_t bytes = 0;
@@ -227,7 +227,7 @@ static size_t wrapper_prefix(const char *name) {
         size_t n = strlen(wrappers[i]);
         if (strncmp(name + bytes, wrappers[i], n) != 0) continue;
         bytes += n;
-        i = -1; /* once more from the first: both may be there, in either order */
+        i = -1; /* again from the first: both may be there, in any order */
     }
     return bytes;
 }
@@ -240,7 +240,7 @@ static const tensor_ref *take_named(reading *r, const char *name) {
     return t;
 }
 
-/* GPT-2's files on the hub have no "transformer." before the names */
+/* the names in GPT-2's files on the hub lack "transformer." */
 static const tensor_ref *take(reading *r, const char *name) {
     static const char gpt2[] = "transformer.";
     const tensor_ref *t = take_named(r, name);
@@ -277,7 +277,7 @@ static status read_piece(parameters *s, reading *f, const param *p, const hf_pie
     return STATUS_OK;
 }
 
-/* A tied model's head is its embedding; where a file holds both, this rank's part of them must be the same. */
+/* The head of a tied model is its embedding. If the files hold both, this rank's parts must be equal. */
 static status check_tied_head(const parameters *s, reading *f, const param *p, const hf_piece *piece, float *values) {
     const tensor_ref *head = take(f, "lm_head.weight"), *embedding = take(f, piece->name);
     if (!head) return STATUS_OK;
@@ -301,7 +301,7 @@ static status check_tied_head(const parameters *s, reading *f, const param *p, c
     return STATUS_OK;
 }
 
-/* what files hold beside weights: RoPE's table, the causal mask of GPT-2's files on the hub */
+/* tensors that are no weights: RoPE's table, and the causal mask in GPT-2's files on the hub */
 static bool is_buffer(const model_config *c, const char *name) {
     bool mask = path_ends_with(name, ".attn.bias") || path_ends_with(name, ".attn.masked_bias");
     return path_ends_with(name, "rotary_emb.inv_freq") || (c->arch == ARCH_GPT2 && mask);
@@ -318,8 +318,8 @@ static status check_all_taken(const reading *f, const model_config *c) {
         count++;
     }
     if (count)
-        FAIL(DATA, "%s: holds %d tensor%s that %s has no place for: %s%s", f->set->path.text, count,
-             count == 1 ? "" : "s", c->name, names, count > 4 ? ", ..." : "");
+        FAIL(DATA, "%s: holds %d tensor%s that %s does not have: %s%s", f->set->path.text, count, count == 1 ? "" : "s",
+             c->name, names, count > 4 ? ", ..." : "");
     return STATUS_OK;
 }
 
