@@ -6,7 +6,7 @@
 
 #include "train/model/cost.h"
 
-/* --- a device of addresses --- */
+/* --- a virtual device --- */
 
 typedef struct {
     device d;
@@ -17,7 +17,7 @@ typedef struct {
 static status virtual_alloc(device *dev, void **memory, size_t bytes) {
     (void)dev;
     void *p = mmap(NULL, bytes ? bytes : 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) FAIL(MEM, "no %zu bytes of addresses", bytes);
+    if (p == MAP_FAILED) FAIL(MEM, "could not reserve %zu bytes of addresses", bytes);
     *memory = p;
     return STATUS_OK;
 }
@@ -53,7 +53,7 @@ static const device_ops virtual_ops = {.alloc = virtual_alloc,
                                        .synchronize = virtual_synchronize,
                                        .close = virtual_close};
 
-/* Reading or writing its memory is a fault. */
+/* A device with addresses and no memory: an access is a fault. */
 static status open_virtual_device(device **dev, virtual_clock *k, double memory) {
     virtual_device *v = calloc(1, sizeof *v);
     if (!v) FAIL(MEM, "device");
@@ -63,7 +63,7 @@ static status open_virtual_device(device **dev, virtual_clock *k, double memory)
     return STATUS_OK;
 }
 
-/* --- how long the computation takes --- */
+/* --- FLOPs and bytes of each unit --- */
 
 static flop_counter flops_of(const step_plan *plan, i64 layers, bool recomputed) {
     model_config c = plan->c;
@@ -86,7 +86,7 @@ static double head_flops(const step_plan *plan) {
     return (double)meter_flops_executed(&f);
 }
 
-/* a row is read and one written; backward reads the gradient and adds to a row in f32 */
+/* forward reads a row and writes one; backward reads the gradient and adds to a row in f32 */
 static double embedding_bytes(const step_plan *plan, pass p) {
     double elements = (double)(plan->s.B * plan->s.T) * (double)plan->c.C, t = (double)dtype_bytes(plan->o.t);
     return elements * (p == PASS_FORWARD ? 2 * t : t + 8);
@@ -99,7 +99,7 @@ static double update_bytes(const parameters *s) {
     return (double)own * (2 * 4 + 2 * 2 * moments + weights);
 }
 
-/* --- where train/model/model.c and train/step.c compute, time passes --- */
+/* --- the callbacks of the walk: each advances the clock --- */
 
 typedef struct {
     const parameters *s;

@@ -16,7 +16,7 @@ uint64_t memory_check_packed_weights(const device *dev, const model_config *c, d
 
 typedef struct {
     int host;
-    char pci[32]; /* "" where the memory is the host's */
+    char pci[32]; /* "": the host's memory */
     uint64_t bytes;
 } share;
 
@@ -46,7 +46,7 @@ status memory_check_job(const job *j, device *dev, uint64_t bytes) {
     status_code st = STATUS_OK;
     if (!all) FAIL(MEM, "%d ranks", j->world->ranks);
     snprintf(mine.pci, sizeof mine.pci, "%s", device_pci(dev));
-    if (dev->ops->room) TRY_DONE(dev->ops->room(dev, &room)); /* before any rank goes on and takes some */
+    if (dev->ops->room) TRY_DONE(dev->ops->room(dev, &room)); /* before any rank allocates */
     TRY_DONE(comm_allgather_host(j->world, all, &mine, sizeof mine));
     st = comm_agree(j->world, check(all, j->world->ranks, &mine, &room));
 done:

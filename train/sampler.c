@@ -9,7 +9,7 @@
 #include "runtime/rng.h"
 #include "train/checkpoint/weights.h"
 
-enum { CHUNK = 128 }; /* rows of the prompt that go through the model together */
+enum { CHUNK = 128 }; /* most tokens of a prompt in one forward pass */
 
 struct sampler {
     device *dev;
@@ -26,7 +26,7 @@ struct sampler {
     int32_t *tokens;  /* [CHUNK] on the device */
     int32_t *history; /* [context] what is in the cache */
     i64 used;
-    i64 last_row; /* of the last chunk: the row to draw from */
+    i64 last_row; /* row of the last chunk whose logits are drawn from */
     uint64_t draws;
 };
 
@@ -89,7 +89,7 @@ void sampler_close(sampler *s) {
 
 const float *sampler_logits(const sampler *s) { return s->host_logits; }
 
-/* n <= CHUNK tokens behind those in the cache; the last block's output is left in s->y */
+/* Adds n <= CHUNK tokens to the cache. s->y: the last block's output. */
 static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
     device *dev = s->dev;
     const model_config *c = &s->c;
@@ -106,7 +106,7 @@ static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
         a.x = s->y;
         s->y = input;
     }
-    s->kept.x = s->y; /* the two buffers have taken turns */
+    s->kept.x = s->y; /* the loop has swapped the two buffers */
     s->y = a.x;
     s->used += n;
     return STATUS_OK;
@@ -114,7 +114,7 @@ static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
 
 static status feed(sampler *s, const int32_t *tokens, i64 count) {
     for (i64 n; count; tokens += n, count -= n) {
-        if (s->used == s->context) { /* full: its last half again, from position 0 */
+        if (s->used == s->context) { /* full: feed its last half again, from position 0 */
             i64 half = s->context / 2;
             int32_t *again = malloc((size_t)half * sizeof *again);
             if (!again) FAIL(MEM, "%ld tokens", half);
@@ -138,7 +138,7 @@ typedef struct {
     int32_t token;
 } candidate;
 
-/* most likely first; equal ones by token, so that the order is one */
+/* Most likely first. Ties by token, so that the order is unique. */
 static int by_probability(const void *a, const void *b) {
     const candidate *x = a, *y = b;
     return x->p < y->p ? 1 : x->p > y->p ? -1 : x->token - y->token;

@@ -1,8 +1,8 @@
-/* Generation, a token at a time, with a key/value cache: each new token costs one row through the model.
+/* Text generation, one token at a time, with a key/value cache: each new token costs one row of the model.
  *
  *   p = softmax(logits / temperature), cut to the top_k most likely and to the smallest set whose probability reaches top_p
- * temperature 0: the most likely. Number n of a run draws from Philox(seed, n): repeatable.
- * When the context is full the last half of it is fed again, so generation can go on without end. */
+ * temperature 0: the most likely token. Draw n uses Philox(seed, n): repeatable.
+ * When the context is full, its last half is fed again from position 0. Generation has no maximum length. */
 #ifndef TALLY_SAMPLER_H
 #define TALLY_SAMPLER_H
 
@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct sampler sampler;
 
-/* weights: what weights_read takes: a folder, or a file of it. context: tokens of cache, at most the model's. */
+/* weights: a folder, or a file, as weights_read takes it. context: capacity of the cache in tokens, from 2 to the model's. */
 status sampler_open(sampler **s, device *dev, const model_config *c, const char *weights, dtype t, i64 context);
 /* Adds count >= 1 tokens (a prompt, or the last one drawn) and draws the next. */
 status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count, const sampling *how);
@@ -25,7 +25,7 @@ status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count,
 const float *sampler_logits(const sampler *s);
 void sampler_close(sampler *s);
 
-/* Draws from logits [V]; draw: which number of the stream. */
+/* Draws a token from logits [V]. draw: index of the random number. NUMERIC where a logit is not finite. */
 status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw);
 
 #endif

@@ -1,8 +1,8 @@
-/* What a model costs, in closed form: FLOPs and memory. The counters in device->flops must equal the FLOPs as integers.
+/* The FLOPs of a model in closed form. The counters in device->flops must equal them as integers.
  *
  * Per token, forward, matmul weights only, per layer: 2(2Cq + 2Ck + nCF), q = H*D, k = K*D, n = 3 SwiGLU, 2 GELU;
- * attention 2q(T+1) (causal mean); logits 2CV; lookups 0. Training is 3 times forward. For a sequence of T tokens all of
- * it is an integer. PaLM's count (Chowdhery et al. 2022, appendix B): 6P + 12 L q T a token, P all parameters. */
+ * attention 2q(T+1) (causal mean); logits 2CV; lookups 0. Training is 3 times forward. For a sequence of T tokens each
+ * term is an integer. PaLM's count (Chowdhery et al. 2022, appendix B): 6P + 12 L q T a token, P all parameters. */
 #ifndef TALLY_COST_H
 #define TALLY_COST_H
 
@@ -10,10 +10,9 @@
 #include "train/model/model_config.h"
 #include "train/model/recompute.h"
 
-/* FLOPs of one training step over `sequences` sequences of T tokens; by work kind, as the counters book them. Selective
- * recompute repeats no product; a recomputed block repeats all but its last one (down), whose result only the next block
- * reads. 128 bits hold 3.4e38: more than any
- * model that model_config_check accepts takes for 2^63 tokens. */
+/* FLOPs of one training step over `sequences` sequences of T tokens, by kind of work, as the counters book them. Selective
+ * recompute repeats no GEMM. A recomputed block repeats all but its last GEMM (down): only the next block reads its result.
+ * 128 bits hold 3.4e38: more than any model that model_config_check accepts takes for 2^63 tokens. */
 flop_counter cost_training_flops(const model_config *c, recompute_policy r, i64 sequences, i64 T);
 double cost_flops_per_token(const model_config *c, i64 T);      /* training: model FLOPs, exact-causal */
 double cost_flops_per_token_palm(const model_config *c, i64 T); /* 6P + 12 L q T */

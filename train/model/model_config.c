@@ -12,9 +12,9 @@
 #include "train/model/model_keys.h"
 #include "train/model/presets.h"
 
-static const double most_parameters = 1e15; /* far above any model; below 2^53, so that doubles count exactly */
+static const double most_parameters = 1e15; /* far above any model, and below 2^53: doubles are exact */
 
-/* Hugging Face's keys of the sizes: GPT-2's, and the others'. GPT-2 has neither K nor D of its own. */
+/* Hugging Face's keys of the sizes, for GPT-2 and for the other families. GPT-2 has no key for K or D. */
 static const struct {
     size_t offset;
     const char *gpt2, *llama;
@@ -37,7 +37,7 @@ static const struct {
 } types[] = {
     {"gpt2", "GPT2LMHeadModel", ARCH_GPT2},        {"llama", "LlamaForCausalLM", ARCH_LLAMA},
     {"qwen2", "Qwen2ForCausalLM", ARCH_QWEN2},     {"qwen3", "Qwen3ForCausalLM", ARCH_QWEN3},
-    {"mistral", "MistralForCausalLM", ARCH_LLAMA}, /* a Llama but for its sliding window; written as llama */
+    {"mistral", "MistralForCausalLM", ARCH_LLAMA}, /* Llama with a sliding window; written as llama */
 };
 enum { TYPES = sizeof types / sizeof *types };
 
@@ -46,7 +46,7 @@ static const char *key_of(const model_config *c, int i) {
     return c->arch == ARCH_GPT2 && sizes[i].gpt2 ? sizes[i].gpt2 : sizes[i].llama;
 }
 
-/* exact in double up to 2^53, and without overflow for sizes that a foreign file may hold */
+/* In double: exact up to 2^53, and no overflow whatever sizes a file holds. */
 static double count_parameters(const model_config *c) {
     double C = (double)c->C, F = (double)c->F, V = (double)c->V, D = (double)c->D;
     double q = (double)c->H * D, k = (double)c->K * D, up = c->swiglu ? 2 * F : F;
@@ -114,7 +114,7 @@ status model_config_check(const model_config *c) { return check(c, c->name); }
 
 static bool absent(const json_t *item) { return !item || json_is_null(item); }
 
-/* 0 where the key is absent and need not be there; the range is checked with the whole, in model_config_check */
+/* 0 where an optional key is absent. model_config_check checks the range. */
 static status read_size(i64 *value, const json_t *json, const char *path, const char *key, i64 most, bool required) {
     const json_t *item = json_object_get(json, key);
     *value = 0;
@@ -127,7 +127,7 @@ static status read_size(i64 *value, const json_t *json, const char *path, const 
     return STATUS_OK;
 }
 
-/* *value stands where the key is absent and need not be there */
+/* An optional key that is absent leaves *value as it is. */
 static status read_number(double *value, const json_t *json, const char *path, const char *key, bool required) {
     const json_t *item = json_object_get(json, key);
     if (!required && absent(item)) return STATUS_OK;
@@ -221,7 +221,7 @@ static status read_rope(rope_scaling *r, const json_t *json, const char *path) {
     TRY(read_number(&r->low_freq_factor, given, path, "low_freq_factor", true));
     TRY(read_number(&r->high_freq_factor, given, path, "high_freq_factor", true));
     TRY(read_number(&r->original_context, given, path, "original_max_position_embeddings", true));
-    if (r->factor == 0) /* which would read as no scaling */
+    if (r->factor == 0) /* 0 would mean no scaling */
         FAIL(DATA, "%s: key \"factor\" in \"%s\" is 0, expected a number from 1", path, key);
     double outside = r->original_context;
     TRY(read_number(&outside, json, path, "original_max_position_embeddings", false));

@@ -28,23 +28,23 @@ typedef struct {
     bool tied;      /* the head is the embedding */
     rope_scaling rope;
     double init_std; /* of matrices: normal; those that write to the residual stream / sqrt(2L) */
-    /* of a config.json, for model_config_log; else "" */
+    /* what model_config_log reports of a config.json; else "" */
     char dropout[160], unknown[256];
 } model_config;
 
-/* nameOrPath: a preset, or a path that ends in .json or is a folder that holds config.json. An unknown name fails with
+/* name_or_path: a preset, a path that ends in .json, or a folder that holds config.json. For an unknown name the error names
  * the nearest preset. */
 status model_config_load(model_config *c, const char *name_or_path);
 status model_config_from_json(model_config *c, json_t *json, const char *path); /* Hugging Face's keys */
-json_t *
-model_config_to_json(const model_config *c); /* Hugging Face's keys, so that transformers loads it; caller frees */
-/* generation_config.json: {} or the tokens that a text begins and ends with; caller frees */
+/* A config.json that transformers loads. The caller frees it. */
+json_t *model_config_to_json(const model_config *c);
+/* A generation_config.json: {}, or the tokens that begin and end a text. The caller frees it. */
 json_t *model_config_generation_json(const model_config *c);
-/* Lines of the log on keys of the config.json that have no effect here. trains: dropout, too, which is part of training
- * elsewhere. */
+/* Logs the keys of the config.json that have no effect here. trains: also logs dropout, which other trainers apply. */
 void model_config_log(const model_config *c, bool trains);
+/* DATA where a size, or a combination of sizes, is out of range. */
 status model_config_check(const model_config *c);
-void model_config_print_presets(FILE *out); /* a line each: name, parameters, shape */
+void model_config_print_presets(FILE *out); /* one line per preset: name, parameters, shape */
 
 i64 model_config_parameters(const model_config *c);
 

@@ -8,7 +8,7 @@
 
 enum { GPT2 = 1, LLAMA = 2, ALL = GPT2 | LLAMA };
 
-/* keys that must have the one value that this program computes; absent is that value */
+/* keys that must have the one value that this program implements; an absent key has it */
 static const struct {
     const char *key, *expected;
     int families;
@@ -28,7 +28,7 @@ static const struct {
     {"is_encoder_decoder", "false", ALL},
 };
 
-/* keys that model_config.c, or a function here, reads */
+/* keys that model_config.c or a function below reads */
 static const struct {
     const char *key;
     int families;
@@ -45,12 +45,12 @@ static const char *const dropouts[] = {
     "hidden_dropout_prob", "hidden_dropout", "resid_dropout", "residual_dropout",   "attention_probs_dropout_prob",
     "embd_dropout",        "ffn_dropout",    "embed_dropout", "feedforward_dropout"};
 
-/* of files, of other heads than the language model's, and of generation: no part of the computation */
+/* keys without effect on the computation */
 static const char *const harmless[] = {
     /* the file */
     "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype", "auto_map", "_commit_hash",
     "tokenizer_class", "transformers.js_config", "is_llama_config", "unsloth_fixed", "unsloth_version",
-    /* how it is run */
+    /* how the model is run */
     "use_cache", "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
     "gradient_checkpointing", "pretraining_tp", "chunk_size_feed_forward", "output_attentions", "output_hidden_states",
     "return_dict", "torchscript", "use_bfloat16", "tf_legacy_loss", "reorder_and_upcast_attn", "n_ctx",
@@ -112,7 +112,7 @@ static status check_dropout(const json_t *json, const keys_of *of) {
     return STATUS_OK;
 }
 
-/* *any: a layer has a window, by "layer_types" */
+/* *any: whether "layer_types" gives a window to a layer */
 static status check_layers(bool *any, const json_t *json, const keys_of *of) {
     const json_t *layer, *layers = find(json, "layer_types");
     size_t i;
@@ -129,9 +129,9 @@ static status check_layers(bool *any, const json_t *json, const keys_of *of) {
     return STATUS_OK;
 }
 
-/* A window that no sequence reaches the end of is full attention, which is all that is computed here. */
+/* This program computes full attention only. A window at least as long as every sequence is full attention. */
 static status check_window(const json_t *json, const keys_of *of, i64 context) {
-    enum { DEFAULT_WINDOW = 4096 }; /* transformers': of mistral, qwen2, qwen3 */
+    enum { DEFAULT_WINDOW = 4096 }; /* in transformers, for mistral, qwen2 and qwen3 */
     const json_t *window = find(json, "sliding_window"), *use = find(json, "use_sliding_window");
     if (!absent(use) && !json_is_boolean(use))
         FAIL(DATA, "%s: key \"use_sliding_window\" is %s, expected true or false", of->path, model_keys_show(use).text);

@@ -4,12 +4,12 @@
 
 #include "runtime/rng.h"
 
-enum { CHUNK = 1 << 20 }; /* elements that pass through host memory at a time */
+enum { CHUNK = 1 << 20 }; /* elements copied through host memory at a time */
 
 status parameters_init(parameters *s, device *dev, const model_config *c, parameters_options o) {
     *s = (parameters){.dev = dev, .o = o};
     if (o.t == F32) s->o.master = false;
-    else s->o.shard.gather_bf16 = false; /* they are bf16 */
+    else s->o.shard.gather_bf16 = false; /* bf16 weights need no conversion */
     int pieces;
     TRY(fsdp_pieces(&pieces, &o.shard));
     TRY(param_table_init(&s->p, c, pieces));
