@@ -176,7 +176,7 @@ static void a_step_that_is_not_finite_changes_nothing(void **unused) {
     OK(step_collect(&m, &r));
     assert_false(r.skipped);
     copy_out(&m, before, m.parameters.weights, m.parameters.p.size, BF16);
-    OK(both.cuda->ops->copy(both.cuda, &m.sums.mine->nats, &bad, sizeof bad));
+    OK(both.cuda->ops->copy(both.cuda, &m.steps.sums.mine->nats, &bad, sizeof bad));
     OK(step_update_weights(&m, &some_step));
     OK(step_collect(&m, &r));
     assert_true(r.skipped && m.parameters.step == 1);

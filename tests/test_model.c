@@ -200,7 +200,7 @@ static void a_step_that_is_not_finite_changes_nothing(void **unused) {
     OK(step_collect(&m, &r));
     assert_true(r.skipped);
     m.parameters.grads[7] = 0;
-    m.sums.mine->nats = NAN;
+    m.steps.sums.mine->nats = NAN;
     OK(step_update_weights(&m, &a));
     OK(step_collect(&m, &r));
     assert_true(r.skipped);

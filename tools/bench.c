@@ -86,10 +86,10 @@ static status spent(comm_totals *t, comm *world) {
 
 /* All steps under way but so many. As in training, a GPU has always one step to go on with. */
 static status collect_steps(bench_run *r, model *m, const bench_values *v, uint64_t but) {
-    while (m->queued - m->collected > but) {
+    while (m->steps.queued - m->steps.collected > but) {
         step_result result;
         TRY(step_collect(m, &result));
-        i64 step = (i64)m->collected - 1 - v->warmup;
+        i64 step = (i64)m->steps.collected - 1 - v->warmup;
         if (step >= 0) r->step_s[step] = result.seconds;
         r->loss = result.loss;
     }

@@ -18,12 +18,12 @@ typedef struct {
 static status sum_squares(void *context) {
     model *m = ((const update *)context)->m;
     parameters *s = &m->parameters;
-    double *squares = &m->sums.mine->squares;
+    double *squares = &m->steps.sums.mine->squares;
     TRY(m->dev->ops->zero(m->dev, squares, sizeof *squares));
     if (s->f.replicas && s->f.replicas->rank > 0) return STATUS_OK;
     for (int u = 0; u < s->p.unit_count; u++) {
         fsdp_piece p = fsdp_piece_of(&s->f, u);
-        TRY(gradnorm_sum_squares(m->dev, squares, p.grads, p.count, m->norm_scratch));
+        TRY(gradnorm_sum_squares(m->dev, squares, p.grads, p.count, m->steps.norm_scratch));
     }
     return STATUS_OK;
 }
@@ -47,7 +47,7 @@ static status adamw_on_owned(model *m, const step_args *a) {
                                    .m = tensor_at(s->m, mt, part.at),
                                    .v = tensor_at(s->v, mt, part.at),
                                    .grads = part.grads};
-        TRY(adamw_step(m->dev, &piece, args, m->verdict));
+        TRY(adamw_step(m->dev, &piece, args, m->steps.verdict));
     }
     return STATUS_OK;
 }
@@ -60,31 +60,36 @@ static status update_weights(void *context, const step_sums *all) {
                       .clip = u->a->clip,
                       .beta1 = u->a->beta1,
                       .beta2 = u->a->beta2};
-    TRY(verdict_decide(m->dev, m->verdict, all, ranks, c));
+    TRY(verdict_decide(m->dev, m->steps.verdict, all, ranks, c));
     return adamw_on_owned(m, u->a);
 }
 
 status step_update_weights(model *m, const step_args *a) {
     static const walk_end_ops ops = {.sum_squares = sum_squares, .update = update_weights};
     update u = {m, a};
-    assert(m->queued - m->collected < DEVICE_SLOTS);
-    TRY(walk_end_step(&m->parameters, &m->sums, &ops, &u));
-    m->queued++;
-    return m->dev->ops->post(m->dev, m->verdict, sizeof *m->verdict);
+    assert(m->steps.queued - m->steps.collected < DEVICE_SLOTS);
+    TRY(walk_end_step(&m->parameters, &m->steps.sums, &ops, &u));
+    m->steps.queued++;
+    return m->dev->ops->post(m->dev, m->steps.verdict, sizeof *m->steps.verdict);
 }
 
 status step_collect(model *m, step_result *r) {
     step_verdict v;
-    if (m->collected == m->queued) FAIL(ARG, "no step is under way");
+    if (m->steps.collected == m->steps.queued) FAIL(ARG, "no step is under way");
     uint64_t ns;
-    m->collected++;
+    m->steps.collected++;
     TRY(m->dev->ops->collect(m->dev, &v, sizeof v, &ns));
     m->parameters.step = v.updates;
     *r = (step_result){.loss = v.loss, .grad_norm = v.grad_norm, .skipped = v.skipped, .seconds = (double)ns * 1e-9};
     return STATUS_OK;
 }
 
-status step_begin(model *m) { return m->queued == m->collected ? m->dev->ops->begin(m->dev) : STATUS_OK; }
+status step_begin(model *m) { return m->steps.queued == m->steps.collected ? m->dev->ops->begin(m->dev) : STATUS_OK; }
+
+status step_set_updates(model *m, uint64_t updates) {
+    m->parameters.step = updates;
+    return m->dev->ops->copy(m->dev, &m->steps.verdict->updates, &updates, sizeof updates);
+}
 
 status step_submit(model *m, loader *l, const step_args *a) {
     device *dev = m->dev;

@@ -23,7 +23,7 @@ typedef struct {
  * the host to look at a loss. (A CPU has it done when it is queued.) All ranks together. */
 status step_submit(model *m, loader *l, const step_args *a);
 
-/* The step's beginning, for its time: train_step does it. */
+/* The step's beginning, for its time; step_submit calls it. */
 status step_begin(model *m);
 /* The step's end, behind its micro-batches: the sums of all ranks, the gradients' norm over all pieces, the verdict, and the
  * optimizer on this rank's pieces. */
@@ -31,6 +31,9 @@ status step_update_weights(model *m, const step_args *a);
 
 /* Waits for the oldest step that is queued and not collected. */
 status step_collect(model *m, step_result *r);
+
+/* Of a checkpoint: the optimizer has taken so many steps. */
+status step_set_updates(model *m, uint64_t updates);
 
 /* Mean nats a held-out token over `batches` batches (0: all), dealt to the ranks in turns; the same on every rank. NaN where
  * nothing is held out. */

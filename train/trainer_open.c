@@ -212,7 +212,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     memcpy(then.device, t->p.device, sizeof then.device);
     t->p = then;
     t->saved_step = then.step;
-    TRY(model_set_updates(&t->m, then.updates));
+    TRY(step_set_updates(&t->m, then.updates));
     log_line("resumed from %s", folder);
     trainer_log_changes(t);
     return STATUS_OK;

@@ -29,11 +29,12 @@ static void layout(model *m, arena *a) {
     m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(m->dev, e->t, N, c->V));
     if (!training) return;
     block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
-    m->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->parameters.p.size / m->parameters.f.pieces));
+    m->steps.norm_scratch =
+        arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->parameters.p.size / m->parameters.f.pieces));
     size_t all = (size_t)m->parameters.f.ranks;
-    m->sums.mine = arena_take(a, MEM_SCRATCH, sizeof(step_sums));
-    m->sums.all = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof(step_sums) : 0);
-    m->verdict = arena_take(a, MEM_SCRATCH, sizeof *m->verdict);
+    m->steps.sums.mine = arena_take(a, MEM_SCRATCH, sizeof(step_sums));
+    m->steps.sums.all = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof(step_sums) : 0);
+    m->steps.verdict = arena_take(a, MEM_SCRATCH, sizeof *m->steps.verdict);
 }
 
 /* Sizes that 64 bits do not hold must not look like small ones. Every buffer that layout takes has, for each token, at most
@@ -169,7 +170,7 @@ static status head_loss(void *context, const walk_unit *u) {
     TRY(classifier_forward_backward(m->dev, t, m->losses, backward ? m->h : NULL, v->dw[P_HEAD_W], m->logits, m->h,
                                     v->w[P_HEAD_W], m->targets, N, m->c.C, m->c.V, b->scale, u->accumulate_matrix));
     if (!backward) return STATUS_OK;
-    TRY(crossentropy_sum_losses(m->dev, &m->sums.mine->nats, m->losses, N, !b->first));
+    TRY(crossentropy_sum_losses(m->dev, &m->steps.sums.mine->nats, m->losses, N, !b->first));
     return norm_backward(m->dev, t, m->gradients.dx, v->dw[P_NORM_G], v->dw[P_NORM_B], NULL, m->h, m->x, v->w[P_NORM_G],
                          m->mean, m->rstd, final_norm(m), u->accumulate);
 }
@@ -216,9 +217,4 @@ status model_forward_backward(model *m, double *loss, const int32_t *tokens, con
     micro_batch b = {.m = m, .tokens = tokens, .targets = targets, .scale = scale, .first = first};
     TRY(walk_train(&(walk){&m->parameters, &ops, &b}, first, last));
     return loss ? read_losses(m, loss) : STATUS_OK;
-}
-
-status model_set_updates(model *m, uint64_t updates) {
-    m->parameters.step = updates;
-    return m->dev->ops->copy(m->dev, &m->verdict->updates, &updates, sizeof updates);
 }

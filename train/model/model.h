@@ -13,6 +13,15 @@ typedef struct {
     recompute_policy recompute;
 } model_shape;
 
+/* What training steps (train/step.c) need besides the model. It lies in the model's memory so that one plan covers both. The
+ * forward pass adds its losses to sums.mine->nats. */
+typedef struct {
+    walk_sums sums;             /* of the step under way */
+    step_verdict *verdict;      /* on the device, of the last step that the device has reached */
+    void *norm_scratch;         /* gradnorm_scratch_bytes */
+    uint64_t queued, collected; /* steps */
+} step_state;
+
 typedef struct {
     device *dev;
     model_config c;
@@ -30,10 +39,7 @@ typedef struct {
     float *losses;      /* [N] */
     float *host_losses; /* [N] */
     void *logits;
-    void *norm_scratch;
-    walk_sums sums;             /* of the step under way */
-    step_verdict *verdict;      /* on the device, of the last step that it came to */
-    uint64_t queued, collected; /* steps: see step.h */
+    step_state steps;
     /* NULL, or called before every unit in forward and every block in backward; what it fails with ends the pass there */
     status (*look)(void *context);
     void *look_context;
@@ -48,13 +54,10 @@ void model_free(model *m);
 
 /* tokens, targets [B,T] i32 on the host, checked; targets of -1 are not counted. loss: sum of nats. */
 status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets);
-/* One micro-batch, the first (gradients and m->sums.nats are =, else +=) and the last of its step (then gradients are
+/* One micro-batch, the first (gradients and m->steps.sums.nats are =, else +=) and the last of its step (then gradients are
  * reduced over ranks, where that is not done for each; fsdp_finish_gradients completes it). loss: NULL, or the sum of
  * nats, for which the host waits. */
 status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
                               bool first, bool last);
-
-/* The optimizer has taken so many steps: of a checkpoint. */
-status model_set_updates(model *m, uint64_t updates);
 
 #endif
