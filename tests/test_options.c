@@ -19,22 +19,12 @@ typedef struct {
 
 #define AT(member) OPTION_AT(settings, member)
 static const option table[] = {
-    {.group = "General",
-     AT(config),
-     .name = "config",
-     .argument = "FILE",
-     .help = "options from a file",
+    {AT(config), .group = "General", .name = "config", .argument = "FILE", .help = "options from a file",
      .not_in_file = true},
     {AT(help), .name = "help", .help = "this text", .not_in_file = true},
     {AT(out), .name = "out", .argument = "DIR", .help = "folder of the run"},
-    {.group = "Training",
-     AT(steps),
-     .name = "steps",
-     .default_text = "1k",
-     .argument = "N",
-     .help = "optimizer steps",
-     .min = 1,
-     .max = INFINITY},
+    {AT(steps), .group = "Training", .name = "steps", .default_text = "1k", .argument = "N", .help = "optimizer steps",
+     .min = 1, .max = INFINITY},
     {AT(seed), .name = "seed", .default_text = "0", .argument = "N", .help = "of weights and of the order of the data"},
     {AT(warmup), .name = "warmup-steps", .argument = "N", .min = 0, .max = INFINITY,
      .help =
@@ -46,11 +36,7 @@ static const option table[] = {
     {AT(shard), .name = "shard", .default_text = "none", .choices = CHOICES_TEXT(SHARD_LIST), .help = "what is split"},
     {AT(compile), .name = "compile", .default_text = "on", .help = "fuse"},
     {AT(plan), .name = "plan", .help = "stop before the first step"},
-    {.group = "Model",
-     AT(model),
-     .name = "model",
-     .default_text = "gpt2-124m",
-     .argument = "NAME",
+    {AT(model), .group = "Model", .name = "model", .default_text = "gpt2-124m", .argument = "NAME",
      .help = "preset, or a Hugging Face config.json"},
     {AT(data), .name = "data", .argument = "PATH", .help = "files or folders"},
 };

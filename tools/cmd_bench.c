@@ -4,7 +4,7 @@
 
 #define AT(member) OPTION_AT(bench_values, member)
 static const option table[] = {
-    {.group = "Model and step", AT(model), OPTION_MODEL, .default_text = "gpt2-124m"},
+    {AT(model), .group = "Model and step", OPTION_MODEL, .default_text = "gpt2-124m"},
     {AT(batch), OPTION_BATCH " (short: -B)", .default_text = "4"},
     {AT(seq_len), OPTION_SEQ_LEN " (short: -T)", .default_text = "256"},
     {AT(accumulate), OPTION_ACCUMULATE},
@@ -13,25 +13,20 @@ static const option table[] = {
     {AT(dtypes.master), OPTION_MASTER},
     {AT(recompute), OPTION_RECOMPUTE "; `bench recompute` measures none, selective and block whatever is given here"},
 
-    {.group = "Ranks, for `bench shard` only", AT(sharding.replicas), OPTION_REPLICAS},
+    {AT(sharding.replicas), .group = OPTION_GROUP_RANKS ": for `bench shard` only", OPTION_REPLICAS},
     {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
     {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
     {AT(sharding.reduce_every_microbatch), OPTION_REDUCE_EVERY_MICROBATCH},
     {AT(comm_timeout), OPTION_COMM_TIMEOUT},
     {AT(comm), OPTION_COMM},
 
-    {.group = "Measurement",
-     AT(steps),
-     .name = "steps",
-     .argument = "N",
-     .default_text = "10",
-     .min = 1,
-     .max = 1e6,
-     .help = "training steps to measure; `bench op`: samples of each operation; in each of the --rounds"},
+    {AT(steps), .group = "Measurement", .name = "steps", .argument = "N", .default_text = "10", .min = 1, .max = 1e6,
+     .help = "training steps to measure, in each of the --rounds; `bench op` takes as many samples of each operation"},
     {AT(warmup), .name = "warmup", .argument = "N", .default_text = "2", .min = 1, .max = 1e6,
      .help = "training steps to run before those that are measured"},
     {AT(rounds), .name = "rounds", .argument = "N", .default_text = "3", .min = 1, .max = 1e6,
-     .help = "`bench recompute`, `shard` and `op` measure their policies, stages or operations in turn, N times over"},
+     .help =
+         "rounds of `bench recompute`, `shard` and `op`: each round measures every policy, stage or operation once"},
     {AT(peak_seconds), OPTION_PEAK_SECONDS "; `bench step` measures it after the steps, the others do not",
      .default_text = "1"},
     {AT(device), OPTION_DEVICE},

@@ -19,7 +19,7 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {.group = "Evaluation", AT(data), OPTION_DATA("text to evaluate on, all of it")},
+    {AT(data), .group = "Evaluation", OPTION_DATA("text to evaluate on, all of it")},
     {AT(text.key), OPTION_TEXT_KEY},
     {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
     {AT(seq_len), .name = "seq-len", .argument = "T", .default_text = "0", .min = 0, .max = 1 << 20,
@@ -31,11 +31,11 @@ static const option table[] = {
     {AT(batches), .name = "batches", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
      .help = "evaluate on the first N batches of the text; 0: on all of it"},
 
-    {.group = "Machine", AT(precision), OPTION_PRECISION},
+    {AT(precision), .group = "Machine", OPTION_PRECISION},
     {AT(device), OPTION_DEVICE},
     {AT(threads), OPTION_THREADS},
 
-    {.group = "Output", AT(json), OPTION_JSON},
+    {AT(json), .group = "Output", OPTION_JSON},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
 };

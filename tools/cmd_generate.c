@@ -21,10 +21,7 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {.group = "Sampling",
-     AT(prompt),
-     .name = "prompt",
-     .argument = "TEXT",
+    {AT(prompt), .group = "Sampling", .name = "prompt", .argument = "TEXT",
      .help = "text to continue; without it, the text begins like a new document"},
     {AT(tokens), .name = "tokens", .argument = "N", .default_text = "500", .min = 1, .max = 1e9,
      .help = "stop after N tokens, or earlier at an end-of-text"},
@@ -39,7 +36,7 @@ static const option table[] = {
      .help = "seed of the random draws: the same seed gives the same text; without it, a new one each time, which is "
              "logged"},
 
-    {.group = "Machine", AT(precision), OPTION_PRECISION},
+    {AT(precision), .group = "Machine", OPTION_PRECISION},
     {AT(context), .name = "context", .argument = "N", .default_text = "0", .min = 0, .max = 1e9,
      .help = "tokens that the key/value cache has room for; 0: the model's context, but at most 4096"},
     {AT(device), OPTION_DEVICE},

@@ -24,7 +24,7 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {.group = "A model", AT(models), .name = "models", .help = "list the presets"},
+    {AT(models), .group = "A model", .name = "models", .help = "list the presets"},
     {AT(model), OPTION_MODEL "; prints its shape, parameters, FLOPs and training memory"},
     {AT(seq_len), .name = "seq-len", .argument = "T", .default_text = "0", .min = 0, .max = 1 << 30,
      .help = "tokens in a sequence; 0: the model's context"},
@@ -34,10 +34,10 @@ static const option table[] = {
     {AT(dtypes.master), OPTION_MASTER},
     {AT(recompute), OPTION_RECOMPUTE},
 
-    {.group = "Text", AT(text.key), OPTION_TEXT_KEY},
+    {AT(text.key), .group = "Text", OPTION_TEXT_KEY},
     {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
 
-    {.group = "Output", AT(json), OPTION_JSON},
+    {AT(json), .group = "Output", OPTION_JSON},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
 };

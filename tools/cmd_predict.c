@@ -29,7 +29,7 @@ static const char *const gpus[] = {GPU_LIST(CHOICES_VALUE)};
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {.group = "Model and step", AT(model), OPTION_MODEL, .default_text = "llama3.1-8b"},
+    {AT(model), .group = "Model and step", OPTION_MODEL, .default_text = "llama3.1-8b"},
     {AT(batch), OPTION_BATCH, .default_text = "1"},
     {AT(seq_len), OPTION_SEQ_LEN, .default_text = "2048"},
     {AT(accumulate), OPTION_ACCUMULATE},
@@ -38,18 +38,13 @@ static const option table[] = {
     {AT(dtypes.master), OPTION_MASTER},
     {AT(recompute), OPTION_RECOMPUTE},
 
-    {.group = "Ranks, one on each device",
-     AT(devices),
-     .name = "devices",
-     .argument = "N,...",
-     .default_text = "8",
+    {AT(devices), .group = "Ranks, one on each device", .name = "devices", .argument = "N,...", .default_text = "8",
      .help = "numbers of devices, separated by commas; the result has a row for each"},
     {AT(per_node), .name = "gpus-per-node", .argument = "N", .default_text = "8", .min = 1, .max = 1 << 10,
      .help = "devices in a node"},
     {AT(shard), .name = "shard", .argument = "STAGE,...", .default_text = "full",
-     .help =
-         "sharding stages, separated by commas: none, optimizer, gradients or full, as for `tally train`; the result "
-         "has a row for each"},
+     .help = "what is partitioned among the ranks: " OPTION_SHARD_STAGES
+             "; the result has a row for each stage of a list separated by commas"},
     {AT(sharding.replicas), OPTION_REPLICAS},
     {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
     {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
@@ -57,11 +52,7 @@ static const option table[] = {
     {AT(overlap), .name = "overlap", .default_text = "on",
      .help = "overlap communication with computation; off, for comparison: the computation waits for each collective"},
 
-    {.group = "Machine",
-     AT(gpu),
-     .name = "gpu",
-     .choices = CHOICES_TEXT(GPU_LIST),
-     .default_text = "h100",
+    {AT(gpu), .group = "Machine", .name = "gpu", .choices = CHOICES_TEXT(GPU_LIST), .default_text = "h100",
      .help = "the GPU whose peak, memory, links and price are taken from tally's hardware table; the options below "
              "override them one by one"},
     {AT(peak_tflops), .name = "peak-tflops", .argument = "X", .min = 1e-6, .max = 1e6,
@@ -73,18 +64,18 @@ static const option table[] = {
     {AT(node_link), .name = "node-link", .choices = NODE_LINKS, .default_text = "auto",
      .help = "link between the devices of a node; auto: the one that the hardware table gives for --gpu"},
     {AT(node_bandwidth), .name = "node-bandwidth", .argument = "GB/s", .min = 1e-3, .max = 1e6,
-     .help = "what a collective reaches of a node's link, for one device in one direction"},
+     .help = "bandwidth that a collective reaches on the link inside a node, per device and direction"},
     {AT(node_latency), .name = "node-latency", .argument = "US", .min = 0, .max = 1e6,
      .help = "microseconds of one hop inside a node"},
     {AT(network), .name = "network", .choices = NETWORKS, .default_text = "auto",
      .help = "network between nodes; auto: the one that the hardware table gives for --gpu"},
     {AT(network_bandwidth), .name = "network-bandwidth", .argument = "GB/s", .min = 1e-3, .max = 1e6,
-     .help = "what a collective reaches of the network, for one device in one direction"},
+     .help = "bandwidth that a collective reaches on the network, per device and direction"},
     {AT(network_latency), .name = "network-latency", .argument = "US", .min = 0, .max = 1e6,
      .help = "microseconds of one hop between nodes"},
     {AT(price), OPTION_PRICE},
 
-    {.group = "Output", AT(json), OPTION_JSON},
+    {AT(json), .group = "Output", OPTION_JSON},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
 };

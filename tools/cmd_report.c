@@ -12,10 +12,7 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {.group = "Output",
-     AT(loss_svg),
-     .name = "loss-svg",
-     .argument = "FILE",
+    {AT(loss_svg), .group = "Output", .name = "loss-svg", .argument = "FILE",
      .help = "also write the loss curve as an SVG picture to FILE"},
     {AT(help), OPTION_HELP},
 };

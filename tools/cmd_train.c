@@ -29,7 +29,7 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {.group = "Model and data", AT(model), OPTION_MODEL, .default_text = "llama-3m"},
+    {AT(model), .group = "Model and data", OPTION_MODEL, .default_text = "llama-3m"},
     {AT(data), OPTION_DATA("text to train on")},
     {AT(text.key), OPTION_TEXT_KEY},
     {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
@@ -39,16 +39,10 @@ static const option table[] = {
     {AT(batch), OPTION_BATCH, .default_text = "8"},
     {AT(global_batch), .name = "global-batch", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
      .help =
-         "tokens in a step, of all ranks; each rank adds up the gradients of as many micro-batches as that takes; 0: "
-         "one micro-batch a rank, or, with --resume, the value that the run has"},
+         "tokens in a step, over all ranks; each rank adds up the gradients of as many micro-batches as this takes; "
+         "0: one micro-batch per rank, or, with --resume, the value of the resumed run"},
 
-    {.group = "Optimizer",
-     AT(steps),
-     .name = "steps",
-     .argument = "N",
-     .default_text = "1000",
-     .min = 0,
-     .max = 1e12,
+    {AT(steps), .group = "Optimizer", .name = "steps", .argument = "N", .default_text = "1000", .min = 0, .max = 1e12,
      .help = "optimizer steps of the whole run, including those before a --resume"},
     {AT(lr), .name = "lr", .argument = "X", .default_text = "1e-3", .min = 0, .max = 100, .help = "peak learning rate"},
     {AT(min_lr), .name = "min-lr", .argument = "X", .min = 0, .max = 100,
@@ -65,7 +59,7 @@ static const option table[] = {
     {AT(beta2), .name = "beta2", .argument = "X", .default_text = "0.95", .min = 0, .max = 0.999999,
      .help = "AdamW's decay rate of the second moment"},
     {AT(eps), .name = "eps", .argument = "X", .default_text = "1e-8", .min = 1e-20, .max = 1,
-     .help = "AdamW's epsilon"},
+     .help = "AdamW's epsilon, added to the root of the second moment"},
     {AT(weight_decay), .name = "weight-decay", .argument = "X", .default_text = "0.1", .min = 0, .max = 10,
      .help = "AdamW's decoupled weight decay; it applies to matrices only, not to biases and norms"},
     {AT(clip), .name = "clip", .argument = "X", .default_text = "1", .min = 0, .max = 1e9,
@@ -73,18 +67,13 @@ static const option table[] = {
     {AT(max_skipped), .name = "max-skipped", .argument = "N", .default_text = "10", .min = 0, .max = 1e9,
      .help = "a step whose loss or gradient is not finite is skipped; fail after more than N skipped steps in a row"},
 
-    {.group = "Precision and memory", AT(dtypes.precision), OPTION_PRECISION},
+    {AT(dtypes.precision), .group = "Precision and memory", OPTION_PRECISION},
     {AT(dtypes.moments), OPTION_MOMENTS},
     {AT(dtypes.master), OPTION_MASTER},
     {AT(recompute), OPTION_RECOMPUTE},
 
-    {.group = "Ranks",
-     AT(shard),
-     .name = "shard",
-     .choices = CHOICES_TEXT(SHARD_STAGE_LIST),
-     .default_text = "full",
-     .help = "what is partitioned among the ranks: optimizer (the optimizer's state), gradients (also the gradients), "
-             "full (also the weights), none (nothing: each rank holds all of it)"},
+    {AT(shard), .group = OPTION_GROUP_RANKS, .name = "shard", .choices = CHOICES_TEXT(SHARD_STAGE_LIST),
+     .default_text = "full", .help = "what is partitioned among the ranks: " OPTION_SHARD_STAGES},
     {AT(sharding.replicas), OPTION_REPLICAS},
     {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
     {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
@@ -92,10 +81,7 @@ static const option table[] = {
     {AT(comm_timeout), OPTION_COMM_TIMEOUT},
     {AT(comm), OPTION_COMM},
 
-    {.group = "The run",
-     AT(out),
-     .name = "out",
-     .argument = "RUN",
+    {AT(out), .group = "The run", .name = "out", .argument = "RUN",
      .help = "folder of the run: checkpoints, metrics.jsonl, ledger.json, report.html"},
     {AT(resume), .name = "resume", .not_in_file = true,
      .help =
@@ -122,7 +108,7 @@ static const option table[] = {
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
 
-    {.group = "The bill", AT(price), OPTION_PRICE},
+    {AT(price), .group = "The bill", OPTION_PRICE},
     {AT(budget), .name = "budget", .argument = "USD", .min = 0, .max = 1e12,
      .help = "save a checkpoint and stop before the run costs more than this"},
     {AT(peak_seconds), OPTION_PEAK_SECONDS, .default_text = "0.3"},

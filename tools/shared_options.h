@@ -1,9 +1,9 @@
 /* Options that several subcommands have: each row of an option table is written once, with its name, limits, default and
  * help. The subcommand adds where the value lies, a default that is its own, and the heading of a group:
  *
- *   {AT(batch), OPTION_BATCH, .default_text = "8", .group = "Step"},
+ *   {AT(batch), .group = "Step", OPTION_BATCH, .default_text = "8"},
  *
- * and what the values mean is computed here, once. */
+ * and what the values mean is computed here, once. A row's help is its last field, so that a subcommand can add to it. */
 #ifndef TALLY_SHARED_OPTIONS_H
 #define TALLY_SHARED_OPTIONS_H
 
@@ -18,8 +18,9 @@
 
 #define OPTION_CONFIG                                                                                                  \
     .name = "config", .argument = "FILE", .not_in_file = true,                                                         \
-    .help = "read options from a JSON file whose keys are the options' names with '_' in place of '-'; an option on "  \
-            "the command line overrides the file"
+    .help =                                                                                                            \
+        "read options from a JSON file, whose keys are the names of the options with '_' in place of '-'; options "    \
+        "on the command line override the file"
 #define OPTION_HELP .name = "help", .not_in_file = true, .help = "print this help"
 #define OPTION_JSON .name = "json", .help = "print the result as one JSON object"
 
@@ -33,7 +34,7 @@
 #define OPTION_SEQ_LEN .name = "seq-len", .argument = "T", .min = 1, .max = 1 << 20, .help = "tokens in a sequence"
 #define OPTION_ACCUMULATE                                                                                              \
     .name = "accumulate", .argument = "N", .default_text = "1", .min = 1, .max = 1 << 16,                              \
-    .help = "micro-batches in a step, of one rank; their gradients are added up"
+    .help = "micro-batches that each rank processes in a step; their gradients are added up"
 #define OPTION_RECOMPUTE                                                                                               \
     .name = "recompute", .argument = "POLICY", .default_text = "none",                                                 \
     .help = "activations to recompute in the backward pass instead of keeping them: none, selective (the outputs of "  \
@@ -64,6 +65,12 @@ typedef struct {
 parameters_options shared_options_training(const dtype_options *v); /* without its shard options */
 
 /* --- ranks --- */
+
+#define OPTION_GROUP_RANKS "Ranks (processes that mpirun or srun starts, one for each device)"
+/* what --shard says of each stage */
+#define OPTION_SHARD_STAGES                                                                                            \
+    "optimizer (the optimizer's state), gradients (also the gradients), full (also the weights), none (nothing: each " \
+    "rank holds everything)"
 
 typedef struct {
     i64 replicas;
@@ -96,7 +103,7 @@ enum { GATHER_LIST(CHOICES_VALUE) };
             "used and each rank has a GPU of its own, else staged)"
 #define OPTION_COMM_TIMEOUT                                                                                            \
     .name = "comm-timeout", .argument = "SECONDS", .default_text = "600", .min = 0.1, .max = 1e6,                      \
-    .help = "fail when a rank has received nothing from another for this long while it waits in a collective"
+    .help = "fail if a rank waits this long in a collective without receiving anything"
 
 /* ARG where --gather-dtype does not go with the precision. With stage SHARD_NONE the replicas are ignored. */
 status shared_options_sharding(shard_options *o, const sharding_options *v, shard_stage stage, dtype precision);
@@ -123,8 +130,8 @@ status shared_options_sharding(shard_options *o, const sharding_options *v, shar
             "figures relative to it"
 #define OPTION_PRICE                                                                                                   \
     .name = "price", .argument = "USD", .min = 0, .max = 1e9,                                                          \
-    .help = "price of one device for an hour (each rank has one device); without it, the price of tally's dated "      \
-            "hardware table, if that lists the device"
+    .help = "price of a device-hour (each rank has one device); by default that of tally's dated hardware table, if "  \
+            "the table lists the device"
 
 /* --- text --- */
 
@@ -135,15 +142,15 @@ typedef struct {
 
 #define OPTION_DATA(PURPOSE)                                                                                           \
     .name = "data", .argument = "PATH",                                                                                \
-    .help = PURPOSE ": files, and folders of files, of plain text, or of JSON objects (.jsonl, .ndjson, .json) that "  \
-                    "hold one document each, under the key --text-key; each file may be compressed (.gz)"
+    .help = PURPOSE ": files or folders of files. A file holds plain text, or JSON objects (.jsonl, .ndjson, .json) "  \
+                    "with one document each, under the key --text-key. Files may be compressed (.gz)"
 #define OPTION_TEXT_KEY                                                                                                \
     .name = "text-key", .argument = "KEY", .default_text = "text",                                                     \
-    .help = "in files of JSON objects: the key of the text"
+    .help = "key under which a JSON object holds its text"
 #define OPTION_MAX_BAD_LINES                                                                                           \
     .name = "max-bad-lines", .argument = "N", .default_text = "100", .min = 0, .max = 1e15,                            \
-    .help = "in files of JSON objects: skip up to N lines that hold no text under --text-key, and log the first "      \
-            "few; with more than N such lines the command fails"
+    .help = "skip up to N lines of JSON that hold no text under --text-key, and log the first few; with more than N "  \
+            "such lines the command fails"
 
 text_source shared_options_text(const text_options *v, const char *const *paths, int count);
 
