@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "parallel/placement.h"
 #include "runtime/device.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
@@ -66,11 +67,11 @@ typedef struct {
 
 struct comm {
     const comm_ops *ops;
-    comm *root;                  /* what this is a part of: the job's communicator, or comm_open_device's; or itself */
-    comm *host;                  /* of device memory: the same ranks' communicator of host memory; else NULL */
-    const char *name;            /* "self", "mpi", "nccl 2.28.9", "staged": for messages */
-    int rank, ranks;             /* in this group */
-    int local_rank, local_ranks; /* among the ranks of this host; of the whole job */
+    comm *root;           /* what this is a part of: the job's communicator, or comm_open_device's; or itself */
+    comm *host;           /* of device memory: the same ranks' communicator of host memory; else NULL */
+    const char *name;     /* "self", "mpi", "nccl 2.28.9", "staged": for messages */
+    int rank, ranks;      /* in this group */
+    placement *placement; /* of the ranks of the whole job; the root's */
     /* of the root only */
     meter *clock;        /* the run's bookings or NULL: waiting is booked as exposed communication */
     uint64_t step;       /* for messages: comm_set_step */

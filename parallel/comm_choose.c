@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "parallel/comm.h"
-#include "parallel/process.h"
 
 #ifdef TALLY_CUDA
 #include "parallel/comm_staged.h"
@@ -16,28 +15,30 @@
 enum { STAGING_BYTES = 64 << 20 };
 #endif
 
-/* where a rank computes */
+/* what placement does not know before the device is open */
 typedef struct {
-    process process;
     int kind;
-    char pci[32]; /* of a GPU */
-} place;
+    char pci[32];
+} opened_device;
 
-static const char *kind_of(const place *p) { return p->kind == DEVICE_CPU ? "CPU" : "GPU"; }
+static const char *kind_of(const placement_rank *p) { return p->kind == DEVICE_CPU ? "CPU" : "GPU"; }
 
-static status find_places(place *all, comm *host, const device *dev) {
-    place mine;
-    memset(&mine, 0, sizeof mine);
-    mine.process = process_self();
-    mine.kind = dev->kind;
-#ifdef TALLY_CUDA
-    if (dev->kind == DEVICE_CUDA) snprintf(mine.pci, sizeof mine.pci, "%s", cuda_of(dev)->pci);
-#endif
-    TRY(comm_allgather_host(host, all, &mine, sizeof mine));
+static status add_devices(comm *host, const device *dev) {
+    placement *p = host->placement;
+    opened_device mine = {.kind = (int)dev->kind}, *all = calloc((size_t)host->ranks, sizeof *all);
+    if (!all) FAIL(MEM, "no memory for the devices of %d ranks", host->ranks);
+    snprintf(mine.pci, sizeof mine.pci, "%s", device_pci(dev));
+    status_code st = comm_allgather_host(host, all, &mine, sizeof mine);
+    for (int r = 0; r < host->ranks && !st; r++) {
+        p->all[r].kind = all[r].kind;
+        snprintf(p->all[r].pci, sizeof p->all[r].pci, "%s", all[r].pci);
+    }
+    free(all);
+    TRY(st);
     for (int r = 1; r < host->ranks; r++)
-        if (all[r].kind != all[0].kind)
+        if (p->all[r].kind != p->all[0].kind)
             FAIL(ARG, "--device: rank 0 (%s) is on a %s, rank %d (%s) on a %s; expected the same kind for all",
-                 all[0].process.host, kind_of(&all[0]), r, all[r].process.host, kind_of(&all[r]));
+                 p->all[0].process.host, kind_of(&p->all[0]), r, p->all[r].process.host, kind_of(&p->all[r]));
     return STATUS_OK;
 }
 
@@ -45,14 +46,13 @@ static status find_places(place *all, comm *host, const device *dev) {
 /* the first two ranks that share a GPU; first == second: none do */
 typedef struct {
     int first, second;
-    place at;
+    const placement_rank *at;
 } sharing;
 
-static sharing find_sharing(const place *all, int ranks) {
-    for (int b = 1; b < ranks; b++)
+static sharing find_sharing(const placement *p) {
+    for (int b = 1; b < p->ranks; b++)
         for (int a = 0; a < b; a++)
-            if (strcmp(all[a].pci, all[b].pci) == 0 && process_same_host(&all[a].process, &all[b].process))
-                return (sharing){a, b, all[a]};
+            if (placement_same_gpu(p, a, b)) return (sharing){a, b, &p->all[a]};
     return (sharing){0};
 }
 
@@ -81,7 +81,7 @@ static status must_open_nccl(comm **c, comm *host, device *dev, const sharing *s
     char why[1024];
     if (s->first != s->second)
         FAIL(ARG, "--comm nccl: ranks %d and %d share the GPU %s of %s; expected a GPU a rank, or --comm staged",
-             s->first, s->second, s->at.pci, s->at.process.host);
+             s->first, s->second, s->at->pci, s->at->process.host);
     status_code st = find_nccl(host);
     if (st == STATUS_DEVICE) {
         snprintf(why, sizeof why, "%s", status_message());
@@ -95,7 +95,7 @@ static status open_best(comm **c, comm *host, device *dev, const sharing *s) {
     if (host->ranks == 1) return open_staged(c, host, dev);
     if (s->first != s->second)
         log_line("communication: through host memory, for ranks %d and %d share the GPU %s of %s; slow", s->first,
-                 s->second, s->at.pci, s->at.process.host);
+                 s->second, s->at->pci, s->at->process.host);
     else {
         status_code st = find_nccl(host);
         if (st != STATUS_DEVICE) return st ? st : open_nccl(c, host, dev);
@@ -104,8 +104,8 @@ static status open_best(comm **c, comm *host, device *dev, const sharing *s) {
     return open_staged(c, host, dev);
 }
 
-static status open_cuda(comm **c, comm *host, device *dev, comm_kind kind, const place *all) {
-    sharing s = find_sharing(all, host->ranks);
+static status open_cuda(comm **c, comm *host, device *dev, comm_kind kind) {
+    sharing s = find_sharing(host->placement);
     if (kind == COMM_NCCL) return must_open_nccl(c, host, dev, &s);
     if (kind == COMM_AUTO) return open_best(c, host, dev, &s);
     return open_staged(c, host, dev);
@@ -119,18 +119,10 @@ static const char *kind_name(comm_kind kind) {
 
 status comm_open_device(comm **c, comm *host, device *dev, comm_kind kind) {
     *c = NULL;
-    place *all = calloc((size_t)host->ranks, sizeof *all);
-    if (!all) FAIL(MEM, "%d ranks", host->ranks);
-    status_code st = find_places(all, host, dev);
+    TRY(add_devices(host, dev));
 #ifdef TALLY_CUDA
-    if (!st && dev->kind == DEVICE_CUDA) {
-        st = open_cuda(c, host, dev, kind, all);
-        free(all);
-        return st;
-    }
+    if (dev->kind == DEVICE_CUDA) return open_cuda(c, host, dev, kind);
 #endif
-    free(all);
-    TRY(st);
     if (kind != COMM_AUTO)
         FAIL(ARG, "--comm %s: is between GPUs, and --device is %s; expected auto", kind_name(kind), dev->name);
     host->lent++;

@@ -273,7 +273,7 @@ static status run(void *context, const void *queued) {
 
 static status start(void *context) {
     job *j = context;
-    return messages_open(&j->messages, j->ranks, j->timeout_s);
+    return messages_open(&j->messages, j->root->base.placement, j->timeout_s);
 }
 
 static void stop(void *context, bool failed) { messages_close(((job *)context)->messages, failed); }
@@ -412,6 +412,7 @@ static void mpi_abort(comm *base, int exit_code) {
 
 static void free_job(job *j) {
     if (!j) return;
+    if (j->root) placement_close(j->root->base.placement);
     free_comm(j->root);
     free(j->staging);
     free(j->terms);
@@ -456,13 +457,13 @@ status comm_mpi_open(comm **opened, int ranks, double timeout_s) {
     j->terms = calloc((size_t)ranks, sizeof *j->terms);
     j->root = new_comm(j, NULL, ranks);
     if (!j->staging || !j->terms || !j->root) FAIL_DONE(MEM, "no memory for a communicator of %d ranks", ranks);
+    TRY_DONE(placement_open(&j->root->base.placement, ranks));
     static const comm_work work = {.operation_bytes = sizeof(operation), .start = start, .run = run, .stop = stop};
     TRY_DONE(comm_queue_open(&j->queue, &work, j));
     comm *c = &j->root->base;
     c->ops = &mpi_ops, c->name = "mpi", c->root = c;
-    c->rank = messages_rank(j->messages);
+    c->rank = c->placement->rank;
     c->memory_bytes = STAGING_BYTES;
-    messages_local(j->messages, &c->local_rank, &c->local_ranks);
     for (int r = 0; r < ranks; r++) j->root->world[r] = r;
     *opened = c;
 done:

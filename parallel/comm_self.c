@@ -56,15 +56,21 @@ static status self_exchange(comm *c, void *all, const void *mine, size_t bytes) 
     return STATUS_OK;
 }
 
+static status open_alone(comm **c);
+
 static status self_split(comm *c, comm **part, int color) {
     (void)color;
-    TRY(comm_open_self(part));
+    TRY(open_alone(part));
     (*part)->root = c->root;
+    (*part)->placement = c->placement;
     return STATUS_OK;
 }
 
 static void self_abort(comm *c, int exit_code) { (void)c, (void)exit_code; }
-static void self_close(comm *c) { free(c); }
+static void self_close(comm *c) {
+    if (c->root == c) placement_close(c->placement);
+    free(c);
+}
 
 static const comm_ops self_ops = {.all_gather = self_all_gather,
                                   .reduce_scatter = self_reduce_scatter,
@@ -77,8 +83,25 @@ static const comm_ops self_ops = {.all_gather = self_all_gather,
                                   .abort = self_abort,
                                   .close = self_close};
 
-status comm_open_self(comm **c) {
+static status open_alone(comm **c) {
     if (!(*c = calloc(1, sizeof **c))) FAIL(MEM, "no memory for a communicator");
-    **c = (comm){.ops = &self_ops, .root = *c, .name = "self", .ranks = 1, .local_ranks = 1};
+    **c = (comm){.ops = &self_ops, .root = *c, .name = "self", .ranks = 1};
+    return STATUS_OK;
+}
+
+status comm_open_self(comm **opened) {
+    comm *c;
+    *opened = NULL;
+    TRY(open_alone(&c));
+    status_code st = placement_open(&c->placement, 1);
+    if (!st) {
+        c->placement->all[0] = placement_self();
+        st = placement_complete(c->placement, 0);
+    }
+    if (st) {
+        self_close(c);
+        return status_trace(st, __FILE__, __LINE__);
+    }
+    *opened = c;
     return STATUS_OK;
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parallel/process.h"
 #include "runtime/cuda.h"
 
 enum { RING = 512, WAITS = 512, MARKS = 256 }; /* powers of two: numbers are taken modulo them */
@@ -33,7 +32,6 @@ struct comm_stream {
     device *dev;
     const comm_watch *watch;
     void *library;
-    process *peers; /* [ranks] */
     cudaStream_t stream;
     cudaEvent_t marks[MARKS];
     uint64_t marked;
@@ -107,11 +105,12 @@ static void drain(comm_stream *s) {
 
 static bool find_dead(comm_stream *s, const operation *o) {
     const comm *host = s->root->host;
+    const placement_rank *all = host->placement->all;
     for (int i = 0; i < o->call.group->ranks; i++) {
         int r = o->call.members[i];
-        if (r == host->rank || !process_gone(&s->peers[r], &s->peers[host->rank])) continue;
-        keep_error(s, "rank %d (%s, pid %ld) died: missing in %s %lu of step %lu", r, s->peers[r].host, s->peers[r].pid,
-                   o->call.what, o->call.number, o->step);
+        if (r == host->rank || !process_gone(&all[r].process, &all[host->rank].process)) continue;
+        keep_error(s, "rank %d (%s, pid %ld) died: missing in %s %lu of step %lu", r, all[r].process.host,
+                   all[r].process.pid, o->call.what, o->call.number, o->step);
         return true;
     }
     return false;
@@ -220,13 +219,11 @@ void comm_stream_close(comm_stream *s) {
     for (int i = 0; i < WAITS; i++) destroy(s->waits[i].begin), destroy(s->waits[i].end);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->wake);
-    free(s->peers);
     free(s);
 }
 
 status comm_stream_open(comm_stream **opened, comm *root, device *dev, const comm_watch *watch, void *library) {
     status_code st = STATUS_OK;
-    comm *host = root->host;
     comm_stream *s = calloc(1, sizeof *s);
     *opened = NULL;
     if (!s) FAIL(MEM, "no memory for a stream of collectives");
@@ -237,9 +234,6 @@ status comm_stream_open(comm_stream **opened, comm *root, device *dev, const com
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    process mine = process_self();
-    if (!(s->peers = calloc((size_t)host->ranks, sizeof *s->peers))) FAIL_DONE(MEM, "%d ranks", host->ranks);
-    TRY_DONE(comm_allgather_host(host, s->peers, &mine, sizeof mine));
     TRY_DONE(open_events(s));
     TRY_DONE(start_watching(s));
     *opened = s;

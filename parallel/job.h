@@ -1,29 +1,26 @@
-/* The ranks of a run as one job: which of them share a host, what part of its CPUs is a rank's, and how all of them end when
- * one fails: with one line, of the rank that knows, and no rank left waiting. */
+/* The ranks of a run as one job: what part of a host's CPUs a rank gets, and how all ranks end when one fails. */
 #ifndef TALLY_JOB_H
 #define TALLY_JOB_H
-
-#include <stdatomic.h>
 
 #include "parallel/comm.h"
 
 typedef struct {
     comm *world; /* alone: comm_open_self's */
-    int hosts;
-    int host; /* which of them, in the order of their first ranks */
     int threads; /* CPUs that this process may use (affinity and quota), divided by the ranks that share them; alone 0: all */
-    double timeout_s;
-    atomic_int *spoken; /* of this host's ranks: one has said why the job ends. NULL: none could be had */
 } job;
 
-/* Opens the communicator; from then on the log is rank 0's. timeout_s: see comm_open; same: see job_same, which fails before
+/* Opens the communicator; from then on rank 0 alone logs. timeout_s: see comm_open; same: see job_same, which fails before
  * anything else is exchanged. All ranks together. */
 status job_open(job *j, double timeout_s, const char *same);
 void job_close(job *j);
 
-/* Says this thread's last error, unless another rank does, and ends the job with its exit code. Returns only where alone,
- * having done nothing. Who speaks: of bad input, which all ranks see, rank 0; of a failure of its own the rank; of a peer's
- * silence the first to notice, a moment later, for the peer may yet speak itself. Between hosts it goes by delays. */
+/* Logs this thread's last error with the rank's number, and ends the job with its exit code. An error that every rank has (bad
+ * input, a loss that is not finite, a result of comm_agree) is logged by rank 0 only. A rank that stops answering may be
+ * reported by several of the others. Returns only where this process is alone, and then has logged nothing. */
 void job_fail(job *j, status_code st);
+
+/* The same for an error that this rank has found before job_open: its first collective is the one of job_open, so that the other
+ * ranks get this error there. Does nothing after job_open. */
+void job_refuse(status_code st);
 
 #endif

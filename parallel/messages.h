@@ -6,7 +6,7 @@
 #ifndef TALLY_MESSAGES_H
 #define TALLY_MESSAGES_H
 
-#include "parallel/process.h"
+#include "parallel/placement.h"
 #include "runtime/status.h"
 
 #include <stddef.h>
@@ -20,12 +20,11 @@ enum {
         1 << 20, /* a longer one is better sent as several: while one travels nothing is heard of it */
 };
 
-/* ranks: as many as the launcher started. timeout_s: see comm_open. */
-status messages_open(messages **m, int ranks, double timeout_s);
+/* where: of as many ranks as the launcher started, allocated; it is filled here and must outlive the messages. timeout_s: see
+ * comm_open. */
+status messages_open(messages **m, placement *where, double timeout_s);
 void messages_close(messages *m, bool failed); /* waits for all ranks, unless it has failed; NULL is fine */
 
-int messages_rank(const messages *m);
-void messages_local(const messages *m, int *rank, int *ranks); /* this rank among those of its host */
 uint64_t messages_sent_bytes(const messages *m);
 
 /* What follows belongs to this: "reduce-scatter 17 of step 12". The time-out counts anew. */

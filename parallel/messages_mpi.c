@@ -26,8 +26,8 @@ typedef struct {
 
 struct messages {
     int rank, ranks;
-    process *peers; /* [ranks] */
-    bool *dead;     /* [ranks] at the last look */
+    const placement *where;
+    bool *dead; /* [ranks] at the last look */
     messages_lane lanes[MESSAGES_LANES];
     int *indices; /* [2 * ranks] of requests that completed at a time */
     MPI_Status *statuses;
@@ -78,18 +78,17 @@ static void free_messages(messages *m) {
     if (!m) return;
     for (int l = 0; l < MESSAGES_LANES; l++)
         free(m->lanes[l].requests), free(m->lanes[l].ranks), free(m->lanes[l].bytes);
-    free(m->peers), free(m->dead), free(m->indices), free(m->statuses), free(m);
+    free(m->dead), free(m->indices), free(m->statuses), free(m);
 }
 
 static messages *allocate(int ranks) {
     messages *m = calloc(1, sizeof *m);
     if (!m) return NULL;
     size_t n = (size_t)ranks;
-    m->peers = calloc(n, sizeof *m->peers);
     m->dead = calloc(n, sizeof *m->dead);
     m->indices = calloc(2 * n, sizeof *m->indices);
     m->statuses = calloc(2 * n, sizeof *m->statuses);
-    bool all = m->peers && m->dead && m->indices && m->statuses;
+    bool all = m->dead && m->indices && m->statuses;
     for (int i = 0; i < MESSAGES_LANES; i++) {
         messages_lane *l = &m->lanes[i];
         l->requests = calloc(2 * n, sizeof *l->requests);
@@ -102,24 +101,28 @@ static messages *allocate(int ranks) {
     return NULL;
 }
 
-status messages_open(messages **opened, int ranks, double timeout_s) {
+static status exchange_placement(placement *where, int rank) {
+    where->all[rank] = placement_self();
+    MPI_TRY("MPI_Allgather of the ranks' placement",
+            MPI_Allgather(MPI_IN_PLACE, 0, MPI_BYTE, where->all, sizeof *where->all, MPI_BYTE, MPI_COMM_WORLD));
+    return placement_complete(where, rank);
+}
+
+status messages_open(messages **opened, placement *where, double timeout_s) {
     status_code st = STATUS_OK;
+    int ranks = where->ranks;
     *opened = NULL;
     messages *m = allocate(ranks);
     if (!m) FAIL(MEM, "no memory for messages between %d ranks", ranks);
     m->ranks = ranks;
+    m->where = where;
     m->timeout_ns = timeout_s < 1e9 ? (uint64_t)(timeout_s * 1e9) : UINT64_MAX;
     atomic_init(&m->abort_code, -1);
     /* else the kernel rounds the short sleeps of this thread up to 50 us more */
     prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
     TRY_DONE(start_mpi(ranks));
     MPI_Comm_rank(MPI_COMM_WORLD, &m->rank);
-    m->peers[m->rank] = process_self();
-    int error = MPI_Allgather(MPI_IN_PLACE, 0, MPI_BYTE, m->peers, sizeof *m->peers, MPI_BYTE, MPI_COMM_WORLD);
-    if (error != MPI_SUCCESS) {
-        st = mpi_error(error, "who is who");
-        goto done;
-    }
+    TRY_DONE(exchange_placement(where, m->rank));
     *opened = m;
 done:
     if (st) free_messages(m);
@@ -133,18 +136,8 @@ void messages_close(messages *m, bool failed) {
     free_messages(m);
 }
 
-int messages_rank(const messages *m) { return m->rank; }
 uint64_t messages_sent_bytes(const messages *m) { return m->sent_bytes; }
 void messages_ask_abort(messages *m, int exit_code) { atomic_store(&m->abort_code, exit_code < 0 ? 1 : exit_code); }
-
-void messages_local(const messages *m, int *rank, int *ranks) {
-    *rank = *ranks = 0;
-    for (int r = 0; r < m->ranks; r++) {
-        if (!process_same_host(&m->peers[r], &m->peers[m->rank])) continue;
-        *rank += r < m->rank;
-        *ranks += 1;
-    }
-}
 
 void messages_begin(messages *m, const char *collective, uint64_t number, uint64_t step) {
     snprintf(m->what, sizeof m->what, "%s %lu of step %lu", collective, number, step);
@@ -190,7 +183,7 @@ static status_code timed_out(const messages *m, const messages_lane *l) {
         snprintf(list + used, sizeof list - used, "%s%d", missing ? ", " : "", r);
         missing++, last = r;
     }
-    const process *p = &m->peers[last];
+    const process *p = &m->where->all[last].process;
     double seconds = (double)m->timeout_ns * 1e-9;
     if (missing == 1)
         return ERROR(COMM, "rank %d (%s, pid %ld) has kept %s waiting for %g s", last, p->host, p->pid, m->what,
@@ -205,8 +198,8 @@ static status look_after_peers(messages *m, const messages_lane *l, uint64_t now
     m->looked_ns = now;
     m->waited_ns += since < PAUSE_NS ? since : PAUSE_NS;
     for (int r = 0; r < m->ranks; r++) {
-        const process *p = &m->peers[r];
-        if (!is_missing(l, r) || !process_gone(p, &m->peers[m->rank])) continue;
+        const process *p = &m->where->all[r].process;
+        if (!is_missing(l, r) || !process_gone(p, &m->where->all[m->rank].process)) continue;
         if (m->dead[r]) FAIL(COMM, "rank %d (%s, pid %ld) died: missing in %s", r, p->host, p->pid, m->what);
         m->dead[r] = true;
     }

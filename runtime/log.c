@@ -93,7 +93,8 @@ void log_progress_end(void) {
 void log_failure(status_code st) {
     char rank[32] = "";
     if (all_ranks > 1) snprintf(rank, sizeof rank, "rank %d: ", own_rank);
-    if (strncmp(status_message(), rank, strlen(rank)) == 0) rank[0] = 0; /* what the ranks have agreed on names it */
+    int failed, used = 0;
+    if (sscanf(status_message(), "rank %d: %n", &failed, &used) == 1 && used > 0) rank[0] = 0; /* it names the rank */
     erase_progress();
     if (status_exit_code(st) == 2) fprintf(stderr, "tally: %s%s\n", rank, status_message());
     else fprintf(stderr, "tally: %s%s\n  (%s at %s)\n", rank, status_message(), status_text(st), status_backtrace());

@@ -379,8 +379,8 @@ int main(int argc, char **argv) {
     int code = argc == 4 && strcmp(argv[1], "die") == 0      ? die(argv[2], argv[3])
                : argc == 2 && strcmp(argv[1], "differ") == 0 ? differ()
                : argc == 2 && strcmp(argv[1], "open") == 0
-                   ? printf("%s %d/%d %d/%d\n", world->name, world->rank, world->ranks, world->local_rank,
-                            world->local_ranks) < 0
+                   ? printf("%s %d/%d %d/%d\n", world->name, world->rank, world->ranks, world->placement->local_rank,
+                            world->placement->local_ranks) < 0
                    : run_ranked(world->rank, check_all);
     comm_close(world);
     return code;

@@ -481,7 +481,7 @@ int main(int argc, char **argv) {
     const char *seconds = getenv("TIMEOUT_S"), *kind = getenv("DEVICE");
     status_code st = comm_open(&world, seconds ? atof(seconds) : 100);
     if (st) return fail_here(), status_exit_code(st);
-    if (device_open(&dev, kind ? kind : "cuda", 0, world->local_rank)) {
+    if (device_open(&dev, kind ? kind : "cuda", 0, world->placement->local_rank)) {
         printf("1..1\nok 1 - test_cuda_comm # SKIP %s\n", status_message());
         comm_close(world);
         return 0;

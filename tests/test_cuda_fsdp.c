@@ -361,7 +361,7 @@ static void models(void **unused) {
 
 int main(int argc, char **argv) {
     OK(comm_open(&world, 100));
-    if (device_open(&dev, "cuda", 0, world->local_rank)) {
+    if (device_open(&dev, "cuda", 0, world->placement->local_rank)) {
         printf("1..1\nok 1 - test_cuda_fsdp # SKIP %s\n", status_message());
         comm_close(world);
         return 0;

@@ -2,7 +2,7 @@
 #include "tests/cuda_pair.h"
 #include "train/bill/ledger.h"
 
-/* every rank says what this one does: it is on this host, and has this GPU or this CPU */
+/* every rank sends what this one does; both are on one host, on this device */
 static status echo(comm *c, void *all, const void *mine, size_t bytes) {
     for (int r = 0; r < c->ranks; r++) memcpy((char *)all + (size_t)r * bytes, mine, bytes);
     return STATUS_OK;
@@ -12,7 +12,14 @@ static const comm_ops echoing = {.allgather_host = echo};
 
 static void open_as(ledger *l, const device *dev, int rank, double price, double watts) {
     static comm world;
-    world = (comm){.ops = &echoing, .rank = rank, .ranks = 2, .local_rank = rank, .local_ranks = 2};
+    static placement_rank all[2];
+    static placement where;
+    for (int r = 0; r < 2; r++) {
+        all[r] = (placement_rank){.kind = (int)dev->kind};
+        snprintf(all[r].pci, sizeof all[r].pci, "%s", device_pci(dev));
+    }
+    where = (placement){.rank = rank, .ranks = 2, .hosts = 1, .local_rank = rank, .local_ranks = 2, .all = all};
+    world = (comm){.ops = &echoing, .rank = rank, .ranks = 2, .placement = &where};
     world.root = &world;
     *l = (ledger){0};
     OK(ledger_open(l, dev, &world, price, watts));

@@ -15,6 +15,11 @@ ranks() { # N RUN OPTIONS...
 weights() { cat "$1"/checkpoints/step-"${2:-12}"/*.safetensors | sha256sum; }
 of_steps() { grep '"loss"' "$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),.*"loss":([0-9.e+-]+),.*/\1 \2/'; }
 said() { job_err | grep -c '^tally:'; }
+# a failure of one rank: some line says PATTERN, and every other line only that the rank is missing
+named() {
+    job_err | grep -E "^tally: rank [0-9]" | grep -qE -- "$1" &&
+        ! job_err | grep '^tally:' | grep -vE -- "$1" | grep -vE "^tally: rank [0-9]: ranks? [0-9].* (died: missing in|waiting for) "
+}
 one_line() { [ "$(said)" -eq 1 ] && job_err | grep -E "^tally: rank [0-9]: " | grep -qE -- "$1"; }
 pid_of() { # RANK RUN
     local p
@@ -173,14 +178,14 @@ resumes() { ranks 4 "$1" --resume && [ "$(weights "$1")" = "$(weights "$scratch/
 for rank in 0 2; do
     run=$scratch/killed-$rank
     start "$run"; kill -9 $(pid_of $rank "$run"); ended "$run"; status=$?
-    [ $status -ne 0 ] && [ $status -ne 99 ] && { one_line "rank $rank .*died" || told_by_prrte $rank; }
-    ok "rank $rank is killed: all end, and one line names it"
+    [ $status -ne 0 ] && [ $status -ne 99 ] && { named "rank $rank .*died" || told_by_prrte $rank; }
+    ok "rank $rank is killed: all end, and it is named"
     resumes "$run" "rank $rank is killed"
 done
 
 run=$scratch/stopped
 start "$run" --comm-timeout 5; stopped=$(pid_of 1 "$run"); kill -STOP $stopped; ended "$run"; status=$?
-[ $status -ne 0 ] && [ $status -ne 99 ] && one_line "ranks? ([0-9, ]*, )?1[ ,].*5 s"
+[ $status -ne 0 ] && [ $status -ne 99 ] && named "ranks? ([0-9, ]*, )?1[ ,].*5 s"
 ok "rank 1 is stopped: all end after --comm-timeout, and one line names it"
 kill -9 $stopped 2>/dev/null
 resumes "$run" "rank 1 is stopped"
@@ -188,7 +193,7 @@ resumes "$run" "rank 1 is stopped"
 # not from the start: MPI's own memory is a file too
 run=$scratch/disk
 start "$run" --steps 100000; prlimit --pid "$(pid_of 0 "$run")" --fsize=1; ended "$run"
-[ $? -eq 1 ] && one_line "^tally: rank 0: .*File too large"; ok "files that one rank cannot write end all: one line, exit code 1"
+[ $? -eq 1 ] && named "^tally: rank 0: .*File too large"; ok "files that one rank cannot write end all, with its error and exit code 1"
 
 run=$scratch/term
 start "$run" --steps 100000 --checkpoint-every 0; kill -USR1 $mpirun; ended "$run"; status=$?
@@ -216,7 +221,7 @@ for at in 0:12 0:25 1:2 1:6 3:9; do
     timeout -s KILL 240 "$MPIEXEC" -np 4 bash -c "[ \${OMPI_COMM_WORLD_RANK-\${PMI_RANK-}} != $rank ] || export TALLY_CRASH_AT_WRITE=$n; exec \"\$@\"" \
         - "$tally" train "${options[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err"
     status=$?
-    [ $status -ne 0 ] && { one_line "rank $rank .*died" || told_by_prrte $rank; }; ok "rank $rank dies in a save, before its write $n: all end, and one line names it"
+    [ $status -ne 0 ] && { named "rank $rank .*died" || told_by_prrte $rank; }; ok "rank $rank dies in a save, before its write $n: all end, and it is named"
     resumes "$run" "it"
 done
 finish

@@ -74,7 +74,7 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     bench_run r = {0};
     shard_options shard;
     status_code st = STATUS_OK;
-    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->local_rank));
+    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->placement->local_rank));
     TRY_DONE(comm_open_device(&peers, j->world, dev, (comm_kind)v->comm));
     TRY_DONE(sharding(&shard, peers, v, stage));
     TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, shard, true));

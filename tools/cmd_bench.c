@@ -1,3 +1,4 @@
+#include "parallel/job.h"
 #include "runtime/nearest.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
@@ -83,6 +84,7 @@ status command_bench(int argc, char **argv, int *exit_code) {
     spell_out(argc, argv);
     status_code st = command_parse(&o, &v, &help, argc, argv, &done);
     if (!st && !done) st = bench(&o, &v);
+    if (st) job_refuse(st);
     options_free(&o);
     return st;
 }

@@ -315,6 +315,7 @@ status command_train(int argc, char **argv, int *exit_code) {
     TRY(stop_open());
     status_code st = parse(&o, &v, argc, argv, &done);
     if (!st) st = done ? end_help() : prepare_and_run(&o, &v, exit_code);
+    if (st) job_refuse(st);
     options_free(&o);
     return st;
 }

@@ -95,8 +95,6 @@ int main(int argc, char **argv) {
     status_code st = run(argc, argv, &exit_code);
     if (st == STATUS_OK) st = command_flush();
     if (st == STATUS_OK) return exit_code;
-    if (comm_launch_rank() > 0 && status_exit_code(st) == 2)
-        sleep(3); /* rank 0 sees it too, says it, and the job ends */
     log_failure(st);
     return status_exit_code(st);
 }

@@ -14,41 +14,35 @@ uint64_t memory_check_packed_weights(const device *dev, const model_config *c, d
     return 2 * element * (uint64_t)(model_config_parameters(c) - looked_up);
 }
 
-typedef struct {
-    int host;
-    char pci[32]; /* "": the host's memory */
-    uint64_t bytes;
-} share;
-
-static bool same_memory(const share *a, const share *b) { return a->host == b->host && strcmp(a->pci, b->pci) == 0; }
-
-static status check(const share *all, int ranks, const share *mine, const host_room *room) {
-    uint64_t bytes = 0;
+/* bytes: of every rank. The ranks of a host share its memory, those on a GPU the GPU's. */
+static status check(const job *j, const device *dev, const uint64_t *bytes, const host_room *room) {
+    const placement *p = j->world->placement;
+    bool of_host = dev->kind == DEVICE_CPU;
+    uint64_t all = 0;
     int sharing = 0;
     char whose[64] = "this run";
-    for (int r = 0; r < ranks; r++) {
-        if (!same_memory(&all[r], mine)) continue;
-        bytes += all[r].bytes;
+    for (int r = 0; r < p->ranks; r++) {
+        if (!(of_host ? placement_same_host(p, r, p->rank) : placement_same_gpu(p, r, p->rank))) continue;
+        all += bytes[r];
         sharing++;
     }
     if (sharing > 1) snprintf(whose, sizeof whose, "this run, with %d ranks here,", sharing);
-    TRY(arena_fits(whose, bytes, room));
+    TRY(arena_fits(whose, all, room));
     uint64_t available = host_available();
-    if (!mine->pci[0] && bytes > available)
+    if (of_host && all > available)
         log_line("memory: %s needs %s; only %s of this machine's memory is free: it may swap", whose,
-                 text_bytes((double)bytes).text, text_bytes((double)available).text);
+                 text_bytes((double)all).text, text_bytes((double)available).text);
     return STATUS_OK;
 }
 
 status memory_check_job(const job *j, device *dev, uint64_t bytes) {
-    share mine = {.host = j->host, .bytes = bytes}, *all = calloc((size_t)j->world->ranks, sizeof *all);
+    uint64_t *all = calloc((size_t)j->world->ranks, sizeof *all);
     host_room room = {.left = UINT64_MAX};
     status_code st = STATUS_OK;
     if (!all) FAIL(MEM, "%d ranks", j->world->ranks);
-    snprintf(mine.pci, sizeof mine.pci, "%s", device_pci(dev));
     if (dev->ops->room) TRY_DONE(dev->ops->room(dev, &room)); /* before any rank allocates */
-    TRY_DONE(comm_allgather_host(j->world, all, &mine, sizeof mine));
-    st = comm_agree(j->world, check(all, j->world->ranks, &mine, &room));
+    TRY_DONE(comm_allgather_host(j->world, all, &bytes, sizeof bytes));
+    st = comm_agree(j->world, check(j, dev, all, &room));
 done:
     free(all);
     return st;

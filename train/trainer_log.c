@@ -9,8 +9,8 @@
 static void log_ranks(const trainer *t) {
     const shard_options *s = &t->m.parameters.o.shard;
     if (t->world->ranks == 1) return;
-    log_line("ranks: %d on %d host%s; shard %s; over %s", t->world->ranks, t->job.hosts, t->job.hosts > 1 ? "s" : "",
-             fsdp_stage_name(s->stage), t->peers->name);
+    log_line("ranks: %d on %d host%s; shard %s; over %s", t->world->ranks, t->world->placement->hosts,
+             t->world->placement->hosts > 1 ? "s" : "", fsdp_stage_name(s->stage), t->peers->name);
     if (s->replicas > 1 && s->stage != SHARD_NONE)
         log_line("replicas: %d, of %d ranks each", s->replicas, t->m.parameters.f.pieces);
 }

@@ -318,20 +318,21 @@ status trainer_open(trainer *t) {
     t->asked = calloc((size_t)t->world->ranks, sizeof *t->asked);
     if (!t->all || !t->asked) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(trainer_lock(t));
-    if (trainer_is_root(t)) TRY(begin_heartbeat(t));
-    TRY(device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, t->world->local_rank));
+    TRY(comm_agree(t->world, trainer_is_root(t) ? begin_heartbeat(t) : STATUS_OK));
+    TRY(comm_agree(t->world, device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads,
+                                         t->world->placement->local_rank)));
     gemm_search(t->dev, o->gemm_search);
     TRY(attention_choose(t->dev, o->attention));
     TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
-    TRY(corpus_load(&t->data, &o->data, o->val_fraction, o->seed));
+    TRY(comm_agree(t->world, corpus_load(&t->data, &o->data, o->val_fraction, o->seed)));
     TRY(check_same_data(t));
     TRY(start_or_resume(t));
     TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,
                     t->world->ranks));
-    if (trainer_is_root(t)) TRY(open_files(t));
+    TRY(comm_agree(t->world, trainer_is_root(t) ? open_files(t) : STATUS_OK));
     t->begun = true;
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, o->peak_seconds, &t->peak_measured));
     t->peak_assumed = t->peak_measured;

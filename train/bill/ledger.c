@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "parallel/process.h"
 #include "runtime/durable.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
@@ -13,29 +12,9 @@
 #include "train/bill/hardware.h"
 #include "train/bill/heartbeat.h"
 
-/* a rank's GPU, as other ranks know it; "" where it computes on the CPU */
-typedef struct {
-    process process;
-    char pci[32];
-} gpu_place;
-
-static bool same_gpu(const gpu_place *a, const gpu_place *b) {
-    return a->pci[0] && strcmp(a->pci, b->pci) == 0 && process_same_host(&a->process, &b->process);
-}
-
-static status find_shared_gpu(ledger *l, const device *dev) {
-    const comm *world = l->world;
-    gpu_place mine = {.process = process_self()}, *all = calloc((size_t)world->ranks, sizeof *all);
-    if (!all) FAIL(MEM, "%d ranks", world->ranks);
-    snprintf(mine.pci, sizeof mine.pci, "%s", device_pci(dev));
-    status_code st = comm_allgather_host(l->world, all, &mine, sizeof mine);
-    for (int r = 0; r < world->rank; r++) l->gpu_counted |= same_gpu(&all[r], &mine);
-    free(all);
-    return st;
-}
-
 static status open_energy(ledger *l, const device *dev) {
-    TRY(energy_open(&l->energy, dev, l->watts, dev->kind == DEVICE_CPU ? l->world->local_rank == 0 : !l->gpu_counted));
+    TRY(energy_open(&l->energy, dev, l->watts,
+                    dev->kind == DEVICE_CPU ? l->world->placement->local_rank == 0 : !l->gpu_counted));
     energy_kind mine = energy_kind_of(l->energy);
     double of_all[] = {mine == ENERGY_TDP ? l->watts : 0, mine == ENERGY_TDP, mine == ENERGY_NVML_POWER,
                        mine == ENERGY_UNKNOWN};
@@ -52,7 +31,7 @@ static status open_energy(ledger *l, const device *dev) {
 status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts) {
     *l = (ledger){.time = l->time, .usd_per_hour = price, .world = world};
     const hardware *h = hardware_find(dev->kind, dev->name);
-    TRY(find_shared_gpu(l, dev));
+    for (int r = 0; r < world->rank; r++) l->gpu_counted |= placement_same_gpu(world->placement, r, world->rank);
     int gpus = !l->gpu_counted;
     double devices = dev->kind == DEVICE_CPU ? dev->cpus : gpus; /* the table lists a CPU per hardware thread */
     if (!isnan(price)) {
