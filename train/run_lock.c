@@ -26,10 +26,10 @@ enum { TEXT_BYTES = 2048, ATTEMPTS = 100 };
 
 struct run_lock {
     path_text run;
-    size_t existed; /* so many characters of `run` named a folder before it was made */
+    size_t existed; /* length of the part of `run` that was a folder before run_lock_take */
     int folder, file;
     bool lease_only;
-    bool by_lease; /* flock does not keep out every process that may write */
+    bool by_lease; /* flock does not exclude every process that may write */
     double lease_s;
     lock_owner owner;
     char *text; /* of RUN/.lock */
@@ -39,11 +39,11 @@ struct run_lock {
     bool has_thread, closing; /* closing: under the mutex */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    _Atomic uint64_t seen_ns; /* when RUN/.lock was last seen to be this process's */
+    _Atomic uint64_t seen_ns; /* when this process last saw that RUN/.lock is its own */
     atomic_bool lost;
 };
 
-static run_lock *held; /* by this process */
+static run_lock *held; /* by this process, or NULL */
 
 typedef struct {
     bool there, known;
@@ -52,7 +52,7 @@ typedef struct {
     lock_owner owner;
 } found_lock;
 
-/* It runs on while the process or the machine is stopped. */
+/* This clock also runs while the machine is suspended. */
 static uint64_t boot_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_BOOTTIME, &t);
@@ -64,9 +64,9 @@ static void wait_ms(long ms) {
     nanosleep(&t, NULL);
 }
 
-/* ---- what is there ---- */
+/* ---- looking ---- */
 
-/* flock holds among all that can write here, but for hosts to which this one exports the file system */
+/* flock excludes all other writers, except on hosts that mount this file system from this host */
 static bool is_local(int fd) {
     static const long local[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,  BTRFS_SUPER_MAGIC,     TMPFS_MAGIC,
                                  RAMFS_MAGIC,      F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, 0x2fc12fc1 /* ZFS */};
@@ -86,7 +86,7 @@ static status read_lock_at(const run_lock *l, const char *name, found_lock *f) {
         int code = errno;
         if (fd >= 0) close(fd);
         if (fd < 0 && code != ELOOP) FAIL(IO, "%s/%s: %s", l->run.text, name, strerror(code));
-        FAIL(ARG, "%s/%s: is a link, a folder or a device; expected a regular file", l->run.text, name);
+        FAIL(ARG, "%s/%s: is a link, a folder or a device, expected a regular file", l->run.text, name);
     }
     f->there = true;
     for (ssize_t got; f->bytes < TEXT_BYTES; f->bytes += (size_t)got) {
@@ -104,11 +104,11 @@ static bool is_mine(const run_lock *l, const found_lock *f) {
 }
 
 static status refuse(const run_lock *l, const found_lock *f) {
-    FAIL(ARG, "%s: is in use by %s; expected one process at a time that writes into a run", l->run.text,
+    FAIL(ARG, "%s: is in use by %s; only one process at a time can write into a run", l->run.text,
          f->known ? lock_owner_describe(&f->owner).text : "another process");
 }
 
-/* ---- taking ---- */
+/* ---- steps of taking ---- */
 
 static status lock_folder(run_lock *l) {
     found_lock f = {0};
@@ -116,18 +116,18 @@ static status lock_folder(run_lock *l) {
     for (int i = 0; i < ATTEMPTS && !l->lease_only; i++) {
         if (flock(l->folder, LOCK_EX | LOCK_NB) == 0) return STATUS_OK;
         if (errno == EINTR) continue;
-        if (errno != EWOULDBLOCK) { /* not on this file system */
+        if (errno != EWOULDBLOCK) { /* this file system has no flock */
             l->by_lease = true;
             return STATUS_OK;
         }
         TRY(read_lock_at(l, NAME, &f));
         if (f.known) break;
-        wait_ms(10); /* the owner is about to write its name, or to end */
+        wait_ms(10); /* the owner is writing its name, or is ending */
     }
     return l->lease_only ? STATUS_OK : refuse(l, &f);
 }
 
-/* errno is 0 where `path` names another folder, or what is no folder */
+/* errno is 0 if `path` exists and is something else */
 static bool names_locked_folder(const run_lock *l, const char *path) {
     struct stat named, locked;
     errno = 0;
@@ -135,8 +135,8 @@ static bool names_locked_folder(const run_lock *l, const char *path) {
            named.st_ino == locked.st_ino;
 }
 
-/* Whether its owner cannot be running. With flock: it would be locked, were it of this host or of one that this was before it
- * was started anew. */
+/* Whether the owner cannot be running. With flock, a running owner on this host, or on this host before it rebooted, would hold
+ * it. */
 static bool is_stale(const run_lock *l, const found_lock *f) {
     const process *then = &f->owner.process, *now = &l->owner.process;
     if (f->known && process_gone(then, now)) return true;
@@ -144,11 +144,11 @@ static bool is_stale(const run_lock *l, const found_lock *f) {
     return !f->known || strcmp(then->boot, now->boot) == 0 || strcmp(then->host, now->host) == 0;
 }
 
-/* Ends with *stale, or with *f no longer there. Renewed meanwhile: fails, for its owner lives. */
+/* Waits until the lock is stale (*stale) or removed (f->there false). ARG if it is renewed: its owner is alive. */
 static status watch(const run_lock *l, found_lock *f, bool *stale) {
     found_lock now;
     log_line("%s: locked by %s; watching for %.0f s whether it is still renewed", l->run.text,
-             f->known ? lock_owner_describe(&f->owner).text : "a process that is not known", l->lease_s);
+             f->known ? lock_owner_describe(&f->owner).text : "an unknown process", l->lease_s);
     for (uint64_t since = boot_ns(); (double)(boot_ns() - since) < l->lease_s * 1e9;) {
         wait_ms(100);
         TRY(read_lock_at(l, NAME, &now));
@@ -162,7 +162,7 @@ static status watch(const run_lock *l, found_lock *f, bool *stale) {
     return STATUS_OK;
 }
 
-/* Two may find the same lock stale: what was moved away is looked at again, and goes back where it was another's. */
+/* Two processes may find the same lock stale. So it is moved away, read again, and put back if it is not the one that was found. */
 static status displace(const run_lock *l, const found_lock *f) {
     char away[64];
     found_lock moved;
@@ -177,7 +177,7 @@ static status displace(const run_lock *l, const found_lock *f) {
     unlinkat(l->folder, away, 0);
     if (!same) return refuse(l, &moved);
     log_line("%s: the lock of %s is stale and was taken over", l->run.text,
-             f->known ? lock_owner_describe(&f->owner).text : "a process that is not known");
+             f->known ? lock_owner_describe(&f->owner).text : "an unknown process");
     return STATUS_OK;
 }
 
@@ -195,7 +195,7 @@ static status write_text(const run_lock *l, size_t from, size_t bytes) {
     return STATUS_OK;
 }
 
-/* *taken stays false where another was faster, or the folder has gone: then it is tried again */
+/* *taken stays false if another process was faster or the folder is gone; the caller tries again. */
 static status attempt(run_lock *l, bool create, bool *taken) {
     if (create) TRY(durable_make_folders(l->run.text));
     if (l->folder >= 0) close(l->folder);
@@ -215,7 +215,7 @@ static status attempt(run_lock *l, bool create, bool *taken) {
 
 /* ---- keeping ---- */
 
-/* RUN/.lock may be gone where flock holds the run: somebody has tidied up. Else it may be away for a moment: see displace. */
+/* With flock, RUN/.lock may be missing because somebody deleted it. With a lease, it may be missing for a moment: see displace. */
 static status look(run_lock *l) {
     found_lock f;
     uint64_t now = boot_ns();
@@ -226,7 +226,7 @@ static status look(run_lock *l) {
     }
     if (!is_mine(l, &f) && (f.there || l->by_lease)) {
         l->lost = true;
-        FAIL(ARG, "%s: %s took the run over, for this process had not renewed its lock; it writes nothing more",
+        FAIL(ARG, "%s: %s took over the run because this process had not renewed its lock; this process stops writing",
              l->run.text, f.known ? lock_owner_describe(&f.owner).text : "another process");
     }
     l->seen_ns = now;
@@ -235,7 +235,7 @@ static status look(run_lock *l) {
 
 static void renew(run_lock *l) {
     char digits[32];
-    if (look(l)) return; /* run_lock_check finds it too, and says it */
+    if (look(l)) return; /* run_lock_check finds and reports it too */
     snprintf(digits, sizeof digits, "%010lu", ++l->renewals % 10000000000u);
     memcpy(l->text + l->renewed_at, digits, 10);
     (void)!write_text(l, l->renewed_at, 10);
@@ -261,7 +261,7 @@ static void *keep_renewing(void *lock) {
     return NULL;
 }
 
-/* Signals are for the threads that were made for them. */
+/* The thread blocks all signals, which belong to other threads. */
 static status start_renewing(run_lock *l) {
     pthread_condattr_t clock;
     sigset_t all, before;
@@ -274,12 +274,12 @@ static status start_renewing(run_lock *l) {
     pthread_sigmask(SIG_BLOCK, &all, &before);
     int code = pthread_create(&l->thread, NULL, keep_renewing, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code) FAIL(MEM, "thread that renews the lock: %s", strerror(code));
+    if (code) FAIL(MEM, "cannot start the thread that renews the lock: %s", strerror(code));
     l->has_thread = true;
     return STATUS_OK;
 }
 
-/* The path that the locked folder has now. false: it has none, or none that can be seen from here. */
+/* The path of the locked folder now. false: it was deleted, or cannot be reached by a path from here. */
 static bool find_folder(const run_lock *l, path_text *now) {
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", l->folder);
@@ -301,7 +301,7 @@ static status folder_gone(const run_lock *l) {
 status run_lock_follow(run_lock *l, path_text *to) {
     if (!find_folder(l, to)) return folder_gone(l);
     l->run = *to;
-    l->existed = strlen(l->run.text); /* nothing of it is removed at the end */
+    l->existed = strlen(l->run.text); /* run_lock_release removes no folder */
     return run_lock_check(l);
 }
 
@@ -324,9 +324,9 @@ bool run_lock_fresh(void) {
 
 static status_code check_held(void) { return held ? run_lock_check(held) : STATUS_OK; }
 
-/* ---- the whole ---- */
+/* ---- taking and releasing ---- */
 
-/* cuts the last name off a path, and the slashes in front of it; returns the new length */
+/* Removes the last name of a path; returns the new length. */
 static size_t cut_last(path_text *p, size_t length) {
     while (length && p->text[length - 1] == '/') length--;
     while (length && p->text[length - 1] != '/') length--;
@@ -334,7 +334,7 @@ static size_t cut_last(path_text *p, size_t length) {
     return length;
 }
 
-/* how much of `run` names a folder now: what lies behind it will be made */
+/* Length of the part of `run` that is a folder now. The rest will be made. */
 static size_t existing_part(const char *run) {
     path_text part;
     struct stat info;
@@ -370,7 +370,8 @@ status run_lock_take(run_lock **out, const char *run, bool create) {
     status_code st = STATUS_OK;
     TRY_DONE(init(l, run));
     for (int i = 0; i < ATTEMPTS && !taken; i++) TRY_DONE(attempt(l, create, &taken));
-    if (!taken) FAIL_DONE(ARG, "%s: other processes take and release its lock without an end", run);
+    if (!taken)
+        FAIL_DONE(ARG, "%s: could not be locked, because other processes keep taking and releasing its lock", run);
     TRY_DONE(start_renewing(l));
     held = *out = l;
     durable_set_guard((durable_guard){.check = check_held, .allowed = run_lock_fresh});

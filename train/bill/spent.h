@@ -1,5 +1,5 @@
-/* What a run has spent: time and money of each booking (runtime/meter.h), and energy. The one value for it, with one reader
- * and one writer, that checkpoints, the ledger and the heartbeat hold. */
+/* What a run has spent: time and money of each booking (runtime/meter.h), and energy. Checkpoints, the ledger and the heartbeat
+ * share it, with one reader and one writer. */
 #ifndef TALLY_SPENT_H
 #define TALLY_SPENT_H
 
@@ -23,9 +23,9 @@ typedef struct {
 
 spent_totals spent_total(const spent *s);
 
-/* The keys "booked_ns", "usd_by_booking" (an object with a key per booking each) and "energy_j" of an object, which
- * progress.json and ledger.json share. Unknown is null. Files of earlier versions may lack "usd_by_booking", then all money
- * is unknown, or the booking "stopped_s", which is then 0. Errors are DATA and name `path`. */
+/* The keys "booked_ns" and "usd_by_booking", objects with a key per booking, and "energy_j" of progress.json and ledger.json.
+ * Unknown is null. A file of an earlier version may lack "usd_by_booking": then all money is unknown; or the booking "stopped_s":
+ * then it is 0. Errors of spent_read are DATA and name `path`. */
 status spent_write(json_t *o, const spent *s);
 status spent_read(spent *s, const json_t *o, const char *path);
 
