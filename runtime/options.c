@@ -11,7 +11,7 @@
 enum { FROM_DEFAULT, FROM_FILE, FROM_COMMAND_LINE };
 enum { NAME_BYTES = 64, HELP_COLUMN = 32, HELP_WIDTH = 100 };
 
-/* where a value stands, for messages: --steps or run.json: "steps" */
+/* where a value was found, for messages: `--steps` or `run.json: "steps"` */
 typedef struct {
     status_code code;
     char text[512];
@@ -21,7 +21,7 @@ typedef struct {
 
 static void *value_of(const options *o, const option *row) { return (char *)o->values + row->offset; }
 
-/* what stands for the value in help and messages; "" for a flag */
+/* placeholder of the value in help and messages; "" for a flag */
 static const char *argument_of(const option *row) {
     return row->type == OPT_CHOICE ? row->choices : row->argument ? row->argument : "";
 }
@@ -110,7 +110,7 @@ static bool parse_integer(const char *s, i64 *v) {
 
 static bool parse_number(const char *s, double *v) {
     char *end;
-    if (!*s || strspn(s, "+-.0123456789eE") != strlen(s)) return false; /* no hexadecimal, inf, nan */
+    if (!*s || strspn(s, "+-.0123456789eE") != strlen(s)) return false; /* no hexadecimal, no inf or nan */
     errno = 0;
     *v = strtod(s, &end);
     return !*end && isfinite(*v) && !(errno == ERANGE && *v == 0);
@@ -135,7 +135,8 @@ static status_code unfit(const option *row, const place *at, const char *found) 
     char range[64] = "";
     if (row->min < row->max && isinf(row->max)) snprintf(range, sizeof range, " of %.15g or more", row->min);
     else if (row->min < row->max) snprintf(range, sizeof range, " from %.15g to %.15g", row->min, row->max);
-    const char *quote = found[0] && !strpbrk(found, " \t\n") ? "" : "\""; /* what would not be seen */
+    const char *quote =
+        found[0] && !strpbrk(found, " \t\n") ? "" : "\""; /* an empty or blank value would not be visible */
     FAIL_AT(at, "%s is %s%s%s, expected %s%s", at->text, quote, found, quote,
             row->type == OPT_CHOICE ? row->choices
             : row->type == OPT_I64  ? "an integer"
@@ -214,7 +215,7 @@ static status set_from_json(const options *o, const option *row, const json_t *j
         clear(value);
         json_array_foreach(array, i, item) {
             const char *word = json_string_or_null(item);
-            if (!word) FAIL(DATA, "%s holds something else, expected strings only", at.text);
+            if (!word) FAIL(DATA, "%s: found an element that is not a string, expected strings only", at.text);
             TRY(set_text(o, row, word, &at));
         }
     }
@@ -234,8 +235,8 @@ static status read_config(options *o, const char *path) {
             key_of(near, nearest(o, key));
             FAIL_DONE(DATA, "%s: key \"%s\": unknown; the nearest is \"%s\"", path, key, near);
         }
-        if (row->not_in_file) FAIL_DONE(DATA, "%s: key \"%s\": is for the command line only", path, key);
-        if (json_is_null(item)) continue; /* as if it were not there */
+        if (row->not_in_file) FAIL_DONE(DATA, "%s: key \"%s\": is allowed on the command line only", path, key);
+        if (json_is_null(item)) continue; /* as if absent */
         TRY_DONE(set_from_json(o, row, json, path, key));
         o->source[row - o->table] = FROM_FILE;
     }
@@ -244,8 +245,8 @@ done:
     return st;
 }
 
-/* Only of values that are still the file's: an option overrides a value that is out of range, too, such as one that a run
- * was begun with before the range was what it is. */
+/* Checks only values that the command line has not overridden: a resumed run may have a stored value that was valid when the
+ * range was wider. */
 static status check_file_ranges(const options *o, const char *path) {
     for (int i = 0; i < o->count; i++) {
         const option *row = &o->table[i];
@@ -267,13 +268,13 @@ static status set_from_words(options *o, const option *row, char **values, int c
     place at = {.code = STATUS_ARG};
     snprintf(at.text, sizeof at.text, "--%s", row->name);
     unsigned char *source = &o->source[row - o->table];
-    if (row->type == OPT_LIST && *source != FROM_COMMAND_LINE) clear(value_of(o, row)); /* the file's list goes */
+    if (row->type == OPT_LIST && *source != FROM_COMMAND_LINE) clear(value_of(o, row)); /* replaces the file's list */
     for (int i = 0; i < count; i++) TRY(set_text(o, row, values[i], &at));
     *source = FROM_COMMAND_LINE;
     return STATUS_OK;
 }
 
-/* The row that a word names; `inline_value` is what stands behind its '=', if anything. */
+/* The row that a word names. inline_value: the text after its '=', or NULL. */
 static status match(const options *o, char *word, const option **row, bool *negated, char **inline_value) {
     const char *name = !strcmp(word, "-h") ? "help" : !strncmp(word, "--", 2) ? word + 2 : word;
     size_t length = strcspn(name, "=");
@@ -291,7 +292,7 @@ static status match(const options *o, char *word, const option **row, bool *nega
 
 static bool is_value(const char *word) { return word[0] != '-' || !word[1]; }
 
-/* Runs twice over the same words: for --config alone, then, with the file's values in place, for all else. */
+/* Runs twice over the same words: first for --config only, then, when the file's values are set, for all other options. */
 static status read_command_line(options *o, int argc, char **argv, bool config_only) {
     bool ended = false;
     for (int i = 0; i < argc;) {

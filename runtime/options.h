@@ -2,13 +2,12 @@
  * '_'. Defaults come first, then the file, then the command line.
  *
  * On the command line: `--name value` or `--name=value`; a flag is `--name` or `--no-name`; a list takes the words up
- * to the next option and may repeat. `--` ends the options. Words that belong to no option are left to the caller.
- * A value of the file that is out of range is refused, unless an option on the command line replaces it.
- * Integers: 524288, 1e6, 0.5M, 512k (k = 1000, M, G: decimal), only where the value is a whole number.
+ * to the next option and may repeat. `--` ends the options. Words that belong to no option are kept in `words`.
+ * A value of the file that is out of range is refused unless the command line overrides it.
+ * Integers: 524288, 1e6, 0.5M, 512k (k, M and G: 10^3, 10^6, 10^9); the value must be an integer.
  *
- * A row named "config" is the file's name, and "-h" is short for a row named "help"; such rows are marked
- * `not_in_file`. A row without default_text has no value until one is given: 0, NULL or an empty list; null in the
- * file. */
+ * The row named "config" holds the file's name; "-h" is short for the row named "help". Both are marked `not_in_file`. A row
+ * without default_text has no value until one is given: it is 0, NULL or an empty list, and null in the file. */
 #ifndef TALLY_OPTIONS_H
 #define TALLY_OPTIONS_H
 
@@ -25,12 +24,12 @@ typedef struct {
     int count;
 } string_list;
 
-/* and what lies at `offset` in the caller's struct */
+/* and the type of the member at `offset` of the caller's struct */
 typedef enum {
     OPT_I64,    /* i64 */
     OPT_F64,    /* double */
     OPT_STRING, /* char *, owned by options */
-    OPT_CHOICE, /* int: position in `choices`, so that an enum in the same order can be read; -1 where there is none */
+    OPT_CHOICE, /* int: position in `choices`, which is the value of an enum in that order; -1: no value */
     OPT_FLAG,   /* bool */
     OPT_LIST    /* string_list, owned by options */
 } option_type;
@@ -39,7 +38,7 @@ typedef struct {
     const char *name; /* "grad-clip" */
     option_type type;
     size_t offset;
-    const char *default_text; /* as typed; a flag's is "on" or NULL; a list has none */
+    const char *default_text; /* as typed; of a flag "on" or NULL; of a list NULL */
     const char *argument;     /* its name in the help: "N". A string or list may hold "" only if it is "TEXT" */
     const char *help;
     const char *choices; /* "none|optimizer|gradients|full": see choices.h */
@@ -63,26 +62,26 @@ typedef struct {
     const option *table;
     int count;
     void *values;
-    unsigned char *source; /* of each row: where its value is from */
+    unsigned char *source; /* of each row: whether default, file or command line set its value */
     string_list words;
 } options;
 
-/* argv[0] is the first word to look at (behind the program's and the subcommand's name). options_free is due whether it
- * succeeds or fails; it frees the strings in `values`. */
+/* argv[0] is the first word after the program's and the subcommand's name. Call options_free whether it succeeds or fails; it
+ * frees the strings in `values`. */
 status options_parse(options *o, const option *table, int count, void *values, int argc, char **argv);
 void options_free(options *o);
 
-/* For a command that needs a word of its own: where none was given, the last of several words of the list `name` that
- * were given on the command line, so that --data F1 F2 RUN means RUN and --data F1 F2. */
+/* For a command that needs a word that belongs to no option: if there is none, takes the last of several words of the list
+ * `name` on the command line, so that --data F1 F2 RUN is read as RUN --data F1 F2. */
 status options_take_word(options *o, const char *name);
 
 /* The position of `text` in "a|b|c", or -1. */
 int options_choice(const char *choices, const char *text);
 
 bool options_given(const options *o, const char *name); /* on the command line or in the file */
-void options_unset(options *o, const char *name);       /* as if not given; of a number without a default */
+void options_unset(options *o, const char *name); /* as if it had not been given; only for a number without a default */
 
-/* The values in effect, as a file for --config that gives the same values again. */
+/* The values in effect, as a file that --config reads back to the same values. */
 status options_to_json(json_t **json, const options *o);
 
 void options_print_help(FILE *out, const option *table, int count); /* by group, at most 100 columns */

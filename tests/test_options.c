@@ -169,7 +169,7 @@ static void refuses_bad_files(void **state) {
     FILE_REFUSED("{\"stesp\": 1}", ".json: key \"stesp\": unknown; the nearest is \"steps\"");
     FILE_REFUSED("{\"grad_clp\": 1}", "the nearest is \"grad_clip\"");
     FILE_REFUSED("{\"grad-clip\": 1}", "key \"grad-clip\": unknown; the nearest is \"grad_clip\"");
-    FILE_REFUSED("{\"config\": \"x\"}", "key \"config\": is for the command line only");
+    FILE_REFUSED("{\"config\": \"x\"}", "key \"config\": is allowed on the command line only");
     FILE_REFUSED("{\"steps\": \"ten\"}", "\"steps\" is \"ten\", expected an integer");
     FILE_REFUSED("{\"steps\": 1.5}", "\"steps\" is 1.5, expected an integer");
     FILE_REFUSED("{\"steps\": 0}", "\"steps\" is 0, expected an integer of 1 or more");
@@ -183,7 +183,7 @@ static void refuses_bad_files(void **state) {
     FILE_REFUSED("{\"out\": \"\"}", "\"out\" is \"\", expected");
     FILE_REFUSED("{\"data\": [\"\"]}", "\"data\" is \"\", expected");
     FILE_REFUSED("{\"data\": \"a\"}", "\"data\" is \"a\", expected an array");
-    FILE_REFUSED("{\"data\": [\"a\", 1]}", "\"data\" holds something else, expected strings only");
+    FILE_REFUSED("{\"data\": [\"a\", 1]}", "\"data\": found an element that is not a string, expected strings only");
     FILE_REFUSED("{\"steps\": 1, \"steps\": 2}", ":1:14: found \"steps\": 2}, expected JSON (duplicate object key)");
     FILE_REFUSED("[]", "found no object");
     REFUSED(DATA, "absent.json: No such file", "--config", "absent.json");

@@ -16,7 +16,7 @@ json 'all(abs(r["usd_per_mtok"] * r["tokens_per_s"] * 3.6e-3 / (2.5 * r["devices
     --model llama3.1-8b --devices 8,64 --price 2.5; ok "the price of a token"
 json '0 < p[0]["mfu"] < o["assumed_efficiency"] == 0.4' --model llama3.1-8b --efficiency 0.4; ok "MFU is below what was assumed"
 "$tally" predict --model llama2-7b --devices 8 --shard none >"$scratch/out" 2>"$scratch/err" && grep -q "not run" "$scratch/out" &&
-    grep -q "an assumption" "$scratch/out" && grep -q "more than the device has" "$scratch/out"
+    grep -q "is assumed to be reached" "$scratch/out" && grep -q "exceeds the memory of a device" "$scratch/out"
 ok "text says that it is a prediction, what it assumes, and what does not fit"
 refuses "devices that are no number" '--devices "x"' predict --devices 8,x
 refuses "no whole nodes" "--devices 12" predict --devices 12

@@ -66,8 +66,8 @@ P
 }
 rm -rf "$scratch/run"; train "$scratch/run" --lr 5e-5; config '{"min_lr": 1e-4}' # as stored by earlier versions
 resume "$scratch/run" --steps 3; ok "a run of an earlier version, which stored the default above --lr, goes on"
-refuses "--min-lr above --lr" "--min-lr 0.0001: above --lr 5e-05" train "${options[@]}" --out "$scratch/none" --lr 5e-5 --min-lr 1e-4
-refuses "and on resume" "--min-lr 0.0001: above --lr 5e-05" train --out "$scratch/run" --resume --min-lr 1e-4
+refuses "--min-lr above --lr" "--min-lr 0.0001: exceeds --lr 5e-05" train "${options[@]}" --out "$scratch/none" --lr 5e-5 --min-lr 1e-4
+refuses "and on resume" "--min-lr 0.0001: exceeds --lr 5e-05" train --out "$scratch/run" --resume --min-lr 1e-4
 resume "$scratch/run" --lr 2e-5 --steps 4; ok "a lower --lr needs no --min-lr with it"
 
 # --- what cannot train ---
@@ -83,5 +83,5 @@ done
 [ ! -e "$scratch/none" ]; ok "nothing is written for it"
 config '{"eps": 0}' # as accepted by earlier versions
 refuses "a stored run that cannot train" "run/config.json: \"eps\" is 0, expected a number from 1e-20 to 1" train --out "$scratch/run" --resume
-resume "$scratch/run" --steps 5 --eps 1e-8 && told "^resume: the options are not compared with those before: .*\"eps\" is 0"; ok "goes on with a value that can"
+resume "$scratch/run" --steps 5 --eps 1e-8 && told "^resume: the options cannot be compared with those of the run so far: .*\"eps\" is 0"; ok "goes on with a value that can"
 finish

@@ -9,12 +9,13 @@
 #include "runtime/rng.h"
 #include "train/trainer.h"
 
-/* The process's resident memory now, and its peak is counted anew from here; else that peak. 0: Linux alone tells. */
+/* from_here: the resident memory of the process now, and resets its recorded peak; else the peak since then. 0: not known
+ * (only Linux reports it). */
 static uint64_t resident_memory(bool from_here) {
     char line[256];
     unsigned long kib = 0;
     if (from_here) {
-        malloc_trim(0); /* what an earlier measurement has freed shall not count as there already */
+        malloc_trim(0); /* memory that an earlier measurement freed must not count */
         FILE *clear = fopen("/proc/self/clear_refs", "w");
         if (!clear) return 0;
         fputs("5", clear);
@@ -26,7 +27,7 @@ static uint64_t resident_memory(bool from_here) {
     return (uint64_t)kib * 1024;
 }
 
-/* on a GPU what is taken of its memory: nothing is given back before the end */
+/* On a GPU: the memory in use, since nothing is freed before the measurement ends. */
 static status resident_bytes(uint64_t *bytes, device *dev, bool from_here) {
     TRY(dev->ops->used(dev, bytes));
     if (dev->kind == DEVICE_CPU) *bytes = resident_memory(from_here);
@@ -48,7 +49,7 @@ double bench_median(const double *x, i64 n) {
     return m;
 }
 
-/* where they are resident; 0 else */
+/* 0 if the gradients are sharded */
 static status crc_of_gradients(uint32_t *crc, const model *m) {
     enum { CHUNK = 1 << 18 };
     const parameters *s = &m->parameters;
@@ -76,7 +77,7 @@ static status queue_step(model *m, const step_args *a, const int32_t *tokens) {
     return step_update_weights(m, a);
 }
 
-/* behind all that is still under way */
+/* after all communication in flight is complete */
 static status spent(comm_totals *t, comm *world) {
     TRY(comm_barrier(world));
     TRY(comm_check(world));
@@ -84,7 +85,7 @@ static status spent(comm_totals *t, comm *world) {
     return STATUS_OK;
 }
 
-/* All steps under way but so many. As in training, a GPU has always one step to go on with. */
+/* Collects the results of queued steps until only `but` are in flight. As in training, a GPU always has one step queued. */
 static status collect_steps(bench_run *r, model *m, const bench_values *v, uint64_t but) {
     while (m->steps.queued - m->steps.collected > but) {
         step_result result;

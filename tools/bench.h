@@ -19,17 +19,17 @@ typedef struct {
     double *step_s; /* [count], malloc'ed */
     i64 count;
     double loss;
-    flop_counter flops; /* of one step, as counted */
+    flop_counter flops; /* of one step, from the counters */
     uint64_t memory_bytes, activation_bytes;
-    uint64_t bytes[MEM_CATEGORIES]; /* what was planned and taken */
-    uint64_t resident_bytes;        /* what the process really grew by, at its peak; 0: not known */
-    comm_totals comm;               /* of one step of this rank, mean over the measured ones */
+    uint64_t bytes[MEM_CATEGORIES]; /* of the arena, by category */
+    uint64_t resident_bytes;        /* growth of the process, at its peak; 0: not known */
+    comm_totals comm;               /* of one step of this rank, mean over the measured steps */
     i64 parameters;
-    uint32_t gradient_crc32; /* of the first step's gradients, where asked for: the same bits or not */
+    uint32_t gradient_crc32; /* of the first step's gradients, if asked for: to compare them bit by bit */
 } bench_run;
 
-/* Builds the model, runs warmup + steps and takes it down again; all ranks of shard.world together. checksum: whether
- * gradient_crc32 is wanted; all gradients are then copied to the host once. */
+/* Builds the model, runs warm-up and measured steps, and frees it. Collective over shard.world. checksum: compute
+ * gradient_crc32, for which all gradients are copied to the host once. */
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
                      shard_options shard, bool checksum);
 void bench_run_free(bench_run *r);

@@ -15,20 +15,20 @@
 #include "tools/bench.h"
 #include "tools/commands.h"
 
-/* Operations that move bytes rather than compute, one at a time on tensors of the model's shapes, each beside a copy that
- * moves as many bytes: what fits in a cache does so for both. */
+/* Times the operations that are bound by memory bandwidth, one at a time, on tensors of the model's shapes. Each is compared
+ * with a copy that moves as many bytes, so that tensors that fit in a cache do so for both. */
 
 enum { MOST_PARAMETERS = 1 << 26, FILL_BYTES = 4 << 20, MOST_REPEATS = 1000 };
 
-/* Tensors are taken from `pool` anew by each operation; with pool NULL it is only found out how much that is. */
+/* Every operation takes its tensors from the start of `pool`. With pool NULL it only adds up their bytes, in `used`. */
 typedef struct {
     device *dev;
     const model_config *c;
     dtype t;
-    i64 B, T, N, occurring; /* occurring: different tokens */
+    i64 B, T, N, occurring; /* occurring: distinct tokens */
     char *pool;
     size_t pool_bytes, used;
-    double bytes; /* that the operation's header says it moves */
+    double bytes; /* moved, as the operation's header states */
     int32_t *tokens;
     step_verdict *verdict;
 } workbench;
@@ -116,7 +116,7 @@ static status run_embedding_forward(workbench *w) {
     return embedding_forward(w->dev, w->t, x, w->tokens, wte, s.positions ? wpe : NULL, s, 0);
 }
 
-/* as in a step: behind the head's gradient where they are tied, else first */
+/* As in a step: with tied weights it adds to the gradient of the head, else it overwrites. */
 static status run_embedding_backward(workbench *w) {
     embedding_shape s = embedding_of(w);
     void *dx = take(w, w->N * s.C, w->t);
@@ -127,7 +127,7 @@ static status run_embedding_backward(workbench *w) {
     return embedding_backward(w->dev, w->t, dwte, s.positions ? dwpe : NULL, dx, w->tokens, s, w->c->tied, false);
 }
 
-/* of one chunk, as the classifier keeps it */
+/* on one chunk of logits of the classifier's size */
 static status run_crossentropy(workbench *w) {
     i64 V = w->c->V, n = classifier_chunk(w->dev, w->t, w->N, V);
     bool cuda = w->dev->kind == DEVICE_CUDA, in_place = cuda || w->t == F32;
@@ -203,14 +203,14 @@ static bool has(const model_config *c, when w) {
 typedef struct {
     double bytes, *op_s, *copy_s; /* [rounds * steps] */
     double op_median, copy_median;
-    i64 repeats; /* a sample is the mean of so many in a row */
+    i64 repeats; /* a sample is the mean of so many calls in a row */
 } result;
 
-/* as many bytes read and written as the operation moves in all; on the CPU by all threads, like the operations */
+/* Reads and writes as many bytes together as the operation moves; on the CPU with all threads, like the operations. */
 static status copy(workbench *w) {
     size_t half = (size_t)(w->bytes / 2) & ~(size_t)255;
     char *to = w->pool + w->pool_bytes / 2;
-    if (w->dev->kind == DEVICE_CUDA) { /* of one row: a plain copy; a row's stride is of 31 bits */
+    if (w->dev->kind == DEVICE_CUDA) { /* one row is a plain copy; its stride has 31 bits */
         enum { PIECE = 1 << 30 };
         for (size_t at = 0; at < half; at += PIECE) {
             size_t bytes = half - at < PIECE ? half - at : PIECE;
@@ -250,7 +250,7 @@ static status plan(workbench *w, result results[OPERATIONS]) {
     return STATUS_OK;
 }
 
-/* random bf16, which in pairs are f32 of the same sizes; one piece again and again */
+/* Random bf16; two of them make an f32 of the same magnitude. One piece is repeated. */
 static status fill_pool(workbench *w) {
     enum { COUNT = FILL_BYTES / 2 };
     status_code st = STATUS_OK;
@@ -281,7 +281,7 @@ static status fill_tokens(workbench *w, int32_t *host, bool *seen) {
     return w->dev->ops->copy(w->dev, w->tokens, host, (size_t)w->N * sizeof *host);
 }
 
-/* the operations and their copies take turns */
+/* Samples of an operation alternate with those of its copy. */
 static status measure(workbench *w, result results[OPERATIONS], const bench_values *v) {
     for (i64 round = 0; round < v->rounds; round++)
         for (int i = 0; i < OPERATIONS; i++) {
@@ -307,7 +307,7 @@ static status measure(workbench *w, result results[OPERATIONS], const bench_valu
 }
 
 static void print_table(const workbench *w, const result results[OPERATIONS], const bench_values *v) {
-    printf("%s, %s, B=%ld T=%ld, on %s; medians of %ld, beside copies that move as many bytes\n", w->c->name,
+    printf("%s, %s, B=%ld T=%ld, on %s; medians of %ld samples, compared with copies of as many bytes\n", w->c->name,
            dtype_name(w->t), w->B, w->T, w->dev->name, v->rounds * v->steps);
     printf("  %-20s %12s %10s %10s %10s %9s\n", "operation", "moves", "us", "GB/s", "copy GB/s", "of copy");
     for (int i = 0; i < OPERATIONS; i++) {

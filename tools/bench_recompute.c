@@ -9,12 +9,12 @@ enum { POLICIES = 3 };
 static const char *const policies[POLICIES] = {"none", "selective", "block"};
 
 typedef struct {
-    double *step_s; /* of all rounds */
+    double *step_s; /* [rounds * steps] */
     double median_s;
     bench_run last;
 } policy_result;
 
-/* each on a device opened anew, so that none finds another's workspaces */
+/* Each policy opens its own device, so that none finds workspaces of another. */
 static status measure_one(bench_run *r, const model_config *c, const bench_values *v, const char *policy) {
     comm *world = NULL;
     device *dev = NULL;

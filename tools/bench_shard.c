@@ -10,7 +10,7 @@
 
 enum { STAGES = SHARD_FULL + 1 };
 
-/* of one stage: this rank's figures, then those of all ranks */
+/* of one stage: of this rank, and after `combine` of all ranks */
 typedef struct {
     double memory[MEM_CATEGORIES], products, staging, resident; /* bytes: the largest rank's */
     double bytes_sent;                                          /* a step, the largest rank's */
@@ -19,7 +19,7 @@ typedef struct {
 } stage_figures;
 
 typedef struct {
-    double *step_s; /* [rounds * steps], rank 0's clock: the ranks are in step */
+    double *step_s; /* [rounds * steps] by rank 0's clock: the ranks run in step */
     double median_s;
     i64 parameters;
     stage_figures f;
@@ -31,7 +31,7 @@ static status sharding(shard_options *o, comm *world, const bench_values *v, sha
     return STATUS_OK;
 }
 
-/* Bytes that a rank sends a step by the table in fsdp.h: nothing is counted off that lies in a slot still. */
+/* Bytes that a rank sends in a step, by the table in fsdp.h. It does not subtract gathers that a filled slot saves. */
 static double formula_bytes(const bench_values *v, shard_stage stage, double P, int ranks) {
     double R = stage == SHARD_NONE ? ranks : (double)v->sharding.replicas, S = ranks / R, M = (double)v->accumulate;
     bool wide = v->dtypes.precision == F32 && v->sharding.gather_dtype != GATHER_BF16;
@@ -66,7 +66,7 @@ static uint64_t planned(const bench_run *r) {
     return sum;
 }
 
-/* on a device opened anew, so that no stage finds another's workspaces */
+/* Opens its own device, so that no stage finds workspaces of another. */
 static status measure_one(stage_result *to, i64 round, const model_config *c, const bench_values *v, const job *j,
                           shard_stage stage) {
     comm *peers = NULL;
@@ -99,7 +99,7 @@ done:
 
 static status measure(stage_result results[STAGES], const model_config *c, const bench_values *v, const job *j) {
     int pieces;
-    for (int s = 0; s < STAGES; s++) { /* before any is measured */
+    for (int s = 0; s < STAGES; s++) { /* refuse bad options before anything is measured */
         shard_options o;
         TRY(sharding(&o, j->world, v, (shard_stage)s));
         TRY(fsdp_pieces(&pieces, &o));
@@ -128,7 +128,7 @@ static void print_table(const stage_result results[STAGES], const model_config *
            v->rounds);
     printf("  %-10s", "bytes/rank");
     for (int i = 0; i <= MEM_SLOTS; i++) printf(" %11s", arena_category_name((mem_category)i));
-    printf(" %11s %11s %11s %11s\n", "other", "planned", "products", "measured");
+    printf(" %11s %11s %11s %11s\n", "other", "planned", "GEMM", "measured");
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
         double other = total(f);
@@ -140,7 +140,7 @@ static void print_table(const stage_result results[STAGES], const model_config *
         printf(" %11s %11s %11s %11s\n", text_bytes(other).text, text_bytes(total(f)).text,
                text_bytes(f->products).text, text_bytes(f->resident).text);
     }
-    printf("  %-10s %11s %11s %9s %10s %11s %11s\n", "a step", "sent/rank", "formula", "step ms", "waiting ms",
+    printf("  %-10s %11s %11s %9s %10s %11s %11s\n", "a step", "sent/rank", "formula", "step ms", "exposed ms",
            "of the step", "transfer ms");
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
@@ -149,9 +149,8 @@ static void print_table(const stage_result results[STAGES], const model_config *
                text_bytes(formula_bytes(v, (shard_stage)s, (double)results[s].parameters, world->ranks)).text,
                results[s].median_s * 1e3, f->waited_s * 1e3, 100 * f->waited_s / results[s].median_s, f->busy_s * 1e3);
     }
-    printf("  products: workspaces of matrix products; measured: what the process grew by; staging of communication, "
-           "taken\n"
-           "  before: %s\n",
+    printf("  GEMM: workspaces of GEMMs; measured: growth of the process; buffers of communication, allocated before: "
+           "%s\n",
            text_bytes(results[0].f.staging).text);
 }
 

@@ -22,9 +22,9 @@ static void print_table(const bench_values *v, const device *dev, const model_co
     if (dev->kind == DEVICE_CPU) printf("%d threads, ", dev->threads);
     printf("%s\n", dev->isa);
     if (v->dtypes.precision == BF16 && !dev->bf16_products)
-        printf("  this CPU has no bf16 products: they and the peak run in f32 on widened operands\n");
+        printf("  this CPU has no bf16 GEMM: GEMMs and the peak run in f32 on widened operands\n");
     printf("  step              %10.1f ms (median of %ld)\n", f->step_s * 1e3, r->count);
-    printf("  tokens            %10.0f a second\n", f->tokens_per_s);
+    printf("  tokens            %10.0f per second\n", f->tokens_per_s);
     printf("  model FLOPs       %10.1f GFLOP/s\n", f->flops_per_s * 1e-9);
     printf("  executed FLOPs    %10.1f GFLOP/s\n", f->executed_per_s * 1e-9);
     if (v->peak_seconds > 0) {

@@ -64,12 +64,12 @@ static status print_result(const values *v, const char *folder, i64 T, double na
         json_t *o = json_object();
         return command_print_json(o, fill_json(o, folder, T, nats, tokens));
     }
-    printf("%s: %.6f nats a token (%.4f bits, perplexity %.4f) over %ld tokens in sequences of %ld\n", folder, nats,
+    printf("%s: %.6f nats per token (%.4f bits, perplexity %.4f) over %ld tokens in sequences of %ld\n", folder, nats,
            nats / M_LN2, exp(nats), tokens, T);
     return STATUS_OK;
 }
 
-/* For a checkpoint the length that it was trained with, so that the loss is comparable with that of its run. */
+/* For a checkpoint, the length it was trained with, so that the loss is comparable with that of its run. */
 static status default_seq_len(i64 *T, const model_folder *f) {
     progress p;
     *T = 256;
@@ -94,8 +94,8 @@ static status eval(options *o, const values *v) {
     if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
     TRY(model_folder_find(&f, o->words.list[0]));
     if (f.config.V != BYTE_VOCABULARY)
-        FAIL(DATA, "%s: a vocabulary of %ld tokens; expected %d, bytes and end-of-text", f.folder.text, f.config.V,
-             BYTE_VOCABULARY);
+        FAIL(DATA, "%s: the vocabulary has %ld tokens; expected %d: the bytes and an end-of-text", f.folder.text,
+             f.config.V, BYTE_VOCABULARY);
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     text_source from = shared_options_text(&v->text, (const char *const *)v->data.list, v->data.count);
     TRY_DONE(corpus_load(&data, &from, 0, 0));

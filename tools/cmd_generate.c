@@ -55,7 +55,7 @@ static const command_help help = {
     .count = sizeof table / sizeof *table,
 };
 
-/* raw into a file or pipe; a terminal would obey control characters, and the text is from a model that may be anyone's */
+/* Raw to a file or pipe. A terminal would execute control characters, which an untrusted model could emit. */
 static void print_byte(printable_stream *shown, unsigned char byte) {
     if (isatty(STDOUT_FILENO)) fputs(printable_next(shown, byte), stdout);
     else putchar(byte);
@@ -68,13 +68,13 @@ static status stream(sampler *s, const values *v, const sampling *how) {
     if (!prompt) FAIL(MEM, "prompt of %zu bytes", length);
     i64 count = 0;
     printable_stream shown = {0};
-    prompt[count++] = TOKEN_END_OF_TEXT; /* what stands before every document */
+    prompt[count++] = TOKEN_END_OF_TEXT; /* precedes every document in training */
     for (size_t i = 0; i < length; i++) prompt[count++] = (unsigned char)text[i];
     for (size_t i = 0; i < length; i++) print_byte(&shown, (unsigned char)text[i]);
     status_code st = sampler_next(s, &token, prompt, count, how);
     for (i64 i = 1; !st && token != TOKEN_END_OF_TEXT; i++) {
         print_byte(&shown, (unsigned char)token);
-        st = command_flush(); /* nobody reads any more: no more is drawn */
+        st = command_flush(); /* stop when the reader is gone */
         if (st || i == v->tokens) break;
         st = sampler_next(s, &token, &token, 1, how);
     }
@@ -91,8 +91,8 @@ static status generate(const options *o, const values *v) {
     TRY(command_words(o, 1, 1, "run, checkpoint or model folder"));
     TRY(model_folder_find(&f, o->words.list[0]));
     if (f.config.V != BYTE_VOCABULARY)
-        FAIL(DATA, "%s: a vocabulary of %ld tokens; expected %d, bytes and end-of-text", f.folder.text, f.config.V,
-             BYTE_VOCABULARY);
+        FAIL(DATA, "%s: the vocabulary has %ld tokens; expected %d: the bytes and an end-of-text", f.folder.text,
+             f.config.V, BYTE_VOCABULARY);
     i64 most = f.config.context < 4096 ? f.config.context : 4096;
     sampling how = {v->temperature, v->top_k, v->top_p, (uint64_t)v->seed};
     if (!options_given(o, "seed")) {

@@ -52,7 +52,7 @@ static const command_help help = {
     .count = sizeof table / sizeof *table,
 };
 
-/* names and texts of a file that may be anyone's */
+/* names and texts of an untrusted file */
 static void print_text(const char *text, int width) {
     char *shown = malloc(PRINTABLE_BYTES * strlen(text) + 1);
     if (shown) printable(shown, text, strlen(text));
@@ -60,10 +60,10 @@ static void print_text(const char *text, int width) {
     free(shown);
 }
 
-/* Everything is gathered as JSON; for people it is printed as lines of the same, nested by indentation. */
+/* Everything is gathered as JSON. Without --json it is printed as indented lines. */
 static status print_members(json_t *v, int depth, bool bytes);
 
-/* name: NULL for an element of an array. bytes: the number is one of bytes */
+/* name: NULL for an element of an array. bytes: the number is a count of bytes */
 static status print_value(const char *name, json_t *item, int depth, bool bytes) {
     double n = json_number_or_nan(item);
     const char *text = json_string_or_null(item);
@@ -105,7 +105,7 @@ static status add_memory(json_t *o, const model_config *c, const values *v, i64 
     s.shard.ranks = 1;
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
-    TRY(device_open(&dev, "cpu", 0, 0)); /* scratch depends on its threads; nothing is taken */
+    TRY(device_open(&dev, "cpu", 0, 0)); /* for its number of threads, on which scratch depends */
     status_code st = model_plan(bytes, dev, c, shape, s);
     device_close(dev);
     TRY(st);

@@ -21,7 +21,7 @@ typedef struct {
     bool overlap, json, help;
 } values;
 
-/* of the hardware table, by the names that the driver gives them */
+/* by the names that the driver reports, which are those of the hardware table */
 #define GPU_LIST(X) X("NVIDIA A100-SXM4-80GB", "a100") X("NVIDIA H100 80GB HBM3", "h100") X("NVIDIA H200", "h200")
 static const char *const gpus[] = {GPU_LIST(CHOICES_VALUE)};
 #define NODE_LINKS "auto|nvlink-a100|nvlink-h100"
@@ -98,14 +98,14 @@ typedef struct {
     shard_stage stage;
     step_plan plan;
     prediction p;
-    double tokens_per_s, mfu, usd_per_mtok, memory; /* mfu, usd_per_mtok: NAN where not known */
+    double tokens_per_s, mfu, usd_per_mtok, memory; /* mfu, usd_per_mtok: NAN if not known */
 } row;
 
 typedef struct {
     machine m;
     const hardware *hw;
     const hardware_link *node_link, *network;
-    double peak, price; /* FLOP/s; USD a device-hour, NAN where not known */
+    double peak, price; /* FLOP/s; USD per device-hour, NAN if not known */
     bool own_peak, own_memory, own_node_bandwidth, own_node_latency, own_network_bandwidth, own_network_latency,
         own_price;
 } setting;
@@ -140,7 +140,7 @@ static status read_machine(setting *s, const values *v, const options *o) {
     return STATUS_OK;
 }
 
-/* the next of a list with commas; false behind the last */
+/* the next item of a list separated by commas; false after the last */
 static bool next_item(const char **list, char *item, size_t size) {
     if (!**list) return false;
     size_t n = strcspn(*list, ",");
@@ -153,7 +153,7 @@ static status read_devices(int *devices, const char *text) {
     char *end;
     long n = strtol(text, &end, 10);
     if (end == text || *end || n < 1 || n > 1 << 20)
-        FAIL(ARG, "--devices \"%s\": expected whole numbers from 1 to 1048576, with commas between them", text);
+        FAIL(ARG, "--devices \"%s\": expected integers from 1 to 1048576, separated by commas", text);
     *devices = (int)n;
     return STATUS_OK;
 }
@@ -191,7 +191,7 @@ static status predict_row(row *r, const setting *s) {
     return STATUS_OK;
 }
 
-/* rows: every number of devices with every stage */
+/* a row for every number of devices and every stage */
 static status predict_rows(row *rows, int *count, const values *v, const setting *s) {
     char item[32];
     step_plan plan;
@@ -216,22 +216,22 @@ static status predict_rows(row *rows, int *count, const values *v, const setting
 
 static void print_link(const char *what, const hardware_link *l, network_link in_use, bool own_bandwidth,
                        bool own_latency) {
-    printf("  %-14s %.1f GB/s a device each way", what, in_use.bandwidth * 1e-9);
+    printf("  %-14s %.1f GB/s per device and direction", what, in_use.bandwidth * 1e-9);
     if (own_bandwidth) printf(" (as given)");
     else
         printf(": %s, %.0f GB/s (%s) x %.2f (%s)", l->name, l->bytes_per_s * 1e-9, l->source, l->reached,
                l->reached_source);
-    printf("; %.1f us a hop (%s)\n", in_use.latency * 1e6, own_latency ? "as given" : l->latency_source);
+    printf("; %.1f us per hop (%s)\n", in_use.latency * 1e6, own_latency ? "as given" : l->latency_source);
 }
 
 static void print_assumptions(const setting *s, const values *v) {
-    printf("assumed\n  %-14s %.1f TFLOP/s (%s) x %.3g, an assumption: what the computation reaches of the peak\n",
-           "products", s->peak * 1e-12, s->own_peak ? "as given" : s->hw->peak_source, v->efficiency);
+    printf("assumed\n  %-14s %.1f TFLOP/s (%s) x %.3g, the fraction of the peak that is assumed to be reached\n",
+           "GEMM", s->peak * 1e-12, s->own_peak ? "as given" : s->hw->peak_source, v->efficiency);
     printf("  %-14s %.0f GB/s (%s)\n", "memory", s->m.memory * 1e-9, s->own_memory ? "as given" : s->hw->memory_source);
     print_link("in a node", s->node_link, s->m.net.inside, s->own_node_bandwidth, s->own_node_latency);
     print_link("between nodes", s->network, s->m.net.between, s->own_network_bandwidth, s->own_network_latency);
     if (!isnan(s->price))
-        printf("  %-14s $%.4g a device-hour (%s)\n", "price", s->price,
+        printf("  %-14s $%.4g per device-hour (%s)\n", "price", s->price,
                s->own_price ? "as given" : s->hw->price_source);
 }
 
@@ -261,7 +261,7 @@ static void print_rows(const row *rows, int count, const setting *s) {
         printf(" %11s%s\n", text_bytes(r->memory).text, large ? " *" : "");
         too_large |= large;
     }
-    if (too_large) printf("* more than the device has: %s\n", text_bytes(s->hw->memory_bytes).text);
+    if (too_large) printf("* exceeds the memory of a device: %s\n", text_bytes(s->hw->memory_bytes).text);
 }
 
 static void print_text(const row *rows, int count, const setting *s, const values *v) {
@@ -270,7 +270,7 @@ static void print_text(const row *rows, int count, const setting *s, const value
            text_count((double)model_config_parameters(c)).text, dtype_name((dtype)v->dtypes.precision), v->batch,
            v->seq_len);
     if (v->accumulate > 1) printf(" x %ld", v->accumulate);
-    printf(" a device, recompute %s, %ld to a node", v->recompute, v->per_node);
+    printf(" per device, recompute %s, %ld devices per node", v->recompute, v->per_node);
     if (v->sharding.replicas > 1) printf(", %ld replicas", v->sharding.replicas);
     printf("%s\n", v->overlap ? "" : ", no overlap");
     print_rows(rows, count, s);

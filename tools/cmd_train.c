@@ -170,7 +170,7 @@ static train_options to_train_options(const values *v, const options *given) {
     };
 }
 
-/* the options in effect, for --resume and for --config */
+/* the options in effect, as RUN/config.json stores them for --resume */
 static status config_text(char **text, const options *o) {
     json_t *json;
     TRY(options_to_json(&json, o));
@@ -179,18 +179,18 @@ static status config_text(char **text, const options *o) {
     return st;
 }
 
-/* Earlier versions stored the default as if it had been given, above --lr too. */
+/* Earlier versions stored the default of --min-lr as if it had been given, even if it exceeded --lr. */
 static void drop_stored_default(options *o, const values *v) {
     if (v->min_lr == DEFAULT_MIN_LR && v->min_lr > v->lr) options_unset(o, "min-lr");
 }
 
-/* RUN/config.json; false where there is none: the run was stopped before it began */
+/* path = RUN/config.json; false if it does not exist: the run was stopped before it began */
 static bool stored_config(path_text *path, const values *v) {
     *path = path_join(v->out, "config.json");
     return access(path->text, F_OK) == 0;
 }
 
-/* With --resume, --out and no --config: the run's own config.json stands for --config. */
+/* With --resume and --out but no --config, RUN/config.json is read as --config. */
 static status parse(options *o, values *v, int argc, char **argv, bool *done) {
     path_text path;
     TRY(command_parse(o, v, &help, argc, argv, done));
@@ -209,8 +209,8 @@ static status parse(options *o, values *v, int argc, char **argv, bool *done) {
     return st;
 }
 
-/* what differs from the options of the run that is resumed, and the schedule that those give; both stay as they are where
- * nothing is stored */
+/* changes: the options that differ from those stored in the resumed run; before: the learning-rate schedule of those. Both
+ * stay as they are if nothing is stored. */
 static status compare_with_stored(char **changes, schedule *before, const options *now, const values *v) {
     path_text path;
     if (!v->resume || !stored_config(&path, v)) return STATUS_OK;
@@ -218,8 +218,9 @@ static status compare_with_stored(char **changes, schedule *before, const option
     values was = {0};
     char name[] = "--config", *words[] = {name, path.text};
     status_code st = options_parse(&then, table, help.count, &was, 2, words);
-    if (st == STATUS_DATA) { /* what is given now replaces what is wrong there, or the run would not begin */
-        if (asprintf(changes, "the options are not compared with those before: %s\n", status_message()) < 0)
+    if (st == STATUS_DATA) { /* options given now have replaced the stored ones that are invalid */
+        if (asprintf(changes, "the options cannot be compared with those of the run so far: %s\n", status_message()) <
+            0)
             *changes = NULL;
         st = STATUS_OK;
     } else if (!st) {
@@ -231,8 +232,8 @@ static status compare_with_stored(char **changes, schedule *before, const option
     return st;
 }
 
-/* What may differ between ranks: what belongs to the rank's own machine (device, threads, its price and power), and paths,
- * of which what they lead to is compared: of the model here, of the rest by the trainer. */
+/* Options that may differ between ranks: those of the rank's own machine (device, threads, price, power), and paths. What the
+ * paths lead to must be the same: same_model compares the model, the trainer the rest. */
 static const char *const own_options[] = {"model", "data", "out", "device", "threads", "price", "tdp-watts"};
 
 static status same_model(FILE *f, const char *name) {
@@ -252,7 +253,7 @@ done:
     return st;
 }
 
-/* what all ranks must have alike: job_same.h */
+/* what must be the same on all ranks: see job_same.h */
 static status same_text(char **text, const options *o, const values *v) {
     size_t size;
     FILE *f = open_memstream(text, &size);
@@ -268,7 +269,7 @@ done:
     return st;
 }
 
-/* A rank that only prints its help would leave the others waiting for it. */
+/* If only some ranks were given --help, the others would wait for them: job_open compares and reports it. */
 static status end_help(void) {
     job j = {0};
     if (comm_launch_ranks() == 1) return STATUS_OK;
@@ -279,11 +280,11 @@ static status end_help(void) {
 }
 
 static status prepare_and_run(const options *o, const values *v, int *exit_code) {
-    TRY(command_words(o, 0, 0, "an option; text is named by --data"));
+    TRY(command_words(o, 0, 0, "an option; name files of text with --data"));
     if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
     if (!v->out) FAIL(ARG, "--out: missing; expected a folder for the run");
     if (options_given(o, "min-lr") && v->schedule != SCHEDULE_CONSTANT && v->min_lr > v->lr)
-        FAIL(ARG, "--min-lr %g: above --lr %g", v->min_lr, v->lr);
+        FAIL(ARG, "--min-lr %g: exceeds --lr %g", v->min_lr, v->lr);
     if (v->shard == SHARD_NONE && v->sharding.replicas > 1)
         FAIL(ARG, "--replicas %ld: with --shard none every rank is a replica; expected 1", v->sharding.replicas);
     train_options t = to_train_options(v, o);

@@ -1,5 +1,5 @@
-/* The subcommands of the program, one file each. argv[0] is the first word behind the subcommand's name. What they return
- * ends the program: STATUS_OK with *exit_code (0 unless set), or an error, which main prints. */
+/* The subcommands of the program, one file each. argv[0] is the first word after the subcommand's name. The program ends with
+ * what they return: STATUS_OK with *exit_code (0 unless set), or an error, which main prints. */
 #ifndef TALLY_COMMANDS_H
 #define TALLY_COMMANDS_H
 
@@ -19,19 +19,19 @@ status command_predict(int argc, char **argv, int *exit_code);
  * then *done is true. */
 typedef struct {
     const char *usage; /* "tally train --data PATH... [options]" */
-    const char *about; /* a paragraph, its lines broken */
+    const char *about; /* a paragraph, with its line breaks */
     const option *table;
     int count;
 } command_help;
 status command_parse(options *o, void *values, const command_help *h, int argc, char **argv, bool *done);
 
-/* What was printed on standard output is written, or why not. main calls it last; whoever prints without end calls it too. */
+/* Flushes standard output; IO if that fails. main calls it last; a subcommand that streams output calls it as it goes. */
 status command_flush(void);
 
-/* Prints o on one line of standard output, where `filled` says that it was filled in without an error, and frees it. */
+/* Frees o, and, if `filled` is OK, prints it on one line of standard output first. Returns `filled` or an error of printing. */
 status command_print_json(json_t *o, status_code filled);
 
-/* words that belong to no option */
+/* ARG unless `least` to `most` words that belong to no option were given; what: names them in the message */
 status command_words(const options *o, int least, int most, const char *what);
 
 #endif

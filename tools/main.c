@@ -28,26 +28,27 @@ static const command commands[] = {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-/* OpenMP threads that wait shall spin only briefly: with one other busy process on the machine, libgomp's default of
- * milliseconds made a step of a small model 2.4 times as long; on an idle one the difference is below 2%. libgomp reads this
- * when it is loaded, so the program starts itself once more. What the user has set stands; where it cannot, it just goes on. */
+/* Waiting OpenMP threads must spin only briefly: with one other busy process on the machine, libgomp's default of
+ * milliseconds made a step of a small model 2.4 times as long; on an idle machine the difference is below 2%. libgomp reads
+ * the variable when it is loaded, so the program executes itself again. A setting of the user is kept. If the program cannot
+ * execute itself, it continues with the default. */
 static void spin_briefly(char **argv) {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "1000", 1)) return;
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     if (length <= 0) return;
-    path[length] = 0; /* by its own name, not as /proc/self/exe: that name is what ps and top show */
+    path[length] = 0; /* not as /proc/self/exe, which ps and top would show */
     execv(path, argv);
 }
 
-/* A file that is opened where a standard stream was closed would get its number, and with it all that is printed there. */
+/* If a standard stream is closed, the next file opened would get its number and receive what is printed to the stream. */
 static void open_closed_streams(void) {
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDWR); /* takes the lowest free number: fd */
 }
 
-/* What SIGHUP did when the program was started. UCX, which Open MPI 5 loads, takes the signal for itself before main begins, so
- * that nohup would have no effect. The linker's list of what runs before the libraries start records it. */
+/* How SIGHUP was handled when the program started. UCX, which Open MPI 5 loads, installs its own handler before main, and nohup
+ * would have no effect. A function in .preinit_array runs before the initialisers of libraries: it records the handler. */
 static struct sigaction hangup;
 static void record_hangup(void) { sigaction(SIGHUP, NULL, &hangup); }
 __attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(void) = record_hangup;
@@ -87,7 +88,7 @@ int main(int argc, char **argv) {
     lifetime_begin();
     open_closed_streams();
     sigaction(SIGHUP, &hangup, NULL);
-    /* A write that fails says so by its error; a line of the log that nobody reads is dropped. */
+    /* Failed writes are reported by their error code instead; a log line that cannot be written is dropped. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     log_set_rank(comm_launch_rank(), comm_launch_ranks());

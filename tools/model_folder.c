@@ -25,8 +25,8 @@ status model_folder_find(model_folder *f, const char *path) {
     if (model_folder_holds(path, "checkpoints")) {
         int found;
         TRY(model_folder_newest(path, &found, &f->folder));
-        if (!found) FAIL(DATA, "%s: a run without a checkpoint yet", path);
-        f->checkpoint = true; /* verified on the way */
+        if (!found) FAIL(DATA, "%s: the run has no checkpoint yet", path);
+        f->checkpoint = true; /* checkpoint_newest has verified it */
     } else if (model_folder_holds(path, "MANIFEST")) {
         TRY(checkpoint_verify(path));
         f->checkpoint = true;

@@ -1,4 +1,4 @@
-/* Where a trained model is: a run (its newest whole checkpoint), a checkpoint, or a Hugging Face folder. */
+/* Finds a trained model: in a run (its newest valid checkpoint), a checkpoint, or a Hugging Face folder. */
 #ifndef TALLY_MODEL_FOLDER_H
 #define TALLY_MODEL_FOLDER_H
 
@@ -8,7 +8,7 @@
 typedef struct {
     path_text folder;
     model_config config;
-    bool checkpoint; /* ours: MANIFEST beside it, and it was verified */
+    bool checkpoint; /* one of tally, with a MANIFEST that was verified */
 } model_folder;
 
 bool model_folder_holds(const char *folder, const char *name);

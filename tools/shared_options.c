@@ -7,7 +7,7 @@ parameters_options shared_options_training(const dtype_options *v) {
 
 status shared_options_sharding(shard_options *o, const sharding_options *v, shard_stage stage, dtype precision) {
     if (v->gather_dtype == GATHER_FP32 && precision == BF16)
-        FAIL(ARG, "--gather-dtype fp32: the weights are bf16, by --precision; expected auto or bf16");
+        FAIL(ARG, "--gather-dtype fp32: --precision makes the weights bf16; expected auto or bf16");
     *o = (shard_options){.stage = stage,
                          .replicas = stage == SHARD_NONE ? 1 : (int)v->replicas,
                          .gather_bf16 = v->gather_dtype == GATHER_BF16,

@@ -1,13 +1,12 @@
-/* Options that several subcommands have: each row of an option table is written once, with its name, limits, default and
- * help. The subcommand adds where the value lies, a default that is its own, and the heading of a group:
+/* Options that several subcommands have. Their rows of the option table are written here, once: name, limits, default and
+ * help. The subcommand adds the member that holds the value, its own default if there is none here, and headings:
  *
  *   {AT(batch), .group = "Step", OPTION_BATCH, .default_text = "8"},
  *
- * and what the values mean is computed here, once. A row's help is its last field, so that a subcommand can add to it. */
+ * The help is the last field of a row, so that a subcommand can append to it. The functions turn values into what the rest of
+ * the program takes. */
 #ifndef TALLY_SHARED_OPTIONS_H
 #define TALLY_SHARED_OPTIONS_H
-
-#include <math.h>
 
 #include "layers/attention.h"
 #include "runtime/options.h"
@@ -62,7 +61,7 @@ typedef struct {
     .help = "fp32 keeps a master copy of bf16 weights for the optimizer to update; none updates the bf16 weights "     \
             "themselves, rounded stochastically"
 
-parameters_options shared_options_training(const dtype_options *v); /* without its shard options */
+parameters_options shared_options_training(const dtype_options *v); /* its .shard stays zero */
 
 /* --- ranks --- */
 
@@ -105,7 +104,7 @@ enum { GATHER_LIST(CHOICES_VALUE) };
     .name = "comm-timeout", .argument = "SECONDS", .default_text = "600", .min = 0.1, .max = 1e6,                      \
     .help = "fail if a rank waits this long in a collective without receiving anything"
 
-/* ARG where --gather-dtype does not go with the precision. With stage SHARD_NONE the replicas are ignored. */
+/* o->world and o->ranks stay zero. ARG if --gather-dtype contradicts the precision. SHARD_NONE ignores --replicas. */
 status shared_options_sharding(shard_options *o, const sharding_options *v, shard_stage stage, dtype precision);
 
 /* --- the machine --- */
