@@ -45,6 +45,8 @@ status attention_choose_cpu(device *dev, attention_kind kind) {
 
 status attention_choose(device *dev, attention_kind kind) { return DISPATCH(dev, attention_choose, kind); }
 
+size_t attention_memory_bytes(const device *dev) { return dev->libraries[DEVICE_ATTENTION].bytes; }
+
 /* ---- forward ---- */
 
 /* One strip against one tile of keys: scores [keys, STRIP], a query a lane, become probabilities relative to the

@@ -57,16 +57,10 @@ static bool on_tensor_cores(dtype t, const void *q, const void *k, const void *v
 }
 
 extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
-    if constexpr (HAVE_CUDNN) {
-        if (kind == ATTENTION_CUDNN) TRY(attention_open_cudnn(dev));
-    } else if (kind == ATTENTION_CUDNN)
+    if constexpr (HAVE_CUDNN) return attention_choose_cudnn(dev, kind == ATTENTION_CUDNN);
+    if (kind == ATTENTION_CUDNN)
         FAIL(ARG, "--attention cudnn: this build has none (cmake -DTALLY_CUDNN=ON makes one); expected own");
-    cuda_of(dev)->attention_by_cudnn = kind == ATTENTION_CUDNN;
     return STATUS_OK;
-}
-
-[[maybe_unused]] static bool by_cudnn(const device *dev, attention_shape s) {
-    return cuda_of(dev)->attention_by_cudnn && s.Tq == s.Tk;
 }
 
 static status check_grid(attention_shape s) {
@@ -78,7 +72,7 @@ static status check_grid(attention_shape s) {
 extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *lse, const void *q, const void *k,
                                          const void *v, attention_shape s) {
     if constexpr (HAVE_CUDNN)
-        if (by_cudnn(dev, s)) return attention_forward_cudnn(dev, t, o, lse, q, k, v, s);
+        if (attention_is_cudnn(dev) && s.Tq == s.Tk) return attention_forward_cudnn(dev, t, o, lse, q, k, v, s);
     TRY(check_grid(s));
     if (attention_is_few(s)) return attention_forward_few(dev, t, o, lse, q, k, v, s);
     if (!on_tensor_cores(t, q, k, v, o, s)) return attention_forward_general(dev, t, o, lse, q, k, v, s);
@@ -89,7 +83,7 @@ extern "C" status attention_backward_cuda(device *dev, dtype t, void *dq, void *
                                           const void *o, const void *q, const void *k, const void *v, const float *lse,
                                           void *scratch, attention_shape s) {
     if constexpr (HAVE_CUDNN)
-        if (by_cudnn(dev, s)) return attention_backward_cudnn(dev, t, dq, dk, dv, d_o, o, q, k, v, lse, s);
+        if (attention_is_cudnn(dev) && s.Tq == s.Tk) return attention_backward_cudnn(dev, t, dq, dk, dv, d_o, o, q, k, v, lse, s);
     float2 *statistics = (float2 *)scratch;
     TRY(check_grid(s));
     TRY(make_statistics(dev, t, statistics, lse, d_o, o, s));

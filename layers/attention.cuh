@@ -38,7 +38,8 @@ enum { HAVE_CUDNN = 1 };
 #else
 enum { HAVE_CUDNN = 0 };
 #endif
-status attention_open_cudnn(device *dev);
+status attention_choose_cudnn(device *dev, bool on);
+bool attention_is_cudnn(const device *dev);
 status attention_forward_cudnn(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                                attention_shape s);
 status attention_backward_cudnn(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,

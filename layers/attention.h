@@ -41,10 +41,11 @@ typedef struct {
 typedef enum { ATTENTION_KIND_LIST(CHOICES_VALUE) } attention_kind;
 
 /* What CUDA computes Tq = Tk with from here on; our own at first. An ARG error where the device or the build has no
- * cuDNN. Its plan for a shape is made at the first use, and memory for it taken then: dev->attention_bytes, which no
+ * cuDNN. Its plan for a shape is made at the first use, and memory for it taken then: attention_memory_bytes, which no
  * planner knows of; for backward on Hopper at least 2*B*H*T*T bytes. */
 status attention_choose(device *dev, attention_kind kind);
 HALVES(attention_choose);
+size_t attention_memory_bytes(const device *dev); /* held by cuDNN's plans; 0 for our own attention */
 
 u128 attention_forward_flops(attention_shape s);
 size_t attention_backward_scratch_bytes(const device *dev, attention_shape s);

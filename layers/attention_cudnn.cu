@@ -27,6 +27,7 @@ struct cudnn_plan {
 };
 
 struct cudnn_state {
+    bool chosen;
     cudnnHandle_t handle;
     void *workspace; /* of whatever runs: it goes to one stream */
     size_t bytes;
@@ -100,14 +101,16 @@ static status build(fe::graph::Graph &g, cudnnHandle_t handle) {
     return STATUS_OK;
 }
 
+static cudnn_state *state_of(const device *dev) { return (cudnn_state *)dev->libraries[DEVICE_ATTENTION].state; }
+
 static status grow_workspace(device *dev, cudnn_state *c, size_t bytes) {
     if (bytes <= c->bytes) return STATUS_OK;
     TRY(dev->ops->synchronize(dev)); /* what runs has the old one */
     dev->ops->free(dev, c->workspace, c->bytes);
     c->workspace = NULL;
-    c->bytes = dev->attention_bytes = 0;
+    c->bytes = dev->libraries[DEVICE_ATTENTION].bytes = 0;
     TRY(dev->ops->alloc(dev, &c->workspace, bytes));
-    c->bytes = dev->attention_bytes = bytes;
+    c->bytes = dev->libraries[DEVICE_ATTENTION].bytes = bytes;
     return STATUS_OK;
 }
 
@@ -136,7 +139,7 @@ static status find_plan(device *dev, cudnn_state *c, cudnn_plan **found, const a
 
 /* nothing is thrown at the callers, which are C */
 static status run(device *dev, const attention_shape &s, bool backward, void *const at[TENSORS]) try {
-    cudnn_state *c = (cudnn_state *)cuda_of(dev)->cudnn;
+    cudnn_state *c = state_of(dev);
     cudnn_plan *p;
     std::unordered_map<int64_t, void *> tensors;
     TRY(find_plan(dev, c, &p, s, backward));
@@ -185,7 +188,8 @@ status attention_backward_cudnn(device *dev, dtype t, void *dq, void *dk, void *
 }
 
 static void close_cudnn(device *dev) {
-    cudnn_state *c = (cudnn_state *)cuda_of(dev)->cudnn;
+    cudnn_state *c = state_of(dev);
+    (void)cudaStreamSynchronize(cuda_stream(dev)); /* what is under way uses the workspace */
     for (cudnn_plan *p = c->plans, *next; p; p = next) {
         next = p->next;
         delete p;
@@ -193,15 +197,13 @@ static void close_cudnn(device *dev) {
     dev->ops->free(dev, c->workspace, c->bytes);
     if (c->handle) (void)cudnnDestroy(c->handle);
     free(c);
-    cuda_of(dev)->cudnn = NULL;
+    dev->libraries[DEVICE_ATTENTION] = device_library{};
 }
 
-status attention_open_cudnn(device *dev) {
-    if (cuda_of(dev)->cudnn) return STATUS_OK;
+static status open_cudnn(device *dev) {
     cudnn_state *c = (cudnn_state *)calloc(1, sizeof *c);
     if (!c) FAIL(MEM, "--attention cudnn");
-    cuda_of(dev)->cudnn = c; /* from here on the device frees it */
-    cuda_of(dev)->close_cudnn = close_cudnn;
+    dev->libraries[DEVICE_ATTENTION] = device_library{c, 0, close_cudnn};
     cudnnStatus_t code = cudnnCreate(&c->handle);
     if (!code) code = cudnnSetStream(c->handle, cuda_stream(dev));
     if (code) {
@@ -210,3 +212,11 @@ status attention_open_cudnn(device *dev) {
     }
     return STATUS_OK;
 }
+
+status attention_choose_cudnn(device *dev, bool on) {
+    if (on && !state_of(dev)) TRY(open_cudnn(dev));
+    if (state_of(dev)) state_of(dev)->chosen = on;
+    return STATUS_OK;
+}
+
+bool attention_is_cudnn(const device *dev) { return state_of(dev) && state_of(dev)->chosen; }

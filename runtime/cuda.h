@@ -30,9 +30,6 @@ typedef struct {
     cudaEvent_t uploaded[CUDA_UPLOADS], began;
     cudaEvent_t posted[CUDA_POSTS]; /* post number n is [n % CUDA_POSTS]: the one before stays until n is collected */
     cudaEvent_t since;              /* one of these: from when the next to be collected counts */
-    bool attention_by_cudnn;
-    void *cudnn; /* attention_cudnn.cu's, from its first use; close_cudnn with it */
-    void (*close_cudnn)(device *dev);
     unsigned next_upload;
     cuda_span spans[CUDA_SPANS]; /* a ring: [first_span, next_span) are open or not yet booked */
     uint64_t first_span, next_span, posted_spans[DEVICE_SLOTS];

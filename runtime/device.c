@@ -4,9 +4,8 @@
 #include <stdlib.h>
 
 #include "runtime/device_cpu.h"
-#ifdef TALLY_CUDA
 #include "runtime/device_cuda.h"
-#endif
+#include "runtime/gemm_backend.h"
 
 /* index: -1 where the text names none */
 static status parse_cuda(const char *text, int *index) {
@@ -21,21 +20,14 @@ static status parse_cuda(const char *text, int *index) {
 static status open_cuda(device *dev, const char *text, int local_rank) {
     int index;
     TRY(parse_cuda(text, &index));
-#ifdef TALLY_CUDA
     return device_cuda_open(dev, text, index, local_rank);
-#else
-    (void)dev, (void)local_rank;
-    FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
-#endif
 }
 
 static status choose(bool *cuda, const char *text) {
     *cuda = strncmp(text, "cuda", 4) == 0;
     if (*cuda || strcmp(text, "cpu") == 0) return STATUS_OK;
     if (strcmp(text, "auto") != 0) FAIL(ARG, "--device %s: expected auto, cpu, cuda or cuda:N", text);
-#ifdef TALLY_CUDA
     if (!device_cuda_emulated()) TRY(device_cuda_is_there(cuda));
-#endif
     return STATUS_OK;
 }
 
@@ -49,23 +41,24 @@ status device_open(device **out, const char *text, int threads, int local_rank) 
         free(dev);
         return status_trace(st, __FILE__, __LINE__);
     }
+    st = gemm_open(dev);
+    if (st) {
+        device_close(dev);
+        return status_trace(st, __FILE__, __LINE__);
+    }
     *out = dev;
     return STATUS_OK;
 }
 
 void device_close(device *dev) {
     if (!dev) return;
+    for (int i = 0; i < DEVICE_LIBRARIES; i++)
+        if (dev->libraries[i].close) dev->libraries[i].close(dev);
     dev->ops->close(dev);
     free(dev);
 }
 
-const char *device_pci(const device *dev) {
-#ifdef TALLY_CUDA
-    if (dev->kind == DEVICE_CUDA) return device_cuda_pci(dev);
-#endif
-    (void)dev;
-    return "";
-}
+const char *device_pci(const device *dev) { return dev->kind == DEVICE_CUDA ? device_cuda_pci(dev) : ""; }
 
 status device_recompute(device *dev, bool on) {
     dev->recomputing = on;

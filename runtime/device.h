@@ -12,7 +12,16 @@
 
 typedef enum { DEVICE_CPU, DEVICE_CUDA } device_kind;
 typedef struct device device;
-struct gemm_context;
+
+/* What a library keeps on a device: handles, plans, workspaces. The library's own file makes and reads it; device_close calls
+ * close before it closes the device itself. */
+typedef struct {
+    void *state;
+    size_t bytes;               /* of the device's memory, held now */
+    void (*close)(device *dev); /* NULL: not open */
+} device_library;
+
+enum { DEVICE_GEMM, DEVICE_ATTENTION, DEVICE_LIBRARIES };
 
 enum { DEVICE_SLOTS = 2, DEVICE_SLOT_BYTES = 256 };
 
@@ -46,7 +55,7 @@ typedef struct {
 struct device {
     device_kind kind;
     const device_ops *ops;
-    struct gemm_context *gemm;
+    device_library libraries[DEVICE_LIBRARIES];
     char name[96]; /* as the hardware names itself, e.g. "AMD EPYC" */
     char isa[48];  /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
     int threads;   /* CPU: OpenMP threads, the calling one included */
@@ -59,7 +68,6 @@ struct device {
     uint64_t posts, collects; /* post number n is in slot n % DEVICE_SLOTS */
     char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
     uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: and when; when the one before was, or begin */
-    size_t attention_bytes;                      /* CUDA: what cuDNN's attention has taken: attention.h */
     void *native;                                /* CUDA: streams, events, staging */
 };
 

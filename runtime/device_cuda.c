@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "runtime/cuda.h"
-#include "runtime/gemm_backend.h"
 
 enum { OLDEST = 80 }; /* sm_80: bf16 on the tensor cores */
 
@@ -182,8 +181,6 @@ static void cuda_close(device *dev) {
     cuda_device *c = cuda_of(dev);
     if (!c) return;
     if (c->compute) (void)cudaStreamSynchronize(c->compute);
-    gemm_close_cuda(dev);
-    if (c->cudnn) c->close_cudnn(dev);
     for (int i = 0; i < CUDA_UPLOADS; i++)
         if (c->uploaded[i]) (void)cudaEventDestroy(c->uploaded[i]);
     for (int i = 0; i < CUDA_POSTS; i++)
@@ -258,7 +255,7 @@ static status open_resources(device *dev) {
         CUDA_TRY(cudaEventCreate(&c->spans[i].begin));
         CUDA_TRY(cudaEventCreate(&c->spans[i].end));
     }
-    return gemm_open_cuda(dev);
+    return STATUS_OK;
 }
 
 status device_cuda_open(device *dev, const char *text, int index, int local_rank) {

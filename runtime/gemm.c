@@ -34,7 +34,9 @@ void gemm_search(device *dev, bool on) { DISPATCH(dev, gemm_search, on); }
 
 void gemm_weights_changed(device *dev) { DISPATCH(dev, gemm_weights_changed); }
 
-size_t gemm_memory_bytes(const device *dev) { return DISPATCH(dev, gemm_memory_bytes); }
+size_t gemm_memory_bytes(const device *dev) { return dev->libraries[DEVICE_GEMM].bytes; }
+
+status gemm_open(device *dev) { return DISPATCH(dev, gemm_open); }
 
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s) {
     return DISPATCH(dev, gemm_measure_peak, t, seconds, flops_per_s);

@@ -33,18 +33,19 @@ typedef struct gemm_context {
     packed_weight *slots; /* open addressing, a power of two, at most half full */
     size_t slot_count, used;
     uint64_t generation;
-    size_t bytes;
 } gemm_context;
+
+static gemm_context *context_of(const device *dev) { return dev->libraries[DEVICE_GEMM].state; }
 
 static status reserve(device *dev, buffer *b, size_t bytes) {
     if (bytes <= b->bytes) return STATUS_OK;
-    gemm_context *c = dev->gemm;
+    size_t *held = &dev->libraries[DEVICE_GEMM].bytes;
     dev->ops->free(dev, b->memory, b->bytes);
-    c->bytes -= b->bytes;
+    *held -= b->bytes;
     *b = (buffer){0};
     TRY(dev->ops->alloc(dev, &b->memory, bytes));
     b->bytes = bytes;
-    c->bytes += bytes;
+    *held += bytes;
     return STATUS_OK;
 }
 
@@ -113,7 +114,7 @@ static status grow_weights(gemm_context *c) {
 
 /* *B = g->B in the form that the product m takes: widened (where `widened`), packed (where m wants it), or as it is */
 static status weight_operand(device *dev, const void **B, const gemm_args *g, matmul *m, bool widened) {
-    gemm_context *c = dev->gemm;
+    gemm_context *c = context_of(dev);
     size_t packed_bytes = onednn_packed_bytes(m);
     *B = g->B;
     if (!packed_bytes && !widened) return STATUS_OK;
@@ -155,7 +156,7 @@ static void finish(const gemm_args *g, const float *product) {
  * An A [K,1] that is transposed and a D [M,1] are made dense first. oneDNN 3.7 with AVX-512 ignores the row stride of
  * both: it reads A's elements, and writes D's, as if they were neighbours. */
 status gemm_cpu(device *dev, const gemm_args *g) {
-    gemm_context *c = dev->gemm;
+    gemm_context *c = context_of(dev);
     bool widened = g->ab == BF16 && !dev->bf16_products;
     bool finished_apart = widened && g->d == BF16;
     bool row_a = g->M == 1;
@@ -219,10 +220,20 @@ status gemm_cpu(device *dev, const gemm_args *g) {
 void gemm_search_cpu(device *dev, bool on) { (void)dev, (void)on; }
 
 void gemm_weights_changed_cpu(device *dev) {
-    if (dev->gemm) dev->gemm->generation++; /* a planner's device computes nothing */
+    if (context_of(dev)) context_of(dev)->generation++; /* a planner's device computes nothing */
 }
 
-size_t gemm_memory_bytes_cpu(const device *dev) { return dev->gemm->bytes; }
+static void close_context(device *dev) {
+    gemm_context *c = context_of(dev);
+    buffer *workspaces[] = {&c->a, &c->b, &c->bias, &c->product, &c->scratch};
+    for (size_t i = 0; i < sizeof workspaces / sizeof *workspaces; i++)
+        dev->ops->free(dev, workspaces[i]->memory, workspaces[i]->bytes);
+    for (size_t i = 0; i < c->slot_count; i++) dev->ops->free(dev, c->slots[i].copy.memory, c->slots[i].copy.bytes);
+    free(c->slots);
+    onednn_close(c->nn);
+    free(c);
+    dev->libraries[DEVICE_GEMM] = (device_library){0};
+}
 
 static status open_context(device *dev) {
     gemm_context *c = calloc(1, sizeof *c);
@@ -233,21 +244,8 @@ static status open_context(device *dev) {
         return status_trace(st, __FILE__, __LINE__);
     }
     c->generation = 1;
-    dev->gemm = c;
+    dev->libraries[DEVICE_GEMM] = (device_library){.state = c, .close = close_context};
     return STATUS_OK;
-}
-
-void gemm_close_cpu(device *dev) {
-    gemm_context *c = dev->gemm;
-    if (!c) return;
-    buffer *workspaces[] = {&c->a, &c->b, &c->bias, &c->product, &c->scratch};
-    for (size_t i = 0; i < sizeof workspaces / sizeof *workspaces; i++)
-        dev->ops->free(dev, workspaces[i]->memory, workspaces[i]->bytes);
-    for (size_t i = 0; i < c->slot_count; i++) dev->ops->free(dev, c->slots[i].copy.memory, c->slots[i].copy.bytes);
-    free(c->slots);
-    onednn_close(c->nn);
-    free(c);
-    dev->gemm = NULL;
 }
 
 /* The check has a context of its own, so that its packed copies do not stay with the device. It uses one thread: several
@@ -260,7 +258,7 @@ static status check_library(const device *dev) {
     omp_set_num_threads(1);
     status_code st = gemm_check(&probe, gemm_cpu, library);
     omp_set_num_threads(dev->threads);
-    gemm_close_cpu(&probe);
+    close_context(&probe);
     if (st) return status_trace(st, __FILE__, __LINE__);
     return STATUS_OK;
 }
@@ -269,7 +267,7 @@ status gemm_open_cpu(device *dev) {
     TRY(open_context(dev));
     status_code st = check_library(dev);
     if (!st) return STATUS_OK;
-    gemm_close_cpu(dev);
+    close_context(dev);
     return status_trace(st, __FILE__, __LINE__);
 }
 
@@ -317,6 +315,6 @@ status gemm_measure_peak_cpu(device *dev, dtype t, double seconds, double *flops
     for (int i = 0; i < count; i++)
         TRY_DONE(best_rate(&probe, multiplied, shapes[i][0], shapes[i][1], shapes[i][2], seconds / count, flops_per_s));
 done:
-    gemm_close_cpu(&probe);
+    close_context(&probe);
     return st;
 }

@@ -27,14 +27,16 @@ typedef struct plan {
     cublasLtMatmulAlgo_t algorithm;
 } plan;
 
-struct gemm_context {
+typedef struct {
     cublasLtHandle_t lt;
     cublasLtMatmulPreference_t preference;
     void *workspace;
     cudaEvent_t begin, end;
     bool search;
     plan *plans[BUCKETS];
-};
+} gemm_context;
+
+static gemm_context *context_of(const device *dev) { return dev->libraries[DEVICE_GEMM].state; }
 
 #define LT_TRY(call)                                                                                                   \
     do {                                                                                                               \
@@ -99,8 +101,8 @@ static cublasStatus_t multiply(device *dev, const plan *p, const gemm_args *g, c
                                void *D) {
     float one = 1, beta = p->key.add ? 1 : 0;
     const void *C = p->key.add ? addend(g) : D;
-    return cublasLtMatmul(dev->gemm->lt, p->product, &one, g->B, p->b, g->A, p->a, &beta, C, p->d, D, p->d, algorithm,
-                          dev->gemm->workspace, WORKSPACE_BYTES, cuda_stream(dev));
+    return cublasLtMatmul(context_of(dev)->lt, p->product, &one, g->B, p->b, g->A, p->a, &beta, C, p->d, D, p->d,
+                          algorithm, context_of(dev)->workspace, WORKSPACE_BYTES, cuda_stream(dev));
 }
 
 /* --- what to multiply with --- */
@@ -108,7 +110,7 @@ static cublasStatus_t multiply(device *dev, const plan *p, const gemm_args *g, c
 /* the least of a few runs behind a first; infinite where the library takes its offer back */
 static status time_offer(device *dev, const plan *p, const gemm_args *g, const cublasLtMatmulAlgo_t *algorithm, void *D,
                          float *least_ms) {
-    struct gemm_context *c = dev->gemm;
+    gemm_context *c = context_of(dev);
     *least_ms = __builtin_inff();
     for (int i = 0; i <= TRIALS; i++) {
         float ms;
@@ -153,7 +155,7 @@ static status no_algorithm(const gemm_args *g, cublasStatus_t why) {
 }
 
 static status choose_algorithm(device *dev, plan *p, const gemm_args *g) {
-    struct gemm_context *c = dev->gemm;
+    gemm_context *c = context_of(dev);
     cublasLtMatmulHeuristicResult_t offers[OFFERS];
     int count = 0;
     PREFER(c, MIN_ALIGNMENT_A_BYTES, p->key.align_b);
@@ -200,7 +202,7 @@ static void free_plan(plan *p) {
 /* made at a shape's first use, kept until the device closes */
 static status find_plan(device *dev, plan **found, const gemm_args *g) {
     plan_key key = key_of(g);
-    plan **bucket = &dev->gemm->plans[bucket_of(&key)], *p = *bucket;
+    plan **bucket = &context_of(dev)->plans[bucket_of(&key)], *p = *bucket;
     while (p && memcmp(&p->key, &key, sizeof key) != 0) p = p->next;
     *found = p;
     if (p) return set_pointers(p, g);
@@ -237,21 +239,16 @@ status gemm_cuda(device *dev, const gemm_args *given) {
     return STATUS_OK;
 }
 
-void gemm_search_cuda(device *dev, bool on) { dev->gemm->search = on; }
+void gemm_search_cuda(device *dev, bool on) { context_of(dev)->search = on; }
 
 void gemm_weights_changed_cuda(device *dev) { (void)dev; } /* nothing is packed */
-
-size_t gemm_memory_bytes_cuda(const device *dev) {
-    (void)dev;
-    return (size_t)WORKSPACE_BYTES + CUDA_SCRATCH_BYTES;
-}
 
 /* --- opening and closing --- */
 
 /* A sum over K that is cut up: INPLACE adds the parts in D, in D's type, one after another in an order that is not
  * promised; OUTPUT_TYPE rounds them to D's type before they are added. COMPUTE_TYPE keeps them in f32 in the workspace
  * and adds them in a pass of its own. Not to cut up is always allowed. */
-static status set_preference(struct gemm_context *c) {
+static status set_preference(gemm_context *c) {
     uint64_t workspace = WORKSPACE_BYTES;
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     LT_TRY(cublasLtMatmulPreferenceCreate(&c->preference));
@@ -260,23 +257,9 @@ static status set_preference(struct gemm_context *c) {
     return STATUS_OK;
 }
 
-status gemm_open_cuda(device *dev) {
-    status_code st = STATUS_OK;
-    struct gemm_context *c = dev->gemm = calloc(1, sizeof *c);
-    if (!c) FAIL(MEM, "gemm");
-    cublasStatus_t code = cublasLtCreate(&c->lt);
-    if (code) FAIL_DONE(DEVICE, "cublasLtCreate: %s", cublasLtGetStatusString(code));
-    TRY_DONE(dev->ops->alloc(dev, &c->workspace, WORKSPACE_BYTES));
-    if (cudaEventCreate(&c->begin) || cudaEventCreate(&c->end)) FAIL_DONE(DEVICE, "gemm: cannot create events");
-    TRY_DONE(set_preference(c));
-done:
-    if (st) gemm_close_cuda(dev);
-    return st;
-}
-
-void gemm_close_cuda(device *dev) {
-    struct gemm_context *c = dev->gemm;
-    if (!c) return;
+static void close_context(device *dev) {
+    gemm_context *c = context_of(dev);
+    (void)cudaStreamSynchronize(cuda_stream(dev)); /* what is under way uses the workspace */
     for (int i = 0; i < BUCKETS; i++)
         for (plan *p = c->plans[i], *next; p; p = next) {
             next = p->next;
@@ -288,7 +271,22 @@ void gemm_close_cuda(device *dev) {
     dev->ops->free(dev, c->workspace, WORKSPACE_BYTES);
     if (c->lt) (void)cublasLtDestroy(c->lt);
     free(c);
-    dev->gemm = NULL;
+    dev->libraries[DEVICE_GEMM] = (device_library){0};
+}
+
+status gemm_open_cuda(device *dev) {
+    status_code st = STATUS_OK;
+    gemm_context *c = calloc(1, sizeof *c);
+    if (!c) FAIL(MEM, "gemm");
+    dev->libraries[DEVICE_GEMM] = (device_library){c, WORKSPACE_BYTES + CUDA_SCRATCH_BYTES, close_context};
+    cublasStatus_t code = cublasLtCreate(&c->lt);
+    if (code) FAIL_DONE(DEVICE, "cublasLtCreate: %s", cublasLtGetStatusString(code));
+    TRY_DONE(dev->ops->alloc(dev, &c->workspace, WORKSPACE_BYTES));
+    if (cudaEventCreate(&c->begin) || cudaEventCreate(&c->end)) FAIL_DONE(DEVICE, "gemm: cannot create events");
+    TRY_DONE(set_preference(c));
+done:
+    if (st) close_context(dev);
+    return st;
 }
 
 /* --- peak --- */
@@ -330,12 +328,12 @@ status gemm_measure_peak_cuda(device *dev, dtype t, double seconds, double *flop
     status_code st = STATUS_OK;
     void *values = malloc(PIECE * dtype_bytes(t)), *x[3] = {NULL};
     i64 S = 0;
-    probe.gemm = NULL;
+    probe.libraries[DEVICE_GEMM] = (device_library){0};
     *flops_per_s = 0;
     if (!values) FAIL(MEM, "gemm: %zu bytes of trial values", PIECE * dtype_bytes(t));
     gemm_trial_values(values, t, PIECE);
     TRY_DONE(gemm_open_cuda(&probe));
-    probe.gemm->search = true;
+    context_of(&probe)->search = true;
     TRY_DONE(peak_size(t, &S));
     for (int i = 0; i < 3; i++) {
         TRY_DONE(dev->ops->alloc(dev, &x[i], (size_t)(S * S) * dtype_bytes(t)));
@@ -353,7 +351,7 @@ status gemm_measure_peak_cuda(device *dev, dtype t, double seconds, double *flop
 done:
     for (int i = 0; i < 3; i++)
         if (x[i]) dev->ops->free(dev, x[i], (size_t)(S * S) * dtype_bytes(t));
-    gemm_close_cuda(&probe);
+    if (context_of(&probe)) close_context(&probe);
     free(values);
     return st;
 }

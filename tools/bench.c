@@ -153,7 +153,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     TRY_DONE(run_steps(r, &m, v, tokens, checksum));
     TRY_DONE(resident_bytes(&peak, dev, false));
     r->resident_bytes = resident && peak > resident ? peak - resident : 0;
-    r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + dev->attention_bytes;
+    r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + attention_memory_bytes(dev);
     r->activation_bytes = m.memory.bytes[MEM_ACTIVATIONS];
     for (int i = 0; i < MEM_CATEGORIES; i++) r->bytes[i] = m.memory.bytes[i];
     r->parameters = m.parameters.p.parameters;

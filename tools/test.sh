@@ -52,7 +52,7 @@ run_tests() {
 export OMP_WAIT_POLICY=passive # tests run side by side: threads that wait must not take the cores of those that work
 
 # Only compiled, so that no processor and no compiler of a user's shows a warning first. Tests run for the baseline below.
-compiled="tally_core tally_kernels simt fake_nccl kernels_racecheck"
+compiled="tally_core simt fake_nccl kernels_racecheck"
 if [ ${#strict[@]} -gt 0 ] && [ "$(uname -m)" = x86_64 ]; then
     build build-v4 "$compiled" -DTALLY_CUDA=EMULATED -DTALLY_MARCH=x86-64-v4
 fi

@@ -22,7 +22,7 @@
 status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
     t->mine.memory_bytes =
-        t->m.memory.capacity + gemm_memory_bytes(t->dev) + t->dev->attention_bytes + t->peers->memory_bytes;
+        t->m.memory.capacity + gemm_memory_bytes(t->dev) + attention_memory_bytes(t->dev) + t->peers->memory_bytes;
     t->mine.threads = (uint64_t)t->dev->threads;
     t->mine.stop = (uint64_t)stop_signal();
     double minutes = t->o->checkpoint_minutes;

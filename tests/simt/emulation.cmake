@@ -25,13 +25,10 @@ set(CMAKE_BUILD_RPATH "$ORIGIN/fake_nccl")
 target_link_options(simt INTERFACE -rdynamic LINKER:--disable-new-dtags)
 add_dependencies(simt fake_nccl)
 
-add_library(tally_kernels STATIC ${TALLY_KERNELS})
-target_compile_options(tally_kernels PRIVATE ${SIMT_OPTIONS} -Wmissing-declarations -O2 -g)
-target_link_libraries(tally_kernels PUBLIC simt tally_options)
-
+target_sources(tally_core PRIVATE ${TALLY_KERNELS})
+target_compile_options(tally_core PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${SIMT_OPTIONS};-Wmissing-declarations;-O2;-g>")
 target_compile_definitions(tally_core PUBLIC TALLY_CUDA PRIVATE TALLY_CUDA_EMULATED)
-target_link_libraries(tally_core PUBLIC tally_kernels)
-target_link_libraries(tally_kernels PUBLIC tally_core) # each calls the other
+target_link_libraries(tally_core PUBLIC simt)
 
 # The emulation's own tests: the runtime, and that each seeded bug of bad.cu is noticed by the modes that should.
 add_executable(simt_host ${SIMT}/host.cc)

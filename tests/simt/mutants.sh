@@ -46,7 +46,7 @@ mutant() {
     rm -rf "${scratch:?}"/*
     mkdir -p "$scratch/$(dirname "$file")"
     printf '%s\n' "${text/"$old"/"$new"}" >"$scratch/$file"
-    build_program "$test" tally_kernels "$unit" && build_program "${test}_racecheck" kernels_racecheck "$unit" ||
+    build_program "$test" tally_core "$unit" && build_program "${test}_racecheck" kernels_racecheck "$unit" ||
         { echo "does not build: $name" >&2; missed=$((missed + 1)); return; }
     for mode in "${modes[@]}"; do
         local title=${mode%% *} program=$test settings=${mode#* }

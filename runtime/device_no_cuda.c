@@ -1,0 +1,19 @@
+/* device_cuda.h in builds without CUDA: there is no GPU, and one that is asked for is an error. */
+#include "runtime/device_cuda.h"
+
+status device_cuda_is_there(bool *there) {
+    *there = false;
+    return STATUS_OK;
+}
+
+bool device_cuda_emulated(void) { return false; }
+
+status device_cuda_open(device *dev, const char *text, int index, int local_rank) {
+    (void)dev, (void)index, (void)local_rank;
+    FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
+}
+
+const char *device_cuda_pci(const device *dev) {
+    (void)dev;
+    return "";
+}
