@@ -29,6 +29,18 @@ no -nE '\basm\b' $(ls */*.cu); ok "PTX only in headers, which have a body for th
 no -nE '\bTALLY_CUDA\b' layers/*.c optim/*.c train/*.[ch] train/*/*.[ch]; ok "no layer chooses a backend"
 ! wc -l "${sources[@]}" tests/simt/* 2>/dev/null | awk '$2 != "total" && $1 > 500' | grep . >"$scratch/err"; ok "no file of more than 500 lines"
 no -nE -- '-m(arch|tune|cpu)=native' CMakeLists.txt .ci/* tools/* tests/simt/*; ok "what is built does not depend on the processor that builds it"
+# Functions in headers begin with the name of their file; a part, a half or a backend belongs to the file it is named after. tensor.h
+# defines the element types, whose functions begin with the type's name.
+foreign_names() {
+    local header name
+    for header in {runtime,layers,optim,parallel,train,train/*,tools}/*.h; do
+        [ "$header" != runtime/tensor.h ] && [ -e "$header" ] || continue
+        name=$(basename "$header" .h | sed -E 's/_(parts|cuda|backend)$//')
+        grep -oE '^(static inline )?[a-zA-Z_][a-zA-Z0-9_ ]*[ *]+[a-z_0-9]+\(' "$header" | grep -v '^typedef' | grep -oE '[a-z_0-9]+\($' | tr -d '(' |
+            grep -vE "^$name(_|\$)" | sed "s|^|$header: |"
+    done
+}
+foreign_names >"$scratch/err"; [ ! -s "$scratch/err" ]; ok "functions in headers begin with the name of their file"
 ! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.clang-tidy|\.ci|build.*|runs|out' >"$scratch/err"
 ok "nothing else at the top"
 finish

@@ -13,7 +13,7 @@
 #include "runtime/rng.h"
 #include "runtime/text.h"
 #include "tools/bench.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 
 /* Times the operations that are bound by memory bandwidth, one at a time, on tensors of the model's shapes. Each is compared
  * with a copy that moves as many bytes, so that tensors that fit in a cache do so for both. */

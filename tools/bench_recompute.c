@@ -3,7 +3,7 @@
 
 #include "runtime/text.h"
 #include "tools/bench.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 
 enum { POLICIES = 3 };
 static const char *const policies[POLICIES] = {"none", "selective", "block"};

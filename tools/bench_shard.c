@@ -4,7 +4,7 @@
 
 #include "runtime/text.h"
 #include "tools/bench.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "parallel/job.h"
 #include "parallel/job_same.h"
 

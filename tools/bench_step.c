@@ -5,7 +5,7 @@
 #include "runtime/gemm.h"
 #include "runtime/text.h"
 #include "tools/bench.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "train/bill/hardware.h"
 #include "train/model/cost.h"
 

@@ -1,7 +1,7 @@
 #include "parallel/job.h"
 #include "runtime/nearest.h"
 #include "tools/bench.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 
 #define AT(member) OPTION_AT(bench_values, member)
 static const option table[] = {

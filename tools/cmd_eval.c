@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "tools/model_folder.h"
 #include "tools/shared_options.h"
 #include "train/checkpoint/weights.h"

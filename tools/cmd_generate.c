@@ -5,7 +5,7 @@
 
 #include "runtime/log.h"
 #include "runtime/printable.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "tools/model_folder.h"
 #include "tools/shared_options.h"
 #include "train/data/corpus.h"

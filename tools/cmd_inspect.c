@@ -6,7 +6,7 @@
 #include "runtime/path.h"
 #include "runtime/printable.h"
 #include "runtime/text.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "tools/model_folder.h"
 #include "tools/shared_options.h"
 #include "train/checkpoint/safetensors.h"

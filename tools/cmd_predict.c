@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "runtime/text.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "tools/predict.h"
 #include "tools/shared_options.h"
 #include "train/bill/hardware.h"

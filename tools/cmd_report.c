@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "tools/shared_options.h"
 #include "train/bill/report.h"
 #include "train/run_lock.h"

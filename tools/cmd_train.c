@@ -5,7 +5,7 @@
 #include "runtime/options_changes.h"
 #include "runtime/path.h"
 #include "runtime/stop.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 #include "tools/shared_options.h"
 #include "parallel/job.h"
 #include "parallel/job_same.h"

@@ -9,7 +9,7 @@
 #include "runtime/lifetime.h"
 #include "runtime/log.h"
 #include "runtime/nearest.h"
-#include "tools/commands.h"
+#include "tools/command.h"
 
 typedef struct {
     const char *name, *about;

@@ -1,4 +1,4 @@
-#include "tools/commands.h"
+#include "tools/command.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* The subcommands of the program, one file each. argv[0] is the first word after the subcommand's name. The program ends with
  * what they return: STATUS_OK with *exit_code (0 unless set), or an error, which main prints. */
-#ifndef TALLY_COMMANDS_H
-#define TALLY_COMMANDS_H
+#ifndef TALLY_COMMAND_H
+#define TALLY_COMMAND_H
 
 #include "runtime/json.h"
 #include "runtime/options.h"
