@@ -147,7 +147,7 @@ static bool is_stale(const run_lock *l, const found_lock *f) {
 /* Waits until the lock is stale (*stale) or removed (f->there false). ARG if it is renewed: its owner is alive. */
 static status watch(const run_lock *l, found_lock *f, bool *stale) {
     found_lock now;
-    log_line("%s: locked by %s; watching for %.0f s whether it is still renewed", l->run.text,
+    log_line("%s: locked by %s; waiting %.0f s to see whether it renews the lock", l->run.text,
              f->known ? lock_owner_describe(&f->owner).text : "an unknown process", l->lease_s);
     for (uint64_t since = boot_ns(); (double)(boot_ns() - since) < l->lease_s * 1e9;) {
         wait_ms(100);

@@ -80,7 +80,7 @@ status metrics_open(FILE **f, const char *path, bool keep) {
         int code = errno;
         if (fd >= 0) close(fd);
         if (fd < 0 && code != ELOOP) FAIL(IO, "%s: %s", path, strerror(code));
-        FAIL(ARG, "%s: is a link or another special file, expected a regular file", path);
+        FAIL(ARG, "%s: is a link, a folder or a device, expected a regular file", path);
     }
     if (!(*f = fdopen(fd, "a"))) {
         close(fd);

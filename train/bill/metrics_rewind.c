@@ -154,7 +154,7 @@ status metrics_rewind(const char *path, uint64_t step, spent_totals *last) {
         if (step) log_line("%s: is missing; the lines of steps 1 to %lu are lost", path, step);
         return STATUS_OK;
     }
-    if (!S_ISREG(info.st_mode)) FAIL(ARG, "%s: is a link or another special file, expected a regular file", path);
+    if (!S_ISREG(info.st_mode)) FAIL(ARG, "%s: is a link, a folder or a device, expected a regular file", path);
     rewinding w = {.path = path, .out = -1};
     w.next = path_add_ending(path, ".tmp");
     status_code st = rewind_file(&w, step, last);
