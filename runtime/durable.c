@@ -50,7 +50,7 @@ status durable_write(int fd, const char *path, const void *data, size_t bytes) {
         ssize_t done = write(fd, from, bytes);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) FAIL(IO, "%s: write: %s", path, strerror(errno));
-        if (done == 0) FAIL(IO, "%s: write: nothing was taken of %zu bytes", path, bytes);
+        if (done == 0) FAIL(IO, "%s: write: 0 of %zu bytes were written", path, bytes);
         from += done;
         bytes -= (size_t)done;
     }
@@ -123,7 +123,7 @@ static status make_folder(const char *path) {
     if (mkdir(path, 0777) == 0) return sync_parent(path);
     if (errno != EEXIST) FAIL(IO, "%s: mkdir: %s", path, strerror(errno));
     if (stat(path, &info)) FAIL(IO, "%s: %s", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode)) FAIL(IO, "%s: is no folder", path);
+    if (!S_ISDIR(info.st_mode)) FAIL(IO, "%s: is not a folder", path);
     return STATUS_OK;
 }
 
@@ -151,8 +151,8 @@ status durable_remove_folder(const char *path) {
         if (errno == ENOENT) return STATUS_OK;
         FAIL(IO, "%s: %s", path, strerror(errno));
     }
-    if (!S_ISDIR(info.st_mode)) FAIL(IO, "%s: is no folder, expected one to remove", path);
-    /* depth first; links are removed, not followed; other file systems are left alone */
+    if (!S_ISDIR(info.st_mode)) FAIL(IO, "%s: is not a folder, expected a folder to remove", path);
+    /* depth first; links are removed, not followed; other file systems are not entered */
     int result = nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
     if (result < 0) FAIL(IO, "%s: remove: %s", path, strerror(errno));
     return (status_code)result;

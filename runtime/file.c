@@ -37,7 +37,7 @@ static status_code too_large(const char *path, size_t most) {
     FAIL(DATA, "%s: is larger than %zu bytes, expected a smaller file", path, most);
 }
 
-/* Reads to the end rather than st_size bytes: files of /proc say 0, and a file may grow. */
+/* Reads to the end, not st_size bytes: that is 0 for files of /proc, and a file may grow. */
 static status read_all(int fd, const char *path, size_t capacity, size_t most, char **data, size_t *bytes) {
     status_code st = STATUS_OK;
     size_t used = 0;

@@ -1,4 +1,4 @@
-/* A whole small file in memory: configurations, manifests. New files. */
+/* Reading a whole small file (a configuration, a manifest) into memory, and creating a new file. */
 #ifndef TALLY_FILE_H
 #define TALLY_FILE_H
 
@@ -6,16 +6,16 @@
 
 #include "runtime/status.h"
 
-/* A regular file, to read. What is none (a pipe without a writer would wait for ever, /dev/zero never ends) is DATA, and so
- * is a path that is absent or not allowed; else IO. size: as the system tells it; files of /proc have 0. */
+/* Opens a regular file for reading. Anything else fails with DATA: opening a pipe without a writer would wait for ever, and
+ * /dev/zero never ends. A missing file and missing permission are DATA too, other errors IO. size: from fstat; 0 in /proc. */
 status file_open(int *fd, const char *path, size_t *size);
 
-/* malloc'ed, with a NUL behind. Regular files only; more than `most` bytes (file_read: 1 GiB) are DATA. */
+/* data: malloc'ed and NUL-terminated. Reads regular files only. More than `most` bytes (file_read: 1 GiB) are DATA. */
 status file_read(const char *path, char **data, size_t *bytes);
 status file_read_up_to(size_t most, const char *path, char **data, size_t *bytes);
 
-/* A new, empty file to write, never one that is there: what has the name, a link too, is removed first, and no link is
- * followed. Where another process makes it at the same time: fails. */
+/* Creates an empty file for writing. An existing file or link of that name is removed first; links are not followed. Fails
+ * if another process creates the file at the same time. */
 status file_create(int *fd, const char *path);
 
 #endif

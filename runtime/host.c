@@ -27,7 +27,7 @@ static bool read_text(const char *folder, const char *name, char *text, int size
     return ok;
 }
 
-/* UINT64_MAX for "max", for -1 and for what cannot be read: no limit */
+/* UINT64_MAX, which is no limit, for "max", for -1 and for a file that cannot be read */
 static uint64_t read_limit(const char *folder, const char *name) {
     char text[64], *end;
     if (!read_text(folder, name, text, sizeof text) || text[0] == '-') return UINT64_MAX;
@@ -35,7 +35,7 @@ static uint64_t read_limit(const char *folder, const char *name) {
     return end == text ? UINT64_MAX : value;
 }
 
-/* the number behind `key` in a file of "key number" lines; 0 where it is not there */
+/* the number after `key` in a file of "key number" lines; 0 if there is none */
 static uint64_t read_field(const char *folder, const char *file, const char *key) {
     char line[256];
     size_t length = strlen(key);
@@ -94,8 +94,8 @@ static bool parse_mount(char *line, const char *controller, hierarchy *h) {
     return true;
 }
 
-/* A controller is in a hierarchy of version 1 or in that of version 2, never in both: where both are mounted, version 1's
- * own mount of it decides. */
+/* A controller belongs to a hierarchy of version 1 or to that of version 2, never to both. If both are mounted, the mount of
+ * version 1 that names the controller decides. */
 static void find_mount(const char *proc, const char *controller, hierarchy *h) {
     char *line = NULL;
     size_t size = 0;
@@ -132,8 +132,9 @@ static bool find_path(const char *proc, const char *controller, bool v2, char *o
     return found;
 }
 
-/* A container's mount often shows its own cgroup as the top, whether /proc/self/cgroup tells the path from there or from
- * the host's top. A path that is not below what is mounted stands for the top of the mount: its limits hold too. */
+/* A container's mount often shows the container's own cgroup as its top, while /proc/self/cgroup gives the path from there or
+ * from the top of the host. A path that is not below the mounted cgroup is taken for the top of the mount, whose limits
+ * apply in any case. */
 static hierarchy find_hierarchy(const char *root, const char *controller) {
     char path[PATH_BYTES] = "";
     hierarchy h = {0};
@@ -202,7 +203,7 @@ static void tighten(host_room *r, uint64_t limit, uint64_t used, const char *kin
     snprintf(r->what, sizeof r->what, "%s%.1000s", kind, name);
 }
 
-/* without the file cache, which goes when memory is wanted */
+/* without the file cache, which the kernel drops when memory is needed */
 static uint64_t used_in(const hierarchy *h) {
     uint64_t all = read_limit(h->folder, h->v2 ? "memory.current" : "memory.usage_in_bytes");
     if (all == UINT64_MAX) return 0;

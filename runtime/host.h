@@ -1,13 +1,13 @@
-/* What the system leaves this process of CPU time and memory. A container's limits are those of its cgroup and of every
- * cgroup above it, of version 1, version 2 or both; the tightest one counts. */
+/* How much CPU time and memory this process may use. In a container the limits of its cgroup and of every cgroup above it
+ * apply (version 1, version 2 or both); the tightest one counts. */
 #ifndef TALLY_HOST_H
 #define TALLY_HOST_H
 
 #include <stdint.h>
 
 typedef struct {
-    double cpus;      /* CPU seconds a second that the quota allows; INFINITY without a quota */
-    char group[1024]; /* folder of the cgroup whose quota that is; "" without one */
+    double cpus;      /* CPU seconds per second that the quota allows; INFINITY without a quota */
+    char group[1024]; /* folder of the cgroup that sets the quota; "" without one */
 } host_quota;
 
 typedef struct {
@@ -18,22 +18,22 @@ typedef struct {
 
 host_quota host_cpu_quota(void);
 
-/* How many threads to use with so many CPUs: the nearest whole number, at least 1. Threads that wait for each other at
- * every GEMM gain nothing from a small part of a CPU: with a quota of 1.2, two took 1.5 times as long as one; with 1.5, two
- * were faster. INT_MAX without a quota. */
+/* How many threads to use with a quota of `cpus`: the nearest whole number, at least 1; INT_MAX without a quota. Threads
+ * that wait for each other at every GEMM gain nothing from a small part of a CPU: with a quota of 1.2, two threads took 1.5
+ * times as long as one; with 1.5, two were faster. */
 int host_whole_cpus(double cpus);
 
-/* The tightest of what cannot be exceeded: the cgroups' memory limits (swap does not count: a training step touches all of
- * its memory, and would move it to and fro), ulimit -v, ulimit -d, and the machine's memory with its swap. */
+/* The tightest of the hard limits: the cgroups' memory limits, ulimit -v, ulimit -d, and the machine's memory with its swap.
+ * A cgroup's swap does not count: a training step touches all of its memory and would swap it in and out every time. */
 host_room host_memory(void);
-/* MemAvailable of /proc/meminfo: what can be had without swapping; UINT64_MAX: not known */
+/* MemAvailable of /proc/meminfo: bytes that can be allocated without swapping; UINT64_MAX: not known */
 uint64_t host_available(void);
 
-/* How many ranks on this host share quota and memory: 1 until told. A rank's part of a quota is the quota divided by it. */
+/* The number of ranks on this host, which share its quota and memory evenly. 1 until it is set. */
 void host_set_ranks(int ranks);
 int host_ranks(void);
 
-/* with another folder in the place of "/", for tests */
+/* for tests: `root` takes the place of "/" */
 host_quota host_cpu_quota_at(const char *root);
 host_room host_memory_at(const char *root);
 uint64_t host_available_at(const char *root);

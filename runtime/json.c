@@ -12,7 +12,7 @@
 
 enum { LARGEST_FILE = 16 << 20 };
 
-static const double EXACT_LIMIT = 9007199254740992.0; /* 2^53: integers below it are doubles of their own */
+static const double EXACT_LIMIT = 9007199254740992.0; /* 2^53: a double holds every integer below it */
 
 /* ---- reading ---- */
 
@@ -31,8 +31,7 @@ static status syntax_error(const char *path, const char *text, size_t bytes, siz
 bool json_too_many_values(const char *text, size_t bytes) {
     size_t values = 1;
     bool in_string = false;
-    if (bytes < 2 * (size_t)JSON_MOST_VALUES)
-        return false; /* a value takes a character and what parts it from the next */
+    if (bytes < 2 * (size_t)JSON_MOST_VALUES) return false; /* a value takes at least one character and a separator */
     for (size_t i = 0; i < bytes; i++) {
         if (in_string && text[i] == '\\') i++;
         else if (text[i] == '"') in_string = !in_string;
@@ -41,7 +40,7 @@ bool json_too_many_values(const char *text, size_t bytes) {
     return values > JSON_MOST_VALUES;
 }
 
-/* What the outline and jansson let pass: control characters in strings, and numbers too small for a double, as 0. */
+/* Checks that neither the outline nor jansson makes: control characters, and numbers out of the range of doubles. */
 static status check_text(const char *path, const char *text, size_t bytes) {
     bool in_string = false;
     if (json_too_many_values(text, bytes))
@@ -65,7 +64,7 @@ static status check_text(const char *path, const char *text, size_t bytes) {
     return STATUS_OK;
 }
 
-/* Gives the strings of an outline's tree their contents. The recursion is bounded by jansson's limit of nesting. */
+/* Fills in the strings of the tree of an outline. jansson limits the depth of the recursion to 2048. */
 static status fill_strings(json_t *item, const char *path, const char *text, char *room) {
     const char *name;
     json_t *child;
@@ -90,7 +89,7 @@ static status fill_strings(json_t *item, const char *path, const char *text, cha
 
 status json_parse(json_t **json, const char *path, const char *text, size_t bytes) {
     *json = NULL;
-    if (strncmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, bytes -= 3; /* a byte order mark */
+    if (strncmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, bytes -= 3; /* a byte-order mark */
     TRY(check_text(path, text, bytes));
     json_fault fault;
     json_t *parsed = json_outline_load(text, bytes, &fault);
@@ -104,22 +103,24 @@ status json_parse(json_t **json, const char *path, const char *text, size_t byte
     return st;
 }
 
-status json_read_file(json_t **json, const char *path) {
+status json_read_file_up_to(size_t most, json_t **json, const char *path) {
     *json = NULL;
     char *text;
     size_t bytes;
-    TRY(file_read_up_to(LARGEST_FILE, path, &text, &bytes));
+    TRY(file_read_up_to(most, path, &text, &bytes));
     status_code st = json_parse(json, path, text, bytes);
     free(text);
     return st;
 }
+
+status json_read_file(json_t **json, const char *path) { return json_read_file_up_to(LARGEST_FILE, json, path); }
 
 json_t *json_find(const json_t *o, const char *key) {
     json_t *item = json_object_get(o, key);
     return json_is_null(item) ? NULL : item;
 }
 
-/* of an integer that 64 bits do not hold; NULL: it is another item */
+/* the digits of an integer that is stored as a string; NULL: it is another item */
 static const char *long_digits(const json_t *item) {
     if (!json_is_string(item) || json_string_length(item) < 2) return NULL;
     const char *text = json_string_value(item);
@@ -162,10 +163,10 @@ static status_code wrong(const json_t *o, const char *path, const char *key, con
     FAIL(DATA, "%s: \"%s\" is %s, expected %s", path, key, found, expected);
 }
 
-/* The digits of an integer, with a sign where it may be negative; "" for what is not an integer. room: of a short one */
+/* The digits of an integer, after a minus sign if `negative` allows it; "" if it is not an integer. room: for the result */
 static const char *decimal(const json_t *item, char room[32], bool negative) {
     const char *text = long_digits(item) ? long_digits(item) : json_string_value(item);
-    double v = json_real_value(item); /* 0 where it is no real */
+    double v = json_real_value(item); /* 0 if it is not a real */
     if (json_is_real(item) && fabs(v) < EXACT_LIMIT && v == trunc(v)) snprintf(room, 32, "%.0f", v + 0.0);
     else if (json_is_integer(item)) snprintf(room, 32, "%" JSON_INTEGER_FORMAT, json_integer_value(item));
     else if (!text) return "";
@@ -232,7 +233,7 @@ status json_get_object(const json_t *o, const char *path, const char *key, json_
 
 /* ---- writing ---- */
 
-/* Strings may be the names of files, whose bytes need not be UTF-8: nothing here checks that. */
+/* The nocheck functions: strings may be names of files, which need not be UTF-8. */
 static status add(json_t *o, const char *key, json_t *item) {
     if (json_object_set_new_nocheck(o, key, item)) FAIL(MEM, "no memory for the JSON key \"%s\"", key);
     return STATUS_OK;
@@ -295,7 +296,7 @@ static void new_line(FILE *out, int indent) { fprintf(out, "\n%*s", indent * 2, 
 
 static void print_item(FILE *out, json_t *item, int indent);
 
-/* name: NULL for an element. first: the container's. lines: each on a line of its own */
+/* name: NULL for an element of an array. first: of its container. lines: one member a line */
 static void print_member(FILE *out, const char *name, json_t *item, bool first, bool lines, int indent) {
     if (!first) fputs(indent >= 0 && !lines ? ", " : ",", out);
     if (lines) new_line(out, indent + 1);
@@ -337,7 +338,7 @@ status json_print(char **text, const json_t *json, json_style style) {
     size_t bytes;
     FILE *out = open_memstream(text, &bytes);
     if (!out) FAIL(MEM, "no memory to print JSON");
-    print_item(out, (json_t *)json, style == JSON_INDENTED ? 0 : -1); /* jansson's iterators are of non-const objects */
+    print_item(out, (json_t *)json, style == JSON_INDENTED ? 0 : -1); /* jansson iterates non-const objects only */
     if (style == JSON_INDENTED) fputc('\n', out);
     bool failed = ferror(out);
     if (fclose(out) || failed) {

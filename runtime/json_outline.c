@@ -9,7 +9,7 @@
 
 /* ---- strings ---- */
 
-/* not sscanf, which looks for the end of the whole text at each call */
+/* not sscanf, which calls strlen of the whole text each time */
 static bool four_digits(const char *p, unsigned *code) {
     char digits[5] = {0};
     for (int i = 0; i < 4; i++) {
@@ -20,7 +20,7 @@ static bool four_digits(const char *p, unsigned *code) {
     return true;
 }
 
-/* the offset behind the string that begins with the quote at `i`; *valid: it ends, and its escapes are of JSON */
+/* The offset after the string whose opening quote is at `i`. *valid: it has a closing quote and valid escapes. */
 static size_t string_end(const char *text, size_t i, bool *valid) {
     unsigned code;
     *valid = true;
@@ -48,7 +48,7 @@ static char *put_utf8(char *out, unsigned code) {
     return out;
 }
 
-/* *p: behind \u */
+/* *p is after \u at first, and after the escape or the pair of escapes at the end */
 static unsigned read_code(const char **p) {
     unsigned code = 0, low;
     four_digits(*p, &code);
@@ -78,17 +78,17 @@ size_t json_outline_string(char *out, const char *contents) {
 
 /* ---- the outline ---- */
 
-static bool is_name(const char *behind) { return behind[strspn(behind, " \t\r\n")] == ':'; }
+static bool is_key(const char *behind) { return behind[strspn(behind, " \t\r\n")] == ':'; }
 
-/* what jansson would refuse or, for -0, lose the sign of */
+/* an integer that jansson may refuse, or -0 */
 static bool keeps_digits(const char *number, size_t length) {
     size_t sign = number[0] == '-', digits = strspn(number + sign, "0123456789");
     if (sign + digits != length) return false;
     return number[sign] == '0' ? sign && digits == 1 : digits >= 19;
 }
 
-/* Writes the outline until it has `limit` bytes or more, and returns the offset of the token of `text` that reached them,
- * or `bytes`. What is not JSON is copied: jansson refuses it. */
+/* Writes the outline until it has `limit` bytes or more, and returns the offset of the token that reached the limit, or
+ * `bytes`. Text that is not JSON is copied, so that jansson refuses it. */
 static size_t write_outline(char *out, size_t *out_bytes, size_t limit, const char *text, size_t bytes) {
     size_t i = 0, n = 0, start = 0;
     while (i < bytes && n < limit) {
@@ -103,7 +103,7 @@ static size_t write_outline(char *out, size_t *out_bytes, size_t limit, const ch
             do i++;
             while (isalpha((unsigned char)text[i - 1]) && isalpha((unsigned char)text[i]));
         }
-        if (offset && !is_name(text + i)) {
+        if (offset && !is_key(text + i)) {
             n += (size_t)sprintf(out + n, number ? "\"#%zu\"" : "\"%zu\"", start + !number);
         } else {
             memcpy(out + n, text + start, i - start);
@@ -115,9 +115,9 @@ static size_t write_outline(char *out, size_t *out_bytes, size_t limit, const ch
 }
 
 json_t *json_outline_load(const char *text, size_t bytes, json_fault *fault) {
-    /* the worst is "", (3 bytes), which becomes "12345678", (11 bytes) */
+    /* it grows most where "", (3 bytes) becomes "123456789", (12 bytes) */
     size_t n;
-    char *outline = bytes < 100 << 20 ? malloc(4 * bytes + 16) : NULL;
+    char *outline = malloc(4 * bytes + 16);
     json_error_t error = {0};
     json_t *json = NULL;
     *fault = (json_fault){.no_memory = true};

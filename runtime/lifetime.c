@@ -58,7 +58,7 @@ void lifetime_begin(void) {
     lifetime_start_ns();
 }
 
-/* ---- standing still ---- */
+/* ---- stopped time ---- */
 
 static _Atomic uint64_t stopped_ns;
 
@@ -72,7 +72,7 @@ uint64_t lifetime_tick(lifetime_ticks *t, lifetime_sample now, uint64_t period_n
     t->last = now;
     t->late_ns = 0;
     if (continued && late > 2 * period_ns) return suspended + late;
-    if (continued && before > 2 * period_ns) return suspended + before; /* the tick came first, then its reason */
+    if (continued && before > 2 * period_ns) return suspended + before; /* SIGCONT came after the late tick */
     if (late > 10 * SECOND && cpu < could + late / 100) return suspended + late;
     t->late_ns = late;
     return suspended;
@@ -92,7 +92,7 @@ static struct {
     void *argument;
 } watch;
 
-/* 0.5% of the age, so that a process that is killed young has still been seen nearly to its end */
+/* 0.5% of the age, so that little time is unseen when a young process is killed */
 static uint64_t period(void) {
     uint64_t p = (lifetime_now_ns() - lifetime_start_ns()) / 200;
     return p < 10 * MS ? 10 * MS : p > 100 * MS ? 100 * MS : p;
@@ -105,13 +105,12 @@ static void *tick(void *unused) {
     sigset_t continues;
     sigemptyset(&continues);
     sigaddset(&continues, SIGCONT);
-    uint64_t own =
-        0; /* what `each` took: a write may wait long for a slow disk, and the process does not stand still then */
+    uint64_t own = 0; /* time in `each`, whose write may wait for a slow disk: the process is not stopped meanwhile */
     while (!atomic_load(&watch.ends)) {
         uint64_t ns = period();
         struct timespec sleep = {.tv_nsec = (long)ns};
         bool continued = sigtimedwait(&continues, NULL, &sleep) == SIGCONT;
-        if (atomic_load(&watch.ends)) continued = false; /* the signal may be lifetime_watch_end's own */
+        if (atomic_load(&watch.ends)) continued = false; /* lifetime_watch_end may have sent the signal */
         if (!continued) ns += own;
         atomic_fetch_add(&stopped_ns, lifetime_tick(&t, sample(), ns, continued, cpus));
         if (watch.each) watch.each(watch.argument);
@@ -123,11 +122,11 @@ static void *tick(void *unused) {
 status lifetime_watch(void (*each)(void *), void *argument) {
     sigset_t all, before;
     lifetime_start_ns();
-    if (watch.runs) FAIL(ARG, "the watch of this process runs already");
+    if (watch.runs) FAIL(ARG, "the watch of this process is running already");
     watch.each = each;
     watch.argument = argument;
     atomic_store(&watch.ends, false);
-    sigfillset(&all); /* a signal that is meant for others must not be delivered to this thread */
+    sigfillset(&all); /* no other thread's signal may be delivered to this thread */
     pthread_sigmask(SIG_BLOCK, &all, &before);
     int code = pthread_create(&watch.thread, NULL, tick, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -139,7 +138,7 @@ status lifetime_watch(void (*each)(void *), void *argument) {
 void lifetime_watch_end(void) {
     if (!watch.runs) return;
     atomic_store(&watch.ends, true);
-    pthread_kill(watch.thread, SIGCONT); /* which it waits for: wakes it */
+    pthread_kill(watch.thread, SIGCONT); /* wakes the thread, which waits for it */
     pthread_join(watch.thread, NULL);
     watch.runs = false;
 }

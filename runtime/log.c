@@ -47,7 +47,7 @@ void log_line(const char *format, ...) {
     if (shown) {
         printable(shown, text, (size_t)length);
         erase_progress();
-        fprintf(stderr, "%s\n", shown); /* written at once: what a launcher writes must not come between */
+        fprintf(stderr, "%s\n", shown); /* in one write, so that output of a launcher cannot split it */
     }
     free(shown);
     free(text);
@@ -94,7 +94,8 @@ void log_failure(status_code st) {
     char rank[32] = "";
     if (all_ranks > 1) snprintf(rank, sizeof rank, "rank %d: ", own_rank);
     int failed, used = 0;
-    if (sscanf(status_message(), "rank %d: %n", &failed, &used) == 1 && used > 0) rank[0] = 0; /* it names the rank */
+    if (sscanf(status_message(), "rank %d: %n", &failed, &used) == 1 && used > 0)
+        rank[0] = 0; /* the message names the rank itself */
     erase_progress();
     if (status_exit_code(st) == 2) fprintf(stderr, "tally: %s%s\n", rank, status_message());
     else fprintf(stderr, "tally: %s%s\n  (%s at %s)\n", rank, status_message(), status_text(st), status_backtrace());

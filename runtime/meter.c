@@ -21,8 +21,8 @@ void meter_start_at_birth(meter *m, booking first) {
     m->current = m->last = first;
 }
 
-/* The watch may tell of a stop only after the bookings that it fell into have ended. The booking that ends now took ns and
- * holds at most so much of the stop; the rest is taken from the one before it. */
+/* The watch may report a stop only after the bookings during which it happened have ended. The booking that ends now took ns
+ * and can contain at most that much of the stop; the rest is taken from the booking before it. */
 static void take_stopped(meter *m, booking ended, uint64_t ns) {
     uint64_t all = lifetime_stopped_ns(), left = all - m->stopped_ns, had = m->booked_ns[BOOK_STOPPED];
     if (!left || ended == BOOK_STOPPED) return;

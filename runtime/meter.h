@@ -1,9 +1,9 @@
-/* What the run has spent: FLOPs executed, counted at every GEMM and attention call, and seconds, each booked once.
+/* What the run has spent: FLOPs, counted at every GEMM and attention call, and seconds, each booked once.
  *
- * FLOPs are multiply-adds counted as 2, of the mathematical shapes (no padding, causal attention's lower triangle only).
- * Work kinds: forward, recompute (forward work done again in backward: checkpointed blocks, and flash attention's
+ * FLOPs are multiply-adds counted as 2, for the mathematical shapes (no padding; only the lower triangle of causal attention).
+ * Work kinds: forward, recompute (forward work repeated in backward: checkpointed blocks, and flash attention's
  * scores), dgrad (gradient of an activation), wgrad (gradient of a weight).
- *   model FLOPs    = forward + dgrad + wgrad           (does not change with checkpointing)
+ *   model FLOPs    = forward + dgrad + wgrad           (the same with and without recomputation)
  *   executed FLOPs = model FLOPs + recompute
  *
  * Seconds: meter_book(m, to) ends the running booking and starts `to`; the bookings add up to wall time by construction. Time
@@ -28,7 +28,7 @@ static inline u128 meter_flops_executed(const flop_counter *c) {
     return meter_flops_model(c) + c->work[WORK_RECOMPUTE];
 }
 
-/* name in ledger.json, label for people */
+/* key in ledger.json, label in the log and the report */
 #define BOOKING_LIST(X)                                                                                                \
     X(USEFUL, "useful_s", "useful compute")                                                                            \
     X(RECOMPUTE, "recompute_s", "recompute")                                                                           \
@@ -50,7 +50,7 @@ typedef enum {
 typedef struct {
     uint64_t booked_ns[BOOKINGS];
     uint64_t since_ns;   /* when the running booking began, on the clock of lifetime.h; 0: not started */
-    uint64_t stopped_ns; /* of lifetime_stopped_ns, what is booked */
+    uint64_t stopped_ns; /* the part of lifetime_stopped_ns that is booked */
     booking current, last;
 } meter;
 
@@ -58,9 +58,9 @@ uint64_t meter_clock_ns(void); /* monotonic */
 
 void meter_start(meter *m, booking first);
 void meter_start_at_birth(meter *m, booking first); /* counts from the start of the process */
-booking meter_book(meter *m, booking to);           /* returns the booking that ended, to go back to */
-void meter_settle(meter *m);                        /* books up to now and goes on in the same booking */
-/* Of what is booked as `from`, up to ns was `to`: what a device's own clock tells afterwards. */
+booking meter_book(meter *m, booking to);           /* returns the booking that ended, for a later return to it */
+void meter_settle(meter *m);                        /* books the time up to now; the same booking goes on */
+/* Moves up to ns from the booking `from` to `to`: for times that a device's clock gives afterwards. */
 void meter_move(meter *m, booking from, booking to, uint64_t ns);
 uint64_t meter_total_ns(const meter *m); /* sum of all bookings, as of the last book or settle */
 

@@ -6,7 +6,7 @@
 
 enum { LONGEST = 127 };
 
-/* Levenshtein's table, one row at a time */
+/* Levenshtein distance, one row of the table at a time */
 static int distance(const char *a, const char *b) {
     int n = (int)strnlen(b, LONGEST), row[LONGEST + 1];
     for (int j = 0; j <= n; j++) row[j] = j;

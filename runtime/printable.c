@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* bytes behind the first one of a character of UTF-8; -1: no character begins so */
+/* how many bytes follow the first byte of a UTF-8 character; -1: not a first byte */
 static int tail_bytes(unsigned char lead) {
     if (lead < 0x80) return 0;
     if (lead >= 0xc2 && lead < 0xe0) return 1;
@@ -17,7 +17,7 @@ static bool is_tail(unsigned char c) { return (c & 0xc0) == 0x80; }
 /* U+0080 to U+009F */
 static bool is_c1(unsigned char lead, unsigned char second) { return lead == 0xc2 && second < 0xa0; }
 
-/* of the printable character that begins here; 0: none does */
+/* bytes of the printable character that begins here; 0: there is none */
 static size_t character(const unsigned char *text, size_t bytes) {
     int tail = tail_bytes(text[0]);
     if (tail == 0) return text[0] >= 32 && text[0] != 127;

@@ -16,13 +16,13 @@ static void append_place(const char *file, int line) {
 }
 
 status_code status_fail(status_code code, const char *file, int line, const char *format, ...) {
-    /* formatted aside first: an argument may be status_message() itself */
+    /* formatted into another buffer first: an argument may be status_message() itself */
     char text[sizeof message];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    char shown[PRINTABLE_BYTES * sizeof text]; /* names and values in files may hold anything */
+    char shown[PRINTABLE_BYTES * sizeof text]; /* names and values from files may contain any byte */
     printable(shown, text, strlen(text));
     snprintf(message, sizeof message, "%s", shown);
     backtrace_text[0] = 0;

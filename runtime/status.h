@@ -1,5 +1,5 @@
-/* Errors are values. A function that can fail returns a status; the message is written once, where the facts are
- * known, and each TRY on the way up adds its file:line. The last error is kept per thread. */
+/* Errors are values. A function that can fail returns a status. FAIL formats the message where the error occurs, and each TRY
+ * on the way up adds its file:line. The last error is kept per thread. */
 #ifndef TALLY_STATUS_H
 #define TALLY_STATUS_H
 
@@ -21,17 +21,17 @@ typedef enum {
 #undef X
 } status_code;
 
-/* what such a function returns: an unused result warns */
+/* the return type of such functions: the compiler warns if the result is not used */
 #define status __attribute__((warn_unused_result)) status_code
 
-/* Records the message (printf-style, shown by printable.h) and where; returns code, so that `return status_fail(...)` reads
- * well. The macros below do not use what these return, but the code itself: a static analyzer then knows that it is not OK. */
+/* Records the message (printf-style, made printable by printable.h) and the location; returns code. The macros below use the
+ * code itself, not the returned value, so that a static analyzer knows that it is not OK. */
 status_code status_fail(status_code code, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 status_code status_trace(status_code code, const char *file, int line);
 
 const char *status_message(void);   /* of this thread's last error: one line */
-const char *status_backtrace(void); /* file:line of every TRY that it passed, innermost first */
+const char *status_backtrace(void); /* file:line of every TRY on the way up, innermost first */
 const char *status_text(status_code code);
 int status_exit_code(status_code code);
 

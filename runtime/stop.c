@@ -19,7 +19,7 @@ enum { SIGNALS = sizeof signals / sizeof *signals };
 
 static atomic_int requested;
 static atomic_bool saves;
-static long looks_left; /* until the test's signal; 0: none */
+static long looks_left; /* calls until the test's signal; 0: none */
 
 static bool ignored(int number) {
     struct sigaction now;
@@ -75,7 +75,7 @@ int stop_signal(void) {
 
 void stop_request(int number) {
     int none = 0;
-    atomic_compare_exchange_strong(&requested, &none, number); /* the first one gives the exit code */
+    atomic_compare_exchange_strong(&requested, &none, number); /* the first signal decides the exit code */
 }
 
 const char *stop_name(int number) {

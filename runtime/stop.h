@@ -1,16 +1,16 @@
-/* Signals that ask the program to stop: HUP, INT, TERM, USR1, USR2 and XCPU. A thread of its own waits for them, and they are
- * blocked in all others: a handler that interrupts oneDNN's generated code has corrupted the heap.
+/* Signals that ask the program to stop: HUP, INT, TERM, USR1, USR2 and XCPU. A dedicated thread waits for them, and all other
+ * threads block them: a signal handler that interrupted oneDNN's generated code has corrupted the heap.
  *
- * Until stop_wait_for_save, such a signal ends the process at once, with a line and exit code 128 + the signal: there is
- * nothing to save yet, and no phase of the start needs to look. From then on it is a request: whoever loops looks at
- * stop_signal. A second INT or TERM kills. The others do not count for that: a terminal that closes sends HUP twice, the
- * kernel XCPU every second, and a batch system USR1 as a warning before TERM.
+ * Before stop_wait_for_save, such a signal ends the process at once, with a log line and exit code 128 + the signal: there is
+ * nothing to save yet. After it, the signal is a request: every loop must call stop_signal. A second INT or TERM kills the
+ * process. The other signals do not count for that: a terminal that closes sends HUP twice, the kernel sends XCPU every
+ * second, and a batch system sends USR1 as a warning before TERM.
  *
- * HUP that was ignored when the program started (nohup) stays ignored. INT does not: a shell has its background jobs ignore
- * Ctrl-C, but a signal that is sent to the process by its number is meant.
+ * If HUP was ignored when the program started (nohup), it stays ignored. INT does not: a shell starts background jobs with
+ * INT ignored because of Ctrl-C, but `kill -INT PID` is meant for this process.
  *
- * For tests: with TALLY_STOP_AT_LOOK=N in the environment, the N-th call of stop_signal (after stop_wait_for_save, counted from
- * 1; 0: none) finds a TERM, and who looks now and then looks as often as it can. */
+ * For tests: if the environment has TALLY_STOP_AT_LOOK=N, the N-th call of stop_signal after stop_wait_for_save (counted from
+ * 1; 0: none) returns TERM, and loops that do not call it in every iteration then do. */
 #ifndef TALLY_STOP_H
 #define TALLY_STOP_H
 
@@ -18,11 +18,11 @@
 
 #include "runtime/status.h"
 
-status stop_open(void);        /* before any other thread is made: threads inherit which signals are blocked */
-void stop_wait_for_save(void); /* from here on there is something to save */
+status stop_open(void);        /* before any other thread is created: threads inherit the blocked signals */
+void stop_wait_for_save(void); /* call it when there is something to save */
 
-int stop_signal(void); /* the number of the signal that has come, or 0 */
-/* Another rank got the signal: as if it had come here, but it does not count as the first of two. */
+int stop_signal(void); /* the number of the signal that was received, or 0 */
+/* Another rank received the signal. It counts as received here, but not as the first of two. */
 void stop_request(int number);
 bool stop_is_tested(void);         /* TALLY_STOP_AT_LOOK is set */
 const char *stop_name(int number); /* "SIGTERM" */

@@ -198,7 +198,7 @@ static void folders(void **state) {
     OK(durable_make_folders(in_folder("a//b/c/")));
     OK(durable_make_folders(in_folder("a/b/c")));
     OK(durable_write_file(in_folder("a/b/file"), "1234", 4));
-    FAILS(IO, "a/b/file: is no folder", durable_make_folders(in_folder("a/b/file")));
+    FAILS(IO, "a/b/file: is not a folder", durable_make_folders(in_folder("a/b/file")));
     FAILS(IO, "a/b/file", durable_make_folders(in_folder("a/b/file/d")));
     FAILS(IO, "No such file", durable_make_folders(""));
     OK(durable_sync_folder(in_folder("a")));
@@ -211,11 +211,11 @@ static void folders(void **state) {
     OK(durable_make_folders(in_folder("outside")));
     OK(durable_write_file(in_folder("outside/kept"), "x", 1));
     assert_int_equal(symlink(in_folder("outside"), in_folder("moved/link")), 0);
-    FAILS(IO, "link: is no folder", durable_remove_folder(in_folder("moved/link")));
+    FAILS(IO, "link: is not a folder", durable_remove_folder(in_folder("moved/link")));
     OK(durable_remove_folder(in_folder("moved")));
     OK(durable_remove_folder(in_folder("moved")));
     assert_true(access(in_folder("moved"), F_OK) && !access(in_folder("outside/kept"), F_OK));
-    FAILS(IO, "is no folder", durable_remove_folder(in_folder("outside/kept")));
+    FAILS(IO, "is not a folder", durable_remove_folder(in_folder("outside/kept")));
 }
 
 /* A link in a folder that others may write to must not lead to a file of theirs, or of ours; nor does what a crash left stand

@@ -93,8 +93,8 @@ static void test_folder_is_sorted_and_skips(void **state) {
     if (!st) corpus_log(&c);
     const char *said = log_end();
     OK(st);
-    if (!strstr(said, "passed over: 6 in all") || !strstr(said, "d/binary: found a NUL byte at offset 4") ||
-        !strstr(said, "d/dangling: a link that leads nowhere"))
+    if (!strstr(said, "skipped: 6 in all") || !strstr(said, "d/binary: found a NUL byte at offset 4") ||
+        !strstr(said, "d/dangling: a broken link"))
         fail_msg("%s", said);
 
     assert_int_equal(c.documents, 4); /* c, b, x, linked */
@@ -161,7 +161,7 @@ static void test_bad_paths(void **state) {
     FAILS(DATA, "nul.gz: found a NUL byte at offset 1", load_one(&c, put_gz("nul.gz", "wb", "a\0", 2)));
     FAILS(DATA, "nul.jsonl:1: found a NUL byte at column 3", load_one(&c, put_bytes("nul.jsonl", "{\"\0", 3)));
     assert_int_equal(mkfifo(in("fifo"), 0600), 0);
-    FAILS(DATA, "fifo: found neither file nor folder", load_one(&c, in("fifo")));
+    FAILS(DATA, "fifo: found neither a file nor a folder", load_one(&c, in("fifo")));
     const char *path = put("a", "abcd");
     FAILS(ARG, "held-out fraction: found 1", load_strictly(&c, &path, 1, 1, 1));
     FAILS(ARG, "held-out fraction: found nan", load_strictly(&c, &path, 1, NAN, 1));
@@ -244,7 +244,7 @@ static void check_damage(const char *name, const char *good_text) {
     FILE *f = fopen(path, "ab");
     fputs("behind", f);
     fclose(f);
-    FAILS(DATA, "behind the last gzip member, at byte ", load_one(&c, path));
+    FAILS(DATA, "after the last gzip member", load_one(&c, path));
     put_bytes(name, good_text, strlen(good_text)); /* not compressed at all */
     FAILS(DATA, "zlib: incorrect header check, expected a whole gzip stream", load_one(&c, path));
     FAILS(DATA, "zlib: incorrect header check", load_one(&c, folder));
@@ -265,7 +265,7 @@ static void test_damaged_jsonl_gz(void **state) {
 }
 
 /* Damage that shows as bad JSON, or as a NUL byte, long before the crc is reached: it is zlib's to say, and a damaged
- * file is not passed over as one that is no text. */
+ * file is not skipped as one that is not text. */
 static void test_damage_far_from_the_crc(void **state) {
     (void)state;
     static const char *const names[] = {"a.txt.gz", "a.jsonl.gz"};

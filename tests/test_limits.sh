@@ -80,6 +80,6 @@ if [ "${SANITIZED:-OFF}" = ON ]; then skip "ulimit -v" "the address sanitizer ne
         grep -q '^tally: --threads: 1024, but only [0-9]* can be started' "$scratch/err"; ok "more threads than can be started"
     yes "so it goes on and on" | head -c 400000000 | gzip -1 >"$scratch/large.txt.gz"
     (ulimit -v $((own + 400000)); train --threads 1 --data "$scratch/large.txt.gz"); [ $? -eq 2 ] &&
-        grep -q 'large.txt.gz: the text up to here takes .*ulimit -v leaves' "$scratch/err"; ok "text that memory does not hold"
+        grep -q 'large.txt.gz: the text so far takes .*ulimit -v leaves' "$scratch/err"; ok "text that memory does not hold"
 fi
 finish

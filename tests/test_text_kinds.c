@@ -49,11 +49,11 @@ static void test_json_without_documents(void **state) {
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {pretty, "a.json: its first line is no whole JSON object; expected an object a line, or an array"},
+        {pretty, "a.json: its first line is not a whole JSON object; expected one object a line, or an array"},
         {"{\"vocab_size\": 257, \"n_layer\": 2}", "none of its 1 lines can be used; the last: "},
         {"[1, 2]", "none of its 2 elements can be used; the last: "},
         {"[{\"text\":\"on", "a.json: ends within element 1, expected the ] of the array"},
-        {"\"text\"", "a.json: begins with 0x22, expected JSON: an array of objects, or an object a line"},
+        {"\"text\"", "a.json: begins with 0x22, expected JSON: an array of objects, or one object a line"},
         {"plain", "a.json: begins with 0x70, expected JSON"},
     };
     put_folder("d");
@@ -71,14 +71,14 @@ static void test_json_without_documents(void **state) {
         OK(st);
         check_tokens(&c, "b|");
         assert_int_equal(c.bad_lines, 0);
-        if (!strstr(said, "data: passed over: ") || !strstr(said, "d/a.json")) fail_msg("%s", said);
+        if (!strstr(said, "data: skipped: ") || !strstr(said, "d/a.json")) fail_msg("%s", said);
         corpus_free(&c);
     }
     corpus c; /* damage behind a document is an error in a folder too */
     put("d/a.json", "[{\"text\":\"one\"}, {\"te");
     FAILS(DATA, "a.json: ends within element 2, expected the ] of the array", load_one(&c, in("d")));
     put("d/a.json", "[{\"text\":\"one\"}] x");
-    FAILS(DATA, "a.json: found more than blanks behind the ] of the array", load_one(&c, in("d")));
+    FAILS(DATA, "a.json: found text after the ] of the array", load_one(&c, in("d")));
     put("d/a.json", "[{\"text\":\"one\"}, {\"text\":\"two\"}}\n");
     FAILS(DATA, "a.json: ends within element 2, expected the ] of the array", load_one(&c, in("d")));
 }
@@ -175,7 +175,7 @@ static void test_bad_lines_are_left_out(void **state) {
         strstr(said, "a.jsonl:5: ") || !strstr(said, "a.jsonl: JSON lines, 1 file, documents: 5, tokens: 20"))
         fail_msg("%s", said);
     corpus_free(&c);
-    FAILS(DATA, "more than 14 bad lines, by --max-bad-lines; the first: ", load_leaving(&c, path, NULL, 14));
+    FAILS(DATA, "more than --max-bad-lines 14 bad lines; the first: ", load_leaving(&c, path, NULL, 14));
     assert_non_null(strstr(status_message(), "a.jsonl:1: found \"text\" that is null"));
     FAILS(DATA, "a.jsonl:1: found \"text\" that is null, expected a string", load_leaving(&c, path, NULL, 0));
     OK(load_leaving(&c, path, "content", 15));
@@ -217,7 +217,7 @@ static void test_encodings_are_named(void **state) {
         }
 }
 
-/* bytes that are no UTF-8 are used as they are, and said to be */
+/* bytes that are not UTF-8 are used unchanged, with a warning */
 static void test_latin1_is_named(void **state) {
     (void)state;
     static const struct {
@@ -258,7 +258,7 @@ static void test_padding_behind_gzip(void **state) {
     corpus c;
     char expected[128];
     snprintf(expected, sizeof expected,
-             "behind the last gzip member, at byte %d, is 0x07; expected another member, zero bytes or nothing",
+             "found 0x07 at byte %d after the last gzip member; expected another member, zero bytes or the end",
              (int)bytes + 511);
     FAILS(DATA, expected, load_one(&c, put_bytes("a.jsonl.gz", file, bytes + 600)));
     /* a member behind the padding, as Python's gzip reads it */
@@ -284,7 +284,7 @@ static void test_a_file_given_twice_is_said(void **state) {
     OK(st);
     assert_int_equal(c.documents, 4);
     corpus_free(&c);
-    if (!strstr(said, "given more than once, and used as often: ") || !strstr(said, "d/a.txt\n") ||
+    if (!strstr(said, "given more than once, and used each time: ") || !strstr(said, "d/a.txt\n") ||
         !strstr(said, "link\n"))
         fail_msg("%s", said);
     log_begin();

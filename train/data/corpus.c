@@ -16,15 +16,14 @@
 /* ---- documents ---- */
 
 static status_code too_large(const loading *l, i64 tokens) {
-    FAIL(DATA,
-         "%s: the text up to here takes %s of memory as tokens; %s leaves %s of %s; expected less text, or more memory",
+    FAIL(DATA, "%s: the text so far takes %s of memory as tokens; %s leaves %s of %s; use less text or more memory",
          l->file.path, text_bytes((double)tokens * sizeof *l->c->tokens).text, l->room.what,
          text_bytes((double)l->room.left).text, text_bytes((double)l->room.limit).text);
 }
 
 status corpus_add_bytes(loading *l, const char *text, size_t bytes) {
     corpus *c = l->c;
-    i64 need = c->count + (i64)bytes + 1; /* 1: end-of-text always fits behind */
+    i64 need = c->count + (i64)bytes + 1; /* 1: for the end-of-text */
     if (need > l->capacity) {
         i64 most = (i64)(l->room.left / sizeof *c->tokens);
         i64 capacity = l->capacity * 2 > need ? l->capacity * 2 : need;
@@ -80,11 +79,11 @@ static status add_found(loading *l, const char *path) {
     if (lstat(path, &self)) FAIL(IO, "%s: %s", path, strerror(errno));
     bool link = S_ISLNK(self.st_mode);
     if (!link) target = self;
-    else if (stat(path, &target)) return notes_add(&l->c->story->passed_over, "%s: a link that leads nowhere", path);
+    else if (stat(path, &target)) return notes_add(&l->c->story->passed_over, "%s: a broken link", path);
     if (S_ISREG(target.st_mode)) return add_file(l, path, false);
     if (S_ISDIR(target.st_mode) && !link) return add_folder(l, path);
     return notes_add(&l->c->story->passed_over, "%s: %s", path,
-                     link ? "a link to a folder" : "neither file nor folder");
+                     link ? "a link to a folder" : "neither a file nor a folder");
 }
 
 static status add_folder(loading *l, const char *path) {
@@ -114,19 +113,20 @@ static status add_named(loading *l, const char *path) {
     struct stat s;
     if (stat(path, &s)) FAIL(DATA, "%s: %s, expected a text file or a folder", path, strerror(errno));
     if (S_ISREG(s.st_mode)) return add_file(l, path, true);
-    if (!S_ISDIR(s.st_mode)) FAIL(DATA, "%s: found neither file nor folder, expected a text file or a folder", path);
+    if (!S_ISDIR(s.st_mode))
+        FAIL(DATA, "%s: found neither a file nor a folder, expected a text file or a folder", path);
     i64 documents = l->c->documents, passed_over = l->c->story->passed_over.count;
     TRY(add_folder(l, path));
     bool reason = l->c->story->passed_over.count > passed_over && passed_over < NOTES_KEPT;
     if (l->c->documents == documents)
         FAIL(DATA, "%s: found no text in this folder, expected at least one text file that is not empty%s%s", path,
-             reason ? "; passed over: " : "", reason ? l->c->story->passed_over.first[passed_over] : "");
+             reason ? "; skipped: " : "", reason ? l->c->story->passed_over.first[passed_over] : "");
     return STATUS_OK;
 }
 
 /* ---- the corpus ---- */
 
-/* Holds the tokens twice for a moment, 4 bytes a token in all; a single document stays where it is. */
+/* Has the tokens in memory twice for a moment, 4 bytes a token in all. A single document is not copied. */
 static status put_in_order(loading *l, uint64_t seed) {
     corpus *c = l->c;
     document *d = l->documents;
@@ -179,7 +179,7 @@ status corpus_load(corpus *c, const text_source *from, double val_fraction, uint
     if (!c->story) FAIL_DONE(MEM, "data: %zu bytes", sizeof *c->story);
     c->story->from = *from;
     l->room = host_memory();
-    l->room.left = l->room.left / 8 * 7 / (uint64_t)host_ranks(); /* the rest is for all else */
+    l->room.left = l->room.left / 8 * 7 / (uint64_t)host_ranks(); /* the rest is for everything else */
     TRY_DONE(add_paths(l));
     c->bad_lines = l->c->story->bad.count;
     if (c->documents == 0)
@@ -207,7 +207,7 @@ void corpus_free(corpus *c) {
 
 bool corpus_val_batch(const corpus *c, i64 i, i64 B, i64 T, int32_t *tokens, int32_t *targets) {
     const uint16_t *held_out = c->tokens + c->train_count;
-    i64 pairs = c->count - c->train_count - 1; /* of a token and the one behind it */
+    i64 pairs = c->count - c->train_count - 1; /* of a token and the next */
     if (i * B * T >= pairs) return false;
     for (i64 k = 0; k < B * T; k++) {
         i64 at = i * B * T + k; /* windows lie end to end: row r of the batch begins T after row r - 1 */

@@ -7,30 +7,31 @@
 
 #include "train/data/json_text.h"
 
-enum { LARGEST_OBJECT = 64 << 20 }; /* it is held twice: as read and as tokens */
+enum { LARGEST_OBJECT = 64 << 20 }; /* it is in memory twice: as read and as tokens */
 
 /* ---- objects of JSON ---- */
 
 static const char *key_of(const loading *l) { return l->from->text_key ? l->from->text_key : "text"; }
 
-/* the message of what was found is status_message() */
+/* the reason is in status_message() */
 static status bad_line(loading *l) {
     i64 most = l->from->max_bad_lines;
     TRY(notes_add(&l->c->story->bad, "%s", status_message()));
     if (l->c->story->bad.count <= most) return STATUS_OK;
     if (most == 0) FAIL(DATA, "%s", status_message());
-    FAIL(DATA, "%s: more than %ld bad lines, by --max-bad-lines; the first: %s", l->file.path, most,
+    FAIL(DATA, "%s: more than --max-bad-lines %ld bad lines; the first: %s", l->file.path, most,
          l->c->story->bad.first[0]);
 }
 
-/* must_parse: what is no JSON ends the file, rather than being a bad line of it */
+/* must_parse: if it is not JSON, the whole file fails, and not only this line */
 static status add_object(loading *l, json_text_place at, bool must_parse) {
     const char *text;
     bool is_json;
     i64 start = l->c->count;
     status_code st = json_text_get(&text, &is_json, l->line, l->line_bytes, key_of(l), at);
     if (st == STATUS_DATA && !is_json && must_parse)
-        FAIL_DONE(DATA, "%s: its first line is no whole JSON object; expected an object a line, or an array of objects",
+        FAIL_DONE(DATA,
+                  "%s: its first line is not a whole JSON object; expected one object a line, or an array of objects",
                   at.path);
     if (st == STATUS_DATA) TRY_DONE(bad_line(l));
     else TRY_DONE(st);
@@ -44,7 +45,7 @@ done:
 static status extend_line(loading *l, const char *text, size_t bytes) {
     size_t need = l->line_bytes + bytes + 1;
     if (need > LARGEST_OBJECT)
-        FAIL(DATA, "%s: an object of more than %d MiB, expected a document in each", l->file.path,
+        FAIL(DATA, "%s: an object of more than %d MiB, expected one document in each object", l->file.path,
              LARGEST_OBJECT >> 20);
     if (need > l->line_capacity) {
         size_t capacity = l->line_capacity * 2 > need ? l->line_capacity * 2 : need;
@@ -78,7 +79,7 @@ static status add_plain(loading *l, bool *no_text) {
     return corpus_end_document(l, start);
 }
 
-/* files that were put one behind the other have such a mark at the start of a line */
+/* in concatenated files a line may begin with a byte-order mark */
 static void drop_mark(loading *l) {
     if (l->line_bytes < 3 || memcmp(l->line, "\xef\xbb\xbf", 3)) return;
     l->line_bytes -= 3;
@@ -132,13 +133,13 @@ static status add_array(loading *l) {
         TRY(text_file_read(&l->file));
     }
     if (!a.ended) FAIL(DATA, "%s: ends within element %ld, expected the ] of the array", f->path, at.number);
-    if (a.behind) FAIL(DATA, "%s: found more than blanks behind the ] of the array", f->path);
+    if (a.behind) FAIL(DATA, "%s: found text after the ] of the array, expected the end", f->path);
     return STATUS_OK;
 }
 
 /* ---- which kind ---- */
 
-/* of a name that says nothing */
+/* for names without a known ending */
 static bool first_line_has_text(loading *l) {
     const text_file *f = &l->file;
     const char *newline = memchr(f->chunk, '\n', f->chunk_bytes), *text = NULL;
@@ -158,7 +159,7 @@ static status choose_kind(loading *l, text_kind *kind) {
         while (i < f->chunk_bytes && json_text_blank(f->chunk + i, 1)) i++;
         char first = i < f->chunk_bytes ? f->chunk[i] : '{';
         if (first != '[' && first != '{')
-            FAIL(DATA, "%s: begins with 0x%02x, expected JSON: an array of objects, or an object a line", f->path,
+            FAIL(DATA, "%s: begins with 0x%02x, expected JSON: an array of objects, or one object a line", f->path,
                  (unsigned char)first);
         *kind = first == '[' ? TEXT_JSON_ARRAY : TEXT_JSON_LINES;
     } else if (text_file_named(f, ".jsonl") || text_file_named(f, ".ndjson")) {
@@ -195,7 +196,7 @@ static status add_contents(loading *l, text_kind *kind, bool *no_text) {
 
 static int compare(const void *a, const void *b) { return memcmp(a, b, sizeof(ino_t[2])); }
 
-/* by whatever path it came: a link, a folder and a file in it */
+/* whatever the path: a link, or a folder and a file in it */
 static status note_twice(loading *l) {
     struct stat s;
     if (fstat(fileno(l->file.file), &s)) return STATUS_OK;
@@ -215,7 +216,7 @@ static status add_opened(loading *l, bool *no_text) {
     text_kind kind = TEXT_PLAIN;
     status_code st = add_contents(l, &kind, no_text);
     if (st == STATUS_DATA && text_file_named(f, ".json") && l->c->documents == before.documents) *no_text = true;
-    /* damage to a gzip stream looks like binary or bad JSON before its crc is reached: let zlib speak first */
+    /* a damaged gzip stream looks like binary data or bad JSON before its crc is reached: report the damage instead */
     if (st == STATUS_DATA && f->gz) {
         status_code damage = text_file_drain(&l->file);
         if (damage) *no_text = false, st = damage;
@@ -224,8 +225,8 @@ static status add_opened(loading *l, bool *no_text) {
     TRY(note_twice(l));
     if (f->not_utf8_at >= 0)
         TRY(notes_add(&l->c->story->not_utf8,
-                      "%s: byte 0x%02x at offset %ld is not UTF-8; it looks like latin-1 or another encoding "
-                      "of one byte a character, and its bytes are used as they are",
+                      "%s: byte 0x%02x at offset %ld is not UTF-8; it looks like latin-1 or another "
+                      "one-byte encoding, and its bytes are used unchanged",
                       f->path, f->not_utf8, f->not_utf8_at));
     text_count_of_kind *k = &l->c->kinds[kind];
     k->files++;

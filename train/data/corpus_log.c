@@ -46,8 +46,8 @@ void corpus_log(const corpus *c) {
     for (int i = 0; i < s->from.count && i < STORY_PATHS; i++) log_kinds(s->from.paths[i], s->paths[i]);
     snprintf(rest, sizeof rest, "%d paths more", s->from.count - STORY_PATHS);
     log_kinds(rest, s->paths[STORY_PATHS]);
-    notes_log(&s->passed_over, "data: passed over");
-    notes_log(&s->bad, "data: left out a bad line");
+    notes_log(&s->passed_over, "data: skipped");
+    notes_log(&s->bad, "data: skipped a bad line");
     notes_log(&s->not_utf8, "data");
-    notes_log(&s->twice, "data: given more than once, and used as often");
+    notes_log(&s->twice, "data: given more than once, and used each time");
 }

@@ -24,7 +24,7 @@ static place_text where(json_text_place at) {
 
 /* ---- an object ---- */
 
-/* the item is of an outline: a number may be a string that begins with # */
+/* of an item of an outline, in which a string that begins with # is a number */
 static const char *kind_of(const json_t *json) {
     const char *offset = json_string_value(json);
     return json_is_object(json)                     ? "an object"
@@ -50,7 +50,7 @@ static void list_keys(char *out, size_t room, json_t *object) {
     if (i < (int)json_object_size(object)) snprintf(out + used, room - used, ", ...");
 }
 
-/* where the text begins in the JSON */
+/* offset: of the text in the JSON */
 static status find_text(size_t *offset, json_t *tree, const char *key, json_text_place at) {
     char keys[512];
     if (!json_is_object(tree))
@@ -113,7 +113,7 @@ size_t json_text_array_next(json_text_array *a, const char *text, size_t bytes, 
         if (c == '"') a->in_string = true;
         else if (c == '[' || c == '{') {
             if (a->depth++ == 0) return i + 1;               /* the array's own */
-        } else if (c == ']' || (c == '}' && a->depth > 1)) { /* one } too many is left to the element's parser */
+        } else if (c == ']' || (c == '}' && a->depth > 1)) { /* the parser of the element refuses an excess } */
             a->ended = --a->depth == 0;
         }
         if (a->ended || (c == ',' && a->depth == 1)) {

@@ -5,7 +5,7 @@
 
 #include "runtime/rng.h"
 
-/* 4: one that the step reads, and three ahead to ride out a new epoch's permutation or a page fault in the corpus */
+/* one batch that the step reads, and three ahead: a new epoch's permutation or a page fault delays the thread */
 enum { RING = 4 };
 
 struct loader {
@@ -14,22 +14,22 @@ struct loader {
     int rank, ranks;
     uint64_t seed;
     i64 first;       /* position at loader_open */
-    uint32_t *order; /* windows of the epoch being made; the thread's own */
-    i64 order_epoch; /* which that is; -1: none yet */
+    uint32_t *order; /* windows of the current epoch; only the thread uses it */
+    i64 order_epoch; /* the current epoch; -1: none yet */
     int32_t *slots;  /* [RING][2][B,T]: tokens, then targets */
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;
     pthread_cond_t batch_made, slot_free;
-    i64 taken; /* handed out; the caller's own. In batches since loader_open; batch b lies in slot b % RING */
-    /* under the lock */
+    i64 taken; /* batches taken since loader_open; only the caller uses it. Batch b is in slot b % RING */
+    /* guarded by the lock */
     i64 made, released;
     bool stop;
 };
 
-/* Fisher-Yates over 4 bytes a window, rather than a Feistel cipher that needs no memory: every permutation is equally
- * likely, and the table is small beside the tokens (2 T bytes a window). Its random numbers are those of counter
- * (epoch + 1, RNG_ORDER); epoch 0's slot belongs to the order of documents. */
+/* Fisher-Yates with 4 bytes a window, and not a Feistel cipher, which needs no memory: every permutation is equally likely,
+ * and the table is small beside the tokens (2 T bytes a window). The random numbers have the counter (epoch + 1,
+ * RNG_ORDER); (0, RNG_ORDER) is used for the order of documents. */
 static void permute(loader *l, i64 epoch) {
     uint64_t stream = ((uint64_t)(epoch + 1) << 32) | RNG_ORDER;
     for (i64 i = 0; i < l->windows; i++) l->order[i] = (uint32_t)i;
@@ -111,7 +111,7 @@ done:
 
 status loader_next(loader *l, const int32_t **tokens, const int32_t **targets) {
     pthread_mutex_lock(&l->lock);
-    if (l->released < l->taken) { /* the batch of the call before */
+    if (l->released < l->taken) { /* the batch of the previous call */
         l->released = l->taken;
         pthread_cond_signal(&l->slot_free);
     }
@@ -131,7 +131,7 @@ void loader_close(loader *l) {
     if (l->running) {
         pthread_mutex_lock(&l->lock);
         l->stop = true;
-        pthread_cond_signal(&l->slot_free); /* it sleeps there when the ring is full */
+        pthread_cond_signal(&l->slot_free); /* the thread waits for it when the ring is full */
         pthread_mutex_unlock(&l->lock);
         pthread_join(l->thread, NULL);
     }

@@ -1,4 +1,4 @@
-/* What is worth a line of the log but may come a million times: the first few are kept as text, all are counted. */
+/* Log lines that may occur a million times: the first few are kept, all are counted. */
 #ifndef TALLY_NOTES_H
 #define TALLY_NOTES_H
 
@@ -13,8 +13,8 @@ typedef struct {
 } notes;
 
 status notes_add(notes *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void notes_cut(notes *n, i64 count); /* forgets those behind the first `count` */
-/* a line for each that is kept, "what: text", and one with the count of all where there are more */
+void notes_cut(notes *n, i64 count); /* drops all after the first `count` */
+/* logs a line "what: text" for each that is kept, and the total if there are more */
 void notes_log(const notes *n, const char *what);
 void notes_free(notes *n);
 

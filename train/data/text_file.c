@@ -56,18 +56,18 @@ static status read_compressed(text_file *f) {
     return STATUS_OK;
 }
 
-/* Behind a member: gzip and Python pass over zero bytes, with which tapes and block devices fill up. */
+/* After a member: like gzip and Python, skips zero bytes, with which tapes and block devices pad. */
 static status skip_padding(text_file *f) {
     while (f->z.avail_in && !*f->z.next_in) f->z.next_in++, f->z.avail_in--;
     if (f->z.avail_in && *f->z.next_in != 0x1f)
         FAIL(DATA,
-             "%s: behind the last gzip member, at byte %ld, is 0x%02x; expected another member, zero bytes or nothing",
-             f->path, ftell(f->file) - (long)f->z.avail_in, *f->z.next_in);
+             "%s: found 0x%02x at byte %ld after the last gzip member; expected another member, zero bytes or the end",
+             f->path, *f->z.next_in, ftell(f->file) - (long)f->z.avail_in);
     return STATUS_OK;
 }
 
-/* zlib's own gzread takes a damaged header behind the first member for the end of the data, and text without any header
- * for plain text; here both are errors. */
+/* zlib's gzread takes a damaged header after the first member for the end of the data, and text without a header for plain
+ * text; here both are errors. */
 static status inflate_chunk(text_file *f) {
     f->z.next_out = (unsigned char *)f->buffer;
     f->z.avail_out = TEXT_FILE_CHUNK;
@@ -78,7 +78,7 @@ static status inflate_chunk(text_file *f) {
             TRY(skip_padding(f));
             if (f->z.avail_in == 0) continue;
         }
-        int code = inflate(&f->z, Z_NO_FLUSH); /* has input and room: Z_BUF_ERROR cannot be */
+        int code = inflate(&f->z, Z_NO_FLUSH); /* there is input and room, so never Z_BUF_ERROR */
         if (code != Z_OK && code != Z_STREAM_END)
             FAIL(DATA, "%s: zlib: %s, expected a whole gzip stream", f->path, f->z.msg ? f->z.msg : zError(code));
         f->member_ended = code == Z_STREAM_END;
@@ -99,7 +99,7 @@ static size_t skip_ascii(const unsigned char *s, size_t i, size_t n) {
     return i;
 }
 
-/* looks until the first byte that does not fit; before: bytes of the file before the chunk */
+/* stops at the first byte that is not UTF-8; before: bytes of the file before the chunk */
 static void check_utf8(text_file *f, i64 before) {
     const unsigned char *s = (const unsigned char *)f->chunk;
     size_t i = 0, n = f->chunk_bytes;
@@ -111,7 +111,7 @@ static void check_utf8(text_file *f, i64 before) {
             unsigned char b = f->sequence.first = s[i];
             f->sequence.at = before + (i64)i;
             f->sequence.due = b >= 0xc2 && b <= 0xdf ? 1 : b >= 0xe0 && b <= 0xef ? 2 : b >= 0xf0 && b <= 0xf4 ? 3 : 0;
-            f->sequence.low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;  /* longer forms than need be */
+            f->sequence.low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;  /* overlong forms */
             f->sequence.high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf; /* surrogates; above U+10FFFF */
             fits = f->sequence.due > 0;
         } else {
@@ -163,7 +163,7 @@ static const char *find(const signature *list, size_t count, const text_file *f)
     return NULL;
 }
 
-/* by the byte-order mark, or by the NUL bytes that every second byte of mostly ASCII text is */
+/* by the byte-order mark, or by NUL in every second byte, as of mostly ASCII text */
 const char *text_file_wide(const text_file *f) {
     static const signature marks[] = {{"UTF-32LE", "\xff\xfe\0\0", 4},
                                       {"UTF-32BE", "\0\0\xfe\xff", 4},

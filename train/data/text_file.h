@@ -1,5 +1,5 @@
-/* The bytes of one text file, a chunk at a time. Gzip, told by the name (.gz in any case), is inflated: any number of
- * members, with zero bytes between or behind them. A byte-order mark at the start is left out. */
+/* The bytes of one text file, one chunk at a time. A file whose name ends in .gz (in any case) is inflated: any number of gzip
+ * members, with zero bytes between or after them. A byte-order mark at the start is skipped. */
 #ifndef TALLY_TEXT_FILE_H
 #define TALLY_TEXT_FILE_H
 
@@ -17,16 +17,16 @@ typedef struct {
     const char *path;
     FILE *file;
     bool gz;
-    bool member_ended; /* what has been read of a .gz ends with a whole member */
+    bool member_ended; /* the part of the .gz read so far ends with a whole member */
     z_stream z;
-    i64 bytes; /* of text so far, its byte-order mark included */
+    i64 bytes; /* of text so far, with its byte-order mark */
     /* the chunk; chunk_bytes is 0 at the end of the file */
     const char *chunk;
     size_t chunk_bytes;
-    /* where the first byte is that is not part of UTF-8, and that byte; -1: none so far */
+    /* offset of the first byte that is not UTF-8, and that byte; -1: none so far */
     i64 not_utf8_at;
     unsigned char not_utf8;
-    /* the UTF-8 sequence under way: bytes still due, the range of the next, its first byte and where that is */
+    /* the current UTF-8 sequence: bytes still due, the range of the next, its first byte and the offset of that */
     struct {
         int due;
         unsigned char low, high, first;
@@ -38,14 +38,14 @@ typedef struct {
 
 status text_file_open(text_file *f, const char *path);
 status text_file_read(text_file *f);  /* the next chunk */
-status text_file_drain(text_file *f); /* reads to the end: finds damage that gzip's checksum tells */
+status text_file_drain(text_file *f); /* reads to the end, to find damage by gzip's checksum */
 void text_file_close(text_file *f);
 
-/* What the first chunk shows the file to be, where that is not UTF-8 text: "UTF-16LE", "a zip archive"; NULL: nothing
- * known. The encodings (text_file_wide) are certain; the others only explain why a file holds a NUL byte. */
+/* What the file is by its first chunk, if not UTF-8 text: "UTF-16LE", "a zip archive"; NULL: not known. text_file_wide, the
+ * encodings, is certain; text_file_looks_like only explains why a file contains a NUL byte. */
 const char *text_file_wide(const text_file *f);
 const char *text_file_looks_like(const text_file *f);
 
-bool text_file_named(const text_file *f, const char *ending); /* in any case, and before .gz: ".json" */
+bool text_file_named(const text_file *f, const char *ending); /* ".json" matches a.json, a.JSON and a.json.gz */
 
 #endif

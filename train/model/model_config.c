@@ -258,9 +258,11 @@ status model_config_from_json(model_config *c, json_t *json, const char *path) {
     return check(c, path);
 }
 
+enum { LARGEST_CONFIG = 1 << 20 };
+
 static status load_file(model_config *c, const char *path) {
     json_t *json;
-    TRY(json_read_file(&json, path));
+    TRY(json_read_file_up_to(LARGEST_CONFIG, &json, path));
     status_code st = model_config_from_json(c, json, path);
     json_decref(json);
     return st;
