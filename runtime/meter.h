@@ -59,7 +59,7 @@ uint64_t meter_clock_ns(void); /* monotonic */
 void meter_start(meter *m, booking first);
 void meter_start_at_birth(meter *m, booking first); /* counts from the start of the process */
 booking meter_book(meter *m, booking to);           /* returns the booking that ended, for a later return to it */
-void meter_settle(meter *m);                        /* books the time up to now; the same booking goes on */
+void meter_settle(meter *m);                        /* books the time up to now; the same booking continues */
 /* Moves up to ns from the booking `from` to `to`: for times that a device's clock gives afterwards. */
 void meter_move(meter *m, booking from, booking to, uint64_t ns);
 uint64_t meter_total_ns(const meter *m); /* sum of all bookings, as of the last book or settle */

@@ -166,7 +166,7 @@ static void test_bad_paths(void **state) {
     FAILS(ARG, "held-out fraction: found 1", load_strictly(&c, &path, 1, 1, 1));
     FAILS(ARG, "held-out fraction: found nan", load_strictly(&c, &path, 1, NAN, 1));
     FAILS(ARG, "expected at least one file or folder", load_strictly(&c, &path, 0, 0, 1));
-    FAILS(DATA, "a: found 5 tokens, of which 1 are for training, expected at least 2",
+    FAILS(DATA, "a: found 5 tokens, 1 of them to train on; expected at least 2",
           load_strictly(&c, &path, 1, 0.99, 1));
     const char *with_empty[] = {in("zero"), path}; /* fine, as long as there is some text */
     OK(load_strictly(&c, with_empty, 2, 0, 1));

@@ -187,7 +187,7 @@ status corpus_load(corpus *c, const text_source *from, double val_fraction, uint
     TRY_DONE(put_in_order(l, seed));
     c->train_count = c->count - (i64)((double)c->count * val_fraction);
     if (c->train_count < 2)
-        FAIL_DONE(DATA, "%s%s: found %ld tokens, of which %ld are for training, expected at least 2 of those",
+        FAIL_DONE(DATA, "%s%s: found %ld tokens, %ld of them to train on; expected at least 2 to train on",
                   from->paths[0], others, c->count, c->train_count);
     c->crc32 = (uint32_t)crc32_z(0, (const unsigned char *)c->tokens, (size_t)c->count * sizeof *c->tokens);
 done:
