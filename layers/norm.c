@@ -56,24 +56,23 @@ SIMD_CLONES static void forward_row(dtype t, void *y, float *mean, float *rstd, 
     }
 }
 
-status norm_forward_cpu(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
-                        const void *b, norm_shape s) {
+status norm_forward_cpu(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm *n) {
     (void)dev;
+    norm_shape s = n->s;
 #pragma omp parallel for schedule(static)
-    for (i64 n = 0; n < s.N; n++)
+    for (i64 i = 0; i < s.N; i++)
         for (i64 k = 0; k < s.G; k++) {
-            i64 row = n * s.G + k;
-            forward_row(t, tensor_at(y, t, n * s.ldy + k * s.C), mean ? mean + row : NULL, rstd + row,
-                        tensor_at(x, t, n * s.ldx + k * s.C), g, b, s.C, s.eps);
+            i64 row = i * s.G + k;
+            forward_row(t, tensor_at(y, t, i * s.ldy + k * s.C), saved.mean ? saved.mean + row : NULL, saved.rstd + row,
+                        tensor_at(x, t, i * s.ldx + k * s.C), n->g, n->b, s.C, s.eps);
         }
     return STATUS_OK;
 }
 
-status norm_forward(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
-                    const void *b, norm_shape s) {
-    TRY(check_shape("norm_forward", s));
-    if (!mean && b) FAIL(ARG, "norm_forward: an RMS norm (mean NULL) with a bias, expected none");
-    return DISPATCH(dev, norm_forward, t, y, mean, rstd, x, g, b, s);
+status norm_forward(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm *n) {
+    TRY(check_shape("norm_forward", n->s));
+    if (!saved.mean && n->b) FAIL(ARG, "norm_forward: an RMS norm (mean NULL) with a bias, expected none");
+    return DISPATCH(dev, norm_forward, t, y, saved, x, n);
 }
 
 /* With xh = (x - mean) rstd and dxh = dy g:
@@ -116,50 +115,49 @@ SIMD_CLONES static void backward_row(dtype t, void *dx, const void *dres, const 
 
 /* dg = or += sum over rows of dy xh, db = or += sum of dy, in columns [first, first + width): each column is summed in
  * the order of the rows, whichever thread does it. */
-SIMD_CLONES static void backward_columns(dtype t, float *dg, float *db, const void *dy, const void *x,
-                                         const float *mean, const float *rstd, norm_shape s, i64 first, i64 width,
-                                         bool accumulate) {
+SIMD_CLONES static void backward_columns(dtype t, const void *dy, const void *x, norm_statistics saved, const norm *n,
+                                         i64 first, i64 width) {
     float wide_dy[SIMD_CHUNK], wide_x[SIMD_CHUNK], sum_g[SIMD_CHUNK], sum_b[SIMD_CHUNK];
+    float *dg = n->dg + first, *db = n->db ? n->db + first : NULL;
+    const norm_shape s = n->s;
     for (i64 i = 0; i < width; i++) sum_g[i] = sum_b[i] = 0;
-    for (i64 n = 0; n < s.N; n++)
+    for (i64 row = 0; row < s.N; row++)
         for (i64 k = 0; k < s.G; k++) {
-            const float *dys = simd_view_f32(wide_dy, tensor_at(dy, t, n * s.ldy + k * s.C + first), t, width);
-            const float *xs = simd_view_f32(wide_x, tensor_at(x, t, n * s.ldx + k * s.C + first), t, width);
-            float center = mean ? mean[n * s.G + k] : 0, r = rstd[n * s.G + k];
+            const float *dys = simd_view_f32(wide_dy, tensor_at(dy, t, row * s.ldy + k * s.C + first), t, width);
+            const float *xs = simd_view_f32(wide_x, tensor_at(x, t, row * s.ldx + k * s.C + first), t, width);
+            float center = saved.mean ? saved.mean[row * s.G + k] : 0, r = saved.rstd[row * s.G + k];
             for (i64 i = 0; i < width; i++) sum_g[i] += dys[i] * ((xs[i] - center) * r);
             if (db)
                 for (i64 i = 0; i < width; i++) sum_b[i] += dys[i];
         }
-    for (i64 i = 0; i < width; i++) dg[first + i] = (accumulate ? dg[first + i] : 0) + sum_g[i];
+    for (i64 i = 0; i < width; i++) dg[i] = (n->accumulate ? dg[i] : 0) + sum_g[i];
     if (db)
-        for (i64 i = 0; i < width; i++) db[first + i] = (accumulate ? db[first + i] : 0) + sum_b[i];
+        for (i64 i = 0; i < width; i++) db[i] = (n->accumulate ? db[i] : 0) + sum_b[i];
 }
 
-status norm_backward_cpu(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
-                         const void *x, const void *g, const float *mean, const float *rstd, norm_shape s,
-                         bool accumulate) {
+status norm_backward_cpu(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
+                         norm_statistics saved, const norm *n) {
     (void)dev;
+    const norm_shape s = n->s;
     /* columns before rows: dx may overwrite dy */
     const i64 width = simd_columns(s.C, omp_get_max_threads());
 #pragma omp parallel for schedule(static)
-    for (i64 c = 0; c < s.C; c += width)
-        backward_columns(t, dg, db, dy, x, mean, rstd, s, c, s.C - c < width ? s.C - c : width, accumulate);
+    for (i64 c = 0; c < s.C; c += width) backward_columns(t, dy, x, saved, n, c, s.C - c < width ? s.C - c : width);
 #pragma omp parallel for schedule(static)
-    for (i64 n = 0; n < s.N; n++)
+    for (i64 i = 0; i < s.N; i++)
         for (i64 k = 0; k < s.G; k++) {
-            i64 in_x = n * s.ldx + k * s.C, in_y = n * s.ldy + k * s.C, row = n * s.G + k;
+            i64 in_x = i * s.ldx + k * s.C, in_y = i * s.ldy + k * s.C, row = i * s.G + k;
             backward_row(t, tensor_at(dx, t, in_x), dres ? tensor_at(dres, t, in_x) : NULL, tensor_at(dy, t, in_y),
-                         tensor_at(x, t, in_x), g, mean ? mean + row : NULL, rstd + row, s.C);
+                         tensor_at(x, t, in_x), n->g, saved.mean ? saved.mean + row : NULL, saved.rstd + row, s.C);
         }
     return STATUS_OK;
 }
 
-status norm_backward(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
-                     const void *x, const void *g, const float *mean, const float *rstd, norm_shape s,
-                     bool accumulate) {
-    TRY(check_shape("norm_backward", s));
-    if (!mean && db) FAIL(ARG, "norm_backward: an RMS norm (mean NULL) with a bias, expected none");
-    if (dx == dy && s.ldx != s.ldy)
-        FAIL(ARG, "norm_backward: dx is dy with row strides %ld and %ld, expected the same", s.ldx, s.ldy);
-    return DISPATCH(dev, norm_backward, t, dx, dg, db, dres, dy, x, g, mean, rstd, s, accumulate);
+status norm_backward(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
+                     norm_statistics saved, const norm *n) {
+    TRY(check_shape("norm_backward", n->s));
+    if (!saved.mean && n->db) FAIL(ARG, "norm_backward: an RMS norm (mean NULL) with a bias, expected none");
+    if (dx == dy && n->s.ldx != n->s.ldy)
+        FAIL(ARG, "norm_backward: dx is dy with row strides %ld and %ld, expected the same", n->s.ldx, n->s.ldy);
+    return DISPATCH(dev, norm_backward, t, dx, dres, dy, x, saved, n);
 }

@@ -348,28 +348,30 @@ template <class E, int P, class A> static status choose(device *dev, A a, bool w
     return kept_run<E, W, P, 32>(dev, a, (int)warps);
 }
 
-extern "C" status norm_forward_cuda(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x,
-                                    const void *g, const void *b, norm_shape s) {
-    bool wide = fits_16(t, x, s.ldx) && fits_16(t, y, s.ldy) && fits_16(t, g, s.C) && fits_16(t, b, s.C);
-    WITH_TYPE(t, E, forward_args<E> a{(E *)y, mean, rstd, (const E *)x, (const E *)g, (const E *)b, s};
+extern "C" status norm_forward_cuda(device *dev, dtype t, void *y, norm_statistics saved, const void *x,
+                                    const norm *n) {
+    const norm_shape s = n->s;
+    bool wide = fits_16(t, x, s.ldx) && fits_16(t, y, s.ldy) && fits_16(t, n->g, s.C) && fits_16(t, n->b, s.C);
+    WITH_TYPE(t, E,
+              forward_args<E> a{(E *)y, saved.mean, saved.rstd, (const E *)x, (const E *)n->g, (const E *)n->b, s};
               return choose<E, KEPT>(dev, a, wide));
 }
 
 template <class E, int P, bool CENTERED>
-static status backward(device *dev, void *dx, float *dg, float *db, const void *dres, const void *dy, const void *x,
-                       const void *g, const float *mean, const float *rstd, norm_shape s, bool accumulate, bool wide) {
-    backward_args<E, CENTERED> a = {(E *)dx,      dg,           db,   NULL, NULL, (const E *)dres, (const E *)dy,
-                                    (const E *)x, (const E *)g, mean, rstd, s,    accumulate};
+static status backward(device *dev, void *dx, const void *dres, const void *dy, const void *x, norm_statistics saved,
+                       const norm *n, bool wide) {
+    backward_args<E, CENTERED> a = {
+        (E *)dx,      n->dg,           n->db,      NULL,       NULL, (const E *)dres, (const E *)dy,
+        (const E *)x, (const E *)n->g, saved.mean, saved.rstd, n->s, n->accumulate};
     return choose<E, P>(dev, a, wide);
 }
 
-extern "C" status norm_backward_cuda(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres,
-                                     const void *dy, const void *x, const void *g, const float *mean, const float *rstd,
-                                     norm_shape s, bool accumulate) {
+extern "C" status norm_backward_cuda(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
+                                     norm_statistics saved, const norm *n) {
+    const norm_shape s = n->s;
     bool wide = fits_16(t, x, s.ldx) && fits_16(t, dx, s.ldx) && fits_16(t, dres, s.ldx) && fits_16(t, dy, s.ldy) &&
-                fits_16(t, g, s.C);
-    WITH_TYPE(
-        t, E,
-        return mean ? backward<E, KEPT_WITH_DB, true>(dev, dx, dg, db, dres, dy, x, g, mean, rstd, s, accumulate, wide)
-                    : backward<E, KEPT, false>(dev, dx, dg, db, dres, dy, x, g, NULL, rstd, s, accumulate, wide));
+                fits_16(t, n->g, s.C);
+    WITH_TYPE(t, E,
+              return saved.mean ? backward<E, KEPT_WITH_DB, true>(dev, dx, dres, dy, x, saved, n, wide)
+                                : backward<E, KEPT, false>(dev, dx, dres, dy, x, saved, n, wide));
 }

@@ -26,11 +26,21 @@ typedef struct {
     float eps;
 } norm_shape;
 
-status norm_forward(device *dev, dtype t, void *y, float *mean, float *rstd, const void *x, const void *g,
-                    const void *b, norm_shape s);
+typedef struct {
+    const void *g, *b;
+    float *dg, *db; /* read by backward only */
+    bool accumulate;
+    norm_shape s;
+} norm;
+
+typedef struct {
+    float *mean, *rstd;
+} norm_statistics;
+
+status norm_forward(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm *n);
 HALVES(norm_forward);
-status norm_backward(device *dev, dtype t, void *dx, float *dg, float *db, const void *dres, const void *dy,
-                     const void *x, const void *g, const float *mean, const float *rstd, norm_shape s, bool accumulate);
+status norm_backward(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
+                     norm_statistics saved, const norm *n);
 HALVES(norm_backward);
 
 #endif

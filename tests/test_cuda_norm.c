@@ -37,13 +37,26 @@ static void release(norm_tensors *n) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) tensor_pair_close(all[i]);
 }
 
+/* the norm that the tensors of one device make up, and its statistics */
+static norm norm_of(const norm_case *c, norm_tensors *n, bool cuda, bool accumulate) {
+    norm r = {.g = cuda ? n->g.cuda : n->g.host, .accumulate = accumulate, .s = c->s};
+    r.dg = cuda ? n->dg.cuda : n->dg.host;
+    if (c->layer_norm) r.b = cuda ? n->b.cuda : n->b.host, r.db = cuda ? n->db.cuda : n->db.host;
+    return r;
+}
+
+static norm_statistics statistics_of(const norm_case *c, norm_tensors *n, bool cuda) {
+    norm_statistics r = {.rstd = cuda ? n->rstd.cuda : n->rstd.host};
+    if (c->layer_norm) r.mean = cuda ? n->mean.cuda : n->mean.host;
+    return r;
+}
+
 static void check_forward(dtype t, const norm_case *c, norm_tensors *n) {
     norm_shape s = c->s;
     bool ln = c->layer_norm;
-    OK(norm_forward(both.cpu, t, n->y.host, ln ? n->mean.host : NULL, n->rstd.host, n->x.host, n->g.host,
-                    ln ? n->b.host : NULL, s));
-    OK(norm_forward(both.cuda, t, n->y.cuda, ln ? n->mean.cuda : NULL, n->rstd.cuda, n->x.cuda, n->g.cuda,
-                    ln ? n->b.cuda : NULL, s));
+    const norm cpu = norm_of(c, n, false, false), cuda = norm_of(c, n, true, false);
+    OK(norm_forward(both.cpu, t, n->y.host, statistics_of(c, n, false), n->x.host, &cpu));
+    OK(norm_forward(both.cuda, t, n->y.cuda, statistics_of(c, n, true), n->x.cuda, &cuda));
     check_tensor_pair_rows("y", &n->y, s.N, s.G * s.C, s.ldy, sum_tolerance(t));
     /* a mean of values of both signs is sqrt(C) times smaller than they are, at most 128 here */
     if (ln) check_tensor_pair("mean", &n->mean, 128 * F32_ROUNDOFF);
@@ -56,10 +69,11 @@ static void check_backward(dtype t, const norm_case *c, norm_tensors *n, aliasin
     norm_shape s = c->s;
     bool ln = c->layer_norm, dres = how == APART || how == IN_DRES;
     tensor_pair *dx = how == IN_DY ? &n->dy : how == IN_DRES ? &n->dres : &n->dx;
-    OK(norm_backward(both.cpu, t, dx->host, n->dg.host, ln ? n->db.host : NULL, dres ? n->dres.host : NULL, n->dy.host,
-                     n->x.host, n->g.host, ln ? n->mean.host : NULL, n->rstd.host, s, accumulate));
-    OK(norm_backward(both.cuda, t, dx->cuda, n->dg.cuda, ln ? n->db.cuda : NULL, dres ? n->dres.cuda : NULL, n->dy.cuda,
-                     n->x.cuda, n->g.cuda, ln ? n->mean.cuda : NULL, n->rstd.cuda, s, accumulate));
+    const norm cpu = norm_of(c, n, false, accumulate), cuda = norm_of(c, n, true, accumulate);
+    OK(norm_backward(both.cpu, t, dx->host, dres ? n->dres.host : NULL, n->dy.host, n->x.host,
+                     statistics_of(c, n, false), &cpu));
+    OK(norm_backward(both.cuda, t, dx->cuda, dres ? n->dres.cuda : NULL, n->dy.cuda, n->x.cuda,
+                     statistics_of(c, n, true), &cuda));
     /* what is taken away from dy g can be as large as itself, so both of its roundings count twice */
     check_tensor_pair_rows("dx", dx, s.N, s.G * s.C, s.ldx, 2 * sum_tolerance(t));
     /* sums down the rows: the CPU's run through all of them one by one */
@@ -70,15 +84,14 @@ static void check_backward(dtype t, const norm_case *c, norm_tensors *n, aliasin
 
 static void check_repeats(dtype t, const norm_case *c) {
     norm_shape s = c->s;
-    bool ln = c->layer_norm;
     void *out[2][3];
     norm_tensors n[2];
     for (int k = 0; k < 2; k++) {
         n[k] = prepare(t, c);
-        OK(norm_forward(both.cuda, t, n[k].y.cuda, ln ? n[k].mean.cuda : NULL, n[k].rstd.cuda, n[k].x.cuda, n[k].g.cuda,
-                        ln ? n[k].b.cuda : NULL, s));
-        OK(norm_backward(both.cuda, t, n[k].dx.cuda, n[k].dg.cuda, ln ? n[k].db.cuda : NULL, NULL, n[k].dy.cuda,
-                         n[k].x.cuda, n[k].g.cuda, ln ? n[k].mean.cuda : NULL, n[k].rstd.cuda, s, true));
+        const norm cuda = norm_of(c, &n[k], true, true);
+        const norm_statistics saved = statistics_of(c, &n[k], true);
+        OK(norm_forward(both.cuda, t, n[k].y.cuda, saved, n[k].x.cuda, &cuda));
+        OK(norm_backward(both.cuda, t, n[k].dx.cuda, NULL, n[k].dy.cuda, n[k].x.cuda, saved, &cuda));
         out[k][0] = tensor_pair_download(&n[k].dx), out[k][1] = tensor_pair_download(&n[k].dg),
         out[k][2] = tensor_pair_download(&n[k].db);
     }

@@ -43,12 +43,12 @@ static void gradients_are_finite_differences(void **unused) {
             const float *g = m.parameters.grads + p->offset;
             float *origin = malloc((size_t)n * 4), *direction = malloc((size_t)n * 4);
             memcpy(origin, (float *)m.parameters.weights + p->offset, (size_t)n * 4);
-            double norm = 0;
-            for (i64 j = 0; j < n; j++) norm += (double)g[j] * g[j];
-            norm = sqrt(norm);
-            assert_true(norm > 0);
-            for (i64 j = 0; j < n; j++) direction[j] = (float)(g[j] / norm);
-            double h = 0.005 / norm;
+            double length = 0;
+            for (i64 j = 0; j < n; j++) length += (double)g[j] * g[j];
+            length = sqrt(length);
+            assert_true(length > 0);
+            for (i64 j = 0; j < n; j++) direction[j] = (float)(g[j] / length);
+            double h = 0.005 / length;
             double coarse = (loss_at(&m, p, origin, direction, h, tokens, targets) -
                              loss_at(&m, p, origin, direction, -h, tokens, targets)) /
                             (2 * h);
@@ -56,9 +56,9 @@ static void gradients_are_finite_differences(void **unused) {
                            loss_at(&m, p, origin, direction, -h / 2, tokens, targets)) /
                           h;
             double derivative = (4 * fine - coarse) / 3;
-            if (!(fabs(derivative - norm) <= 2e-3 * norm))
+            if (!(fabs(derivative - length) <= 2e-3 * length))
                 fail_msg("%s %s: finite difference %.6g, gradient %.6g", c.name, param_table_name(p).text, derivative,
-                         norm);
+                         length);
             free(origin);
             free(direction);
         }

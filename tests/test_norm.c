@@ -89,9 +89,10 @@ static results run_kernels(dtype t, norm_shape s, bool layer_norm, const void *x
         r.dg[c] = accumulate ? 1 : NAN;
         if (r.db) r.db[c] = accumulate ? 2 : NAN;
     }
-    OK(norm_forward(dev, t, r.y, r.mean, r.rstd, x, g, b, s));
-    OK(norm_backward(dev, t, r.dx, r.dg, r.db, alias == ALIAS_DRES ? r.dx : dres, alias == ALIAS_DY ? r.dx : dy, x, g,
-                     r.mean, r.rstd, s, accumulate));
+    const norm n = {.g = g, .b = b, .dg = r.dg, .db = r.db, .accumulate = accumulate, .s = s};
+    const norm_statistics saved = {.mean = r.mean, .rstd = r.rstd};
+    OK(norm_forward(dev, t, r.y, saved, x, &n));
+    OK(norm_backward(dev, t, r.dx, alias == ALIAS_DRES ? r.dx : dres, alias == ALIAS_DY ? r.dx : dy, x, saved, &n));
     device_close(dev);
     return r;
 }
@@ -230,7 +231,8 @@ static void test_not_a_number_spreads_over_its_row(void **state) {
     float x[20], g[10], y[20], mean[2], rstd[2];
     for (int i = 0; i < 20; i++) x[i] = (float)i, g[i % 10] = 1;
     x[3] = NAN;
-    OK(norm_forward(dev, F32, y, mean, rstd, x, g, NULL, (norm_shape){2, 1, 10, 10, 10, 1e-5f}));
+    const norm n = {.g = g, .s = {.N = 2, .G = 1, .C = 10, .ldx = 10, .ldy = 10, .eps = 1e-5f}};
+    OK(norm_forward(dev, F32, y, (norm_statistics){.mean = mean, .rstd = rstd}, x, &n));
     for (int i = 0; i < 10; i++) assert_true(isnan(y[i]) && isfinite(y[10 + i]));
     device_close(dev);
 }
@@ -240,17 +242,19 @@ static void test_bad_arguments(void **state) {
     device *dev;
     OK(device_open(&dev, "cpu", 1, 0));
     float x[8] = {0}, r[8];
-    norm_shape s = {.N = 2, .G = 1, .C = 4, .ldx = 4, .ldy = 4, .eps = 1e-5f}, bad = s;
-    bad.C = 0;
-    FAILS(ARG, "expected at least 1", norm_forward(dev, F32, x, r, r, x, x, x, bad));
-    bad = s, bad.ldx = 3;
-    FAILS(ARG, "G*C = 4", norm_forward(dev, F32, x, r, r, x, x, x, bad));
-    bad = s, bad.ldy = 3;
-    FAILS(ARG, "G*C = 4", norm_backward(dev, F32, x, r, r, x, x, x, x, r, r, bad, false));
-    FAILS(ARG, "RMS norm", norm_forward(dev, F32, x, NULL, r, x, x, x, s));
-    FAILS(ARG, "RMS norm", norm_backward(dev, F32, x, r, r, x, x, x, x, NULL, r, s, false));
-    bad = s, bad.ldx = 5;
-    FAILS(ARG, "dx is dy", norm_backward(dev, F32, x, r, r, NULL, x, x, x, r, r, bad, false));
+    const norm n = {.g = x, .b = x, .dg = r, .db = r, .s = {.N = 2, .G = 1, .C = 4, .ldx = 4, .ldy = 4, .eps = 1e-5f}};
+    const norm_statistics saved = {.mean = r, .rstd = r}, no_mean = {.rstd = r};
+    norm bad = n;
+    bad.s.C = 0;
+    FAILS(ARG, "expected at least 1", norm_forward(dev, F32, x, saved, x, &bad));
+    bad = n, bad.s.ldx = 3;
+    FAILS(ARG, "G*C = 4", norm_forward(dev, F32, x, saved, x, &bad));
+    bad = n, bad.s.ldy = 3;
+    FAILS(ARG, "G*C = 4", norm_backward(dev, F32, x, x, x, x, saved, &bad));
+    FAILS(ARG, "RMS norm", norm_forward(dev, F32, x, no_mean, x, &n));
+    FAILS(ARG, "RMS norm", norm_backward(dev, F32, x, x, x, x, no_mean, &n));
+    bad = n, bad.s.ldx = 5;
+    FAILS(ARG, "dx is dy", norm_backward(dev, F32, x, NULL, x, x, saved, &bad));
     device_close(dev);
 }
 

@@ -76,16 +76,16 @@ static void all_names_of_a_model_give_the_same(void **unused) {
 
 static void what_does_not_fit_is_refused(void **unused) {
     (void)unused;
-    const char *norm = "model.norm.weight";
+    const char *norm_name = "model.norm.weight";
     const struct {
         const char *skip, *change, *file, *message;
     } cases[] = {
-        {norm, NULL, NULL, "\"weight_map\": found no \"model.norm.weight\" in part-"},
-        {norm, norm, NULL, "no tensor \"model.norm.weight\""},
-        {NULL, norm, "part-9.safetensors", "part-9.safetensors: No such file"},
-        {NULL, norm, "../part-0.safetensors", "expected a file in the same folder"},
-        {NULL, norm, "/etc/passwd", "expected a file in the same folder"},
-        {NULL, norm, "", "expected a file in the same folder"},
+        {norm_name, NULL, NULL, "\"weight_map\": found no \"model.norm.weight\" in part-"},
+        {norm_name, norm_name, NULL, "no tensor \"model.norm.weight\""},
+        {NULL, norm_name, "part-9.safetensors", "part-9.safetensors: No such file"},
+        {NULL, norm_name, "../part-0.safetensors", "expected a file in the same folder"},
+        {NULL, norm_name, "/etc/passwd", "expected a file in the same folder"},
+        {NULL, norm_name, "", "expected a file in the same folder"},
         {NULL, "lm_head.weight", "part-2.safetensors", "found no \"lm_head.weight\" in part-2"},
     };
     model m;
@@ -167,16 +167,16 @@ static void write_with(const char *prefix, const char *extra, const char *like, 
 
 static void wrappers_and_buffers_are_known(void **unused) {
     (void)unused;
-    const char *norm = "model.norm.weight";
+    const char *norm_name = "model.norm.weight";
     path_text path = in_folder("model.safetensors");
     const char *one = path.text;
     static const char *const prefixes[] = {"", "_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."};
     for (int i = 0; i < 5; i++) {
-        write_with(prefixes[i], "model.layers.0.self_attn.rotary_emb.inv_freq", norm, false);
+        write_with(prefixes[i], "model.layers.0.self_attn.rotary_emb.inv_freq", norm_name, false);
         OK(read_as(&c, one));
-        write_with(prefixes[i], "model.rotary_emb.inv_freq", norm, false);
+        write_with(prefixes[i], "model.rotary_emb.inv_freq", norm_name, false);
         OK(read_as(&c, one));
-        write_with(prefixes[i], "model.norm.bias", norm, false);
+        write_with(prefixes[i], "model.norm.bias", norm_name, false);
         FAILS(DATA, "holds 1 tensor that tiny-llama does not have: \"", read_as(&c, one));
         assert_non_null(strstr(status_message(), "model.norm.bias\""));
     }

@@ -47,14 +47,16 @@ static double width(const workbench *w) { return (double)dtype_bytes(w->t); }
 static status run_norm(workbench *w, bool backward) {
     const model_config *c = w->c;
     norm_shape s = {.N = w->N, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
-    bool ln = c->layer_norm;
-    void *x = take(w, s.N * s.C, w->t), *y = take(w, s.N * s.C, w->t), *g = take(w, s.C, w->t), *b = take(w, s.C, w->t);
+    norm n = {.s = s, .accumulate = true};
+    norm_statistics saved = {0};
+    void *x = take(w, s.N * s.C, w->t), *y = take(w, s.N * s.C, w->t);
     void *dx = backward ? take(w, s.N * s.C, w->t) : NULL;
-    float *mean = take_f32(w, s.N), *rstd = take_f32(w, s.N), *dg = take_f32(w, s.C), *db = take_f32(w, s.C);
+    n.g = take(w, s.C, w->t), n.dg = take_f32(w, s.C), saved.rstd = take_f32(w, s.N);
+    if (c->layer_norm) n.b = take(w, s.C, w->t), n.db = take_f32(w, s.C), saved.mean = take_f32(w, s.N);
     w->bytes = (backward ? 4 : 2) * width(w) * (double)(s.N * s.C);
     if (!w->pool) return STATUS_OK;
-    if (!backward) return norm_forward(w->dev, w->t, y, ln ? mean : NULL, rstd, x, g, ln ? b : NULL, s);
-    return norm_backward(w->dev, w->t, dx, dg, ln ? db : NULL, dx, y, x, g, ln ? mean : NULL, rstd, s, true);
+    return backward ? norm_backward(w->dev, w->t, dx, dx, y, x, saved, &n)
+                    : norm_forward(w->dev, w->t, y, saved, x, &n);
 }
 static status run_norm_forward(workbench *w) { return run_norm(w, false); }
 static status run_norm_backward(workbench *w) { return run_norm(w, true); }
@@ -63,12 +65,14 @@ static status run_head_norm(workbench *w, bool backward) {
     const model_config *c = w->c;
     i64 ld = (c->H + 2 * c->K) * c->D;
     norm_shape s = {.N = w->N, .G = c->H, .C = c->D, .ldx = ld, .ldy = ld, .eps = c->norm_eps};
-    void *x = take(w, s.N * ld, w->t), *y = take(w, s.N * ld, w->t), *g = take(w, s.C, w->t);
-    float *rstd = take_f32(w, s.N * s.G), *dg = take_f32(w, s.C);
+    norm n = {.s = s, .accumulate = true};
+    void *x = take(w, s.N * ld, w->t), *y = take(w, s.N * ld, w->t);
+    norm_statistics saved = {.rstd = take_f32(w, s.N * s.G)};
+    n.g = take(w, s.C, w->t), n.dg = take_f32(w, s.C);
     w->bytes = (backward ? 3 : 2) * width(w) * (double)(s.N * s.G * s.C);
     if (!w->pool) return STATUS_OK;
-    if (!backward) return norm_forward(w->dev, w->t, y, NULL, rstd, x, g, NULL, s);
-    return norm_backward(w->dev, w->t, y, dg, NULL, NULL, y, x, g, NULL, rstd, s, true);
+    return backward ? norm_backward(w->dev, w->t, y, NULL, y, x, saved, &n)
+                    : norm_forward(w->dev, w->t, y, saved, x, &n);
 }
 static status run_head_norm_forward(workbench *w) { return run_head_norm(w, false); }
 static status run_head_norm_backward(workbench *w) { return run_head_norm(w, true); }

@@ -22,7 +22,8 @@ struct sampler {
     block_activations kept, shared;
     block_cache *cache; /* [L] */
     void *y, *h;        /* [CHUNK,C] */
-    float *mean, *rstd, *logits, *host_logits;
+    norm_statistics norm;
+    float *logits, *host_logits;
     int32_t *tokens;  /* [CHUNK] on the device */
     int32_t *history; /* [context] what is in the cache */
     i64 used;
@@ -43,8 +44,8 @@ static void layout(sampler *s, arena *a) {
     }
     s->y = arena_take(a, MEM_ACTIVATIONS, CHUNK * row);
     s->h = arena_take(a, MEM_ACTIVATIONS, row);
-    s->mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? 4 : 0);
-    s->rstd = arena_take(a, MEM_ACTIVATIONS, 4);
+    s->norm.mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? 4 : 0);
+    s->norm.rstd = arena_take(a, MEM_ACTIVATIONS, 4);
     s->logits = arena_take(a, MEM_LOGITS, (size_t)c->V * 4);
     s->tokens = arena_take(a, MEM_SCRATCH, CHUNK * sizeof *s->tokens);
 }
@@ -177,9 +178,11 @@ status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count,
     TRY(feed(s, tokens, count));
     unit_views w = parameters_views(&s->parameters, (int)c->L + 1);
     const void *head = c->tied ? parameters_views(&s->parameters, 0).w[P_WTE] : w.w[P_HEAD_W];
-    norm_shape last = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
+    const norm last = {.g = w.w[P_NORM_G],
+                       .b = w.w[P_NORM_B],
+                       .s = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
     const void *row = tensor_at(s->y, s->env.t, s->last_row * c->C);
-    TRY(norm_forward(dev, s->env.t, s->h, s->mean, s->rstd, row, w.w[P_NORM_G], w.w[P_NORM_B], last));
+    TRY(norm_forward(dev, s->env.t, s->h, s->norm, row, &last));
     TRY(gemm(dev, &(gemm_args){.M = 1,
                                .N = c->V,
                                .K = c->C,

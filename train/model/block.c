@@ -5,24 +5,15 @@
 #include "layers/activation.h"
 #include "layers/attention.h"
 #include "layers/linear.h"
-#include "layers/norm.h"
 
 static i64 q_width(const model_config *c) { return c->H * c->D; }
 static i64 k_width(const model_config *c) { return c->K * c->D; }
 static i64 qkv_width(const model_config *c) { return q_width(c) + 2 * k_width(c); }
 static i64 up_width(const model_config *c) { return c->swiglu ? 2 * c->F : c->F; }
 
-static norm_shape block_norm(const model_config *c, i64 N) {
-    return (norm_shape){.N = N, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
-}
-
-/* of q (or k) inside qkv and qk rows */
-static norm_shape head_norm(const model_config *c, i64 N, i64 heads) {
-    return (norm_shape){.N = N, .G = heads, .C = c->D, .ldx = qkv_width(c), .ldy = qkv_width(c), .eps = c->norm_eps};
-}
-
-/* the block's linear layers */
+/* the block's layers with their parameters, for N rows; q_norm and k_norm only with qk_norm */
 typedef struct {
+    norm norm1, norm2, q_norm, k_norm;
     linear qkv, attn, up, down;
 } block_layers;
 
@@ -36,9 +27,28 @@ static linear linear_of(const unit_views *w, param_kind weight, param_kind bias,
                     .O = O};
 }
 
-static block_layers layers_of(const model_config *c, const unit_views *w, bool accumulate) {
-    return (block_layers){.qkv = linear_of(w, P_QKV_W, P_QKV_B, c->C, qkv_width(c), accumulate),
+static norm norm_of(const unit_views *w, param_kind gain, param_kind bias, norm_shape s, bool accumulate) {
+    return (norm){
+        .g = w->w[gain], .b = w->w[bias], .dg = w->dw[gain], .db = w->dw[bias], .accumulate = accumulate, .s = s};
+}
+
+/* of q's heads, or of k's, inside rows as wide as qkv's */
+static norm head_norm_of(const model_config *c, const unit_views *w, param_kind gain, i64 N, i64 heads,
+                         bool accumulate) {
+    return (norm){.g = w->w[gain],
+                  .dg = w->dw[gain],
+                  .accumulate = accumulate,
+                  .s = {.N = N, .G = heads, .C = c->D, .ldx = qkv_width(c), .ldy = qkv_width(c), .eps = c->norm_eps}};
+}
+
+static block_layers layers_of(const model_config *c, const unit_views *w, i64 N, bool accumulate) {
+    const norm_shape s = {.N = N, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
+    return (block_layers){.norm1 = norm_of(w, P_NORM1_G, P_NORM1_B, s, accumulate),
+                          .qkv = linear_of(w, P_QKV_W, P_QKV_B, c->C, qkv_width(c), accumulate),
+                          .q_norm = head_norm_of(c, w, P_QNORM_G, N, c->H, accumulate),
+                          .k_norm = head_norm_of(c, w, P_KNORM_G, N, c->K, accumulate),
                           .attn = linear_of(w, P_ATTN_W, P_ATTN_B, q_width(c), c->C, accumulate),
+                          .norm2 = norm_of(w, P_NORM2_G, P_NORM2_B, s, accumulate),
                           .up = linear_of(w, P_UP_W, P_UP_B, c->C, up_width(c), accumulate),
                           .down = linear_of(w, P_DOWN_W, P_DOWN_B, c->F, c->C, accumulate)};
 }
@@ -57,14 +67,14 @@ static void layout_norm_outputs(block_activations *b, arena *a, const block_env 
 static void layout_rest(block_activations *b, arena *a, const block_env *e, i64 N) {
     const model_config *c = e->c;
     i64 mean = c->layer_norm ? N : 0;
-    b->mean1 = take_f32(a, mean);
-    b->rstd1 = take_f32(a, N);
-    b->mean2 = take_f32(a, mean);
-    b->rstd2 = take_f32(a, N);
+    b->norm1.mean = take_f32(a, mean);
+    b->norm1.rstd = take_f32(a, N);
+    b->norm2.mean = take_f32(a, mean);
+    b->norm2.rstd = take_f32(a, N);
     b->qkv = take(a, e, N * qkv_width(c));
     b->qk = take(a, e, c->qk_norm ? N * qkv_width(c) : 0);
-    b->rstd_q = take_f32(a, c->qk_norm ? N * c->H : 0);
-    b->rstd_k = take_f32(a, c->qk_norm ? N * c->K : 0);
+    b->q_norm.rstd = take_f32(a, c->qk_norm ? N * c->H : 0);
+    b->k_norm.rstd = take_f32(a, c->qk_norm ? N * c->K : 0);
     b->a = take(a, e, N * q_width(c));
     b->lse = take_f32(a, N * c->H);
     b->x_mid = take(a, e, N * c->C);
@@ -121,21 +131,11 @@ void block_layout_gradients(block_gradients *g, arena *a, const block_env *e, i6
 block_activations block_merge(const block_activations *shared, const block_activations *kept) {
     block_activations b = *shared;
     b.x = kept->x;
-    if (!kept->rstd1) return b;
+    if (!kept->norm1.rstd) return b;
     b = *kept;
     if (kept->n1) return b;
     b.n1 = shared->n1, b.n2 = shared->n2, b.act = shared->act;
     return b;
-}
-
-static status forward_norm1(const block_env *e, const unit_views *w, const block_activations *a, i64 N) {
-    return norm_forward(e->dev, e->t, a->n1, a->mean1, a->rstd1, a->x, w->w[P_NORM1_G], w->w[P_NORM1_B],
-                        block_norm(e->c, N));
-}
-
-static status forward_norm2(const block_env *e, const unit_views *w, const block_activations *a, i64 N) {
-    return norm_forward(e->dev, e->t, a->n2, a->mean2, a->rstd2, a->x_mid, w->w[P_NORM2_G], w->w[P_NORM2_B],
-                        block_norm(e->c, N));
 }
 
 static status forward_activation(const block_env *e, const block_activations *a, i64 N) {
@@ -146,16 +146,15 @@ static status forward_activation(const block_env *e, const block_activations *a,
 /* where attention finds q (and k behind it): qk-norm copies them out of qkv, v stays */
 static void *rotated_qk(const model_config *c, const block_activations *a) { return c->qk_norm ? a->qk : a->qkv; }
 
-static status forward_positions(const block_env *e, const unit_views *w, const block_activations *a, i64 B, i64 T,
+static status forward_positions(const block_env *e, const block_layers *l, const block_activations *a, i64 B, i64 T,
                                 i64 first) {
     const model_config *c = e->c;
     dtype t = e->t;
-    i64 N = B * T;
     void *q = rotated_qk(c, a), *k = tensor_at(q, t, q_width(c));
     if (c->qk_norm) {
         const void *raw_k = tensor_at(a->qkv, t, q_width(c));
-        TRY(norm_forward(e->dev, t, q, NULL, a->rstd_q, a->qkv, w->w[P_QNORM_G], NULL, head_norm(c, N, c->H)));
-        TRY(norm_forward(e->dev, t, k, NULL, a->rstd_k, raw_k, w->w[P_KNORM_G], NULL, head_norm(c, N, c->K)));
+        TRY(norm_forward(e->dev, t, q, a->q_norm, a->qkv, &l->q_norm));
+        TRY(norm_forward(e->dev, t, k, a->k_norm, raw_k, &l->k_norm));
     }
     if (c->learned_positions) return STATUS_OK;
     return rope_forward(e->dev, t, q, &e->rope, qk_heads(c, B, T), first);
@@ -185,21 +184,21 @@ status block_forward(const block_env *e, const unit_views *w, const block_activa
                      const block_cache *cache, i64 first) {
     device *dev = e->dev;
     i64 N = B * T;
-    block_layers l = layers_of(e->c, w, false);
-    TRY(forward_norm1(e, w, a, N));
+    block_layers l = layers_of(e->c, w, N, false);
+    TRY(norm_forward(dev, e->t, a->n1, a->norm1, a->x, &l.norm1));
     TRY(linear_forward(dev, e->t, a->qkv, a->n1, &l.qkv, NULL, N));
-    TRY(forward_positions(e, w, a, B, T, first));
+    TRY(forward_positions(e, &l, a, B, T, first));
     TRY(forward_attention(e, a, B, T, cache, first));
     TRY(linear_forward(dev, e->t, a->x_mid, a->a, &l.attn, a->x, N));
-    TRY(forward_norm2(e, w, a, N));
+    TRY(norm_forward(dev, e->t, a->n2, a->norm2, a->x_mid, &l.norm2));
     TRY(linear_forward(dev, e->t, a->up, a->n2, &l.up, NULL, N));
     TRY(forward_activation(e, a, N));
     if (!y) return STATUS_OK;
     return linear_forward(dev, e->t, y, a->act, &l.down, a->x_mid, N);
 }
 
-static status backward_mlp(const block_env *e, const unit_views *w, const block_layers *l, const block_activations *a,
-                           const block_gradients *g, i64 N, bool accumulate) {
+static status backward_mlp(const block_env *e, const block_layers *l, const block_activations *a,
+                           const block_gradients *g, i64 N) {
     const model_config *c = e->c;
     device *dev = e->dev;
     dtype t = e->t;
@@ -211,27 +210,24 @@ static status backward_mlp(const block_env *e, const unit_views *w, const block_
         TRY(linear_backward_gelu(dev, t, d_up, g->dx, a->act, a->up, &l->down, N));
     }
     TRY(linear_backward(dev, t, g->dn, d_up, a->n2, &l->up, N));
-    return norm_backward(dev, t, g->dx, w->dw[P_NORM2_G], w->dw[P_NORM2_B], g->dx, g->dn, a->x_mid, w->w[P_NORM2_G],
-                         a->mean2, a->rstd2, block_norm(c, N), accumulate);
+    return norm_backward(dev, t, g->dx, g->dx, g->dn, a->x_mid, a->norm2, &l->norm2);
 }
 
-/* dq, dk of the rotated and normed -> of the product's output, in place in dqkv */
-static status backward_positions(const block_env *e, const unit_views *w, const block_activations *a, void *dqkv, i64 B,
-                                 i64 T, bool accumulate) {
+/* Gradients of the rotated (and normed) q and k become those of the GEMM's output, in place in dqkv. */
+static status backward_positions(const block_env *e, const block_layers *l, const block_activations *a, void *dqkv,
+                                 i64 B, i64 T) {
     const model_config *c = e->c;
     dtype t = e->t;
-    i64 q = q_width(c), N = B * T;
+    i64 q = q_width(c);
     void *dk = tensor_at(dqkv, t, q);
     if (!c->learned_positions) TRY(rope_backward(e->dev, t, dqkv, &e->rope, qk_heads(c, B, T)));
     if (!c->qk_norm) return STATUS_OK;
-    TRY(norm_backward(e->dev, t, dqkv, w->dw[P_QNORM_G], NULL, NULL, dqkv, a->qkv, w->w[P_QNORM_G], NULL, a->rstd_q,
-                      head_norm(c, N, c->H), accumulate));
-    return norm_backward(e->dev, t, dk, w->dw[P_KNORM_G], NULL, NULL, dk, tensor_at(a->qkv, t, q), w->w[P_KNORM_G],
-                         NULL, a->rstd_k, head_norm(c, N, c->K), accumulate);
+    TRY(norm_backward(e->dev, t, dqkv, NULL, dqkv, a->qkv, a->q_norm, &l->q_norm));
+    return norm_backward(e->dev, t, dk, NULL, dk, tensor_at(a->qkv, t, q), a->k_norm, &l->k_norm);
 }
 
-static status backward_attention(const block_env *e, const unit_views *w, const block_layers *l,
-                                 const block_activations *a, const block_gradients *g, i64 B, i64 T, bool accumulate) {
+static status backward_attention(const block_env *e, const block_layers *l, const block_activations *a,
+                                 const block_gradients *g, i64 B, i64 T) {
     const model_config *c = e->c;
     device *dev = e->dev;
     dtype t = e->t;
@@ -242,17 +238,17 @@ static status backward_attention(const block_env *e, const unit_views *w, const 
     TRY(attention_backward(dev, t, dqkv, tensor_at(dqkv, t, q), tensor_at(dqkv, t, q + k), d_a, a->a, rotated,
                            tensor_at(rotated, t, q), tensor_at(a->qkv, t, q + k), a->lse, g->attention,
                            attention_of(c, B, T, T, ld)));
-    TRY(backward_positions(e, w, a, dqkv, B, T, accumulate));
+    TRY(backward_positions(e, l, a, dqkv, B, T));
     TRY(linear_backward(dev, t, g->dn, dqkv, a->n1, &l->qkv, N));
-    return norm_backward(dev, t, g->dx, w->dw[P_NORM1_G], w->dw[P_NORM1_B], g->dx, g->dn, a->x, w->w[P_NORM1_G],
-                         a->mean1, a->rstd1, block_norm(c, N), accumulate);
+    return norm_backward(dev, t, g->dx, g->dx, g->dn, a->x, a->norm1, &l->norm1);
 }
 
 static status recompute(const block_env *e, const unit_views *w, const block_activations *a, i64 B, i64 T,
                         recompute_kind policy) {
     if (policy == RECOMPUTE_BLOCK) return block_forward(e, w, a, NULL, B, T, NULL, 0);
-    TRY(forward_norm1(e, w, a, B * T));
-    TRY(forward_norm2(e, w, a, B * T));
+    block_layers l = layers_of(e->c, w, B * T, false);
+    TRY(norm_forward(e->dev, e->t, a->n1, a->norm1, a->x, &l.norm1));
+    TRY(norm_forward(e->dev, e->t, a->n2, a->norm2, a->x_mid, &l.norm2));
     return forward_activation(e, a, B * T);
 }
 
@@ -264,7 +260,7 @@ status block_backward(const block_env *e, const unit_views *w, const block_activ
         TRY(device_recompute(e->dev, false));
         TRY(st);
     }
-    block_layers l = layers_of(e->c, w, accumulate);
-    TRY(backward_mlp(e, w, &l, a, g, B * T, accumulate));
-    return backward_attention(e, w, &l, a, g, B, T, accumulate);
+    block_layers l = layers_of(e->c, w, B * T, accumulate);
+    TRY(backward_mlp(e, &l, a, g, B * T));
+    return backward_attention(e, &l, a, g, B, T);
 }

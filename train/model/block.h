@@ -13,6 +13,7 @@
 #ifndef TALLY_BLOCK_H
 #define TALLY_BLOCK_H
 
+#include "layers/norm.h"
 #include "train/model/parameters.h"
 #include "train/model/recompute.h"
 
@@ -24,18 +25,17 @@ typedef struct {
 } block_env;
 
 typedef struct {
-    void *x;              /* [N,C] input, kept by every policy */
-    void *n1, *n2;        /* [N,C] */
-    float *mean1, *rstd1; /* [N]; mean NULL with RMS norm */
-    float *mean2, *rstd2;
-    void *qkv; /* [N, q+2k]; q and k rotated in place, unless qk_norm */
-    void *qk;  /* qk_norm only: q and k normed and rotated, in rows as wide as qkv's (one stride for all) */
-    float *rstd_q, *rstd_k; /* [N,H], [N,K] */
-    void *a;                /* [N,q] attention's output */
-    float *lse;             /* [B,H,T] */
-    void *x_mid;            /* [N,C] */
-    void *up;               /* [N,F], SwiGLU [N,2F] */
-    void *act;              /* [N,F] */
+    void *x;                      /* [N,C] input, kept by every policy */
+    void *n1, *n2;                /* [N,C] */
+    norm_statistics norm1, norm2; /* [N] each; mean NULL with RMS norm */
+    void *qkv;                    /* [N, q+2k]; q and k rotated in place, unless qk_norm */
+    void *qk; /* qk_norm only: q and k normed and rotated, in rows as wide as qkv's (one stride for all) */
+    norm_statistics q_norm, k_norm; /* [N,H], [N,K]; qk_norm only */
+    void *a;                        /* [N,q] attention's output */
+    float *lse;                     /* [B,H,T] */
+    void *x_mid;                    /* [N,C] */
+    void *up;                       /* [N,F], SwiGLU [N,2F] */
+    void *act;                      /* [N,F] */
 } block_activations;
 
 /* gradient buffers, shared by all blocks */

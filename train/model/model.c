@@ -23,8 +23,8 @@ static void layout(model *m, arena *a) {
     block_layout_shared(&m->shared, a, e, N, training ? m->s.recompute.kind : RECOMPUTE_BLOCK);
     m->x = arena_take(a, MEM_ACTIVATIONS, (size_t)N * row);
     m->h = arena_take(a, MEM_ACTIVATIONS, (size_t)N * row);
-    m->mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? (size_t)N * 4 : 0);
-    m->rstd = arena_take(a, MEM_ACTIVATIONS, (size_t)N * 4);
+    m->norm.mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? (size_t)N * 4 : 0);
+    m->norm.rstd = arena_take(a, MEM_ACTIVATIONS, (size_t)N * 4);
     m->losses = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(m->dev, e->t, N, c->V));
     if (!training) return;
@@ -97,8 +97,14 @@ void model_free(model *m) {
     *m = (model){0};
 }
 
-static norm_shape final_norm(const model *m) {
-    return (norm_shape){.N = m->s.B * m->s.T, .G = 1, .C = m->c.C, .ldx = m->c.C, .ldy = m->c.C, .eps = m->c.norm_eps};
+static norm final_norm(const model *m, const walk_unit *head) {
+    const model_config *c = &m->c;
+    return (norm){.g = head->v.w[P_NORM_G],
+                  .b = head->v.w[P_NORM_B],
+                  .dg = head->v.dw[P_NORM_G],
+                  .db = head->v.dw[P_NORM_B],
+                  .accumulate = head->accumulate,
+                  .s = {.N = m->s.B * m->s.T, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
 }
 
 static embedding_shape embedding_of(const model *m) {
@@ -156,8 +162,8 @@ static status forward_block(void *context, const walk_unit *u) {
 
 static status forward_head(void *context, const walk_unit *u) {
     model *m = ((micro_batch *)context)->m;
-    return norm_forward(m->dev, m->env.t, m->h, m->mean, m->rstd, m->x, u->v.w[P_NORM_G], u->v.w[P_NORM_B],
-                        final_norm(m));
+    const norm n = final_norm(m, u);
+    return norm_forward(m->dev, m->env.t, m->h, m->norm, m->x, &n);
 }
 
 static status head_loss(void *context, const walk_unit *u) {
@@ -171,8 +177,8 @@ static status head_loss(void *context, const walk_unit *u) {
                                     v->w[P_HEAD_W], m->targets, N, m->c.C, m->c.V, b->scale, u->accumulate_matrix));
     if (!backward) return STATUS_OK;
     TRY(crossentropy_sum_losses(m->dev, &m->steps.sums.mine->nats, m->losses, N, !b->first));
-    return norm_backward(m->dev, t, m->gradients.dx, v->dw[P_NORM_G], v->dw[P_NORM_B], NULL, m->h, m->x, v->w[P_NORM_G],
-                         m->mean, m->rstd, final_norm(m), u->accumulate);
+    const norm n = final_norm(m, u);
+    return norm_backward(m->dev, t, m->gradients.dx, NULL, m->h, m->x, m->norm, &n);
 }
 
 static status backward_block(void *context, const walk_unit *u) {

@@ -33,11 +33,11 @@ typedef struct {
     block_activations *kept;   /* [L] */
     block_activations shared;
     block_gradients gradients;
-    void *x; /* [N,C] the last block's output */
-    void *h; /* [N,C] its norm; in training then its gradient */
-    float *mean, *rstd;
-    float *losses;      /* [N] */
-    float *host_losses; /* [N] */
+    void *x;              /* [N,C] the last block's output */
+    void *h;              /* [N,C] its norm; in training then its gradient */
+    norm_statistics norm; /* of x */
+    float *losses;        /* [N] */
+    float *host_losses;   /* [N] */
     void *logits;
     step_state steps;
     /* NULL, or called before every unit in forward and every block in backward; what it fails with ends the pass there */
