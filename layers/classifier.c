@@ -40,14 +40,16 @@ size_t classifier_logits_bytes(const device *dev, dtype t, i64 N, i64 V) {
     return chunk_bytes(dev, t, N, V) + behind;
 }
 
-status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx, float *dw, void *logits,
-                                   const void *x, const void *w, const int32_t *targets, i64 N, i64 C, i64 V,
-                                   float scale, bool accumulate) {
+status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx, const void *x, const classifier *c,
+                                   token_batch b, float scale) {
+    const i64 N = b.B * b.T, C = c->C, V = c->V;
     if (N < 1 || C < 1 || V < 1) FAIL(ARG, "classifier: N %ld, C %ld, V %ld, expected positive", N, C, V);
-    if (!dx != !dw) FAIL(ARG, "classifier: dx and dw go together");
+    if (dx && !c->dw) FAIL(ARG, "classifier: dx without dw, expected both or neither");
     i64 chunk = classifier_chunk(dev, t, N, V), ld = logits_stride(dev, V);
     dtype lt = logits_type(dev, t);
-    void *dlogits = !dx ? NULL : in_place(dev, t) ? logits : (char *)logits + chunk_bytes(dev, t, N, V);
+    void *logits = c->logits, *dlogits = !dx                ? NULL
+                                         : in_place(dev, t) ? logits
+                                                            : (char *)logits + chunk_bytes(dev, t, N, V);
     for (i64 first = 0; first < N; first += chunk) {
         i64 n = first + chunk < N ? chunk : N - first;
         const void *xc = tensor_at(x, t, first * C);
@@ -56,7 +58,7 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
                                    .K = C,
                                    .A = xc,
                                    .lda = C,
-                                   .B = w,
+                                   .B = c->w,
                                    .ldb = C,
                                    .trans_b = true,
                                    .D = logits,
@@ -66,7 +68,7 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
                                    .b_is_weight = true,
                                    .work = device_forward_work(dev)}));
         const crossentropy_logits l = {.x = logits, .t = lt, .N = n, .V = V, .ld = ld};
-        TRY(crossentropy_forward_backward(dev, t, dlogits, losses + first, &l, targets + first, scale));
+        TRY(crossentropy_forward_backward(dev, t, dlogits, losses + first, &l, b.targets + first, scale));
         if (!dx) continue;
         TRY(gemm(dev, &(gemm_args){.M = V,
                                    .N = C,
@@ -76,18 +78,18 @@ status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx
                                    .trans_a = true,
                                    .B = xc,
                                    .ldb = C,
-                                   .D = dw,
+                                   .D = c->dw,
                                    .ldd = C,
                                    .ab = t,
                                    .d = F32,
-                                   .accumulate = accumulate || first > 0,
+                                   .accumulate = c->accumulate || first > 0,
                                    .work = WORK_WGRAD}));
         TRY(gemm(dev, &(gemm_args){.M = n,
                                    .N = C,
                                    .K = V,
                                    .A = dlogits,
                                    .lda = ld,
-                                   .B = w,
+                                   .B = c->w,
                                    .ldb = C,
                                    .D = tensor_at(dx, t, first * C),
                                    .ldd = C,

@@ -3,7 +3,7 @@
  *   logits = x w^T   [chunk,V];   losses [N] f32 nats;   then for training dlogits = (softmax - onehot) * scale,
  *   dx = dlogits w   dw = or += dlogits^T x
  *
- *   x, dx [N,C], w [V,C] of dtype t   dw [V,C] f32   targets [N] i32 in [0,V) or -1 (not counted)
+ *   x, dx [N,C], w [V,C] of dtype t   dw [V,C] f32   targets [N] i32 in [0,V) or -1 (not counted); N = B*T of the batch
  *   logits: scratch of classifier_logits_bytes
  *   dx NULL: evaluation, losses only. dx may be x (a chunk's x is used up before its dx is written).
  *
@@ -15,6 +15,7 @@
 #define TALLY_CLASSIFIER_H
 
 #include "runtime/device.h"
+#include "runtime/tokens.h"
 
 /* Tokens a chunk; of the device only its kind matters. CPU: 128 MiB of f32 logits, and never more than half of N (N > 1).
  * CUDA: 2 GiB of logits, in chunks of equal size, up to all N: each chunk behind the first reads and writes dw once more,
@@ -23,8 +24,15 @@
 i64 classifier_chunk(const device *dev, dtype t, i64 N, i64 V);
 size_t classifier_logits_bytes(const device *dev, dtype t, i64 N, i64 V);
 
-status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx, float *dw, void *logits,
-                                   const void *x, const void *w, const int32_t *targets, i64 N, i64 C, i64 V,
-                                   float scale, bool accumulate);
+typedef struct {
+    const void *w;
+    float *dw; /* read in training only */
+    bool accumulate;
+    void *logits;
+    i64 C, V;
+} classifier;
+
+status classifier_forward_backward(device *dev, dtype t, float *losses, void *dx, const void *x, const classifier *c,
+                                   token_batch b, float scale);
 
 #endif

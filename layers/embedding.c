@@ -4,11 +4,11 @@
 
 #include "runtime/simd.h"
 
-static status check_shape(const char *name, embedding_shape s, const void *wpe, i64 first) {
-    if (s.B < 1 || s.T < 1 || s.C < 1 || s.V < 1)
-        FAIL(ARG, "%s: B %ld, T %ld, C %ld, V %ld, expected at least 1", name, s.B, s.T, s.C, s.V);
-    if (wpe && (first < 0 || first + s.T > s.positions))
-        FAIL(ARG, "%s: positions %ld to %ld, expected within 0 to %ld", name, first, first + s.T, s.positions);
+static status check_shape(const char *name, token_batch b, const embedding *e, const void *wpe, i64 first) {
+    if (b.B < 1 || b.T < 1 || e->C < 1 || e->V < 1)
+        FAIL(ARG, "%s: B %ld, T %ld, C %ld, V %ld, expected at least 1", name, b.B, b.T, e->C, e->V);
+    if (wpe && (first < 0 || first + b.T > e->positions))
+        FAIL(ARG, "%s: positions %ld to %ld, expected within 0 to %ld", name, first, first + b.T, e->positions);
     return STATUS_OK;
 }
 
@@ -30,24 +30,23 @@ SIMD_CLONES static void add_row(dtype t, void *x, const void *a, const void *b, 
     }
 }
 
-status embedding_forward_cpu(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte, const void *wpe,
-                             embedding_shape s, i64 first) {
+status embedding_forward_cpu(device *dev, dtype t, void *x, token_batch b, const embedding *e, i64 first) {
     (void)dev;
-    TRY(check_tokens("embedding_forward", tokens, s.B * s.T, s.V));
+    const i64 N = b.B * b.T, C = e->C;
+    TRY(check_tokens("embedding_forward", b.tokens, N, e->V));
 #pragma omp parallel for schedule(static)
-    for (i64 n = 0; n < s.B * s.T; n++) {
-        void *row = tensor_at(x, t, n * s.C);
-        const void *token_row = tensor_at(wte, t, tokens[n] * s.C);
-        if (wpe) add_row(t, row, token_row, tensor_at(wpe, t, (first + n % s.T) * s.C), s.C);
-        else memcpy(row, token_row, (size_t)s.C * dtype_bytes(t));
+    for (i64 n = 0; n < N; n++) {
+        void *row = tensor_at(x, t, n * C);
+        const void *token_row = tensor_at(e->wte, t, b.tokens[n] * C);
+        if (e->wpe) add_row(t, row, token_row, tensor_at(e->wpe, t, (first + n % b.T) * C), C);
+        else memcpy(row, token_row, (size_t)C * dtype_bytes(t));
     }
     return STATUS_OK;
 }
 
-status embedding_forward(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte, const void *wpe,
-                         embedding_shape s, i64 first) {
-    TRY(check_shape("embedding_forward", s, wpe, first));
-    return DISPATCH(dev, embedding_forward, t, x, tokens, wte, wpe, s, first);
+status embedding_forward(device *dev, dtype t, void *x, token_batch b, const embedding *e, i64 first) {
+    TRY(check_shape("embedding_forward", b, e, e->wpe, first));
+    return DISPATCH(dev, embedding_forward, t, x, b, e, first);
 }
 
 /* columns [first, first + width) of every token's row, in the order of the tokens */
@@ -71,24 +70,23 @@ SIMD_CLONES static void add_position(dtype t, float *row, const void *dx, i64 C)
     }
 }
 
-status embedding_backward_cpu(device *dev, dtype t, float *dwte, float *dwpe, const void *dx, const int32_t *tokens,
-                              embedding_shape s, bool accumulate_wte, bool accumulate_wpe) {
-    TRY(check_tokens("embedding_backward", tokens, s.B * s.T, s.V));
-    if (!accumulate_wte) TRY(dev->ops->zero(dev, dwte, (size_t)(s.V * s.C) * 4));
-    const i64 width = simd_columns(s.C, omp_get_max_threads());
+status embedding_backward_cpu(device *dev, dtype t, const void *dx, token_batch b, const embedding *e) {
+    const i64 N = b.B * b.T, C = e->C;
+    TRY(check_tokens("embedding_backward", b.tokens, N, e->V));
+    if (!e->accumulate_wte) TRY(dev->ops->zero(dev, e->dwte, (size_t)(e->V * C) * 4));
+    const i64 width = simd_columns(C, omp_get_max_threads());
 #pragma omp parallel for schedule(static)
-    for (i64 c = 0; c < s.C; c += width)
-        add_token_columns(t, dwte, dx, tokens, s.B * s.T, s.C, c, s.C - c < width ? s.C - c : width);
-    if (!dwpe) return STATUS_OK;
-    if (!accumulate_wpe) TRY(dev->ops->zero(dev, dwpe, (size_t)(s.positions * s.C) * 4));
+    for (i64 c = 0; c < C; c += width)
+        add_token_columns(t, e->dwte, dx, b.tokens, N, C, c, C - c < width ? C - c : width);
+    if (!e->dwpe) return STATUS_OK;
+    if (!e->accumulate_wpe) TRY(dev->ops->zero(dev, e->dwpe, (size_t)(e->positions * C) * 4));
 #pragma omp parallel for schedule(static)
-    for (i64 p = 0; p < s.T; p++)
-        for (i64 b = 0; b < s.B; b++) add_position(t, dwpe + p * s.C, tensor_at(dx, t, (b * s.T + p) * s.C), s.C);
+    for (i64 p = 0; p < b.T; p++)
+        for (i64 i = 0; i < b.B; i++) add_position(t, e->dwpe + p * C, tensor_at(dx, t, (i * b.T + p) * C), C);
     return STATUS_OK;
 }
 
-status embedding_backward(device *dev, dtype t, float *dwte, float *dwpe, const void *dx, const int32_t *tokens,
-                          embedding_shape s, bool accumulate_wte, bool accumulate_wpe) {
-    TRY(check_shape("embedding_backward", s, dwpe, 0));
-    return DISPATCH(dev, embedding_backward, t, dwte, dwpe, dx, tokens, s, accumulate_wte, accumulate_wpe);
+status embedding_backward(device *dev, dtype t, const void *dx, token_batch b, const embedding *e) {
+    TRY(check_shape("embedding_backward", b, e, e->dwpe, 0));
+    return DISPATCH(dev, embedding_backward, t, dx, b, e);
 }

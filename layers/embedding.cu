@@ -8,15 +8,15 @@ enum { THREADS = 256, IN_FLIGHT = 4 };
 
 /* a block a token */
 template <class E, int W>
-static __global__ void forward_kernel(E *x, const int32_t *tokens, const E *wte, const E *wpe, embedding_shape s,
+static __global__ void forward_kernel(E *x, const int32_t *tokens, const E *wte, const E *wpe, unsigned T, i64 C, i64 V,
                                       i64 first) {
     i64 n = blockIdx.x;
     int32_t token = tokens[n];
-    bool known = token >= 0 && token < s.V;
-    x += n * s.C;
-    wte += (known ? token : 0) * s.C;
-    if (wpe) wpe += (first + blockIdx.x % (unsigned)s.T) * s.C;
-    for (i64 c = threadIdx.x * W; c < s.C; c += blockDim.x * W) {
+    bool known = token >= 0 && token < V;
+    x += n * C;
+    wte += (known ? token : 0) * C;
+    if (wpe) wpe += (first + blockIdx.x % T) * C;
+    for (i64 c = threadIdx.x * W; c < C; c += blockDim.x * W) {
         float a[W], b[W];
         load(a, wte + c);
         if (wpe) load(b, wpe + c);
@@ -132,33 +132,31 @@ static __global__ void __launch_bounds__(THREADS, 3)
 
 /* a block a position; rows past T are zero, or stay */
 template <class E, int W>
-static __global__ void position_kernel(float *dwpe, const E *dx, embedding_shape s, bool accumulate) {
-    bool inside = blockIdx.x < s.T;
+static __global__ void position_kernel(float *dwpe, const E *dx, unsigned B, unsigned T, i64 C, bool accumulate) {
+    bool inside = blockIdx.x < T;
     if (accumulate && !inside) return;
-    for (i64 c = threadIdx.x * W; c < s.C; c += blockDim.x * W) {
+    for (i64 c = threadIdx.x * W; c < C; c += blockDim.x * W) {
         float sum[W] = {0}, before[W] = {0};
-        if (accumulate) load(before, dwpe + blockIdx.x * s.C + c);
-        if (inside) add_rows(sum, dx + c, s.C, (const unsigned *)NULL, blockIdx.x, (unsigned)s.T, 0, (unsigned)s.B);
-        put(dwpe + blockIdx.x * s.C + c, before, sum);
+        if (accumulate) load(before, dwpe + blockIdx.x * C + c);
+        if (inside) add_rows(sum, dx + c, C, (const unsigned *)NULL, blockIdx.x, T, 0, B);
+        put(dwpe + blockIdx.x * C + c, before, sum);
     }
 }
 
 /* --- launches --- */
 
 template <class E, int W>
-static status forward_run(device *dev, void *x, const int32_t *tokens, const void *wte, const void *wpe,
-                          embedding_shape s, i64 first) {
-    RUN(dev, (forward_kernel<E, W>), (unsigned)(s.B * s.T), even_threads(s.C / W, THREADS), 0, (E *)x, tokens,
-        (const E *)wte, (const E *)wpe, s, first);
+static status forward_run(device *dev, void *x, token_batch b, const embedding *e, i64 first) {
+    RUN(dev, (forward_kernel<E, W>), (unsigned)(b.B * b.T), even_threads(e->C / W, THREADS), 0, (E *)x, b.tokens,
+        (const E *)e->wte, (const E *)e->wpe, (unsigned)b.T, e->C, e->V, first);
     return STATUS_OK;
 }
 
-extern "C" status embedding_forward_cuda(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte,
-                                         const void *wpe, embedding_shape s, i64 first) {
-    bool wide = fits_16(t, x, s.C) && fits_16(t, wte, s.C) && fits_16(t, wpe, s.C);
+extern "C" status embedding_forward_cuda(device *dev, dtype t, void *x, token_batch b, const embedding *e, i64 first) {
+    bool wide = fits_16(t, x, e->C) && fits_16(t, e->wte, e->C) && fits_16(t, e->wpe, e->C);
     WITH_TYPE(t, E,
-              return wide ? forward_run<E, lanes<E>::all>(dev, x, tokens, wte, wpe, s, first)
-                          : forward_run<E, 1>(dev, x, tokens, wte, wpe, s, first));
+              return wide ? forward_run<E, lanes<E>::all>(dev, x, b, e, first)
+                          : forward_run<E, 1>(dev, x, b, e, first));
 }
 
 static status find_places(device *dev, places *p, const int32_t *tokens, unsigned N, i64 V) {
@@ -176,23 +174,20 @@ static status find_places(device *dev, places *p, const int32_t *tokens, unsigne
 }
 
 template <class E, int W>
-static status backward_run(device *dev, float *dwte, float *dwpe, const void *dx, places p, embedding_shape s,
-                           bool accumulate_wte, bool accumulate_wpe) {
-    unsigned along = even_threads(s.C / W, THREADS);
-    RUN(dev, (token_kernel<E, W>), (unsigned)s.V, dim3(along, THREADS / along), 0, dwte, (const E *)dx, p, s.C,
-        accumulate_wte);
-    if (!dwpe) return STATUS_OK;
-    RUN(dev, (position_kernel<E, W>), (unsigned)s.positions, along, 0, dwpe, (const E *)dx, s, accumulate_wpe);
+static status backward_run(device *dev, const void *dx, places p, token_batch b, const embedding *e) {
+    unsigned along = even_threads(e->C / W, THREADS);
+    RUN(dev, (token_kernel<E, W>), (unsigned)e->V, dim3(along, THREADS / along), 0, e->dwte, (const E *)dx, p, e->C,
+        e->accumulate_wte);
+    if (!e->dwpe) return STATUS_OK;
+    RUN(dev, (position_kernel<E, W>), (unsigned)e->positions, along, 0, e->dwpe, (const E *)dx, (unsigned)b.B,
+        (unsigned)b.T, e->C, e->accumulate_wpe);
     return STATUS_OK;
 }
 
-extern "C" status embedding_backward_cuda(device *dev, dtype t, float *dwte, float *dwpe, const void *dx,
-                                          const int32_t *tokens, embedding_shape s, bool accumulate_wte,
-                                          bool accumulate_wpe) {
+extern "C" status embedding_backward_cuda(device *dev, dtype t, const void *dx, token_batch b, const embedding *e) {
     places p = {};
-    bool wide = fits_16(t, dx, s.C) && fits_16(F32, dwte, s.C) && fits_16(F32, dwpe, s.C);
-    TRY(find_places(dev, &p, tokens, (unsigned)(s.B * s.T), s.V));
+    bool wide = fits_16(t, dx, e->C) && fits_16(F32, e->dwte, e->C) && fits_16(F32, e->dwpe, e->C);
+    TRY(find_places(dev, &p, b.tokens, (unsigned)(b.B * b.T), e->V));
     WITH_TYPE(t, E,
-              return wide ? backward_run<E, lanes<E>::all>(dev, dwte, dwpe, dx, p, s, accumulate_wte, accumulate_wpe)
-                          : backward_run<E, 1>(dev, dwte, dwpe, dx, p, s, accumulate_wte, accumulate_wpe));
+              return wide ? backward_run<E, lanes<E>::all>(dev, dx, p, b, e) : backward_run<E, 1>(dev, dx, p, b, e));
 }

@@ -13,16 +13,18 @@
 #define TALLY_EMBEDDING_H
 
 #include "runtime/device.h"
+#include "runtime/tokens.h"
 
 typedef struct {
-    i64 B, T, C, V, positions; /* positions: rows of wpe, 0 without it */
-} embedding_shape;
+    const void *wte, *wpe;
+    float *dwte, *dwpe; /* read by backward only */
+    bool accumulate_wte, accumulate_wpe;
+    i64 C, V, positions; /* positions: rows of wpe, 0 without it */
+} embedding;
 
-status embedding_forward(device *dev, dtype t, void *x, const int32_t *tokens, const void *wte, const void *wpe,
-                         embedding_shape s, i64 first);
+status embedding_forward(device *dev, dtype t, void *x, token_batch b, const embedding *e, i64 first);
 HALVES(embedding_forward);
-status embedding_backward(device *dev, dtype t, float *dwte, float *dwpe, const void *dx, const int32_t *tokens,
-                          embedding_shape s, bool accumulate_wte, bool accumulate_wpe);
+status embedding_backward(device *dev, dtype t, const void *dx, token_batch b, const embedding *e);
 HALVES(embedding_backward);
 
 #endif

@@ -32,7 +32,7 @@ static void open_trained(model *m, model_config *c, parameters_options o) {
                    .seed = 4,
                    .micro_batches = 1};
     for (int i = 0; i < 2; i++) {
-        OK(model_forward_backward(m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
+        OK(model_forward_backward(m, &loss, tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
         step_result r;
         OK(step_update_weights(m, &a));
         OK(step_collect(m, &r));

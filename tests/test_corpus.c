@@ -306,9 +306,9 @@ static void test_training_never_sees_what_is_held_out(void **state) {
     loader *l;
     OK(loader_open(&l, &c, 4, 16, 1, 0, 0, 1));
     for (int i = 0; i < 200; i++) {
-        const int32_t *x, *y;
-        OK(loader_next(l, &x, &y));
-        for (int j = 0; j < 64; j++) assert_true(x[j] == 'a' && y[j] == 'a');
+        token_batch b;
+        OK(loader_next(l, &b));
+        for (int j = 0; j < 64; j++) assert_true(b.tokens[j] == 'a' && b.targets[j] == 'a');
     }
     loader_close(l);
     corpus_free(&c);

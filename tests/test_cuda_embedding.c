@@ -2,7 +2,15 @@
 #include "tests/tensor_pair.h"
 
 typedef struct {
-    embedding_shape s;
+    i64 B, T, C, V, positions;
+} shape;
+
+/* the parameters or the gradients of one device are the caller's */
+static embedding embedding_of(shape s) { return (embedding){.C = s.C, .V = s.V, .positions = s.positions}; }
+static token_batch batch_of(const void *tokens, shape s) { return (token_batch){.tokens = tokens, .B = s.B, .T = s.T}; }
+
+typedef struct {
+    shape s;
     i64 spread, offset; /* tokens are drawn from [0, spread); every 5th is 0, where `often` */
     bool often;
 } embedding_case;
@@ -19,12 +27,15 @@ static tensor_pair tokens_of(const embedding_case *c) {
 
 /* one addition, rounded once: the same bits */
 static void forward_case(dtype t, const embedding_case *c, bool learned, i64 first) {
-    embedding_shape s = c->s;
+    shape s = c->s;
     tensor_pair tokens = tokens_of(c), wte = tensor_pair_open(t, s.V * s.C, c->offset, 1, 1);
     tensor_pair wpe = tensor_pair_open(t, s.positions * s.C, c->offset, 1, 2),
                 x = tensor_pair_open(t, s.B * s.T * s.C, c->offset, 0, 0);
-    OK(embedding_forward(both.cpu, t, x.host, tokens.host, wte.host, learned ? wpe.host : NULL, s, first));
-    OK(embedding_forward(both.cuda, t, x.cuda, tokens.cuda, wte.cuda, learned ? wpe.cuda : NULL, s, first));
+    embedding e = embedding_of(s);
+    e.wte = wte.host, e.wpe = learned ? wpe.host : NULL;
+    OK(embedding_forward(both.cpu, t, x.host, batch_of(tokens.host, s), &e, first));
+    e.wte = wte.cuda, e.wpe = learned ? wpe.cuda : NULL;
+    OK(embedding_forward(both.cuda, t, x.cuda, batch_of(tokens.cuda, s), &e, first));
     void *got = tensor_pair_download(&x);
     assert_memory_equal(got, x.host, (size_t)x.n * dtype_bytes(t));
     free(got);
@@ -32,19 +43,21 @@ static void forward_case(dtype t, const embedding_case *c, bool learned, i64 fir
 }
 
 static void backward_case(dtype t, const embedding_case *c, bool accumulate_wte, bool accumulate_wpe) {
-    embedding_shape s = c->s;
+    shape s = c->s;
     tensor_pair tokens = tokens_of(c), dx = tensor_pair_open(t, s.B * s.T * s.C, c->offset, 1, 3);
     tensor_pair dwte = tensor_pair_open(F32, s.V * s.C, c->offset, accumulate_wte ? 1 : 0, 4);
     tensor_pair dwpe = tensor_pair_open(F32, s.positions * s.C, c->offset, accumulate_wpe ? 1 : 0, 5);
     bool learned = s.positions > 0;
     void *first[2];
-    OK(embedding_backward(both.cpu, t, dwte.host, learned ? dwpe.host : NULL, dx.host, tokens.host, s, accumulate_wte,
-                          accumulate_wpe));
+    embedding e = embedding_of(s);
+    e.accumulate_wte = accumulate_wte, e.accumulate_wpe = accumulate_wpe;
+    e.dwte = dwte.host, e.dwpe = learned ? dwpe.host : NULL;
+    OK(embedding_backward(both.cpu, t, dx.host, batch_of(tokens.host, s), &e));
     for (int k = 0; k < 2; k++) {
         tensor_pair a = tensor_pair_open(F32, dwte.n, c->offset, accumulate_wte ? 1 : 0, 4);
         tensor_pair b = tensor_pair_open(F32, dwpe.n, c->offset, accumulate_wpe ? 1 : 0, 5);
-        OK(embedding_backward(both.cuda, t, a.cuda, learned ? b.cuda : NULL, dx.cuda, tokens.cuda, s, accumulate_wte,
-                              accumulate_wpe));
+        e.dwte = a.cuda, e.dwpe = learned ? b.cuda : NULL;
+        OK(embedding_backward(both.cuda, t, dx.cuda, batch_of(tokens.cuda, s), &e));
         /* f32 sums of at most N rows of both signs; each addition rounds what is there so far, once on either side */
         double tolerance = 2 * sqrt((double)(s.B * s.T + 1)) * F32_ROUNDOFF;
         check_same("dwte", F32, a.cuda, dwte.host, dwte.n, tolerance);
@@ -83,16 +96,18 @@ static void tokens_out_of_range_touch_nothing(void **state) {
     (void)state;
     enum { N = 5, C = 8, V = 3 };
     const int32_t tokens[N] = {1, V, -1, INT32_MAX, 1};
-    embedding_shape s = {.B = 1, .T = N, .C = C, .V = V};
+    shape s = {.B = 1, .T = N, .C = C, .V = V};
     float ones[N * C], x[N * C], d[V * C];
     for (int i = 0; i < N * C; i++) ones[i] = 1;
     void *ct = to_cuda(tokens, sizeof tokens), *cx = cuda_unwritten(sizeof x);
     void *cw = to_cuda(ones, sizeof d), *cdx = to_cuda(ones, sizeof ones), *cd = cuda_unwritten(sizeof d);
-    OK(embedding_forward(both.cuda, F32, cx, ct, cw, NULL, s, 0));
+    embedding e = embedding_of(s);
+    e.wte = cw, e.dwte = cd;
+    OK(embedding_forward(both.cuda, F32, cx, batch_of(ct, s), &e, 0));
     from_cuda(x, cx, sizeof x);
     for (int n = 0; n < N; n++)
         assert_true(tokens[n] == 1 ? x[n * C] == 1 : isnan(x[n * C]) && isnan(x[n * C + C - 1]));
-    OK(embedding_backward(both.cuda, F32, cd, NULL, cdx, ct, s, false, false));
+    OK(embedding_backward(both.cuda, F32, cdx, batch_of(ct, s), &e));
     from_cuda(d, cd, sizeof d);
     for (int i = 0; i < V * C; i++) assert_true(d[i] == (i / C == 1 ? 2 : 0));
     cuda_release(ct, sizeof tokens), cuda_release(cx, sizeof x), cuda_release(cw, sizeof d);

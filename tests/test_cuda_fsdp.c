@@ -301,7 +301,8 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
     for (int step = 0; step <= UPDATES; step++) {
         for (int i = 0; step < UPDATES && i < micro; i++) {
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
-            OK(model_forward_backward(&m, NULL, tokens, targets, 1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
+            OK(model_forward_backward(&m, NULL, (token_batch){tokens, targets, B, T}, 1.0f / (SEQUENCES * T), i == 0,
+                                      i + 1 == micro));
         }
         step_result result;
         if (step > 0) {

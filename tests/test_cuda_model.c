@@ -41,7 +41,8 @@ static void one_step(model *m, const step_args *a, uint64_t seed) {
     for (i64 i = 0; i < a->micro_batches; i++) {
         tiny_batch(tokens, targets, seed + (uint64_t)i);
         if (i == 0) targets[3] = -1;
-        OK(model_forward_backward(m, NULL, tokens, targets, (float)(1.0 / (double)(TINY_N * a->micro_batches)), i == 0,
+        OK(model_forward_backward(m, NULL, tiny_batch_of(tokens, targets),
+                                  (float)(1.0 / (double)(TINY_N * a->micro_batches)), i == 0,
                                   i + 1 == a->micro_batches));
     }
     OK(step_update_weights(m, a));
@@ -63,7 +64,7 @@ static void compare_gradients(const model_config *c, dtype t) {
     tiny_batch(tokens, targets, 1);
     for (int d = 0; d < 2; d++) {
         tiny_open(&m[d], d ? both.cuda : both.cpu, c, policies[0], tiny_options(t));
-        OK(model_forward_backward(&m[d], &loss[d], tokens, targets, 1.0f / TINY_N, true, true));
+        OK(model_forward_backward(&m[d], &loss[d], tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
     }
     double bound = tolerance(t, c->L);
     if (!(fabs(loss[1] - loss[0]) <= bound * fabs(loss[0])))
@@ -196,9 +197,9 @@ static void tokens_out_of_range_are_refused(void **unused) {
     tiny_open(&m, both.cuda, &c, policies[0], tiny_options(F32));
     tiny_batch(tokens, targets, 1);
     tokens[5] = TINY_V;
-    FAILS(DATA, "token 61 at 5", model_loss(&m, &loss, tokens, targets));
+    FAILS(DATA, "token 61 at 5", model_loss(&m, &loss, tiny_batch_of(tokens, targets)));
     tokens[5] = 0, targets[7] = -2;
-    FAILS(DATA, "target -2 at 7", model_loss(&m, &loss, tokens, targets));
+    FAILS(DATA, "target -2 at 7", model_loss(&m, &loss, tiny_batch_of(tokens, targets)));
     model_free(&m);
 }
 

@@ -2,8 +2,14 @@
 
 #include "tests/check.h"
 
+typedef struct {
+    i64 B, T, C, V, positions;
+} shape;
+
+static embedding embedding_of(shape s) { return (embedding){.C = s.C, .V = s.V, .positions = s.positions}; }
+
 /* forward is one addition rounded once, backward f32 additions in a stated order: both are compared bit by bit */
-static void check_forward(dtype t, embedding_shape s, bool with_positions, i64 first, int threads) {
+static void check_forward(dtype t, shape s, bool with_positions, i64 first, int threads) {
     i64 N = s.B * s.T, C = s.C;
     size_t e = dtype_bytes(t);
     void *wte = malloc((size_t)(s.V * C) * e), *wpe = malloc((size_t)(s.positions * C) * e + 1);
@@ -14,7 +20,9 @@ static void check_forward(dtype t, embedding_shape s, bool with_positions, i64 f
     for (i64 n = 0; n < N; n++) tokens[n] = (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)s.V);
     device *dev;
     OK(device_open(&dev, "cpu", threads, 0));
-    OK(embedding_forward(dev, t, x, tokens, wte, with_positions ? wpe : NULL, s, first));
+    embedding table = embedding_of(s);
+    table.wte = wte, table.wpe = with_positions ? wpe : NULL;
+    OK(embedding_forward(dev, t, x, (token_batch){.tokens = tokens, .B = s.B, .T = s.T}, &table, first));
     device_close(dev);
     for (i64 n = 0; n < N; n++)
         for (i64 c = 0; c < C; c++) {
@@ -27,7 +35,7 @@ static void check_forward(dtype t, embedding_shape s, bool with_positions, i64 f
     free(wte), free(wpe), free(x), free(tokens);
 }
 
-static void check_backward(dtype t, embedding_shape s, bool with_positions, bool accumulate, int threads) {
+static void check_backward(dtype t, shape s, bool with_positions, bool accumulate, int threads) {
     i64 N = s.B * s.T, C = s.C, size_wte = s.V * C, size_wpe = s.positions * C;
     void *dx = malloc((size_t)(N * C) * dtype_bytes(t));
     float *wide = malloc((size_t)(N * C) * 4), *dwte = malloc((size_t)size_wte * 4),
@@ -47,14 +55,17 @@ static void check_backward(dtype t, embedding_shape s, bool with_positions, bool
         }
     device *dev;
     OK(device_open(&dev, "cpu", threads, 0));
-    OK(embedding_backward(dev, t, dwte, with_positions ? dwpe : NULL, dx, tokens, s, accumulate, !accumulate));
+    embedding table = embedding_of(s);
+    table.dwte = dwte, table.dwpe = with_positions ? dwpe : NULL;
+    table.accumulate_wte = accumulate, table.accumulate_wpe = !accumulate;
+    OK(embedding_backward(dev, t, dx, (token_batch){.tokens = tokens, .B = s.B, .T = s.T}, &table));
     device_close(dev);
     assert_memory_equal(dwte, want_wte, (size_t)size_wte * 4);
     if (with_positions) assert_memory_equal(dwpe, want_wpe, (size_t)size_wpe * 4);
     free(dx), free(wide), free(dwte), free(want_wte), free(dwpe), free(want_wpe), free(tokens);
 }
 
-static const embedding_shape shapes[] = {
+static const shape shapes[] = {
     {.B = 1, .T = 1, .C = 1, .V = 1, .positions = 1},
     {.B = 3, .T = 5, .C = 33, .V = 4, .positions = 9}, /* few tokens: every row is added to again and again */
     {.B = 2, .T = 16, .C = 768, .V = 100, .positions = 16},
@@ -67,7 +78,7 @@ static void test_bitwise(void **state) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (dtype t = F32; t <= BF16; t++)
             for (int threads = 1; threads <= 3; threads += 2) {
-                embedding_shape s = shapes[i];
+                shape s = shapes[i];
                 check_forward(t, s, false, 0, threads);
                 check_backward(t, s, false, true, threads);
                 if (s.positions == 0) continue;
@@ -83,16 +94,18 @@ static void test_bad_arguments(void **state) {
     OK(device_open(&dev, "cpu", 1, 0));
     float x[16] = {0}, w[16] = {0};
     int32_t tokens[2] = {0, 4};
-    embedding_shape s = {.B = 1, .T = 2, .C = 4, .V = 4, .positions = 2}, bad = s;
-    FAILS(DATA, "token 4 at 1, expected 0 to 3", embedding_forward(dev, F32, x, tokens, w, NULL, s, 0));
+    const token_batch b = {.tokens = tokens, .B = 1, .T = 2};
+    embedding e = {.wte = w, .dwte = w, .C = 4, .V = 4, .positions = 2};
+    FAILS(DATA, "token 4 at 1, expected 0 to 3", embedding_forward(dev, F32, x, b, &e, 0));
     tokens[1] = -1;
-    FAILS(DATA, "token -1 at 1", embedding_backward(dev, F32, w, NULL, x, tokens, s, false, false));
+    FAILS(DATA, "token -1 at 1", embedding_backward(dev, F32, x, b, &e));
     tokens[1] = 0;
-    FAILS(ARG, "positions 1 to 3", embedding_forward(dev, F32, x, tokens, w, w, s, 1));
-    bad.positions = 1;
-    FAILS(ARG, "positions 0 to 2", embedding_backward(dev, F32, w, w, x, tokens, bad, false, false));
-    bad = s, bad.C = 0;
-    FAILS(ARG, "C 0", embedding_forward(dev, F32, x, tokens, w, NULL, bad, 0));
+    e.wpe = w, e.dwpe = w;
+    FAILS(ARG, "positions 1 to 3", embedding_forward(dev, F32, x, b, &e, 1));
+    e.positions = 1;
+    FAILS(ARG, "positions 0 to 2", embedding_backward(dev, F32, x, b, &e));
+    e.wpe = NULL, e.C = 0;
+    FAILS(ARG, "C 0", embedding_forward(dev, F32, x, b, &e, 0));
     device_close(dev);
 }
 

@@ -103,7 +103,8 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
         if (step == 1) sent = bytes_sent(); /* what lies in the slots at first is not typical */
         for (int i = 0; i < micro; i++) {
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
-            OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
+            OK(model_forward_backward(&m, &loss, (token_batch){tokens, targets, B, T}, 1.0f / (SEQUENCES * T), i == 0,
+                                      i + 1 == micro));
         }
         OK(step_update_weights(&m, &a));
         OK(step_collect(&m, &result));

@@ -17,17 +17,17 @@ static void collect(i64 *windows, i64 n, const corpus *c, i64 B, i64 T, uint64_t
     OK(loader_open(&l, c, B, T, seed, position, 0, 1));
     assert_int_equal(loader_position(l), position);
     for (i64 i = 0; i < n; i += B) {
-        const int32_t *tokens, *targets;
-        OK(loader_next(l, &tokens, &targets));
+        token_batch b;
+        OK(loader_next(l, &b));
         assert_int_equal(loader_position(l), position + i + B);
         for (i64 row = 0; row < B; row++) {
-            i64 first = tokens[row * T];
+            i64 first = b.tokens[row * T];
             assert_int_equal(first % T, 0);
             windows[i + row] = first / T;
             for (i64 t = 0; t < T; t++) {
-                assert_int_equal(tokens[row * T + t], first + t);
-                assert_int_equal(targets[row * T + t], first + t + 1);
-                assert_true(targets[row * T + t] < c->train_count);
+                assert_int_equal(b.tokens[row * T + t], first + t);
+                assert_int_equal(b.targets[row * T + t], first + t + 1);
+                assert_true(b.targets[row * T + t] < c->train_count);
             }
         }
     }
@@ -97,11 +97,11 @@ static void test_ranks_share_the_windows_of_one(void **state) {
             loader *l;
             OK(loader_open(&l, &c, B, T, 9, POSITION, rank, ranks));
             for (i64 i = 0; (i + 1) * ranks * B <= N; i++) {
-                const int32_t *tokens, *targets;
-                OK(loader_next(l, &tokens, &targets));
+                token_batch b;
+                OK(loader_next(l, &b));
                 assert_int_equal(loader_position(l), POSITION + (i + 1) * ranks * B);
                 for (i64 row = 0; row < B; row++)
-                    assert_int_equal(tokens[row * T] / T, whole[POSITION + (i * ranks + rank) * B + row]);
+                    assert_int_equal(b.tokens[row * T] / T, whole[POSITION + (i * ranks + rank) * B + row]);
             }
             loader_close(l);
         }
@@ -114,13 +114,13 @@ static void test_batch_stays_valid_until_the_next_call(void **state) {
     loader *l;
     OK(loader_open(&l, &c, 3, 7, 1, 0, 0, 1));
     for (int i = 0; i < 50; i++) {
-        const int32_t *tokens, *targets;
+        token_batch b;
         int32_t copy[21];
-        OK(loader_next(l, &tokens, &targets));
-        memcpy(copy, tokens, sizeof copy);
+        OK(loader_next(l, &b));
+        memcpy(copy, b.tokens, sizeof copy);
         usleep(200); /* lets the thread run ahead into the ring; what follows must hold in any case */
-        assert_memory_equal(copy, tokens, sizeof copy);
-        for (int k = 0; k < 21; k++) assert_int_equal(targets[k], copy[k] + 1);
+        assert_memory_equal(copy, b.tokens, sizeof copy);
+        for (int k = 0; k < 21; k++) assert_int_equal(b.targets[k], copy[k] + 1);
     }
     loader_close(l);
     corpus_free(&c);
@@ -132,8 +132,8 @@ static void test_close_at_any_moment(void **state) {
     for (int i = 0; i < 200; i++) {
         loader *l;
         OK(loader_open(&l, &c, 2, 16, 1, i, 0, 1));
-        const int32_t *tokens, *targets;
-        for (int k = 0; k < i % 7; k++) OK(loader_next(l, &tokens, &targets));
+        token_batch b;
+        for (int k = 0; k < i % 7; k++) OK(loader_next(l, &b));
         if (i % 3 == 0) usleep(300); /* long enough, as a rule, for the ring to be full */
         loader_close(l);
     }

@@ -18,7 +18,7 @@ static double loss_at(model *m, const param *p, const float *origin, const float
     for (i64 i = 0; i < n; i++) w[i] = (float)(origin[i] + step * direction[i]);
     gemm_weights_changed(m->dev);
     double loss;
-    OK(model_loss(m, &loss, tokens, targets));
+    OK(model_loss(m, &loss, tiny_batch_of(tokens, targets)));
     memcpy(w, origin, (size_t)n * 4);
     return loss / TINY_N;
 }
@@ -36,7 +36,7 @@ static void gradients_are_finite_differences(void **unused) {
         double loss;
         tiny_batch(tokens, targets, 5);
         tiny_open(&m, dev, &c, policies[0], tiny_options(F32));
-        OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
+        OK(model_forward_backward(&m, &loss, tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
         for (int i = 0; i < m.parameters.p.count; i++) {
             const param *p = &m.parameters.p.list[i];
             i64 n = p->rows * p->cols;
@@ -79,7 +79,7 @@ static void recompute_policies_give_the_same_bits(void **unused) {
                 model m;
                 double loss;
                 tiny_open(&m, dev, &c, policies[p], tiny_options(t));
-                OK(model_forward_backward(&m, &loss, tokens, targets, 1.0f / TINY_N, true, true));
+                OK(model_forward_backward(&m, &loss, tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
                 size_t bytes = (size_t)m.parameters.p.size * 4;
                 if (!first) {
                     first = malloc(bytes);
@@ -105,7 +105,7 @@ static void counters_equal_the_closed_form(void **unused) {
             tiny_batch(tokens, targets, 5);
             tiny_open(&m, dev, &c, policies[p], tiny_options(BF16));
             flop_counter before = dev->flops, expected = cost_training_flops(&c, policies[p], TINY_B, TINY_T);
-            OK(model_forward_backward(&m, &loss, tokens, targets, 1, false, true));
+            OK(model_forward_backward(&m, &loss, tiny_batch_of(tokens, targets), 1, false, true));
             for (int k = 0; k < WORK_KINDS; k++)
                 assert_int_equal(dev->flops.work[k] - before.work[k], expected.work[k]);
             model_free(&m);
@@ -124,14 +124,14 @@ static void accumulating_twice_doubles(void **unused) {
         i64 n = m.parameters.p.size;
         float *once = malloc((size_t)n * 4);
         double *twice = malloc((size_t)n * 8);
-        OK(model_forward_backward(&m, &loss, tokens, targets, 1, true, true));
+        OK(model_forward_backward(&m, &loss, tiny_batch_of(tokens, targets), 1, true, true));
         memcpy(once, m.parameters.grads, (size_t)n * 4);
         for (i64 i = 0; i < n; i++) twice[i] = 2.0 * once[i];
-        OK(model_forward_backward(&m, &loss, tokens, targets, 1, false, true));
+        OK(model_forward_backward(&m, &loss, tiny_batch_of(tokens, targets), 1, false, true));
         /* the same sums started from another value: as many f32 roundings as there are rows and vocabulary, in norm
          * their square root; 32 rows and 2 chunks, so 16 roundings are ample */
         check_close("accumulated", m.parameters.grads, twice, n, 16 * F32_ROUNDOFF);
-        OK(model_forward_backward(&m, &loss, tokens, targets, 1, true, true));
+        OK(model_forward_backward(&m, &loss, tiny_batch_of(tokens, targets), 1, true, true));
         assert_memory_equal(once, m.parameters.grads, (size_t)n * 4); /* and = forgets what was there */
         free(once);
         free(twice);
@@ -235,7 +235,7 @@ static void a_row_that_is_not_counted_skips_the_step_too(void **unused) {
             memset(tensor_at((void *)(uintptr_t)w.w[where], m.parameters.o.t, row * c.C), 0xff,
                    dtype_bytes(m.parameters.o.t));
             gemm_weights_changed(dev);
-            OK(model_forward_backward(&m, NULL, tokens, targets, 1.0f / TINY_N, true, true));
+            OK(model_forward_backward(&m, NULL, tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
             OK(step_update_weights(&m, &a));
             OK(step_collect(&m, &r));
             assert_true(r.skipped && !isfinite(r.grad_norm));

@@ -52,6 +52,10 @@ static inline void tiny_batch(int32_t tokens[TINY_N], int32_t targets[TINY_N], u
     }
 }
 
+static inline token_batch tiny_batch_of(const int32_t *tokens, const int32_t *targets) {
+    return (token_batch){.tokens = tokens, .targets = targets, .B = TINY_B, .T = TINY_T};
+}
+
 /* this process alone; open until it ends */
 static inline comm *tiny_world(void) {
     static comm *world;

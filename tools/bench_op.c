@@ -102,29 +102,33 @@ static status run_rope(workbench *w) {
     return rope_forward(w->dev, w->t, x, &r, (rope_shape){.B = w->B, .T = w->T, .G = heads, .ld = ld}, 0);
 }
 
-static embedding_shape embedding_of(const workbench *w) {
+static embedding embedding_of(const workbench *w) {
     const model_config *c = w->c;
-    return (embedding_shape){
-        .B = w->B, .T = w->T, .C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
+    return (embedding){.C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
 }
 
+static token_batch batch_of(const workbench *w) { return (token_batch){.tokens = w->tokens, .B = w->B, .T = w->T}; }
+
 static status run_embedding_forward(workbench *w) {
-    embedding_shape s = embedding_of(w);
-    void *x = take(w, w->N * s.C, w->t), *wte = take(w, s.V * s.C, w->t), *wpe = take(w, s.positions * s.C, w->t);
-    w->bytes = width(w) * (double)((w->N + w->occurring + (s.positions ? s.T : 0)) * s.C);
+    embedding e = embedding_of(w);
+    void *x = take(w, w->N * e.C, w->t);
+    e.wte = take(w, e.V * e.C, w->t);
+    if (e.positions) e.wpe = take(w, e.positions * e.C, w->t);
+    w->bytes = width(w) * (double)((w->N + w->occurring + (e.positions ? w->T : 0)) * e.C);
     if (!w->pool) return STATUS_OK;
-    return embedding_forward(w->dev, w->t, x, w->tokens, wte, s.positions ? wpe : NULL, s, 0);
+    return embedding_forward(w->dev, w->t, x, batch_of(w), &e, 0);
 }
 
 /* As in a step: with tied weights it adds to the gradient of the head, else it overwrites. */
 static status run_embedding_backward(workbench *w) {
-    embedding_shape s = embedding_of(w);
-    void *dx = take(w, w->N * s.C, w->t);
-    float *dwte = take_f32(w, s.V * s.C), *dwpe = take_f32(w, s.positions * s.C);
-    double rows = w->c->tied ? 2 * (double)w->occurring : (double)s.V;
-    w->bytes = ((s.positions ? 2 : 1) * width(w) * (double)w->N + 4 * (rows + (double)s.positions)) * (double)s.C;
+    embedding e = embedding_of(w);
+    void *dx = take(w, w->N * e.C, w->t);
+    e.dwte = take_f32(w, e.V * e.C), e.accumulate_wte = w->c->tied;
+    if (e.positions) e.dwpe = take_f32(w, e.positions * e.C);
+    double rows = w->c->tied ? 2 * (double)w->occurring : (double)e.V;
+    w->bytes = ((e.positions ? 2 : 1) * width(w) * (double)w->N + 4 * (rows + (double)e.positions)) * (double)e.C;
     if (!w->pool) return STATUS_OK;
-    return embedding_backward(w->dev, w->t, dwte, s.positions ? dwpe : NULL, dx, w->tokens, s, w->c->tied, false);
+    return embedding_backward(w->dev, w->t, dx, batch_of(w), &e);
 }
 
 /* on one chunk of logits of the classifier's size */

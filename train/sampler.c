@@ -97,9 +97,10 @@ static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
     memcpy(s->history + s->used, tokens, (size_t)n * sizeof *tokens);
     TRY(dev->ops->copy(dev, s->tokens, tokens, (size_t)n * sizeof *tokens));
     unit_views w = parameters_views(&s->parameters, 0);
-    embedding_shape e = {.B = 1, .T = n, .C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
+    const embedding e = {
+        .wte = w.w[P_WTE], .wpe = w.w[P_WPE], .C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
     block_activations a = block_merge(&s->shared, &s->kept);
-    TRY(embedding_forward(dev, s->env.t, a.x, s->tokens, w.w[P_WTE], w.w[P_WPE], e, s->used));
+    TRY(embedding_forward(dev, s->env.t, a.x, (token_batch){.tokens = s->tokens, .B = 1, .T = n}, &e, s->used));
     for (i64 l = 0; l < c->L; l++) {
         w = parameters_views(&s->parameters, (int)l + 1);
         TRY(block_forward(&s->env, &w, &a, s->y, 1, n, &s->cache[l], s->used));

@@ -96,11 +96,11 @@ status step_submit(model *m, loader *l, const step_args *a) {
     TRY(step_begin(m));
     double tokens = (double)(m->s.B * m->s.T * a->micro_batches * m->parameters.o.shard.world->ranks);
     for (i64 i = 0; i < a->micro_batches; i++) {
-        const int32_t *inputs, *targets;
+        token_batch b;
         TRY(dev->ops->span(dev, BOOK_DATA, true));
-        TRY(loader_next(l, &inputs, &targets));
+        TRY(loader_next(l, &b));
         TRY(dev->ops->span(dev, BOOK_DATA, false));
-        TRY(model_forward_backward(m, NULL, inputs, targets, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
+        TRY(model_forward_backward(m, NULL, b, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
     }
     return step_update_weights(m, a);
 }
@@ -115,7 +115,7 @@ static status evaluate_batch(model *m, const corpus *c, i64 batch, i64 end, int3
     int32_t *targets = tokens + n;
     if ((end && batch >= end) || !corpus_val_batch(c, batch, m->s.B, m->s.T, tokens, targets))
         for (i64 i = 0; i < n; i++) tokens[i] = 0, targets[i] = -1;
-    TRY(model_loss(m, &sum->nats, tokens, targets));
+    TRY(model_loss(m, &sum->nats, (token_batch){tokens, targets, m->s.B, m->s.T}));
     sum->counted = 0;
     for (i64 i = 0; i < n; i++) sum->counted += targets[i] >= 0;
     return STATUS_OK;

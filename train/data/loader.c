@@ -109,7 +109,7 @@ done:
     return st;
 }
 
-status loader_next(loader *l, const int32_t **tokens, const int32_t **targets) {
+status loader_next(loader *l, token_batch *b) {
     pthread_mutex_lock(&l->lock);
     if (l->released < l->taken) { /* the batch of the previous call */
         l->released = l->taken;
@@ -118,8 +118,8 @@ status loader_next(loader *l, const int32_t **tokens, const int32_t **targets) {
     while (l->made == l->taken) pthread_cond_wait(&l->batch_made, &l->lock);
     i64 batch = l->taken++;
     pthread_mutex_unlock(&l->lock);
-    *tokens = l->slots + batch % RING * 2 * l->B * l->T;
-    *targets = *tokens + l->B * l->T;
+    const int32_t *tokens = l->slots + batch % RING * 2 * l->B * l->T;
+    *b = (token_batch){.tokens = tokens, .targets = tokens + l->B * l->T, .B = l->B, .T = l->T};
     return STATUS_OK;
 }
 

@@ -5,6 +5,7 @@
 #ifndef TALLY_LOADER_H
 #define TALLY_LOADER_H
 
+#include "runtime/tokens.h"
 #include "train/data/corpus.h"
 
 typedef struct loader loader;
@@ -12,8 +13,8 @@ typedef struct loader loader;
 /* A batch has B sequences of T tokens. This rank's batch i has the B windows from position + (i * ranks + rank) * B on.
  * position: the windows that the run has used so far. */
 status loader_open(loader **l, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position, int rank, int ranks);
-/* Waits for the next batch. tokens, targets [B,T] i32 stay valid until the next call. */
-status loader_next(loader *l, const int32_t **tokens, const int32_t **targets);
+/* Waits for the next batch. It stays valid until the next call. */
+status loader_next(loader *l, token_batch *b);
 i64 loader_position(const loader *l); /* of the run, if every rank has taken as many batches as this one */
 i64 loader_windows_per_epoch(const loader *l);
 void loader_close(loader *l);

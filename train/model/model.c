@@ -107,20 +107,42 @@ static norm final_norm(const model *m, const walk_unit *head) {
                   .s = {.N = m->s.B * m->s.T, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
 }
 
-static embedding_shape embedding_of(const model *m) {
-    return (embedding_shape){
-        .B = m->s.B, .T = m->s.T, .C = m->c.C, .V = m->c.V, .positions = m->c.learned_positions ? m->c.context : 0};
+static embedding embedding_of(const model *m, const walk_unit *u) {
+    return (embedding){.wte = u->v.w[P_WTE],
+                       .wpe = u->v.w[P_WPE],
+                       .dwte = u->v.dw[P_WTE],
+                       .dwpe = u->v.dw[P_WPE],
+                       .accumulate_wte = u->accumulate_matrix,
+                       .accumulate_wpe = u->accumulate,
+                       .C = m->c.C,
+                       .V = m->c.V,
+                       .positions = m->c.learned_positions ? m->c.context : 0};
+}
+
+static classifier classifier_of(const model *m, const walk_unit *head) {
+    return (classifier){.w = head->v.w[P_HEAD_W],
+                        .dw = head->v.dw[P_HEAD_W],
+                        .accumulate = head->accumulate_matrix,
+                        .logits = m->logits,
+                        .C = m->c.C,
+                        .V = m->c.V};
+}
+
+static token_batch batch_on_device(const model *m) {
+    return (token_batch){.tokens = m->tokens, .targets = m->targets, .B = m->s.B, .T = m->s.T};
 }
 
 static void *block_output(model *m, i64 layer) { return layer + 1 < m->c.L ? m->kept[layer + 1].x : m->x; }
 
 /* on the host: a GPU could only say it later */
-static status check_batch(const model *m, const int32_t *tokens, const int32_t *targets) {
-    for (i64 n = 0; n < m->s.B * m->s.T; n++) {
-        if (tokens[n] < 0 || tokens[n] >= m->c.V)
-            FAIL(DATA, "token %d at %ld of the batch, expected 0 to %ld", tokens[n], n, m->c.V - 1);
-        if (targets[n] < -1 || targets[n] >= m->c.V)
-            FAIL(DATA, "target %d at %ld of the batch, expected -1 to %ld", targets[n], n, m->c.V - 1);
+static status check_batch(const model *m, token_batch b) {
+    if (b.B != m->s.B || b.T != m->s.T)
+        FAIL(ARG, "a batch of %ld x %ld tokens, expected the model's %ld x %ld", b.B, b.T, m->s.B, m->s.T);
+    for (i64 n = 0; n < b.B * b.T; n++) {
+        if (b.tokens[n] < 0 || b.tokens[n] >= m->c.V)
+            FAIL(DATA, "token %d at %ld of the batch, expected 0 to %ld", b.tokens[n], n, m->c.V - 1);
+        if (b.targets[n] < -1 || b.targets[n] >= m->c.V)
+            FAIL(DATA, "target %d at %ld of the batch, expected -1 to %ld", b.targets[n], n, m->c.V - 1);
     }
     return STATUS_OK;
 }
@@ -129,7 +151,7 @@ static status check_batch(const model *m, const int32_t *tokens, const int32_t *
 
 typedef struct {
     model *m;
-    const int32_t *tokens, *targets; /* on the host */
+    token_batch batch; /* on the host */
     float scale;
     bool first;
 } micro_batch;
@@ -138,9 +160,9 @@ static status begin(void *context) {
     const micro_batch *b = context;
     model *m = b->m;
     size_t bytes = (size_t)(m->s.B * m->s.T) * 4;
-    TRY(check_batch(m, b->tokens, b->targets));
-    TRY(m->dev->ops->upload(m->dev, m->tokens, b->tokens, bytes));
-    return m->dev->ops->upload(m->dev, m->targets, b->targets, bytes);
+    TRY(check_batch(m, b->batch));
+    TRY(m->dev->ops->upload(m->dev, m->tokens, b->batch.tokens, bytes));
+    return m->dev->ops->upload(m->dev, m->targets, b->batch.targets, bytes);
 }
 
 static status look(void *context) {
@@ -150,8 +172,8 @@ static status look(void *context) {
 
 static status forward_embedding(void *context, const walk_unit *u) {
     model *m = ((micro_batch *)context)->m;
-    return embedding_forward(m->dev, m->env.t, m->kept[0].x, m->tokens, u->v.w[P_WTE], u->v.w[P_WPE], embedding_of(m),
-                             0);
+    const embedding e = embedding_of(m, u);
+    return embedding_forward(m->dev, m->env.t, m->kept[0].x, batch_on_device(m), &e, 0);
 }
 
 static status forward_block(void *context, const walk_unit *u) {
@@ -169,14 +191,12 @@ static status forward_head(void *context, const walk_unit *u) {
 static status head_loss(void *context, const walk_unit *u) {
     const micro_batch *b = context;
     model *m = b->m;
-    const unit_views *v = &u->v;
     dtype t = m->env.t;
-    i64 N = m->s.B * m->s.T;
-    bool backward = v->dw[P_HEAD_W];
-    TRY(classifier_forward_backward(m->dev, t, m->losses, backward ? m->h : NULL, v->dw[P_HEAD_W], m->logits, m->h,
-                                    v->w[P_HEAD_W], m->targets, N, m->c.C, m->c.V, b->scale, u->accumulate_matrix));
-    if (!backward) return STATUS_OK;
-    TRY(crossentropy_sum_losses(m->dev, &m->steps.sums.mine->nats, m->losses, N, !b->first));
+    const classifier head = classifier_of(m, u);
+    TRY(classifier_forward_backward(m->dev, t, m->losses, head.dw ? m->h : NULL, m->h, &head, batch_on_device(m),
+                                    b->scale));
+    if (!head.dw) return STATUS_OK;
+    TRY(crossentropy_sum_losses(m->dev, &m->steps.sums.mine->nats, m->losses, m->s.B * m->s.T, !b->first));
     const norm n = final_norm(m, u);
     return norm_backward(m->dev, t, m->gradients.dx, NULL, m->h, m->x, m->norm, &n);
 }
@@ -190,8 +210,8 @@ static status backward_block(void *context, const walk_unit *u) {
 
 static status backward_embedding(void *context, const walk_unit *u) {
     model *m = ((micro_batch *)context)->m;
-    return embedding_backward(m->dev, m->env.t, u->v.dw[P_WTE], u->v.dw[P_WPE], m->gradients.dx, m->tokens,
-                              embedding_of(m), u->accumulate_matrix, u->accumulate);
+    const embedding e = embedding_of(m, u);
+    return embedding_backward(m->dev, m->env.t, m->gradients.dx, batch_on_device(m), &e);
 }
 
 static const walk_ops ops = {.begin = begin,
@@ -212,15 +232,14 @@ static status read_losses(model *m, double *loss) {
     return STATUS_OK;
 }
 
-status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets) {
-    micro_batch b = {.m = m, .tokens = tokens, .targets = targets};
-    TRY(walk_evaluate(&(walk){&m->parameters, &ops, &b}));
+status model_loss(model *m, double *loss, token_batch b) {
+    micro_batch context = {.m = m, .batch = b};
+    TRY(walk_evaluate(&(walk){&m->parameters, &ops, &context}));
     return read_losses(m, loss);
 }
 
-status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
-                              bool first, bool last) {
-    micro_batch b = {.m = m, .tokens = tokens, .targets = targets, .scale = scale, .first = first};
-    TRY(walk_train(&(walk){&m->parameters, &ops, &b}, first, last));
+status model_forward_backward(model *m, double *loss, token_batch b, float scale, bool first, bool last) {
+    micro_batch context = {.m = m, .batch = b, .scale = scale, .first = first};
+    TRY(walk_train(&(walk){&m->parameters, &ops, &context}, first, last));
     return loss ? read_losses(m, loss) : STATUS_OK;
 }

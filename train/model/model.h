@@ -5,6 +5,7 @@
 #ifndef TALLY_MODEL_H
 #define TALLY_MODEL_H
 
+#include "runtime/tokens.h"
 #include "train/model/block.h"
 #include "train/model/walk.h"
 
@@ -52,12 +53,11 @@ status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config 
                   parameters_options options);
 void model_free(model *m);
 
-/* tokens, targets [B,T] i32 on the host, checked; targets of -1 are not counted. loss: sum of nats. */
-status model_loss(model *m, double *loss, const int32_t *tokens, const int32_t *targets);
+/* b: on the host, of the model's B and T; its tokens and targets are checked. loss: sum of nats. */
+status model_loss(model *m, double *loss, token_batch b);
 /* One micro-batch, the first (gradients and m->steps.sums.nats are =, else +=) and the last of its step (then gradients are
  * reduced over ranks, where that is not done for each; fsdp_finish_gradients completes it). loss: NULL, or the sum of
  * nats, for which the host waits. */
-status model_forward_backward(model *m, double *loss, const int32_t *tokens, const int32_t *targets, float scale,
-                              bool first, bool last);
+status model_forward_backward(model *m, double *loss, token_batch b, float scale, bool first, bool last);
 
 #endif
