@@ -189,9 +189,9 @@ SIMD_CLONES static void score_gradients(float *restrict p, float *restrict ds, c
 
 /* Head h of sequence b: keys outside, queries inside, so that dk and dv of a tile stay in cache and dq goes through
  * scratch. dk and dv point at the head's first row; they have dtype tg and row stride ldg. */
-static void backward_item(dtype t, void *dq, void *dk, void *dv, dtype tg, i64 ldg, const void *d_o, const void *o,
-                          const void *q, const void *k, const void *v, const float *lse, float *scratch,
-                          attention_shape s, i64 b, i64 h) {
+static void backward_item(dtype t, void *dk, void *dv, dtype tg, i64 ldg, const attention_gradients *d,
+                          const attention_tensors *x, float *scratch, attention_shape s, i64 b, i64 h) {
+    const void *q = x->q, *k = x->k, *v = x->v, *d_o = d->d_o;
     float key[KEYS * MAX_D] ALIGNED, keyt[MAX_D * KEYS] ALIGNED, valuet[MAX_D * KEYS] ALIGNED;
     float dkey[KEYS * MAX_D] ALIGNED, dvalue[KEYS * MAX_D] ALIGNED;
     float query[STRIP * MAX_D] ALIGNED, dout[STRIP * MAX_D] ALIGNED;
@@ -199,10 +199,10 @@ static void backward_item(dtype t, void *dq, void *dk, void *dv, dtype tg, i64 l
     i64 T = s.Tq, Dp = tile_padded(s.D);
     i64 q0 = b * T * s.ldq + h * s.D, k0 = b * T * s.ldk + h / (s.H / s.K) * s.D, o0 = b * T * s.ldo + h * s.D;
     float *dquery = scratch, *delta = scratch + T * Dp;
-    lse += (b * s.H + h) * T;
+    const float *lse = x->lse + (b * s.H + h) * T;
 
     memset(dquery, 0, (size_t)(T * Dp) * sizeof *dquery);
-    row_deltas(delta, tensor_at(o, t, o0), tensor_at(d_o, t, o0), t, s.ldo, T, s.D);
+    row_deltas(delta, tensor_at(x->o, t, o0), tensor_at(d_o, t, o0), t, s.ldo, T, s.D);
     for (i64 j = 0; j < T; j += KEYS) {
         i64 tile = min_i64(KEYS, T - j);
         tile_load(key, tensor_at(v, t, k0 + j * s.ldk), t, s.ldk, tile, s.D, 1);
@@ -230,7 +230,7 @@ static void backward_item(dtype t, void *dq, void *dk, void *dv, dtype tg, i64 l
             store_row(tensor_at(dv, tg, (j + r) * ldg), tg, dvalue + r * Dp, 1, s.D);
         }
     }
-    for (i64 i = 0; i < T; i++) store_row(tensor_at(dq, t, q0 + i * s.ldq), t, dquery + i * Dp, s.scale, s.D);
+    for (i64 i = 0; i < T; i++) store_row(tensor_at(d->dq, t, q0 + i * s.ldq), t, dquery + i * Dp, s.scale, s.D);
 }
 
 /* one row of dk or dv: its group's heads in order, from partials whose heads are `stride` floats apart */
@@ -242,9 +242,8 @@ SIMD_CLONES static void sum_heads(void *y, dtype t, const float *x, i64 stride, 
     simd_store_f32(y, sum, t, D);
 }
 
-status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
-                              const void *q, const void *k, const void *v, const float *lse, void *scratch,
-                              attention_shape s) {
+status attention_backward_cpu(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x,
+                              void *scratch, attention_shape s) {
     i64 heads = s.H / s.K, T = s.Tq, head = T * s.D;
     float *own = scratch, *partial_dk = own + dev->threads * thread_floats(s),
           *partial_dv = partial_dk + s.B * s.H * head;
@@ -253,29 +252,25 @@ status attention_backward_cpu(device *dev, dtype t, void *dq, void *dk, void *dv
         i64 b = bh / s.H, h = bh % s.H, first = b * T * s.ldk + h * s.D;
         float *mine = own + omp_get_thread_num() * thread_floats(s);
         if (heads == 1)
-            backward_item(t, dq, tensor_at(dk, t, first), tensor_at(dv, t, first), t, s.ldk, d_o, o, q, k, v, lse, mine,
-                          s, b, h);
-        else
-            backward_item(t, dq, partial_dk + bh * head, partial_dv + bh * head, F32, s.D, d_o, o, q, k, v, lse, mine,
-                          s, b, h);
+            backward_item(t, tensor_at(d->dk, t, first), tensor_at(d->dv, t, first), t, s.ldk, d, x, mine, s, b, h);
+        else backward_item(t, partial_dk + bh * head, partial_dv + bh * head, F32, s.D, d, x, mine, s, b, h);
     }
     if (heads == 1) return STATUS_OK;
 #pragma omp parallel for schedule(static) num_threads(dev->threads)
     for (i64 row = 0; row < s.B * T * s.K; row++) {
         i64 g = row % s.K, bt = row / s.K, b = bt / T;
         i64 from = (b * s.H + g * heads) * head + bt % T * s.D, to = bt * s.ldk + g * s.D;
-        sum_heads(tensor_at(dk, t, to), t, partial_dk + from, head, heads, s.D);
-        sum_heads(tensor_at(dv, t, to), t, partial_dv + from, head, heads, s.D);
+        sum_heads(tensor_at(d->dk, t, to), t, partial_dk + from, head, heads, s.D);
+        sum_heads(tensor_at(d->dv, t, to), t, partial_dv + from, head, heads, s.D);
     }
     return STATUS_OK;
 }
 
-status attention_backward(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
-                          const void *q, const void *k, const void *v, const float *lse, void *scratch,
+status attention_backward(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x, void *scratch,
                           attention_shape s) {
     TRY(check_shape(s));
     if (s.Tq != s.Tk) FAIL(ARG, "attention_backward: %ld queries, expected as many as keys, %ld", s.Tq, s.Tk);
     dev->flops.work[WORK_RECOMPUTE] += product_flops(s);
     dev->flops.work[WORK_DGRAD] += 4 * product_flops(s);
-    return DISPATCH(dev, attention_backward, t, dq, dk, dv, d_o, o, q, k, v, lse, scratch, s);
+    return DISPATCH(dev, attention_backward, t, d, x, scratch, s);
 }

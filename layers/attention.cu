@@ -79,16 +79,14 @@ extern "C" status attention_forward_cuda(device *dev, dtype t, void *o, float *l
     return attention_forward_mma(dev, (bf16 *)o, lse, (const bf16 *)q, (const bf16 *)k, (const bf16 *)v, s);
 }
 
-extern "C" status attention_backward_cuda(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o,
-                                          const void *o, const void *q, const void *k, const void *v, const float *lse,
-                                          void *scratch, attention_shape s) {
+extern "C" status attention_backward_cuda(device *dev, dtype t, const attention_gradients *d,
+                                          const attention_tensors *x, void *scratch, attention_shape s) {
     if constexpr (HAVE_CUDNN)
-        if (attention_is_cudnn(dev) && s.Tq == s.Tk) return attention_backward_cudnn(dev, t, dq, dk, dv, d_o, o, q, k, v, lse, s);
+        if (attention_is_cudnn(dev) && s.Tq == s.Tk) return attention_backward_cudnn(dev, t, d, x, s);
     float2 *statistics = (float2 *)scratch;
     TRY(check_grid(s));
-    TRY(make_statistics(dev, t, statistics, lse, d_o, o, s));
-    if (!on_tensor_cores(t, q, k, v, d_o, s) || !on_tensor_cores(t, dq, dk, dv, d_o, s))
-        return attention_backward_general(dev, t, dq, dk, dv, d_o, q, k, v, statistics, s);
-    return attention_backward_mma(dev, (bf16 *)dq, (bf16 *)dk, (bf16 *)dv, (const bf16 *)d_o, (const bf16 *)q,
-                                  (const bf16 *)k, (const bf16 *)v, statistics, s);
+    TRY(make_statistics(dev, t, statistics, x->lse, d->d_o, x->o, s));
+    if (!on_tensor_cores(t, x->q, x->k, x->v, d->d_o, s) || !on_tensor_cores(t, d->dq, d->dk, d->dv, d->d_o, s))
+        return attention_backward_general(dev, t, d, x, statistics, s);
+    return attention_backward_mma(dev, d, x, statistics, s);
 }

@@ -18,14 +18,14 @@ __host__ __device__ static inline i64 attention_padded(const attention_shape &s)
 /* attention_forward.cu, attention_backward.cu: bf16 on tensor cores; D is 64, 96 or 128, rows aligned to 16 bytes */
 status attention_forward_mma(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
                              attention_shape s);
-status attention_backward_mma(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
-                              const bf16 *v, const float2 *statistics, attention_shape s);
+status attention_backward_mma(device *dev, const attention_gradients *d, const attention_tensors *x,
+                              const float2 *statistics, attention_shape s);
 
 /* attention_general.cu: in f32, any D and stride */
 status attention_forward_general(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                                  attention_shape s);
-status attention_backward_general(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *q,
-                                  const void *k, const void *v, const float2 *statistics, attention_shape s);
+status attention_backward_general(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x,
+                                  const float2 *statistics, attention_shape s);
 
 /* attention_few.cu: few queries against many keys, in f32, any D and stride */
 bool attention_is_few(attention_shape s);
@@ -42,8 +42,8 @@ status attention_choose_cudnn(device *dev, bool on);
 bool attention_is_cudnn(const device *dev);
 status attention_forward_cudnn(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                                attention_shape s);
-status attention_backward_cudnn(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
-                                const void *q, const void *k, const void *v, const float *lse, attention_shape s);
+status attention_backward_cudnn(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x,
+                                attention_shape s);
 
 /* Lets a kernel take so much dynamic shared memory, where a block of this GPU may: compute capability 8.6, 8.9 and 12.0
  * give it 99 KiB, others 163 or 227. */

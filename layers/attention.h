@@ -53,8 +53,18 @@ size_t attention_backward_scratch_bytes(const device *dev, attention_shape s);
 status attention_forward(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                          attention_shape s);
 HALVES(attention_forward);
-status attention_backward(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
-                          const void *q, const void *k, const void *v, const float *lse, void *scratch,
+
+/* what the forward pass read and wrote, and the gradients of it */
+typedef struct {
+    const void *q, *k, *v, *o;
+    const float *lse;
+} attention_tensors;
+typedef struct {
+    void *dq, *dk, *dv;
+    const void *d_o;
+} attention_gradients;
+
+status attention_backward(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x, void *scratch,
                           attention_shape s);
 HALVES(attention_backward);
 

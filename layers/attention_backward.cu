@@ -216,22 +216,23 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
 }
 
 template <int D>
-static status backward(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
-                       const bf16 *v, const float2 *statistics, attention_shape s) {
+static status backward(device *dev, const attention_gradients *d, const attention_tensors *x, const float2 *statistics,
+                       attention_shape s) {
+    const bf16 *q = (const bf16 *)x->q, *k = (const bf16 *)x->k, *v = (const bf16 *)x->v, *d_o = (const bf16 *)d->d_o;
     const int bytes = backward_plan<D>::bytes;
     const unsigned tiles = (unsigned)ceil_div(s.Tq, backward_plan<D>::tile);
     TRY(attention_shared(dev, keys_kernel<D>, bytes, s.D));
     TRY(attention_shared(dev, queries_kernel<D>, bytes, s.D));
-    RUN(dev, (keys_kernel<D>), dim3(tiles, (unsigned)s.K, (unsigned)s.B), MMA_THREADS, bytes, dk, dv, d_o, q, k, v,
-        statistics, s);
-    RUN(dev, (queries_kernel<D>), dim3(tiles, (unsigned)s.H, (unsigned)s.B), MMA_THREADS, bytes, dq, d_o, q, k, v,
-        statistics, s);
+    RUN(dev, (keys_kernel<D>), dim3(tiles, (unsigned)s.K, (unsigned)s.B), MMA_THREADS, bytes, (bf16 *)d->dk,
+        (bf16 *)d->dv, d_o, q, k, v, statistics, s);
+    RUN(dev, (queries_kernel<D>), dim3(tiles, (unsigned)s.H, (unsigned)s.B), MMA_THREADS, bytes, (bf16 *)d->dq, d_o, q,
+        k, v, statistics, s);
     return STATUS_OK;
 }
 
-status attention_backward_mma(device *dev, bf16 *dq, bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k,
-                              const bf16 *v, const float2 *statistics, attention_shape s) {
-    if (s.D == 64) return backward<64>(dev, dq, dk, dv, d_o, q, k, v, statistics, s);
-    if (s.D == 96) return backward<96>(dev, dq, dk, dv, d_o, q, k, v, statistics, s);
-    return backward<128>(dev, dq, dk, dv, d_o, q, k, v, statistics, s);
+status attention_backward_mma(device *dev, const attention_gradients *d, const attention_tensors *x,
+                              const float2 *statistics, attention_shape s) {
+    if (s.D == 64) return backward<64>(dev, d, x, statistics, s);
+    if (s.D == 96) return backward<96>(dev, d, x, statistics, s);
+    return backward<128>(dev, d, x, statistics, s);
 }

@@ -176,14 +176,14 @@ status attention_forward_cudnn(device *dev, dtype t, void *o, float *lse, const 
     return run(dev, s, false, at);
 }
 
-status attention_backward_cudnn(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *o,
-                                const void *q, const void *k, const void *v, const float *lse, attention_shape s) {
+status attention_backward_cudnn(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x,
+                                attention_shape s) {
     void *at[TENSORS] = {NULL};
-    TRY(check(t, q, k, v, o, s));
-    TRY(check(t, dq, dk, dv, d_o, s));
-    at[Q] = (void *)q, at[K] = (void *)k, at[V] = (void *)v;
-    at[O] = (void *)o, at[D_O] = (void *)d_o, at[LSE] = (void *)lse;
-    at[DQ] = dq, at[DK] = dk, at[DV] = dv;
+    TRY(check(t, x->q, x->k, x->v, x->o, s));
+    TRY(check(t, d->dq, d->dk, d->dv, d->d_o, s));
+    at[Q] = (void *)x->q, at[K] = (void *)x->k, at[V] = (void *)x->v;
+    at[O] = (void *)x->o, at[D_O] = (void *)d->d_o, at[LSE] = (void *)x->lse;
+    at[DQ] = d->dq, at[DK] = d->dk, at[DV] = d->dv;
     return run(dev, s, true, at);
 }
 

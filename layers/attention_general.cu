@@ -274,10 +274,10 @@ static status backward(device *dev, T *dq, T *dk, T *dv, const T *d_o, const T *
     return STATUS_OK;
 }
 
-status attention_backward_general(device *dev, dtype t, void *dq, void *dk, void *dv, const void *d_o, const void *q,
-                                  const void *k, const void *v, const float2 *statistics, attention_shape s) {
+status attention_backward_general(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x,
+                                  const float2 *statistics, attention_shape s) {
     WITH_TYPE(t, T,
               WITH_WIDTH(s.D, W,
-                         return backward<T, W>(dev, (T *)dq, (T *)dk, (T *)dv, (const T *)d_o, (const T *)q,
-                                               (const T *)k, (const T *)v, statistics, s)));
+                         return backward<T, W>(dev, (T *)d->dq, (T *)d->dk, (T *)d->dv, (const T *)d->d_o,
+                                               (const T *)x->q, (const T *)x->k, (const T *)x->v, statistics, s)));
 }

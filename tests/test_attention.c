@@ -105,7 +105,9 @@ static status_code run_backward(device *dev, problem *p) {
     free(p->scratch);
     p->scratch = malloc(attention_backward_scratch_bytes(dev, p->s)); /* not zeroed: the kernel does not rely on it */
     memset(p->scratch, 0xff, attention_backward_scratch_bytes(dev, p->s));
-    return attention_backward(dev, p->t, p->dq, p->dk, p->dv, p->d_o, p->o, p->q, p->k, p->v, p->lse, p->scratch, p->s);
+    const attention_tensors x = {.q = p->q, .k = p->k, .v = p->v, .o = p->o, .lse = p->lse};
+    const attention_gradients d = {.dq = p->dq, .dk = p->dk, .dv = p->dv, .d_o = p->d_o};
+    return attention_backward(dev, p->t, &d, &x, p->scratch, p->s);
 }
 
 /* rows of `width` elements with row stride ld against a compact reference; `extra` is the reference's own error */

@@ -59,22 +59,30 @@ static void run_forward(problem *p) {
                          tensor_at(p->c_qkv, t, p->v_at), p->s));
 }
 
+/* q, k and v, and their gradients, of rows that hold all three */
+static attention_tensors tensors_of(const problem *p, const void *qkv, const void *o, const float *lse) {
+    return (attention_tensors){
+        .q = qkv, .k = tensor_at(qkv, p->t, p->k_at), .v = tensor_at(qkv, p->t, p->v_at), .o = o, .lse = lse};
+}
+
+static attention_gradients gradients_of(const problem *p, void *dqkv, const void *d_o) {
+    return (attention_gradients){
+        .dq = dqkv, .dk = tensor_at(dqkv, p->t, p->k_at), .dv = tensor_at(dqkv, p->t, p->v_at), .d_o = d_o};
+}
+
 static void cuda_backward(problem *p) {
-    dtype t = p->t;
-    i64 k = p->k_at, v = p->v_at;
-    OK(attention_backward(both.cuda, t, p->c_dqkv, tensor_at(p->c_dqkv, t, k), tensor_at(p->c_dqkv, t, v), p->c_d_o,
-                          p->c_o, p->c_qkv, tensor_at(p->c_qkv, t, k), tensor_at(p->c_qkv, t, v), p->c_lse,
-                          p->c_scratch, p->s));
+    const attention_tensors x = tensors_of(p, p->c_qkv, p->c_o, p->c_lse);
+    const attention_gradients d = gradients_of(p, p->c_dqkv, p->c_d_o);
+    OK(attention_backward(both.cuda, p->t, &d, &x, p->c_scratch, p->s));
 }
 
 /* both from the CPU's o and lse, so that only the backward differs */
 static void run_backward(problem *p) {
-    dtype t = p->t;
-    i64 k = p->k_at, v = p->v_at;
     OK(both.cuda->ops->copy(both.cuda, p->c_o, p->o, bytes_of(p, p->no)));
     OK(both.cuda->ops->copy(both.cuda, p->c_lse, p->lse, (size_t)lse_count(p) * 4));
-    OK(attention_backward(both.cpu, t, p->dqkv, tensor_at(p->dqkv, t, k), tensor_at(p->dqkv, t, v), p->d_o, p->o,
-                          p->qkv, tensor_at(p->qkv, t, k), tensor_at(p->qkv, t, v), p->lse, p->scratch, p->s));
+    const attention_tensors x = tensors_of(p, p->qkv, p->o, p->lse);
+    const attention_gradients d = gradients_of(p, p->dqkv, p->d_o);
+    OK(attention_backward(both.cpu, p->t, &d, &x, p->scratch, p->s));
     cuda_backward(p);
 }
 
@@ -381,7 +389,8 @@ static void more_sequences_or_heads_than_a_grid_has(void **state) {
     FAILS(ARG, "B 65536, H 1, expected at most 65535", attention_forward(both.cuda, F32, x, x, x, x, x, few));
     FAILS(ARG, "B 1, H 65536, expected at most 65535", attention_forward(both.cuda, F32, x, x, x, x, x, H));
     FAILS(ARG, "B 65536, H 1, expected at most 65535",
-          attention_backward(both.cuda, F32, x, x, x, x, x, x, x, x, x, x, B));
+          attention_backward(both.cuda, F32, &(attention_gradients){x, x, x, x}, &(attention_tensors){x, x, x, x, x}, x,
+                             B));
 }
 
 /* As compute capability 8.6 has it: 99 KiB a block. Only the emulation can be told so. */
@@ -398,9 +407,10 @@ static void heads_too_large_for_shared_memory(void **state) {
         FAILS(ARG, "head size 129 takes 104448 bytes of shared memory a block, expected at most the 101376 of",
               attention_forward(both.cuda, p.t, p.c_o, p.c_lse, p.c_qkv, p.c_qkv, p.c_qkv, p.s));
         assert_null(strchr(status_message(), '\n'));
+        const attention_tensors x = tensors_of(&p, p.c_qkv, p.c_o, p.c_lse);
+        const attention_gradients d = gradients_of(&p, p.c_dqkv, p.c_d_o);
         FAILS(ARG, "head size 129 takes 137728 bytes of shared memory a block, expected at most the 101376 of",
-              attention_backward(both.cuda, p.t, p.c_dqkv, p.c_dqkv, p.c_dqkv, p.c_d_o, p.c_o, p.c_qkv, p.c_qkv,
-                                 p.c_qkv, p.c_lse, p.c_scratch, p.s));
+              attention_backward(both.cuda, p.t, &d, &x, p.c_scratch, p.s));
         close_problem(&p);
         p = open_problem((dtype)t, 1, 3, 40, 1, 1, 256, 0, 1); /* few queries have no tiles */
         check_forward(&p);

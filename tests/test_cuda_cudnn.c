@@ -58,8 +58,11 @@ static void forward(problem *p, attention_kind kind) {
 static void backward(problem *p, attention_kind kind) {
     void *d = p->x[DQKV], *x = p->x[QKV];
     OK(attention_choose(both.cuda, kind));
-    OK(attention_backward(both.cuda, BF16, d, tensor_at(d, BF16, p->k), tensor_at(d, BF16, p->v), p->x[D_O], p->x[O], x,
-                          tensor_at(x, BF16, p->k), tensor_at(x, BF16, p->v), p->lse, p->scratch, p->s));
+    const attention_tensors from = {
+        .q = x, .k = tensor_at(x, BF16, p->k), .v = tensor_at(x, BF16, p->v), .o = p->x[O], .lse = p->lse};
+    const attention_gradients to = {
+        .dq = d, .dk = tensor_at(d, BF16, p->k), .dv = tensor_at(d, BF16, p->v), .d_o = p->x[D_O]};
+    OK(attention_backward(both.cuda, BF16, &to, &from, p->scratch, p->s));
 }
 
 /* what is there now; in its place comes NaN again */

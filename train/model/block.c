@@ -235,9 +235,11 @@ static status backward_attention(const block_env *e, const block_layers *l, cons
     void *d_a = g->d_act, *dqkv = g->d_up;
     TRY(linear_backward(dev, t, d_a, g->dx, a->a, &l->attn, N));
     const void *rotated = rotated_qk(c, a);
-    TRY(attention_backward(dev, t, dqkv, tensor_at(dqkv, t, q), tensor_at(dqkv, t, q + k), d_a, a->a, rotated,
-                           tensor_at(rotated, t, q), tensor_at(a->qkv, t, q + k), a->lse, g->attention,
-                           attention_of(c, B, T, T, ld)));
+    const attention_tensors x = {
+        .q = rotated, .k = tensor_at(rotated, t, q), .v = tensor_at(a->qkv, t, q + k), .o = a->a, .lse = a->lse};
+    const attention_gradients d = {
+        .dq = dqkv, .dk = tensor_at(dqkv, t, q), .dv = tensor_at(dqkv, t, q + k), .d_o = d_a};
+    TRY(attention_backward(dev, t, &d, &x, g->attention, attention_of(c, B, T, T, ld)));
     TRY(backward_positions(e, l, a, dqkv, B, T));
     TRY(linear_backward(dev, t, g->dn, dqkv, a->n1, &l->qkv, N));
     return norm_backward(dev, t, g->dx, g->dx, g->dn, a->x, a->norm1, &l->norm1);
