@@ -113,9 +113,11 @@ static void forward_item(dtype t, void *o, float *lse, const void *q, const void
             i64 queries = min_i64(STRIP, rows - i), diagonal = first + i + past - j;
             i64 keys = min_i64(tile, diagonal + queries);
             if (keys <= 0) continue;
-            tile_product(scores, STRIP, key, Dp, false, qt + i, QUERIES, keys, tile_padded(queries), s.D, false);
+            tile_product((tile_view){scores, STRIP}, (tile_view){key, Dp}, false, (tile_view){qt + i, QUERIES}, keys,
+                         tile_padded(queries), s.D, false);
             softmax_strip(scores, keys, diagonal, max + i, sum + i, out + i * Dp, Dp, queries);
-            tile_product(out + i * Dp, Dp, scores, STRIP, true, value, Dp, queries, Dp, keys, true);
+            tile_product((tile_view){out + i * Dp, Dp}, (tile_view){scores, STRIP}, true, (tile_view){value, Dp},
+                         queries, Dp, keys, true);
         }
     }
     for (i64 i = 0; i < rows; i++) {
@@ -218,12 +220,17 @@ static void backward_item(dtype t, void *dk, void *dv, dtype tg, i64 ldg, const 
             i64 after = i + queries < T ? i + queries : j + tile, next = min_i64(STRIP, T - after);
             tile_prefetch(tensor_at(q, t, q0 + after * s.ldq), t, s.ldq, next, s.D);
             tile_prefetch(tensor_at(d_o, t, o0 + after * s.ldo), t, s.ldo, next, s.D);
-            tile_product(p, KEYS, query, Dp, false, keyt, KEYS, queries, tile_padded(keys), s.D, false);
-            tile_product(ds, KEYS, dout, Dp, false, valuet, KEYS, queries, tile_padded(keys), s.D, false);
+            tile_product((tile_view){p, KEYS}, (tile_view){query, Dp}, false, (tile_view){keyt, KEYS}, queries,
+                         tile_padded(keys), s.D, false);
+            tile_product((tile_view){ds, KEYS}, (tile_view){dout, Dp}, false, (tile_view){valuet, KEYS}, queries,
+                         tile_padded(keys), s.D, false);
             score_gradients(p, ds, lse + i, delta + i, queries, keys, i - j);
-            tile_product(dvalue, Dp, p, KEYS, true, dout, Dp, keys, Dp, queries, true);
-            tile_product(dkey, Dp, ds, KEYS, true, query, Dp, keys, Dp, queries, true);
-            tile_product(dquery + i * Dp, Dp, ds, KEYS, false, key, Dp, queries, Dp, keys, true);
+            tile_product((tile_view){dvalue, Dp}, (tile_view){p, KEYS}, true, (tile_view){dout, Dp}, keys, Dp, queries,
+                         true);
+            tile_product((tile_view){dkey, Dp}, (tile_view){ds, KEYS}, true, (tile_view){query, Dp}, keys, Dp, queries,
+                         true);
+            tile_product((tile_view){dquery + i * Dp, Dp}, (tile_view){ds, KEYS}, false, (tile_view){key, Dp}, queries,
+                         Dp, keys, true);
         }
         for (i64 r = 0; r < tile; r++) {
             store_row(tensor_at(dk, tg, (j + r) * ldg), tg, dkey + r * Dp, 1, s.D);

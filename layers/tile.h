@@ -11,6 +11,11 @@ enum { TILE_ROWS = 6, TILE_COLUMNS = 16 }; /* 6x16 sums fill AVX2's registers; w
 
 static inline i64 tile_padded(i64 n) { return (n + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS; }
 
+typedef struct {
+    float *x;
+    i64 ld; /* row stride, elements */
+} tile_view;
+
 #ifdef TALLY_TARGET_CLONES
 #define TILE_W 16
 #define TILE_TARGET __attribute__((target("arch=x86-64-v4")))
@@ -38,22 +43,22 @@ static inline bool tile_has_v4(void) {
 }
 #endif
 
-/* C[M,N] = A[M,K] B[K,N], or += where accumulate; row strides in elements. A is stored [K,M] where trans_a. N is a
+/* C[M,N] = A[M,K] B[K,N], or += where accumulate. A is stored [K,M] where trans_a. N is a
  * multiple of 16. Each sum runs over k in order, whatever M and N. The kernels differ in the width of their vectors
  * only: target_clones cannot give each clone a vector type of its own. */
-static inline void tile_product(float *C, i64 ldc, const float *A, i64 lda, bool trans_a, const float *B, i64 ldb,
-                                i64 M, i64 N, i64 K, bool accumulate) {
+static inline void tile_product(tile_view C, tile_view A, bool trans_a, tile_view B, i64 M, i64 N, i64 K,
+                                bool accumulate) {
 #ifdef TALLY_TARGET_CLONES
     if (tile_has_v4()) {
-        tile_product16(C, ldc, A, lda, trans_a, B, ldb, M, N, K, accumulate);
+        tile_product16(C, A, trans_a, B, M, N, K, accumulate);
         return;
     }
     if (tile_has_v3()) {
-        tile_product8(C, ldc, A, lda, trans_a, B, ldb, M, N, K, accumulate);
+        tile_product8(C, A, trans_a, B, M, N, K, accumulate);
         return;
     }
 #endif
-    tile_product4(C, ldc, A, lda, trans_a, B, ldb, M, N, K, accumulate);
+    tile_product4(C, A, trans_a, B, M, N, K, accumulate);
 }
 
 /* y[padded rows, Dp] = scale * x[rows, D] widened; x of dtype t with row stride ld; the padding is zero */

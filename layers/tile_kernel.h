@@ -10,19 +10,19 @@
 typedef float TILE_VEC __attribute__((vector_size(4 * TILE_W), aligned(4), may_alias));
 
 /* C[rows, vecs * TILE_W], summed in registers; rows, vecs and trans_a are constants where this is inlined */
-TILE_TARGET SIMD_INLINE void TILE_BLOCK(int rows, int vecs, bool trans_a, float *C, i64 ldc, const float *A, i64 lda,
-                                        const float *B, i64 ldb, i64 K, bool accumulate) {
+TILE_TARGET SIMD_INLINE void TILE_BLOCK(int rows, int vecs, bool trans_a, tile_view C, tile_view A, tile_view B, i64 K,
+                                        bool accumulate) {
     TILE_VEC sum[TILE_ROWS][2];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < vecs; v++)
-            sum[r][v] = accumulate ? *(const TILE_VEC *)(C + r * ldc + v * TILE_W) : (TILE_VEC){0};
+            sum[r][v] = accumulate ? *(const TILE_VEC *)(C.x + r * C.ld + v * TILE_W) : (TILE_VEC){0};
     for (i64 k = 0; k < K; k++) {
-        const TILE_VEC *b = (const TILE_VEC *)(B + k * ldb);
+        const TILE_VEC *b = (const TILE_VEC *)(B.x + k * B.ld);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++) {
-            float a = trans_a ? A[k * lda + r] : A[r * lda + k];
+            float a = trans_a ? A.x[k * A.ld + r] : A.x[r * A.ld + k];
 #pragma GCC unroll 2
             for (int v = 0; v < vecs; v++) sum[r][v] += a * b[v];
         }
@@ -30,28 +30,27 @@ TILE_TARGET SIMD_INLINE void TILE_BLOCK(int rows, int vecs, bool trans_a, float 
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-        for (int v = 0; v < vecs; v++) *(TILE_VEC *)(C + r * ldc + v * TILE_W) = sum[r][v];
+        for (int v = 0; v < vecs; v++) *(TILE_VEC *)(C.x + r * C.ld + v * TILE_W) = sum[r][v];
 }
 
-TILE_TARGET SIMD_INLINE void TILE_STRIP(int rows, bool trans_a, float *C, i64 ldc, const float *A, i64 lda,
-                                        const float *B, i64 ldb, i64 N, i64 K, bool accumulate) {
+TILE_TARGET SIMD_INLINE void TILE_STRIP(int rows, bool trans_a, tile_view C, tile_view A, tile_view B, i64 N, i64 K,
+                                        bool accumulate) {
     i64 n = 0;
-    for (; n + 2 * TILE_W <= N; n += 2 * TILE_W)
-        TILE_BLOCK(rows, 2, trans_a, C + n, ldc, A, lda, B + n, ldb, K, accumulate);
-    if (n < N) TILE_BLOCK(rows, 1, trans_a, C + n, ldc, A, lda, B + n, ldb, K, accumulate);
+    for (; n + 2 * TILE_W <= N; n += 2 * TILE_W, C.x += 2 * TILE_W, B.x += 2 * TILE_W)
+        TILE_BLOCK(rows, 2, trans_a, C, A, B, K, accumulate);
+    if (n < N) TILE_BLOCK(rows, 1, trans_a, C, A, B, K, accumulate);
 }
 
-TILE_TARGET static void TILE_PRODUCT(float *C, i64 ldc, const float *A, i64 lda, bool trans_a, const float *B, i64 ldb,
-                                     i64 M, i64 N, i64 K, bool accumulate) {
+TILE_TARGET static void TILE_PRODUCT(tile_view C, tile_view A, bool trans_a, tile_view B, i64 M, i64 N, i64 K,
+                                     bool accumulate) {
     i64 blocks = (M + TILE_ROWS - 1) / TILE_ROWS;
     for (i64 m = 0; m < M; blocks--) {
         i64 rows = (M - m + blocks - 1) / blocks; /* even heights: no thin last block, which would wait on latency */
-        float *c = C + m * ldc;
-        const float *a = A + m * (trans_a ? 1 : lda);
+        const tile_view c = {C.x + m * C.ld, C.ld}, a = {A.x + m * (trans_a ? 1 : A.ld), A.ld};
         switch (rows * 2 + trans_a) {
 #define X(r)                                                                                                           \
-    case r * 2: TILE_STRIP(r, false, c, ldc, a, lda, B, ldb, N, K, accumulate); break;                                 \
-    case r * 2 + 1: TILE_STRIP(r, true, c, ldc, a, lda, B, ldb, N, K, accumulate); break;
+    case r * 2: TILE_STRIP(r, false, c, a, B, N, K, accumulate); break;                                                \
+    case r * 2 + 1: TILE_STRIP(r, true, c, a, B, N, K, accumulate); break;
             X(1) X(2) X(3) X(4) X(5) X(6)
 #undef X
         }
