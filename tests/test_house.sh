@@ -41,6 +41,31 @@ foreign_names() {
     done
 }
 foreign_names >"$scratch/err"; [ ! -s "$scratch/err" ]; ok "functions in headers begin with the name of their file"
+# Functions that headers declare or define, outside of structs and bodies: more than eight parameters are a sign that an object is missing.
+many_parameters() {
+    awk 'function report() {
+             gsub(/\/\*([^*]|\*+[^*\/])*\*+\//, "", text)
+             gsub(/extern "C" \{/, "", text)
+             for (i = 1; i <= length(text); i++) {
+                 c = substr(text, i, 1)
+                 if (c == "{") braces++
+                 if (c == "}") braces--
+                 if (c == "(" && ++depth == 1) { commas = 0; name = substr(text, 1, i - 1); sub(/.*[^a-zA-Z0-9_]/, "", name) }
+                 if (c == "," && depth == 1) commas++
+                 if (c == ")" && depth-- == 1 && !braces && commas >= 8) print file ": " name ", " commas + 1 " parameters"
+             }
+             text = ""; braces = depth = 0
+         }
+         FNR == 1 { if (file) report(); file = FILENAME }
+         /^[ \t]*#/ || joined { joined = /\\$/; next }
+         { text = text $0 "\n" }
+         END { report() }' "$@"
+}
+printf '%s\n' '/* a(1, 2, 3, 4, 5, 6, 7, 8, 9) */' 'typedef struct {' 'int (*in_a_table)(int, int, int, int, int, int, int, int, int);' '} table;' \
+    'void eight(int, int, int, int, int, int, int, void (*)(int, int));' 'void nine(int a, int b, int c, int d,' 'int e, int f, int g, int h, int i);' >"$scratch/parameters.h"
+[ "$(many_parameters "$scratch/parameters.h")" = "$scratch/parameters.h: nine, 9 parameters" ]; ok "a ninth parameter is found"
+many_parameters $(ls {runtime,layers,optim,parallel,train,train/*,tools,tests}/*.{h,cuh} 2>/dev/null) >"$scratch/err"
+[ ! -s "$scratch/err" ]; ok "no function in a header has more than eight parameters"
 ! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.clang-tidy|\.ci|build.*|runs|out' >"$scratch/err"
 ok "nothing else at the top"
 finish
