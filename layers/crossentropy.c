@@ -4,8 +4,9 @@
 
 #include "runtime/simd.h"
 
-/* Two sweeps of a row, the second from cache: the loss, with the sum of exponentials rescaled whenever a chunk raises
- * the maximum, and the gradient. dlogits may be logits: a chunk is read whole before it is written. */
+/* Reads a row twice, the second time from cache. The first pass computes the loss; it rescales the sum of exponentials when
+ * a chunk raises the maximum. The second computes the gradient. dlogits may be logits: a chunk is read whole before it is
+ * written. */
 SIMD_CLONES static float loss_row(dtype t, void *dlogits, dtype lt, const void *logits, i64 V, i64 target,
                                   float scale) {
     float most = -INFINITY, least = INFINITY, wide[SIMD_CHUNK], at_target;
@@ -24,7 +25,7 @@ SIMD_CLONES static float loss_row(dtype t, void *dlogits, dtype lt, const void *
         for (i64 i = 0; i < n; i++) s += simd_expf(x[i] - most);
         sum = (most > before ? sum * exp((double)before - most) : sum) + s;
     }
-    /* -inf would pass as a probability of 0, but it comes from an overflow; NaN and +inf show by themselves */
+    /* -inf comes from an overflow and would count as a probability of 0; NaN and +inf reach the loss without help */
     if (least == -INFINITY) sum = NAN;
     float loss = (float)(log(sum) + most - at_target);
     if (!dlogits) return loss;

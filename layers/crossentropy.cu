@@ -6,14 +6,14 @@ extern "C" {
 
 enum { MOST_THREADS = 1024, IN_FLIGHT = 4, SUM_THREADS = 1024 };
 
-/* sum of exp(x - most) over what a thread or a warp has seen; least tells of -inf */
+/* sum of exp(x - most) over the logits that a thread or a warp has read; least detects -inf */
 typedef struct {
     float most, least, sum;
 } softmax_part;
 
 DEVICE_INLINE softmax_part join(softmax_part a, softmax_part b) {
     float most = fmaxf(a.most, b.most), least = fminf(a.least, b.least);
-    if (most == -INFINITY) return {most, least, a.sum + b.sum}; /* nothing seen so far, or nothing finite */
+    if (most == -INFINITY) return {most, least, a.sum + b.sum}; /* nothing read so far, or nothing finite */
     return {most, least, a.sum * __expf(a.most - most) + b.sum * __expf(b.most - most)};
 }
 
@@ -25,7 +25,7 @@ DEVICE_INLINE softmax_part warp_join(softmax_part a) {
     return a;
 }
 
-/* over the block, to every thread, always in the same order */
+/* over the block, in a fixed order; every thread gets the result */
 DEVICE_INLINE softmax_part block_join(softmax_part a) {
     SHARED(softmax_part, parts, [32]);
     unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -45,7 +45,7 @@ template <int W> DEVICE_INLINE void take(softmax_part *a, const float (&x)[W]) {
     for (int k = 0; k < W; k++) a->sum += __expf(x[k] - most);
 }
 
-/* W elements from v on, of IN_FLIGHT places blockDim.x apart; false where a place is beyond the end */
+/* W elements at each of IN_FLIGHT places from v on, blockDim.x * W apart; places at or after `end` are skipped */
 template <int W, class L> DEVICE_INLINE void load_some(float (&x)[IN_FLIGHT][W], const L *row, int v, int end) {
     int step = (int)blockDim.x * W;
 #pragma unroll
@@ -60,8 +60,8 @@ DEVICE_INLINE void gradient(E *d, float (&x)[W], int v, int target, float most, 
     store(d + v, x);
 }
 
-/* A block a row, in two sweeps: the second finds the row in L2. E of the gradient, L of the logits; V % W elements at the
- * end of a row are taken one by one. */
+/* One block per row, which it reads twice, the second time from L2. E: the gradient's type, L: the logits'. The last V % W
+ * elements of a row are processed one at a time. */
 template <class E, class L, int W>
 static __global__ void __launch_bounds__(MOST_THREADS)
     loss_kernel(E *dlogits, float *losses, const L *logits, i64 ld, const int32_t *targets, int V, float scale) {
@@ -89,9 +89,9 @@ static __global__ void __launch_bounds__(MOST_THREADS)
         load(one, x + v);
         take(&a, one);
     }
-    float at_target = to_f32(x[target]); /* before the barrier: the gradient may lie over it */
+    float at_target = to_f32(x[target]); /* before the barrier: the gradient may overwrite it */
     a = block_join(a);
-    /* -inf would pass as a probability of 0, but it comes from an overflow; NaN and +inf show by themselves */
+    /* -inf comes from an overflow and would count as a probability of 0; NaN and +inf reach the loss without help */
     if (a.least == -INFINITY) a.sum = NAN;
     if (threadIdx.x == 0) losses[row] = logf(a.sum) + a.most - at_target;
     if (!d) return;
@@ -110,7 +110,7 @@ static __global__ void __launch_bounds__(MOST_THREADS)
     }
 }
 
-/* What is read of all rows under way should stay in L2 until the second sweep: of longer rows, fewer at a time. */
+/* The rows in flight should stay in L2 until they are read again, so fewer long rows run at a time. */
 enum { LONG_ROW_BYTES = 160 << 10 };
 
 template <class E, class L, int W>
@@ -138,7 +138,7 @@ extern "C" status crossentropy_forward_backward_cuda(device *dev, dtype t, void 
     WITH_TYPE(t, E, return loss<E, float>(dev, dlogits, losses, l, targets, scale));
 }
 
-/* one block: N floats are little, and so there is one order */
+/* one block: N floats are few, and the order is fixed */
 static __global__ void __launch_bounds__(SUM_THREADS)
     sum_kernel(double *sum, const float *losses, i64 N, bool accumulate) {
     SHARED(double, parts, [SUM_THREADS]);

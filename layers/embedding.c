@@ -49,7 +49,7 @@ status embedding_forward(device *dev, dtype t, void *x, token_batch b, const emb
     return DISPATCH(dev, embedding_forward, t, x, b, e, first);
 }
 
-/* columns [first, first + width) of every token's row, in the order of the tokens */
+/* adds columns [first, first + width) of every token's row, in the order of the tokens */
 SIMD_CLONES static void add_token_columns(dtype t, float *dwte, const void *dx, const int32_t *tokens, i64 N, i64 C,
                                           i64 first, i64 width) {
     float wide[SIMD_CHUNK];

@@ -6,7 +6,7 @@ extern "C" {
 
 enum { THREADS = 256, IN_FLIGHT = 4 };
 
-/* a block a token */
+/* one block per token */
 template <class E, int W>
 static __global__ void forward_kernel(E *x, const int32_t *tokens, const E *wte, const E *wpe, unsigned T, i64 C, i64 V,
                                       i64 first) {
@@ -26,14 +26,14 @@ static __global__ void forward_kernel(E *x, const int32_t *tokens, const E *wte,
     }
 }
 
-/* --- the places of every token, in the order of n: counted and listed by integer atomics, whose order decides only where a
- * list lies and how it is mixed, then each list is put in order --- */
+/* --- for each token of the vocabulary, the sorted list of the positions n that hold it. Integer atomics count and fill the
+ * lists; their order decides only where a list lies and in which order it is filled. Sorting makes the result repeatable. --- */
 
 typedef struct {
-    uint2 *lists;      /* [V] of a token: x its length, y where it begins */
-    unsigned *used;    /* [1] of `listed` so far */
-    unsigned *ordered; /* [N]; before that, the place in its list that n drew */
-    unsigned *listed;  /* [N] */
+    uint2 *lists;      /* [V]: x length, y first entry */
+    unsigned *used;    /* [1]: entries of `listed` in use */
+    unsigned *ordered; /* [N] the sorted lists; before sorting, the place of n in its list */
+    unsigned *listed;  /* [N] the lists before sorting */
 } places;
 
 DEVICE_INLINE bool in_vocabulary(int32_t token, i64 V) { return token >= 0 && token < V; }
@@ -43,7 +43,7 @@ static __global__ void count_kernel(places p, const int32_t *tokens, unsigned N,
     if (n < N && in_vocabulary(tokens[n], V)) p.ordered[n] = atomicAdd(&p.lists[tokens[n]].x, 1u);
 }
 
-/* one atomic a warp: all go to one address */
+/* one atomic per warp, since all go to one address */
 static __global__ void start_kernel(places p, i64 V) {
     i64 v = (i64)blockIdx.x * THREADS + threadIdx.x;
     unsigned lane = threadIdx.x % 32, count = v < V ? p.lists[v].x : 0, behind = count, start = 0;
@@ -62,7 +62,7 @@ static __global__ void list_kernel(places p, const int32_t *tokens, unsigned N, 
     if (n < N && in_vocabulary(tokens[n], V)) p.listed[p.lists[tokens[n]].y + p.ordered[n]] = n;
 }
 
-/* a thread an entry: its rank in its list; the neighbours mostly read the same list */
+/* One thread per entry finds the entry's rank in its list. Neighbouring threads mostly read the same list. */
 static __global__ void order_kernel(places p, const int32_t *tokens) {
     unsigned i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= *p.used) return;
@@ -75,8 +75,8 @@ static __global__ void order_kernel(places p, const int32_t *tokens) {
 
 /* --- sums of rows --- */
 
-/* += rows [from, to) of a list of rows of dx, or of the rows first, first + step, ...; in this order, with IN_FLIGHT
- * loads under way */
+/* += rows [from, to) of dx, taken from a list or, without a list, from first, first + step, ...; in this order, with IN_FLIGHT
+ * loads in flight */
 template <class E, int W>
 DEVICE_INLINE void add_rows(float (&sum)[W], const E *dx, i64 C, const unsigned *list, unsigned first, unsigned step,
                             unsigned from, unsigned to) {
@@ -99,7 +99,7 @@ template <int W> DEVICE_INLINE void put(float *to, float (&before)[W], const flo
     store(to, before);
 }
 
-/* A block a row of the vocabulary: threadIdx.x along the columns. A long list is divided among threadIdx.y, whose sums
+/* One block per row of the vocabulary, threadIdx.x along the columns. A long list is divided among threadIdx.y; their sums
  * are added in order. */
 template <class E, int W>
 static __global__ void __launch_bounds__(THREADS, 3)
@@ -112,7 +112,7 @@ static __global__ void __launch_bounds__(THREADS, 3)
     unsigned from = threadIdx.y * share, to = from + share < list.x ? from + share : list.x;
     for (i64 c0 = 0; c0 < C; c0 += blockDim.x * W) {
         i64 c = c0 + threadIdx.x * W;
-        float sum[W] = {0}, before[W] = {0}; /* read early, beside the rows */
+        float sum[W] = {0}, before[W] = {0}; /* loaded early, together with the rows */
         if (accumulate && c < C && threadIdx.y == 0) load(before, dwte + v * C + c);
         if (c < C && threadIdx.y < teams) add_rows(sum, dx + c, C, p.ordered + list.y, 0, 0, from, to);
         if (teams > 1) {
@@ -130,7 +130,7 @@ static __global__ void __launch_bounds__(THREADS, 3)
     }
 }
 
-/* a block a position; rows past T are zero, or stay */
+/* one block per position; rows from T on become zero, or stay as they are when accumulating */
 template <class E, int W>
 static __global__ void position_kernel(float *dwpe, const E *dx, unsigned B, unsigned T, i64 C, bool accumulate) {
     bool inside = blockIdx.x < T;

@@ -5,8 +5,9 @@
 #include "runtime/simd.h"
 
 enum {
-    COLUMNS = 64, /* of dy that a thread sums at a time: whole cache lines, and work for 12 threads at C = 768 */
-    ROWS = 64, /* summed before they are added to the total, so that the error grows with ROWS + N/ROWS, not with N */
+    COLUMNS =
+        64, /* of dy, summed by one thread at a time: whole cache lines, and enough pieces for 12 threads at C = 768 */
+    ROWS = 64, /* summed on their own, then added to the total: the error grows with ROWS + N/ROWS, not with N */
 };
 
 /* db [columns] = or += sum over N rows of dy, row stride ld */

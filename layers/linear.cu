@@ -4,8 +4,8 @@ extern "C" {
 #include "layers/linear.h"
 }
 
-/* Columns are summed in pieces of rows, whose sums are then added in their order: 32 x W columns a block, its warps
- * take turns at the rows. How many pieces there are depends on the shape alone, and so do the bits. */
+/* The rows are cut into pieces. A block sums 32 x W columns of one piece; its warps take the rows in turn. A second kernel
+ * adds the pieces' sums in order. The number of pieces depends on the shape alone, so results are bitwise repeatable. */
 enum { WARPS = 8, THREADS = 32 * WARPS, LEAST_ROWS = 64, MOST_PIECES = 256 };
 
 template <class T, int W> static __global__ void sum_rows_kernel(float *sums, const T *dy, i64 N, i64 O, i64 rows) {
@@ -49,7 +49,7 @@ extern "C" status linear_bias_backward_cuda(device *dev, dtype t, const void *dy
     const i64 O = l->O;
     i64 most = CUDA_SCRATCH_BYTES / (4 * O);
     if (most > MOST_PIECES) most = MOST_PIECES;
-    if (most < 1) most = 1; /* cuda_scratch says that it is too much */
+    if (most < 1) most = 1; /* cuda_scratch then fails with the size */
     i64 rows = ceil_div(N, most);
     if (rows < LEAST_ROWS) rows = LEAST_ROWS;
     int pieces = (int)ceil_div(N, rows);

@@ -1,6 +1,7 @@
 /* y = x w^T + b + residual
  *
- *   x, dx [N,I]   y, dy, residual [N,O]   w [O,I]   b [O]   of dtype t (b, residual may be NULL)   dw [O,I], db [O] f32
+ *   x, dx [N,I]   y, dy, residual [N,O]   w [O,I]   b [O]   of dtype t   dw [O,I], db [O] f32
+ *   b NULL: no bias; residual NULL: nothing is added
  * forward:  y =   (y may be residual)
  * backward: dx = dy w      dw = dy^T x      db = sum_N dy, in a fixed order; dw and db += where accumulate
  *           dx NULL: skipped; db NULL: skipped

@@ -45,7 +45,7 @@ done:
     return st;
 }
 
-/* one row's G heads; sign -1 rotates back */
+/* the G heads of one row; sign -1 rotates by the negative angle */
 SIMD_CLONES static void rotate_row(dtype t, void *x, const float *cosines, const float *sines, float sign, i64 G,
                                    i64 D) {
     float wide[SIMD_CHUNK];

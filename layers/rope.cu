@@ -6,7 +6,7 @@ extern "C" {
 
 enum { THREADS = 256 };
 
-/* A block a row; a thread turns the same W pairs of every head it takes, so that it reads their angles once. */
+/* One block per row. A thread rotates the same W pairs of each of its heads, so it reads their angles once. */
 template <class E, int W>
 static __global__ void rotate_kernel(E *x, i64 ld, const float *cosines, const float *sines, float sign, unsigned T,
                                      int G, int D, i64 first) {

@@ -1,7 +1,7 @@
 /* Rotary position embedding (Su et al. 2021), the half-split convention of Llama's Hugging Face weights:
  *
  *   (a, b) = halves of a head;  a' = a cos - b sin,  b' = b cos + a sin,   angle = position * inv_freq[j], j < D/2
- *   inv_freq[j] = theta^(-2j/D);  Llama-3 scaling (factor, low, high, original context) stretches the long wavelengths:
+ *   inv_freq[j] = theta^(-2j/D);  Llama-3 scaling (factor, low, high, original context) lengthens the long wavelengths:
  *     wavelength w = 2 pi / f;  w < original/high: f;  w > original/low: f/factor;
  *     else s = (original/w - low)/(high - low): (1 - s) f/factor + s f
  *

@@ -32,7 +32,7 @@ static norm norm_of(const unit_views *w, param_kind gain, param_kind bias, norm_
         .g = w->w[gain], .b = w->w[bias], .dg = w->dw[gain], .db = w->dw[bias], .accumulate = accumulate, .s = s};
 }
 
-/* of q's heads, or of k's, inside rows as wide as qkv's */
+/* the norm of q's heads or of k's, in rows as wide as qkv's */
 static norm head_norm_of(const model_config *c, const unit_views *w, param_kind gain, i64 N, i64 heads,
                          bool accumulate) {
     return (norm){.g = w->w[gain],
@@ -95,7 +95,7 @@ void block_layout_shared(block_activations *shared, arena *a, const block_env *e
     if (policy == RECOMPUTE_BLOCK) layout_rest(shared, a, e, N);
 }
 
-/* queries lie in rows as wide as qkv's; keys and values in rows of ldk */
+/* queries have the row stride of qkv; keys and values have ldk */
 static attention_shape attention_of(const model_config *c, i64 B, i64 Tq, i64 Tk, i64 ldk) {
     return (attention_shape){.B = B,
                              .Tq = Tq,
@@ -143,7 +143,7 @@ static status forward_activation(const block_env *e, const block_activations *a,
                         : activation_gelu_forward(e->dev, e->t, a->act, a->up, N, e->c->F);
 }
 
-/* where attention finds q (and k behind it): qk-norm copies them out of qkv, v stays */
+/* where q lies for attention, with k after it. qk-norm writes q and k to a buffer of their own; v stays in qkv. */
 static void *rotated_qk(const model_config *c, const block_activations *a) { return c->qk_norm ? a->qk : a->qkv; }
 
 static status forward_positions(const block_env *e, const block_layers *l, const block_activations *a, i64 B, i64 T,

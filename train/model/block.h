@@ -1,11 +1,11 @@
 /* One transformer block, pre-norm, with switches for GPT-2 and the Llama family:
  *
- *   n1 = norm1(x)            qkv = n1 Wqkv^T (+ b);  q, k = [qk-norm, then] rope(q, k) where positions rotate
+ *   n1 = norm1(x)            qkv = n1 Wqkv^T (+ b);  q, k = [qk-norm, then] rope(q, k) unless positions are learned
  *   a = attention(q, k, v)   x_mid = a Wo^T (+ b) + x
  *   n2 = norm2(x_mid)        up = n2 Wup^T (+ b);  act = gelu(up) | silu(gate) * up
  *   y = act Wdown^T (+ b) + x_mid
  *
- * Activations of dtype t, N = B*T rows. What a recompute policy does not keep is shared by all blocks:
+ * Activations have dtype t and N = B*T rows. Those that a recompute policy does not keep share one buffer among all blocks:
  *   none       keeps all                          bytes a token 2(4C + 2q + 2k + 3F) + 4(H+2), SwiGLU; GELU 2F for 3F
  *   selective  shares n1, n2, act                 2(2C + 2q + 2k + 2F) + 4(H+2)
  *   block      shares all but x                   2C
@@ -21,7 +21,7 @@ typedef struct {
     device *dev;
     const model_config *c;
     dtype t;
-    rope rope; /* unused where positions are learned */
+    rope rope; /* unused with learned positions */
 } block_env;
 
 typedef struct {
@@ -52,19 +52,20 @@ typedef struct {
     void *k, *v;
 } block_cache;
 
-/* What is taken from the arena: `kept` of a block under the policy, and the `shared` ones. A block's activations are
- * `shared` with the pointers of `kept` put over it: block_merge. */
+/* Take memory from the arena: for the activations that one block keeps under the policy, and for those that all blocks share.
+ * block_merge gives a block's activations: the kept ones, and shared ones for the rest. */
 void block_layout_kept(block_activations *kept, arena *a, const block_env *e, i64 N, recompute_kind policy);
 void block_layout_shared(block_activations *shared, arena *a, const block_env *e, i64 N, recompute_kind policy);
 void block_layout_gradients(block_gradients *g, arena *a, const block_env *e, i64 B, i64 T);
 block_activations block_merge(const block_activations *shared, const block_activations *kept);
 
-/* y NULL: stops before the last product (recomputing for backward). cache: NULL in training; else T new tokens at
- * positions first.. are added to it and attend to all of it. */
+/* y NULL: stops before the last GEMM, for recompute in backward. cache: NULL in training; else the T new tokens, at positions
+ * from `first` on, are appended to it and attend to all of it. */
 status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, i64 B, i64 T,
                      const block_cache *cache, i64 first);
 
-/* g->dx in place. Recomputes what the policy shared away: the activations of a->x must be there. Weight gradients = or += */
+/* Replaces g->dx. Recomputes from a->x the activations that the policy does not keep. Weight gradients are =, or += if
+ * accumulate. */
 status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
                       i64 B, i64 T, recompute_kind policy, bool accumulate);
 
