@@ -56,7 +56,7 @@ SIMD_CLONES static void forward_row(dtype t, void *y, float *mean, float *rstd, 
     }
 }
 
-status norm_forward_cpu(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm *n) {
+status norm_forward_cpu(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm_layer *n) {
     (void)dev;
     norm_shape s = n->s;
 #pragma omp parallel for schedule(static)
@@ -69,7 +69,7 @@ status norm_forward_cpu(device *dev, dtype t, void *y, norm_statistics saved, co
     return STATUS_OK;
 }
 
-status norm_forward(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm *n) {
+status norm_forward(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm_layer *n) {
     TRY(check_shape("norm_forward", n->s));
     if (!saved.mean && n->b) FAIL(ARG, "norm_forward: an RMS norm (mean NULL) with a bias, expected none");
     return DISPATCH(dev, norm_forward, t, y, saved, x, n);
@@ -115,8 +115,8 @@ SIMD_CLONES static void backward_row(dtype t, void *dx, const void *dres, const 
 
 /* dg = or += sum over rows of dy xh, db = or += sum of dy, in columns [first, first + width): each column is summed in
  * the order of the rows, whichever thread does it. */
-SIMD_CLONES static void backward_columns(dtype t, const void *dy, const void *x, norm_statistics saved, const norm *n,
-                                         i64 first, i64 width) {
+SIMD_CLONES static void backward_columns(dtype t, const void *dy, const void *x, norm_statistics saved,
+                                         const norm_layer *n, i64 first, i64 width) {
     float wide_dy[SIMD_CHUNK], wide_x[SIMD_CHUNK], sum_g[SIMD_CHUNK], sum_b[SIMD_CHUNK];
     float *dg = n->dg + first, *db = n->db ? n->db + first : NULL;
     const norm_shape s = n->s;
@@ -136,7 +136,7 @@ SIMD_CLONES static void backward_columns(dtype t, const void *dy, const void *x,
 }
 
 status norm_backward_cpu(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
-                         norm_statistics saved, const norm *n) {
+                         norm_statistics saved, const norm_layer *n) {
     (void)dev;
     const norm_shape s = n->s;
     /* columns before rows: dx may overwrite dy */
@@ -154,7 +154,7 @@ status norm_backward_cpu(device *dev, dtype t, void *dx, const void *dres, const
 }
 
 status norm_backward(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
-                     norm_statistics saved, const norm *n) {
+                     norm_statistics saved, const norm_layer *n) {
     TRY(check_shape("norm_backward", n->s));
     if (!saved.mean && n->db) FAIL(ARG, "norm_backward: an RMS norm (mean NULL) with a bias, expected none");
     if (dx == dy && n->s.ldx != n->s.ldy)

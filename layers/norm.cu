@@ -349,7 +349,7 @@ template <class E, int P, class A> static status choose(device *dev, A a, bool w
 }
 
 extern "C" status norm_forward_cuda(device *dev, dtype t, void *y, norm_statistics saved, const void *x,
-                                    const norm *n) {
+                                    const norm_layer *n) {
     const norm_shape s = n->s;
     bool wide = fits_16(t, x, s.ldx) && fits_16(t, y, s.ldy) && fits_16(t, n->g, s.C) && fits_16(t, n->b, s.C);
     WITH_TYPE(t, E,
@@ -359,7 +359,7 @@ extern "C" status norm_forward_cuda(device *dev, dtype t, void *y, norm_statisti
 
 template <class E, int P, bool CENTERED>
 static status backward(device *dev, void *dx, const void *dres, const void *dy, const void *x, norm_statistics saved,
-                       const norm *n, bool wide) {
+                       const norm_layer *n, bool wide) {
     backward_args<E, CENTERED> a = {
         (E *)dx,      n->dg,           n->db,      NULL,       NULL, (const E *)dres, (const E *)dy,
         (const E *)x, (const E *)n->g, saved.mean, saved.rstd, n->s, n->accumulate};
@@ -367,7 +367,7 @@ static status backward(device *dev, void *dx, const void *dres, const void *dy, 
 }
 
 extern "C" status norm_backward_cuda(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
-                                     norm_statistics saved, const norm *n) {
+                                     norm_statistics saved, const norm_layer *n) {
     const norm_shape s = n->s;
     bool wide = fits_16(t, x, s.ldx) && fits_16(t, dx, s.ldx) && fits_16(t, dres, s.ldx) && fits_16(t, dy, s.ldy) &&
                 fits_16(t, n->g, s.C);

@@ -31,16 +31,16 @@ typedef struct {
     float *dg, *db; /* read by backward only */
     bool accumulate;
     norm_shape s;
-} norm;
+} norm_layer;
 
 typedef struct {
     float *mean, *rstd;
 } norm_statistics;
 
-status norm_forward(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm *n);
+status norm_forward(device *dev, dtype t, void *y, norm_statistics saved, const void *x, const norm_layer *n);
 HALVES(norm_forward);
 status norm_backward(device *dev, dtype t, void *dx, const void *dres, const void *dy, const void *x,
-                     norm_statistics saved, const norm *n);
+                     norm_statistics saved, const norm_layer *n);
 HALVES(norm_backward);
 
 #endif

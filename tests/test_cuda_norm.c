@@ -38,8 +38,8 @@ static void release(norm_tensors *n) {
 }
 
 /* the norm that the tensors of one device make up, and its statistics */
-static norm norm_of(const norm_case *c, norm_tensors *n, bool cuda, bool accumulate) {
-    norm r = {.g = cuda ? n->g.cuda : n->g.host, .accumulate = accumulate, .s = c->s};
+static norm_layer norm_of(const norm_case *c, norm_tensors *n, bool cuda, bool accumulate) {
+    norm_layer r = {.g = cuda ? n->g.cuda : n->g.host, .accumulate = accumulate, .s = c->s};
     r.dg = cuda ? n->dg.cuda : n->dg.host;
     if (c->layer_norm) r.b = cuda ? n->b.cuda : n->b.host, r.db = cuda ? n->db.cuda : n->db.host;
     return r;
@@ -54,7 +54,7 @@ static norm_statistics statistics_of(const norm_case *c, norm_tensors *n, bool c
 static void check_forward(dtype t, const norm_case *c, norm_tensors *n) {
     norm_shape s = c->s;
     bool ln = c->layer_norm;
-    const norm cpu = norm_of(c, n, false, false), cuda = norm_of(c, n, true, false);
+    const norm_layer cpu = norm_of(c, n, false, false), cuda = norm_of(c, n, true, false);
     OK(norm_forward(both.cpu, t, n->y.host, statistics_of(c, n, false), n->x.host, &cpu));
     OK(norm_forward(both.cuda, t, n->y.cuda, statistics_of(c, n, true), n->x.cuda, &cuda));
     check_tensor_pair_rows("y", &n->y, s.N, s.G * s.C, s.ldy, sum_tolerance(t));
@@ -69,7 +69,7 @@ static void check_backward(dtype t, const norm_case *c, norm_tensors *n, aliasin
     norm_shape s = c->s;
     bool ln = c->layer_norm, dres = how == APART || how == IN_DRES;
     tensor_pair *dx = how == IN_DY ? &n->dy : how == IN_DRES ? &n->dres : &n->dx;
-    const norm cpu = norm_of(c, n, false, accumulate), cuda = norm_of(c, n, true, accumulate);
+    const norm_layer cpu = norm_of(c, n, false, accumulate), cuda = norm_of(c, n, true, accumulate);
     OK(norm_backward(both.cpu, t, dx->host, dres ? n->dres.host : NULL, n->dy.host, n->x.host,
                      statistics_of(c, n, false), &cpu));
     OK(norm_backward(both.cuda, t, dx->cuda, dres ? n->dres.cuda : NULL, n->dy.cuda, n->x.cuda,
@@ -88,7 +88,7 @@ static void check_repeats(dtype t, const norm_case *c) {
     norm_tensors n[2];
     for (int k = 0; k < 2; k++) {
         n[k] = prepare(t, c);
-        const norm cuda = norm_of(c, &n[k], true, true);
+        const norm_layer cuda = norm_of(c, &n[k], true, true);
         const norm_statistics saved = statistics_of(c, &n[k], true);
         OK(norm_forward(both.cuda, t, n[k].y.cuda, saved, n[k].x.cuda, &cuda));
         OK(norm_backward(both.cuda, t, n[k].dx.cuda, NULL, n[k].dy.cuda, n[k].x.cuda, saved, &cuda));

@@ -89,7 +89,7 @@ static results run_kernels(dtype t, norm_shape s, bool layer_norm, const void *x
         r.dg[c] = accumulate ? 1 : NAN;
         if (r.db) r.db[c] = accumulate ? 2 : NAN;
     }
-    const norm n = {.g = g, .b = b, .dg = r.dg, .db = r.db, .accumulate = accumulate, .s = s};
+    const norm_layer n = {.g = g, .b = b, .dg = r.dg, .db = r.db, .accumulate = accumulate, .s = s};
     const norm_statistics saved = {.mean = r.mean, .rstd = r.rstd};
     OK(norm_forward(dev, t, r.y, saved, x, &n));
     OK(norm_backward(dev, t, r.dx, alias == ALIAS_DRES ? r.dx : dres, alias == ALIAS_DY ? r.dx : dy, x, saved, &n));
@@ -231,7 +231,7 @@ static void test_not_a_number_spreads_over_its_row(void **state) {
     float x[20], g[10], y[20], mean[2], rstd[2];
     for (int i = 0; i < 20; i++) x[i] = (float)i, g[i % 10] = 1;
     x[3] = NAN;
-    const norm n = {.g = g, .s = {.N = 2, .G = 1, .C = 10, .ldx = 10, .ldy = 10, .eps = 1e-5f}};
+    const norm_layer n = {.g = g, .s = {.N = 2, .G = 1, .C = 10, .ldx = 10, .ldy = 10, .eps = 1e-5f}};
     OK(norm_forward(dev, F32, y, (norm_statistics){.mean = mean, .rstd = rstd}, x, &n));
     for (int i = 0; i < 10; i++) assert_true(isnan(y[i]) && isfinite(y[10 + i]));
     device_close(dev);
@@ -242,9 +242,10 @@ static void test_bad_arguments(void **state) {
     device *dev;
     OK(device_open(&dev, "cpu", 1, 0));
     float x[8] = {0}, r[8];
-    const norm n = {.g = x, .b = x, .dg = r, .db = r, .s = {.N = 2, .G = 1, .C = 4, .ldx = 4, .ldy = 4, .eps = 1e-5f}};
+    const norm_layer n = {
+        .g = x, .b = x, .dg = r, .db = r, .s = {.N = 2, .G = 1, .C = 4, .ldx = 4, .ldy = 4, .eps = 1e-5f}};
     const norm_statistics saved = {.mean = r, .rstd = r}, no_mean = {.rstd = r};
-    norm bad = n;
+    norm_layer bad = n;
     bad.s.C = 0;
     FAILS(ARG, "expected at least 1", norm_forward(dev, F32, x, saved, x, &bad));
     bad = n, bad.s.ldx = 3;

@@ -47,7 +47,7 @@ static double width(const workbench *w) { return (double)dtype_bytes(w->t); }
 static status run_norm(workbench *w, bool backward) {
     const model_config *c = w->c;
     norm_shape s = {.N = w->N, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps};
-    norm n = {.s = s, .accumulate = true};
+    norm_layer n = {.s = s, .accumulate = true};
     norm_statistics saved = {0};
     void *x = take(w, s.N * s.C, w->t), *y = take(w, s.N * s.C, w->t);
     void *dx = backward ? take(w, s.N * s.C, w->t) : NULL;
@@ -65,7 +65,7 @@ static status run_head_norm(workbench *w, bool backward) {
     const model_config *c = w->c;
     i64 ld = (c->H + 2 * c->K) * c->D;
     norm_shape s = {.N = w->N, .G = c->H, .C = c->D, .ldx = ld, .ldy = ld, .eps = c->norm_eps};
-    norm n = {.s = s, .accumulate = true};
+    norm_layer n = {.s = s, .accumulate = true};
     void *x = take(w, s.N * ld, w->t), *y = take(w, s.N * ld, w->t);
     norm_statistics saved = {.rstd = take_f32(w, s.N * s.G)};
     n.g = take(w, s.C, w->t), n.dg = take_f32(w, s.C);

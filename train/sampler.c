@@ -179,9 +179,9 @@ status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count,
     TRY(feed(s, tokens, count));
     unit_views w = parameters_views(&s->parameters, (int)c->L + 1);
     const void *head = c->tied ? parameters_views(&s->parameters, 0).w[P_WTE] : w.w[P_HEAD_W];
-    const norm last = {.g = w.w[P_NORM_G],
-                       .b = w.w[P_NORM_B],
-                       .s = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
+    const norm_layer last = {.g = w.w[P_NORM_G],
+                             .b = w.w[P_NORM_B],
+                             .s = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
     const void *row = tensor_at(s->y, s->env.t, s->last_row * c->C);
     TRY(norm_forward(dev, s->env.t, s->h, s->norm, row, &last));
     TRY(gemm(dev, &(gemm_args){.M = 1,

@@ -13,7 +13,7 @@ static i64 up_width(const model_config *c) { return c->swiglu ? 2 * c->F : c->F;
 
 /* the block's layers with their parameters, for N rows; q_norm and k_norm only with qk_norm */
 typedef struct {
-    norm norm1, norm2, q_norm, k_norm;
+    norm_layer norm1, norm2, q_norm, k_norm;
     linear qkv, attn, up, down;
 } block_layers;
 
@@ -27,18 +27,19 @@ static linear linear_of(const unit_views *w, param_kind weight, param_kind bias,
                     .O = O};
 }
 
-static norm norm_of(const unit_views *w, param_kind gain, param_kind bias, norm_shape s, bool accumulate) {
-    return (norm){
+static norm_layer norm_of(const unit_views *w, param_kind gain, param_kind bias, norm_shape s, bool accumulate) {
+    return (norm_layer){
         .g = w->w[gain], .b = w->w[bias], .dg = w->dw[gain], .db = w->dw[bias], .accumulate = accumulate, .s = s};
 }
 
 /* the norm of q's heads or of k's, in rows as wide as qkv's */
-static norm head_norm_of(const model_config *c, const unit_views *w, param_kind gain, i64 N, i64 heads,
-                         bool accumulate) {
-    return (norm){.g = w->w[gain],
-                  .dg = w->dw[gain],
-                  .accumulate = accumulate,
-                  .s = {.N = N, .G = heads, .C = c->D, .ldx = qkv_width(c), .ldy = qkv_width(c), .eps = c->norm_eps}};
+static norm_layer head_norm_of(const model_config *c, const unit_views *w, param_kind gain, i64 N, i64 heads,
+                               bool accumulate) {
+    return (norm_layer){
+        .g = w->w[gain],
+        .dg = w->dw[gain],
+        .accumulate = accumulate,
+        .s = {.N = N, .G = heads, .C = c->D, .ldx = qkv_width(c), .ldy = qkv_width(c), .eps = c->norm_eps}};
 }
 
 static block_layers layers_of(const model_config *c, const unit_views *w, i64 N, bool accumulate) {

@@ -97,14 +97,14 @@ void model_free(model *m) {
     *m = (model){0};
 }
 
-static norm final_norm(const model *m, const walk_unit *head) {
+static norm_layer final_norm(const model *m, const walk_unit *head) {
     const model_config *c = &m->c;
-    return (norm){.g = head->v.w[P_NORM_G],
-                  .b = head->v.w[P_NORM_B],
-                  .dg = head->v.dw[P_NORM_G],
-                  .db = head->v.dw[P_NORM_B],
-                  .accumulate = head->accumulate,
-                  .s = {.N = m->s.B * m->s.T, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
+    return (norm_layer){.g = head->v.w[P_NORM_G],
+                        .b = head->v.w[P_NORM_B],
+                        .dg = head->v.dw[P_NORM_G],
+                        .db = head->v.dw[P_NORM_B],
+                        .accumulate = head->accumulate,
+                        .s = {.N = m->s.B * m->s.T, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
 }
 
 static embedding embedding_of(const model *m, const walk_unit *u) {
@@ -184,7 +184,7 @@ static status forward_block(void *context, const walk_unit *u) {
 
 static status forward_head(void *context, const walk_unit *u) {
     model *m = ((micro_batch *)context)->m;
-    const norm n = final_norm(m, u);
+    const norm_layer n = final_norm(m, u);
     return norm_forward(m->dev, m->env.t, m->h, m->norm, m->x, &n);
 }
 
@@ -197,7 +197,7 @@ static status head_loss(void *context, const walk_unit *u) {
                                     b->scale));
     if (!head.dw) return STATUS_OK;
     TRY(crossentropy_sum_losses(m->dev, &m->steps.sums.mine->nats, m->losses, m->s.B * m->s.T, !b->first));
-    const norm n = final_norm(m, u);
+    const norm_layer n = final_norm(m, u);
     return norm_backward(m->dev, t, m->gradients.dx, NULL, m->h, m->x, m->norm, &n);
 }
 
