@@ -6,6 +6,7 @@
 #include "runtime/device_cpu.h"
 #include "runtime/device_cuda.h"
 #include "runtime/gemm_backend.h"
+#include "runtime/range.h"
 
 /* index: -1 where the text names none */
 static status parse_cuda(const char *text, int *index) {
@@ -62,5 +63,7 @@ const char *device_pci(const device *dev) { return dev->kind == DEVICE_CUDA ? de
 
 status device_recompute(device *dev, bool on) {
     dev->recomputing = on;
+    if (on) range_begin("recompute", RANGE_PLAIN);
+    else range_end();
     return dev->clock ? dev->ops->span(dev, BOOK_RECOMPUTE, on) : STATUS_OK;
 }

@@ -41,9 +41,18 @@ assert abs(sum(l["bookings"].values()) - l["wall_s"]) < 1e-6 and l["bookings"]["
 assert abs(sum(l["usd_by_booking"].values()) - l["usd"]) < 1e-9, l
 P
 train "$scratch/again" --device cuda; [ "$(weights "$scratch/again")" = "$(weights "$scratch/cuda")" ]; ok "the same run again gives the same bits"
-train "$scratch/policy" --device cuda --recompute block; [ "$(weights "$scratch/policy")" = "$(weights "$scratch/cuda")" ]; ok "--recompute block ends in the same bits"
+SIMT_NVTX=$scratch/ranges train "$scratch/policy" --device cuda --recompute block; [ "$(weights "$scratch/policy")" = "$(weights "$scratch/cuda")" ]; ok "--recompute block ends in the same bits"
 python3 -c 'import json, sys; assert json.load(open(sys.argv[1] + "/ledger.json"))["bookings"]["recompute_s"] > 0' "$scratch/policy"
 ok "and its recompute is booked, by the device's own clock"
+if [ -f "$scratch/ranges" ]; then
+    printf '%s\n' "step 1" "  data wait" "  forward embedding" "  forward block 0" "  forward block 1" "  head" "  backward block 1" \
+        "    recompute" "  backward block 0" "    recompute" "  backward embedding" "  optimizer" "step 2" >"$scratch/expected"
+    sed -n '/^step 1$/,/^step 2$/p' "$scratch/ranges" | diff "$scratch/expected" - >"$scratch/err"; ok "a profiler sees the step's units by name"
+    [ "$(grep -c '^step' "$scratch/ranges")" -eq 8 ] && [ "$(grep -c '^evaluation' "$scratch/ranges")" -eq 2 ] && grep -q '^checkpoint' "$scratch/ranges"
+    ok "and evaluation and checkpoint beside the steps"
+else
+    skip "a profiler sees the step's units by name" "NVTX is not the emulation's"
+fi
 
 train "$scratch/resumed" --device cuda --steps 3 && train "$scratch/resumed" --device cuda --resume
 [ "$(weights "$scratch/resumed")" = "$(weights "$scratch/cuda")" ]; ok "resumed: bitwise the uninterrupted run"

@@ -22,6 +22,7 @@ sources=({runtime,layers,optim,parallel,train,train/*,tools,tests,tests/*}/*.{c,
 [ "$(grep -lsE '#include [<"]cublasLt' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuBLASLt"
 [ "$(grep -lsE '#include [<"]nccl' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes NCCL"
 [ "$(grep -lsE '#include [<"]cudnn' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuDNN"
+[ "$(grep -lsE '#include [<"]nvtx' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes NVTX"
 no -nE '<<<|__CUDA_ARCH__|cooperative_groups|<cub/' $(ls */*.cu */*.cuh | grep -vx runtime/kernel.cuh)
 ok "kernels compile for the emulation too: no launch but RUN's, no __CUDA_ARCH__, no CUB"
 no -nE '\basm\b' $(ls */*.cu); ok "PTX only in headers, which have a body for the emulation"

@@ -6,6 +6,7 @@
 
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
+#include "runtime/range.h"
 
 /* --- the step's end (walk.h) --- */
 
@@ -98,7 +99,9 @@ status step_submit(model *m, loader *l, const step_args *a) {
     for (i64 i = 0; i < a->micro_batches; i++) {
         token_batch b;
         TRY(dev->ops->span(dev, BOOK_DATA, true));
+        range_begin(meter_booking_label(BOOK_DATA), RANGE_PLAIN);
         TRY(loader_next(l, &b));
+        range_end();
         TRY(dev->ops->span(dev, BOOK_DATA, false));
         TRY(model_forward_backward(m, NULL, b, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
     }

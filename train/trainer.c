@@ -3,18 +3,21 @@
 #include <math.h>
 
 #include "runtime/log.h"
+#include "runtime/range.h"
 #include "runtime/stop.h"
 #include "train/bill/report.h"
 
 /* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
 static booking book_begin(trainer *t, booking to) {
     comm_set_meter(t->peers, NULL);
+    range_begin(meter_booking_label(to), RANGE_PLAIN);
     return meter_book(&t->bill.time, to);
 }
 
 static void book_end(trainer *t, booking with) {
     comm_set_meter(t->peers, &t->bill.time);
     meter_book(&t->bill.time, with);
+    range_end();
 }
 
 static status save(trainer *t) {
@@ -133,7 +136,10 @@ static status queue_step(trainer *t) {
     q->args = arguments(t, number);
     comm_set_step(t->peers, number + 1);
     uint64_t bytes = comm_read_totals(t->peers).bytes_sent - t->asked_bytes;
-    TRY(step_submit(&t->m, t->loader, &q->args));
+    range_begin("step", (i64)number + 1);
+    status_code st = step_submit(&t->m, t->loader, &q->args);
+    range_end();
+    TRY(st);
     q->bytes_sent = comm_read_totals(t->peers).bytes_sent - t->asked_bytes - bytes;
     q->flops_executed = meter_flops_executed(&t->dev->flops) - flops;
     q->windows = (uint64_t)loader_position(t->loader);

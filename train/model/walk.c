@@ -1,5 +1,7 @@
 #include "train/model/walk.h"
 
+#include "runtime/range.h"
+
 static int head_unit(const walk *w) { return w->s->p.unit_count - 1; }
 static bool tied(const walk *w) { return w->s->f.tied; }
 
@@ -10,9 +12,12 @@ static status before_unit(const walk *w) { return w->ops->before_unit ? w->ops->
 static status forward_unit(const walk *w, int u, walk_callback *compute) {
     walk_unit here = {.layer = u - 1};
     TRY(before_unit(w));
+    range_begin(u ? "forward block" : "forward embedding", u ? here.layer : RANGE_PLAIN);
     TRY(parameters_enter(w->s, &here.v, u, PASS_FORWARD));
     TRY(compute(w->context, &here));
-    return parameters_leave(w->s, u);
+    TRY(parameters_leave(w->s, u));
+    range_end();
+    return STATUS_OK;
 }
 
 static status forward(const walk *w, bool first, bool last) {
@@ -28,6 +33,7 @@ static status forward(const walk *w, bool first, bool last) {
 /* with the embedding's matrix as the head's where they are tied */
 static status enter_head(const walk *w, walk_unit *head, pass p) {
     unit_views embedding;
+    range_begin("head", RANGE_PLAIN);
     TRY(parameters_enter(w->s, &head->v, head_unit(w), p));
     if (tied(w)) {
         TRY(parameters_enter(w->s, &embedding, 0, PASS_STAY));
@@ -38,7 +44,9 @@ static status enter_head(const walk *w, walk_unit *head, pass p) {
 
 static status leave_head(const walk *w) {
     TRY(parameters_leave(w->s, head_unit(w)));
-    return tied(w) ? parameters_leave(w->s, 0) : STATUS_OK;
+    if (tied(w)) TRY(parameters_leave(w->s, 0));
+    range_end();
+    return STATUS_OK;
 }
 
 /* embedding: where tied, its gradients, which the head begins */
@@ -70,10 +78,12 @@ status walk_evaluate(const walk *w) {
 static status backward_block(const walk *w, int u) {
     walk_unit here = {.layer = u - 1};
     TRY(before_unit(w));
+    range_begin("backward block", here.layer);
     TRY(parameters_enter(w->s, &here.v, u, PASS_BACKWARD));
     TRY(parameters_gradients(w->s, &here.v, u, &here.accumulate));
     TRY(w->ops->block_backward(w->context, &here));
     TRY(parameters_leave(w->s, u));
+    range_end();
     return fsdp_reduce(&w->s->f, u);
 }
 
@@ -84,7 +94,9 @@ status walk_train(const walk *w, bool first, bool last) {
     for (int u = head_unit(w) - 1; u > 0; u--) TRY(backward_block(w, u));
     if (!tied(w)) TRY(parameters_gradients(w->s, &embedding.v, 0, &embedding.accumulate));
     embedding.accumulate_matrix = embedding.accumulate || tied(w);
+    range_begin("backward embedding", RANGE_PLAIN);
     TRY(w->ops->embed_backward(w->context, &embedding));
+    range_end();
     return fsdp_reduce(&w->s->f, 0);
 }
 
@@ -101,10 +113,12 @@ static status gather_sums(comm *world, walk_sums *sums) {
 status walk_end_step(parameters *s, walk_sums *sums, const walk_end_ops *ops, void *context) {
     comm *world = s->o.shard.world;
     bool alone = world->ranks == 1;
+    range_begin("optimizer", RANGE_PLAIN);
     TRY(fsdp_finish_gradients(&s->f));
     if (ops->sum_squares) TRY(ops->sum_squares(context));
     if (!alone) TRY(gather_sums(world, sums));
     TRY(ops->update(context, alone ? sums->mine : sums->all));
     parameters_weights_changed(s);
+    range_end();
     return STATUS_OK;
 }
