@@ -20,9 +20,10 @@ enum { FILES = sizeof file_names / sizeof *file_names };
 static void open_trained(model *m, model_config *c, parameters_options o) {
     int32_t tokens[TINY_N], targets[TINY_N];
     double loss;
+    step_state steps;
     *c = tiny_llama();
     tiny_batch(tokens, targets, 3);
-    tiny_open(m, dev, c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
+    tiny_open_steps(&steps, m, dev, c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
     step_args a = {.lr = 1e-2,
                    .beta1 = 0.9,
                    .beta2 = 0.95,
@@ -34,8 +35,8 @@ static void open_trained(model *m, model_config *c, parameters_options o) {
     for (int i = 0; i < 2; i++) {
         OK(model_forward_backward(m, &loss, tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
         step_result r;
-        OK(step_update_weights(m, &a));
-        OK(step_collect(m, &r));
+        OK(step_update_weights(&steps, &a));
+        OK(step_collect(&steps, &r));
     }
 }
 

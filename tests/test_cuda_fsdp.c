@@ -296,7 +296,8 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
                    .micro_batches = micro,
                    .seed = 3};
     model m;
-    OK(model_init(&m, dev, c, (model_shape){B, T, r}, o));
+    step_state steps;
+    OK(step_init(&steps, &m, dev, c, (model_shape){B, T, r}, o));
     OK(parameters_randomize(&m.parameters, 11));
     for (int step = 0; step <= UPDATES; step++) {
         for (int i = 0; step < UPDATES && i < micro; i++) {
@@ -306,11 +307,11 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
         }
         step_result result;
         if (step > 0) {
-            OK(step_collect(&m, &result));
+            OK(step_collect(&steps, &result));
             out->loss[step - 1] = result.loss;
             out->norm[step - 1] = result.grad_norm;
         }
-        if (step < UPDATES) OK(step_update_weights(&m, &a));
+        if (step < UPDATES) OK(step_update_weights(&steps, &a));
     }
     OK(comm_check(peers));
     model_free(&m);

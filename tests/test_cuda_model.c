@@ -36,16 +36,16 @@ static const step_args some_step = {.lr = 1e-3,
                                     .seed = 5,
                                     .micro_batches = 2};
 
-static void one_step(model *m, const step_args *a, uint64_t seed) {
+static void one_step(step_state *steps, const step_args *a, uint64_t seed) {
     int32_t tokens[TINY_N], targets[TINY_N];
     for (i64 i = 0; i < a->micro_batches; i++) {
         tiny_batch(tokens, targets, seed + (uint64_t)i);
         if (i == 0) targets[3] = -1;
-        OK(model_forward_backward(m, NULL, tiny_batch_of(tokens, targets),
+        OK(model_forward_backward(steps->m, NULL, tiny_batch_of(tokens, targets),
                                   (float)(1.0 / (double)(TINY_N * a->micro_batches)), i == 0,
                                   i + 1 == a->micro_batches));
     }
-    OK(step_update_weights(m, a));
+    OK(step_update_weights(steps, a));
 }
 
 static void copy_out(model *m, void *host, const void *from, i64 n, dtype t) {
@@ -96,13 +96,14 @@ static void ten_steps_are_the_cpus(void **unused) {
         for (int t = F32; t <= BF16; t++) {
             model_config c = models[i]();
             model m[2];
+            step_state steps[2];
             step_result r[2];
             for (int d = 0; d < 2; d++)
-                tiny_open(&m[d], d ? both.cuda : both.cpu, &c, policies[0], tiny_options((dtype)t));
+                tiny_open_steps(&steps[d], &m[d], d ? both.cuda : both.cpu, &c, policies[0], tiny_options((dtype)t));
             for (uint64_t step = 0; step < STEPS; step++) {
                 for (int d = 0; d < 2; d++) {
-                    one_step(&m[d], &some_step, step);
-                    OK(step_collect(&m[d], &r[d]));
+                    one_step(&steps[d], &some_step, step);
+                    OK(step_collect(&steps[d], &r[d]));
                 }
                 double bound = (double)(step + 1) * tolerance((dtype)t, c.L);
                 if (!(fabs(r[1].loss - r[0].loss) <= bound * r[0].loss) ||
@@ -119,15 +120,16 @@ static void ten_steps_are_the_cpus(void **unused) {
 /* the weights after three steps, on CUDA; the caller frees */
 static void *weights_after(const model_config *c, dtype t, recompute_policy r, bool late, size_t *bytes) {
     model m;
+    step_state steps;
     step_result result;
     parameters_options o = tiny_options(t);
     if (t == BF16) o.master = false, o.moments = BF16; /* stochastic rounding too */
-    tiny_open(&m, both.cuda, c, r, o);
+    tiny_open_steps(&steps, &m, both.cuda, c, r, o);
     for (uint64_t step = 0; step < 3; step++) {
-        one_step(&m, &some_step, step);
-        if (!late || step) OK(step_collect(&m, &result));
+        one_step(&steps, &some_step, step);
+        if (!late || step) OK(step_collect(&steps, &result));
     }
-    if (late) OK(step_collect(&m, &result));
+    if (late) OK(step_collect(&steps, &result));
     *bytes = (size_t)m.parameters.p.size * dtype_bytes(t);
     void *w = malloc(*bytes);
     copy_out(&m, w, m.parameters.weights, m.parameters.p.size, t);
@@ -168,18 +170,19 @@ static void a_step_that_is_not_finite_changes_nothing(void **unused) {
     (void)unused;
     model_config c = wide_gpt2();
     model m;
+    step_state steps;
     step_result r;
     double bad = NAN;
-    tiny_open(&m, both.cuda, &c, policies[0], tiny_options(BF16));
+    tiny_open_steps(&steps, &m, both.cuda, &c, policies[0], tiny_options(BF16));
     size_t bytes = (size_t)m.parameters.p.size * 2;
     void *before = malloc(bytes), *after = malloc(bytes);
-    one_step(&m, &some_step, 1);
-    OK(step_collect(&m, &r));
+    one_step(&steps, &some_step, 1);
+    OK(step_collect(&steps, &r));
     assert_false(r.skipped);
     copy_out(&m, before, m.parameters.weights, m.parameters.p.size, BF16);
-    OK(both.cuda->ops->copy(both.cuda, &m.steps.sums.mine->nats, &bad, sizeof bad));
-    OK(step_update_weights(&m, &some_step));
-    OK(step_collect(&m, &r));
+    OK(both.cuda->ops->copy(both.cuda, &steps.sums.mine->nats, &bad, sizeof bad));
+    OK(step_update_weights(&steps, &some_step));
+    OK(step_collect(&steps, &r));
     assert_true(r.skipped && m.parameters.step == 1);
     copy_out(&m, after, m.parameters.weights, m.parameters.p.size, BF16);
     assert_memory_equal(before, after, bytes);

@@ -86,7 +86,8 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
     i64 B = SEQUENCES / ranks / micro;
     int32_t tokens[SEQUENCES * T], targets[SEQUENCES * T];
     model m;
-    OK(model_init(&m, dev, c, (model_shape){B, T, r}, o));
+    step_state steps;
+    OK(step_init(&steps, &m, dev, c, (model_shape){B, T, r}, o));
     OK(parameters_randomize(&m.parameters, 11));
     uint64_t sent = 0;
     for (int step = 0; step < STEPS; step++) {
@@ -106,8 +107,8 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
             OK(model_forward_backward(&m, &loss, (token_batch){tokens, targets, B, T}, 1.0f / (SEQUENCES * T), i == 0,
                                       i + 1 == micro));
         }
-        OK(step_update_weights(&m, &a));
-        OK(step_collect(&m, &result));
+        OK(step_update_weights(&steps, &a));
+        OK(step_collect(&steps, &result));
         out->loss[step] = result.loss;
         out->norm[step] = result.grad_norm;
     }

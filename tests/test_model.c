@@ -145,7 +145,7 @@ static void planned_memory_is_what_is_taken(void **unused) {
         model_config c = tiny_llama();
         model m;
         size_t planned[MEM_CATEGORIES];
-        OK(model_plan(planned, dev, &c, (model_shape){TINY_B, TINY_T, policies[p]}, tiny_options(BF16)));
+        OK(model_plan(planned, dev, &c, (model_shape){TINY_B, TINY_T, policies[p]}, tiny_options(BF16), NULL));
         tiny_open(&m, dev, &c, policies[p], tiny_options(BF16));
         assert_memory_equal(planned, m.memory.bytes, sizeof planned);
         assert_int_equal(m.memory.used, m.memory.capacity);
@@ -165,11 +165,11 @@ static void activation_memory_follows_the_formula(void **unused) {
         size_t shallow[MEM_CATEGORIES], deep[MEM_CATEGORIES];
         recompute_policy r = policies[p];
         r.blocks = c.L;
-        OK(model_plan(deep, dev, &c, (model_shape){4, 256, r}, tiny_options(BF16)));
+        OK(model_plan(deep, dev, &c, (model_shape){4, 256, r}, tiny_options(BF16), NULL));
         model_config fewer = c;
         fewer.L = c.L - 4;
         r.blocks = fewer.L;
-        OK(model_plan(shallow, dev, &fewer, (model_shape){4, 256, r}, tiny_options(BF16)));
+        OK(model_plan(shallow, dev, &fewer, (model_shape){4, 256, r}, tiny_options(BF16), NULL));
         assert_int_equal(deep[MEM_ACTIVATIONS] - shallow[MEM_ACTIVATIONS], 4 * kept[p]);
     }
 }
@@ -180,8 +180,8 @@ static void checkpointing_saves_at_least_70_percent(void **unused) {
     size_t none[MEM_CATEGORIES], block[MEM_CATEGORIES];
     OK(model_config_load(&c, "gpt2-124m"));
     assert_int_equal(c.L, 12);
-    OK(model_plan(none, dev, &c, (model_shape){4, 256, {RECOMPUTE_NONE, 0}}, tiny_options(BF16)));
-    OK(model_plan(block, dev, &c, (model_shape){4, 256, {RECOMPUTE_BLOCK, 12}}, tiny_options(BF16)));
+    OK(model_plan(none, dev, &c, (model_shape){4, 256, {RECOMPUTE_NONE, 0}}, tiny_options(BF16), NULL));
+    OK(model_plan(block, dev, &c, (model_shape){4, 256, {RECOMPUTE_BLOCK, 12}}, tiny_options(BF16), NULL));
     assert_true((double)block[MEM_ACTIVATIONS] <= 0.3 * (double)none[MEM_ACTIVATIONS]);
 }
 
@@ -189,20 +189,21 @@ static void a_step_that_is_not_finite_changes_nothing(void **unused) {
     (void)unused;
     model_config c = tiny_gpt2();
     model m;
-    tiny_open(&m, dev, &c, policies[0], tiny_options(BF16));
+    step_state steps;
+    tiny_open_steps(&steps, &m, dev, &c, policies[0], tiny_options(BF16));
     size_t bytes = (size_t)m.parameters.p.size * 2;
     void *before = malloc(bytes);
     memcpy(before, m.parameters.weights, bytes);
     step_args a = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip = 1, .micro_batches = 1};
     step_result r;
     m.parameters.grads[7] = INFINITY;
-    OK(step_update_weights(&m, &a));
-    OK(step_collect(&m, &r));
+    OK(step_update_weights(&steps, &a));
+    OK(step_collect(&steps, &r));
     assert_true(r.skipped);
     m.parameters.grads[7] = 0;
-    m.steps.sums.mine->nats = NAN;
-    OK(step_update_weights(&m, &a));
-    OK(step_collect(&m, &r));
+    steps.sums.mine->nats = NAN;
+    OK(step_update_weights(&steps, &a));
+    OK(step_collect(&steps, &r));
     assert_true(r.skipped);
     assert_memory_equal(before, m.parameters.weights, bytes);
     assert_int_equal(m.parameters.step, 0);
@@ -219,11 +220,12 @@ static void a_row_that_is_not_counted_skips_the_step_too(void **unused) {
         for (int t = 0; t < 2; t++) {
             model_config c = config_of(family);
             model m;
+            step_state steps;
             int32_t tokens[TINY_N], targets[TINY_N];
             step_args a = {.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip = 1, .micro_batches = 1};
             step_result r;
             tiny_batch(tokens, targets, 5);
-            tiny_open(&m, dev, &c, policies[0], tiny_options(t ? BF16 : F32));
+            tiny_open_steps(&steps, &m, dev, &c, policies[0], tiny_options(t ? BF16 : F32));
             for (int i = 0; i < TINY_N; i++) {
                 bool last = i % TINY_T == TINY_T - 1;
                 tokens[i] = last ? ONLY_LAST : tokens[i] % ONLY_LAST;
@@ -236,8 +238,8 @@ static void a_row_that_is_not_counted_skips_the_step_too(void **unused) {
                    dtype_bytes(m.parameters.o.t));
             gemm_weights_changed(dev);
             OK(model_forward_backward(&m, NULL, tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
-            OK(step_update_weights(&m, &a));
-            OK(step_collect(&m, &r));
+            OK(step_update_weights(&steps, &a));
+            OK(step_collect(&steps, &r));
             assert_true(r.skipped && !isfinite(r.grad_norm));
             assert_int_equal(m.parameters.step, 0);
             model_free(&m);
@@ -248,7 +250,7 @@ static void sequences_beyond_the_context_are_refused(void **unused) {
     (void)unused;
     model_config c = tiny_gpt2();
     model m;
-    FAILS(ARG, "context of 32", model_init(&m, dev, &c, (model_shape){1, 33, policies[0]}, tiny_options(F32)));
+    FAILS(ARG, "context of 32", model_init(&m, dev, &c, (model_shape){1, 33, policies[0]}, tiny_options(F32), NULL));
 }
 
 int main(void) {

@@ -88,9 +88,9 @@ static float *on_host(const void *from, i64 n) {
     return x;
 }
 
-static void open_model(model *m, const reference *r, dtype t) {
+static void open_model(step_state *steps, model *m, const reference *r, dtype t) {
     parameters_options o = {.t = t, .master = true, .moments = F32, .training = true, .shard = {.world = world}};
-    OK(model_init(m, dev, &r->c, (model_shape){B, T, {RECOMPUTE_NONE, 0}}, o));
+    OK(step_init(steps, m, dev, &r->c, (model_shape){B, T, {RECOMPUTE_NONE, 0}}, o));
     load_weights(m, r);
 }
 
@@ -115,11 +115,12 @@ static void fp32_gradients(void **unused) {
     for (int i = 0; i < MODELS; i++) {
         reference r;
         model m;
+        step_state steps;
         int32_t tokens[STEPS * N], targets[STEPS * N];
         float expected_loss;
         double loss;
         open_reference(&r, names[i]);
-        open_model(&m, &r, F32);
+        open_model(&steps, &m, &r, F32);
         fetch_tokens(tokens, &r, "tokens");
         fetch_tokens(targets, &r, "targets");
         fetch(&expected_loss, &r, "loss", 1);
@@ -152,10 +153,11 @@ static void fp32_ten_steps(void **unused) {
     for (int i = 0; i < MODELS; i++) {
         reference r;
         model m;
+        step_state steps;
         int32_t tokens[STEPS * N], targets[STEPS * N];
         float losses[STEPS], norms[STEPS];
         open_reference(&r, names[i]);
-        open_model(&m, &r, F32);
+        open_model(&steps, &m, &r, F32);
         fetch_tokens(tokens, &r, "tokens");
         fetch_tokens(targets, &r, "targets");
         fetch(losses, &r, "losses", STEPS);
@@ -167,8 +169,8 @@ static void fp32_ten_steps(void **unused) {
             OK(model_forward_backward(&m, &nats, (token_batch){tokens + step * N, targets + step * N, B, T}, 1.0f / N,
                                       true, true));
             step_result result;
-            OK(step_update_weights(&m, &a));
-            OK(step_collect(&m, &result));
+            OK(step_update_weights(&steps, &a));
+            OK(step_collect(&steps, &result));
             if (fabs(result.loss - losses[step]) > 1e-5 * losses[step])
                 fail_msg("%s step %d: loss %.8g, expected %.8g", names[i], step, result.loss, losses[step]);
             if (fabs(result.grad_norm - norms[step]) > 1e-4 * norms[step])
@@ -200,10 +202,11 @@ static void bf16_is_as_close_as_pytorch(void **unused) {
     for (int i = 0; i < MODELS; i++) {
         reference r;
         model m;
+        step_state steps;
         int32_t tokens[STEPS * N], targets[STEPS * N];
         float losses[STEPS];
         open_reference(&r, names[i]);
-        open_model(&m, &r, BF16);
+        open_model(&steps, &m, &r, BF16);
         fetch_tokens(tokens, &r, "tokens");
         fetch_tokens(targets, &r, "targets");
         fetch(losses, &r, "losses", STEPS);
@@ -225,8 +228,8 @@ static void bf16_is_as_close_as_pytorch(void **unused) {
                     fail_msg("%s: bf16 gradients are %.3g from fp32's, PyTorch's are %.3g", names[i], ours, theirs);
             }
             step_result result;
-            OK(step_update_weights(&m, &a));
-            OK(step_collect(&m, &result));
+            OK(step_update_weights(&steps, &a));
+            OK(step_collect(&steps, &result));
             if (fabs(result.loss - losses[step]) > 1.1e-2)
                 fail_msg("%s step %d: loss %.6g, fp32's is %.6g", names[i], step, result.loss, losses[step]);
         }
@@ -246,10 +249,11 @@ static void generation_logits(void **unused) {
     for (int i = 0; i < MODELS; i++) {
         reference r;
         model m;
+        step_state steps;
         blockfile_sums sums;
         int32_t tokens[STEPS * N], next;
         open_reference(&r, names[i]);
-        open_model(&m, &r, F32);
+        open_model(&steps, &m, &r, F32);
         fetch_tokens(tokens, &r, "tokens");
         i64 V = r.c.V;
         float *logits = malloc((size_t)(N * V) * 4);

@@ -3,7 +3,7 @@
 #define TALLY_TINY_MODEL_H
 
 #include "tests/check.h"
-#include "train/model/model.h"
+#include "train/step.h"
 
 enum { TINY_V = 61, TINY_B = 2, TINY_T = 16, TINY_N = TINY_B * TINY_T };
 
@@ -69,7 +69,14 @@ static inline parameters_options tiny_options(dtype t) {
 }
 
 static inline void tiny_open(model *m, device *dev, const model_config *c, recompute_policy r, parameters_options o) {
-    OK(model_init(m, dev, c, (model_shape){TINY_B, TINY_T, r}, o));
+    OK(model_init(m, dev, c, (model_shape){TINY_B, TINY_T, r}, o, NULL));
+    OK(parameters_randomize(&m->parameters, 11));
+}
+
+/* the same with steps */
+static inline void tiny_open_steps(step_state *s, model *m, device *dev, const model_config *c, recompute_policy r,
+                                   parameters_options o) {
+    OK(step_init(s, m, dev, c, (model_shape){TINY_B, TINY_T, r}, o));
     OK(parameters_randomize(&m->parameters, 11));
 }
 

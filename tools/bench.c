@@ -67,14 +67,15 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
     return st;
 }
 
-static status queue_step(model *m, const step_args *a, const int32_t *tokens) {
+static status queue_step(step_state *s, const step_args *a, const int32_t *tokens) {
+    model *m = s->m;
     comm *world = m->parameters.o.shard.world;
     i64 n = m->s.B * m->s.T * a->micro_batches * world->ranks;
-    TRY(step_begin(m));
+    TRY(step_begin(s));
     for (i64 i = 0; i < a->micro_batches; i++)
         TRY(model_forward_backward(m, NULL, (token_batch){tokens, tokens + 1, m->s.B, m->s.T}, (float)(1.0 / (double)n),
                                    i == 0, i + 1 == a->micro_batches));
-    return step_update_weights(m, a);
+    return step_update_weights(s, a);
 }
 
 /* after all communication in flight is complete */
@@ -86,18 +87,19 @@ static status spent(comm_totals *t, comm *world) {
 }
 
 /* Collects the results of queued steps until only `but` are in flight. As in training, a GPU always has one step queued. */
-static status collect_steps(bench_run *r, model *m, const bench_values *v, uint64_t but) {
-    while (m->steps.queued - m->steps.collected > but) {
+static status collect_steps(bench_run *r, step_state *s, const bench_values *v, uint64_t but) {
+    while (step_under_way(s) > but) {
         step_result result;
-        TRY(step_collect(m, &result));
-        i64 step = (i64)m->steps.collected - 1 - v->warmup;
+        TRY(step_collect(s, &result));
+        i64 step = (i64)s->collected - 1 - v->warmup;
         if (step >= 0) r->step_s[step] = result.seconds;
         r->loss = result.loss;
     }
     return STATUS_OK;
 }
 
-static status run_steps(bench_run *r, model *m, const bench_values *v, const int32_t *tokens, bool checksum) {
+static status run_steps(bench_run *r, step_state *s, const bench_values *v, const int32_t *tokens, bool checksum) {
+    model *m = s->m;
     comm *world = m->parameters.o.shard.world;
     device *dev = m->dev;
     comm_totals before = {0}, after;
@@ -111,16 +113,16 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
     for (i64 i = 0; i < v->warmup + v->steps; i++) {
         flop_counter flops = dev->flops;
         if (i == v->warmup) {
-            TRY(collect_steps(r, m, v, 0));
+            TRY(collect_steps(r, s, v, 0));
             TRY(spent(&before, world));
         }
         comm_set_step(world, (uint64_t)i + 1);
-        TRY(queue_step(m, &a, tokens));
+        TRY(queue_step(s, &a, tokens));
         for (int k = 0; k < WORK_KINDS; k++) r->flops.work[k] = dev->flops.work[k] - flops.work[k];
-        TRY(collect_steps(r, m, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1));
+        TRY(collect_steps(r, s, v, dev->kind == DEVICE_CPU || i == 0 ? 0 : 1));
         if (i == 0 && checksum) TRY(crc_of_gradients(&r->gradient_crc32, m));
     }
-    TRY(collect_steps(r, m, v, 0));
+    TRY(collect_steps(r, s, v, 0));
     TRY(spent(&after, world));
     uint64_t steps = (uint64_t)v->steps;
     r->comm = (comm_totals){.bytes_sent = (after.bytes_sent - before.bytes_sent) / steps,
@@ -132,6 +134,7 @@ static status run_steps(bench_run *r, model *m, const bench_values *v, const int
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
                      shard_options shard, bool checksum) {
     model m = {0};
+    step_state steps;
     *r = (bench_run){.count = v->steps};
     status_code st = STATUS_OK;
     i64 n = v->batch * v->seq_len;
@@ -146,11 +149,11 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     TRY_DONE(attention_choose(dev, (attention_kind)v->attention));
     uint64_t resident, peak;
     TRY_DONE(resident_bytes(&resident, dev, true));
-    TRY_DONE(model_init(&m, dev, c, s, precision));
+    TRY_DONE(step_init(&steps, &m, dev, c, s, precision));
     TRY_DONE(parameters_randomize(&m.parameters, 1));
     uint64_t seed = (uint64_t)shard.world->rank + 7;
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
-    TRY_DONE(run_steps(r, &m, v, tokens, checksum));
+    TRY_DONE(run_steps(r, &steps, v, tokens, checksum));
     TRY_DONE(resident_bytes(&peak, dev, false));
     r->resident_bytes = resident && peak > resident ? peak - resident : 0;
     r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + attention_memory_bytes(dev);

@@ -104,7 +104,7 @@ static status eval(options *o, const values *v) {
     if (!s.T) TRY_DONE(default_seq_len(&s.T, &f));
     TRY_DONE(comm_open_self(&world));
     parameters_options precision = {.t = (dtype)v->precision, .shard = {.world = world}};
-    TRY_DONE(model_init(&m, dev, &f.config, s, precision));
+    TRY_DONE(model_init(&m, dev, &f.config, s, precision, NULL));
     TRY_DONE(weights_read(&m.parameters, &f.config, f.folder.text));
     model_config_log(&f.config, false);
     corpus_log(&data);

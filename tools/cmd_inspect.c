@@ -12,6 +12,7 @@
 #include "train/checkpoint/safetensors.h"
 #include "train/data/corpus.h"
 #include "train/model/cost.h"
+#include "train/step.h"
 #include "train/trainer.h"
 
 typedef struct {
@@ -106,7 +107,7 @@ static status add_memory(json_t *o, const model_config *c, const values *v, i64 
     model_shape shape = {.B = v->batch, .T = T};
     TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
     TRY(device_open(&dev, "cpu", 0, 0)); /* for its number of threads, on which scratch depends */
-    status_code st = model_plan(bytes, dev, c, shape, s);
+    status_code st = step_memory(bytes, dev, c, shape, s);
     device_close(dev);
     TRY(st);
     json_t *memory = json_add_object(o, "training_memory_bytes");

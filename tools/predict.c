@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "train/model/cost.h"
+#include "train/step.h"
 
 /* --- a virtual device --- */
 
@@ -199,7 +200,7 @@ status predict_step(prediction *p, const step_plan *plan, const machine *m) {
     parameters_options o = plan->o;
     int pieces;
     TRY_DONE(open_virtual_device(&dev, &k, m->memory));
-    TRY_DONE(model_plan(p->memory, dev, &plan->c, plan->s, o));
+    TRY_DONE(step_memory(p->memory, dev, &plan->c, plan->s, o));
     TRY_DONE(fsdp_pieces(&pieces, &o.shard));
     TRY_DONE(simulated_comm_open(&world, &k, &m->net, o.shard.ranks, pieces));
     o.shard.world = world;

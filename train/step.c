@@ -8,29 +8,55 @@
 #include "optim/gradnorm.h"
 #include "runtime/range.h"
 
+/* --- memory --- */
+
+static void layout(void *context, arena *a, const parameters *p) {
+    step_state *s = context;
+    size_t ranks = (size_t)p->f.ranks;
+    s->norm_scratch = arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(p->p.size / p->f.pieces));
+    s->sums.mine = arena_take(a, MEM_SCRATCH, sizeof *s->sums.mine);
+    s->sums.all = arena_take(a, MEM_SCRATCH, ranks > 1 ? ranks * sizeof *s->sums.all : 0);
+    s->verdict = arena_take(a, MEM_SCRATCH, sizeof *s->verdict);
+}
+
+status step_init(step_state *s, model *m, device *dev, const model_config *c, model_shape shape,
+                 parameters_options options) {
+    *s = (step_state){.m = m};
+    assert(options.training);
+    TRY(model_init(m, dev, c, shape, options, &(model_extra){layout, s}));
+    m->nats = &s->sums.mine->nats;
+    return STATUS_OK;
+}
+
+status step_memory(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape shape,
+                   parameters_options options) {
+    step_state s;
+    return model_plan(bytes, dev, c, shape, options, &(model_extra){layout, &s});
+}
+
 /* --- the step's end (walk.h) --- */
 
 typedef struct {
-    model *m;
+    step_state *s;
     const step_args *a;
 } update;
 
 /* Each piece counts once: where it has replicas, on the first of them. */
 static status sum_squares(void *context) {
-    model *m = ((const update *)context)->m;
-    parameters *s = &m->parameters;
-    double *squares = &m->steps.sums.mine->squares;
-    TRY(m->dev->ops->zero(m->dev, squares, sizeof *squares));
-    if (s->f.replicas && s->f.replicas->rank > 0) return STATUS_OK;
-    for (int u = 0; u < s->p.unit_count; u++) {
-        fsdp_piece p = fsdp_piece_of(&s->f, u);
-        TRY(gradnorm_sum_squares(m->dev, squares, p.grads, p.count, m->steps.norm_scratch));
+    const step_state *s = ((const update *)context)->s;
+    device *dev = s->m->dev;
+    const fsdp *f = &s->m->parameters.f;
+    double *squares = &s->sums.mine->squares;
+    TRY(dev->ops->zero(dev, squares, sizeof *squares));
+    if (f->replicas && f->replicas->rank > 0) return STATUS_OK;
+    for (int u = 0; u < f->unit_count; u++) {
+        fsdp_piece p = fsdp_piece_of(f, u);
+        TRY(gradnorm_sum_squares(dev, squares, p.grads, p.count, s->norm_scratch));
     }
     return STATUS_OK;
 }
 
-static status adamw_on_owned(model *m, const step_args *a) {
-    parameters *s = &m->parameters;
+static status adamw_on_owned(parameters *s, const step_args *a, const step_verdict *verdict) {
     dtype mt = s->o.moments;
     adamw_args args = {
         .lr = (float)a->lr, .beta1 = (float)a->beta1, .beta2 = (float)a->beta2, .eps = (float)a->eps, .seed = a->seed};
@@ -48,53 +74,60 @@ static status adamw_on_owned(model *m, const step_args *a) {
                                    .m = tensor_at(s->m, mt, part.at),
                                    .v = tensor_at(s->v, mt, part.at),
                                    .grads = part.grads};
-        TRY(adamw_step(m->dev, &piece, args, m->steps.verdict));
+        TRY(adamw_step(s->dev, &piece, args, verdict));
     }
     return STATUS_OK;
 }
 
 static status update_weights(void *context, const step_sums *all) {
     const update *u = context;
-    model *m = u->m;
+    const step_state *s = u->s;
+    model *m = s->m;
     int ranks = m->parameters.o.shard.world->ranks;
     verdict_args c = {.tokens = (double)(m->s.B * m->s.T * u->a->micro_batches * ranks),
                       .clip = u->a->clip,
                       .beta1 = u->a->beta1,
                       .beta2 = u->a->beta2};
-    TRY(verdict_decide(m->dev, m->steps.verdict, all, ranks, c));
-    return adamw_on_owned(m, u->a);
+    TRY(verdict_decide(m->dev, s->verdict, all, ranks, c));
+    return adamw_on_owned(&m->parameters, u->a, s->verdict);
 }
 
-status step_update_weights(model *m, const step_args *a) {
+status step_update_weights(step_state *s, const step_args *a) {
     static const walk_end_ops ops = {.sum_squares = sum_squares, .update = update_weights};
-    update u = {m, a};
-    assert(m->steps.queued - m->steps.collected < DEVICE_SLOTS);
-    TRY(walk_end_step(&m->parameters, &m->steps.sums, &ops, &u));
-    m->steps.queued++;
-    return m->dev->ops->post(m->dev, m->steps.verdict, sizeof *m->steps.verdict);
+    update u = {s, a};
+    device *dev = s->m->dev;
+    assert(step_under_way(s) < DEVICE_SLOTS);
+    TRY(walk_end_step(&s->m->parameters, &s->sums, &ops, &u));
+    s->queued++;
+    return dev->ops->post(dev, s->verdict, sizeof *s->verdict);
 }
 
-status step_collect(model *m, step_result *r) {
+status step_collect(step_state *s, step_result *r) {
+    device *dev = s->m->dev;
     step_verdict v;
-    if (m->steps.collected == m->steps.queued) FAIL(ARG, "no step is under way");
+    if (!step_under_way(s)) FAIL(ARG, "no step is under way");
     uint64_t ns;
-    m->steps.collected++;
-    TRY(m->dev->ops->collect(m->dev, &v, sizeof v, &ns));
-    m->parameters.step = v.updates;
+    s->collected++;
+    TRY(dev->ops->collect(dev, &v, sizeof v, &ns));
+    s->m->parameters.step = v.updates;
     *r = (step_result){.loss = v.loss, .grad_norm = v.grad_norm, .skipped = v.skipped, .seconds = (double)ns * 1e-9};
     return STATUS_OK;
 }
 
-status step_begin(model *m) { return m->steps.queued == m->steps.collected ? m->dev->ops->begin(m->dev) : STATUS_OK; }
+uint64_t step_under_way(const step_state *s) { return s->queued - s->collected; }
 
-status step_set_updates(model *m, uint64_t updates) {
-    m->parameters.step = updates;
-    return m->dev->ops->copy(m->dev, &m->steps.verdict->updates, &updates, sizeof updates);
+status step_begin(step_state *s) { return step_under_way(s) ? STATUS_OK : s->m->dev->ops->begin(s->m->dev); }
+
+status step_set_updates(step_state *s, uint64_t updates) {
+    device *dev = s->m->dev;
+    s->m->parameters.step = updates;
+    return dev->ops->copy(dev, &s->verdict->updates, &updates, sizeof updates);
 }
 
-status step_submit(model *m, loader *l, const step_args *a) {
+status step_submit(step_state *s, loader *l, const step_args *a) {
+    model *m = s->m;
     device *dev = m->dev;
-    TRY(step_begin(m));
+    TRY(step_begin(s));
     double tokens = (double)(m->s.B * m->s.T * a->micro_batches * m->parameters.o.shard.world->ranks);
     for (i64 i = 0; i < a->micro_batches; i++) {
         token_batch b;
@@ -105,7 +138,7 @@ status step_submit(model *m, loader *l, const step_args *a) {
         TRY(dev->ops->span(dev, BOOK_DATA, false));
         TRY(model_forward_backward(m, NULL, b, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
     }
-    return step_update_weights(m, a);
+    return step_update_weights(s, a);
 }
 
 typedef struct {

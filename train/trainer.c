@@ -137,7 +137,7 @@ static status queue_step(trainer *t) {
     comm_set_step(t->peers, number + 1);
     uint64_t bytes = comm_read_totals(t->peers).bytes_sent - t->asked_bytes;
     range_begin("step", (i64)number + 1);
-    status_code st = step_submit(&t->m, t->loader, &q->args);
+    status_code st = step_submit(&t->step_state, t->loader, &q->args);
     range_end();
     TRY(st);
     q->bytes_sent = comm_read_totals(t->peers).bytes_sent - t->asked_bytes - bytes;
@@ -153,7 +153,7 @@ static status queue_step(trainer *t) {
 static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     double joules = t->since_j;
     uint64_t waited_ns = t->since_waited_ns;
-    TRY(step_collect(&t->m, r));
+    TRY(step_collect(&t->step_state, r));
     TRY(comm_check(t->peers));
     t->under_way--;
     count_from_here(t);

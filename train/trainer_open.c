@@ -212,7 +212,7 @@ static status resume(trainer *t, const char *folder, progress then) {
     memcpy(then.device, t->p.device, sizeof then.device);
     t->p = then;
     t->saved_step = then.step;
-    TRY(step_set_updates(&t->m, then.updates));
+    TRY(step_set_updates(&t->step_state, then.updates));
     log_line("resumed from %s", folder);
     trainer_log_changes(t);
     return STATUS_OK;
@@ -222,7 +222,7 @@ static status resume(trainer *t, const char *folder, progress then) {
 
 static status check_room(const trainer *t, model_shape s, parameters_options precision) {
     size_t plan[MEM_CATEGORIES], bytes = 0;
-    TRY(model_plan(plan, t->dev, &t->c, s, precision));
+    TRY(step_memory(plan, t->dev, &t->c, s, precision));
     for (int i = 0; i < MEM_CATEGORIES; i++) bytes += plan[i];
     bool whole = t->world->ranks == 1 || precision.shard.stage != SHARD_FULL;
     if (whole) bytes += memory_check_packed_weights(t->dev, &t->c, precision.t);
@@ -242,7 +242,7 @@ static status open_model(trainer *t) {
     parameters_options precision = o->precision;
     precision.shard.world = t->peers;
     TRY(check_room(t, s, precision));
-    TRY(model_init(&t->m, t->dev, &t->c, s, precision));
+    TRY(step_init(&t->step_state, &t->m, t->dev, &t->c, s, precision));
     t->m.look = trainer_look;
     t->m.look_context = t;
     t->step_flops = cost_training_flops(&t->c, s.recompute, t->global_batch / o->seq_len, o->seq_len);

@@ -54,6 +54,7 @@ typedef struct {
     corpus data;
     loader *loader;
     model m;
+    step_state step_state; /* of m */
     ledger bill;
     progress p;
     i64 global_batch; /* tokens */

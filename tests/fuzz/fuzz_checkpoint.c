@@ -38,7 +38,7 @@ static void open_model(void) {
     static comm *world;
     FUZZ_CHECK(comm_open_self(&world) == STATUS_OK);
     parameters_options o = {.t = BF16, .master = true, .moments = F32, .training = true, .shard = {.world = world}};
-    FUZZ_CHECK(model_init(&m, dev, &c, (model_shape){.B = 1, .T = 4}, o) == STATUS_OK);
+    FUZZ_CHECK(model_init(&m, dev, &c, (model_shape){.B = 1, .T = 4}, o, NULL) == STATUS_OK);
     FUZZ_CHECK(parameters_randomize(&m.parameters, 1) == STATUS_OK);
 }
 

@@ -6,9 +6,8 @@
 #include "layers/crossentropy.h"
 #include "layers/embedding.h"
 #include "layers/norm.h"
-#include "optim/gradnorm.h"
 
-static void layout(model *m, arena *a) {
+static void layout(model *m, arena *a, const model_extra *extra) {
     const model_config *c = &m->c;
     const block_env *e = &m->env;
     i64 N = m->s.B * m->s.T, C = c->C;
@@ -27,14 +26,8 @@ static void layout(model *m, arena *a) {
     m->norm.rstd = arena_take(a, MEM_ACTIVATIONS, (size_t)N * 4);
     m->losses = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     m->logits = arena_take(a, MEM_LOGITS, classifier_logits_bytes(m->dev, e->t, N, c->V));
-    if (!training) return;
-    block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
-    m->steps.norm_scratch =
-        arena_take(a, MEM_SCRATCH, gradnorm_scratch_bytes(m->parameters.p.size / m->parameters.f.pieces));
-    size_t all = (size_t)m->parameters.f.ranks;
-    m->steps.sums.mine = arena_take(a, MEM_SCRATCH, sizeof(step_sums));
-    m->steps.sums.all = arena_take(a, MEM_SCRATCH, all > 1 ? all * sizeof(step_sums) : 0);
-    m->steps.verdict = arena_take(a, MEM_SCRATCH, sizeof *m->steps.verdict);
+    if (training) block_layout_gradients(&m->gradients, a, e, m->s.B, m->s.T);
+    if (extra) extra->layout(extra->context, a, &m->parameters);
 }
 
 /* Sizes that 64 bits do not hold must not look like small ones. Every buffer that layout takes has, for each token, at most
@@ -63,26 +56,27 @@ static status prepare(model *m, device *dev, const model_config *c, model_shape 
 }
 
 status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape s,
-                  parameters_options options) {
+                  parameters_options options, const model_extra *extra) {
     model m;
     arena plan = {0};
     status_code st = prepare(&m, dev, c, s, options);
     if (!st) {
-        layout(&m, &plan);
+        layout(&m, &plan, extra);
         memcpy(bytes, plan.bytes, sizeof plan.bytes);
     }
     model_free(&m);
     return st;
 }
 
-status model_init(model *m, device *dev, const model_config *c, model_shape s, parameters_options options) {
+status model_init(model *m, device *dev, const model_config *c, model_shape s, parameters_options options,
+                  const model_extra *extra) {
     status_code st = STATUS_OK;
     TRY_DONE(prepare(m, dev, c, s, options));
     m->host_losses = malloc((size_t)(s.B * s.T) * 4);
     if (!m->host_losses) FAIL_DONE(MEM, "losses of %ld tokens", s.B * s.T);
-    layout(m, &m->memory);
+    layout(m, &m->memory, extra);
     TRY_DONE(arena_commit(&m->memory, dev));
-    layout(m, &m->memory);
+    layout(m, &m->memory, extra);
     if (!c->learned_positions) TRY_DONE(rope_fill(&m->env.rope, dev, c->rope));
 done:
     if (st) model_free(m);
@@ -196,7 +190,7 @@ static status head_loss(void *context, const walk_unit *u) {
     TRY(classifier_forward_backward(m->dev, t, m->losses, head.dw ? m->h : NULL, m->h, &head, batch_on_device(m),
                                     b->scale));
     if (!head.dw) return STATUS_OK;
-    TRY(crossentropy_sum_losses(m->dev, &m->steps.sums.mine->nats, m->losses, m->s.B * m->s.T, !b->first));
+    if (m->nats) TRY(crossentropy_sum_losses(m->dev, m->nats, m->losses, m->s.B * m->s.T, !b->first));
     const norm_layer n = final_norm(m, u);
     return norm_backward(m->dev, t, m->gradients.dx, NULL, m->h, m->x, m->norm, &n);
 }

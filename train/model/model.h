@@ -14,15 +14,6 @@ typedef struct {
     recompute_policy recompute;
 } model_shape;
 
-/* What training steps (train/step.c) need besides the model. It lies in the model's memory so that one plan covers both. The
- * forward pass adds its losses to sums.mine->nats. */
-typedef struct {
-    walk_sums sums;             /* of the step under way */
-    step_verdict *verdict;      /* on the device, of the last step that the device has reached */
-    void *norm_scratch;         /* gradnorm_scratch_bytes */
-    uint64_t queued, collected; /* steps */
-} step_state;
-
 typedef struct {
     device *dev;
     model_config c;
@@ -40,22 +31,29 @@ typedef struct {
     float *losses;        /* [N] */
     float *host_losses;   /* [N] */
     void *logits;
-    step_state steps;
+    double *nats; /* on the device: where model_forward_backward sums its losses; NULL: nowhere */
     /* NULL, or called before every unit in forward and every block in backward; what it fails with ends the pass there */
     status (*look)(void *context);
     void *look_context;
 } model;
 
-/* Takes all memory at once. options.training false: for model_loss only. */
-status model_init(model *m, device *dev, const model_config *c, model_shape s, parameters_options options);
-/* What model_init would take, by category, without taking it. */
+/* Lays out what a caller keeps in the model's memory, behind the model, in both passes (arena.h). */
+typedef struct {
+    void (*layout)(void *context, arena *a, const parameters *p);
+    void *context;
+} model_extra;
+
+/* Allocates all memory at once, extra's too (NULL: none). options.training false: for model_loss only. */
+status model_init(model *m, device *dev, const model_config *c, model_shape s, parameters_options options,
+                  const model_extra *extra);
+/* The bytes that model_init would allocate, by category. */
 status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape s,
-                  parameters_options options);
+                  parameters_options options, const model_extra *extra);
 void model_free(model *m);
 
 /* b: on the host, of the model's B and T; its tokens and targets are checked. loss: sum of nats. */
 status model_loss(model *m, double *loss, token_batch b);
-/* One micro-batch, the first (gradients and m->steps.sums.nats are =, else +=) and the last of its step (then gradients are
+/* One micro-batch, the first (gradients and *m->nats are =, else +=) and the last of its step (then gradients are
  * reduced over ranks, where that is not done for each; fsdp_finish_gradients completes it). loss: NULL, or the sum of
  * nats, for which the host waits. */
 status model_forward_backward(model *m, double *loss, token_batch b, float scale, bool first, bool last);
