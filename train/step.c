@@ -41,7 +41,7 @@ typedef struct {
     const step_args *a;
 } update;
 
-/* Each piece counts once: where it has replicas, on the first of them. */
+/* Replicas hold the same pieces: the first one alone counts them. */
 static status sum_squares(void *context) {
     const step_state *s = ((const update *)context)->s;
     device *dev = s->m->dev;
@@ -105,7 +105,7 @@ status step_update_weights(step_state *s, const step_args *a) {
 status step_collect(step_state *s, step_result *r) {
     device *dev = s->m->dev;
     step_verdict v;
-    if (!step_under_way(s)) FAIL(ARG, "no step is under way");
+    if (!step_under_way(s)) FAIL(ARG, "step_collect: no step is queued");
     uint64_t ns;
     s->collected++;
     TRY(dev->ops->collect(dev, &v, sizeof v, &ns));
@@ -145,7 +145,7 @@ typedef struct {
     double nats, counted;
 } batch_sum;
 
-/* Batch `first` + rank of the held-out ones; past the end one without targets, for the sake of the others' gathers. */
+/* Past the last batch: one without targets, because the gathers of the forward pass need every rank. */
 static status evaluate_batch(model *m, const corpus *c, i64 batch, i64 end, int32_t *tokens, batch_sum *sum) {
     i64 n = m->s.B * m->s.T;
     int32_t *targets = tokens + n;

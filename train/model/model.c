@@ -30,8 +30,8 @@ static void layout(model *m, arena *a, const model_extra *extra) {
     if (extra) extra->layout(extra->context, a, &m->parameters);
 }
 
-/* Sizes that 64 bits do not hold must not look like small ones. Every buffer that layout takes has, for each token, at most
- * so many elements as this in all; parameters are bounded by model_config_check. */
+/* Refuses sizes that overflow 64 bits. The sum below is an upper bound of the bytes that layout takes per token, in f32.
+ * model_config_check bounds the parameters. */
 static status check_sizes(const model_config *c, model_shape s) {
     double block = 8.0 * (double)c->C + 8.0 * (double)(c->H * c->D) + 8.0 * (double)(c->K * c->D) + 8.0 * (double)c->F +
                    8.0 * (double)(c->H + c->K);
@@ -84,7 +84,7 @@ done:
 }
 
 void model_free(model *m) {
-    parameters_free(&m->parameters); /* before the memory goes that its collectives under way still use */
+    parameters_free(&m->parameters); /* first: its collectives in flight still use the memory */
     arena_free(&m->memory);
     free(m->kept);
     free(m->host_losses);
@@ -128,7 +128,7 @@ static token_batch batch_on_device(const model *m) {
 
 static void *block_output(model *m, i64 layer) { return layer + 1 < m->c.L ? m->kept[layer + 1].x : m->x; }
 
-/* on the host: a GPU could only say it later */
+/* on the host, since a GPU would report it only later */
 static status check_batch(const model *m, token_batch b) {
     if (b.B != m->s.B || b.T != m->s.T)
         FAIL(ARG, "a batch of %ld x %ld tokens, expected the model's %ld x %ld", b.B, b.T, m->s.B, m->s.T);
@@ -141,7 +141,7 @@ static status check_batch(const model *m, token_batch b) {
     return STATUS_OK;
 }
 
-/* --- what the model computes on its way through the units (walk.h) --- */
+/* --- the callbacks of the walk (walk.h) --- */
 
 typedef struct {
     model *m;
@@ -217,7 +217,7 @@ static const walk_ops ops = {.begin = begin,
                              .block_backward = backward_block,
                              .embed_backward = backward_embedding};
 
-/* waits for them */
+/* The host waits for the losses. */
 static status read_losses(model *m, double *loss) {
     i64 N = m->s.B * m->s.T;
     TRY(m->dev->ops->copy(m->dev, m->host_losses, m->losses, (size_t)N * 4));

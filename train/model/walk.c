@@ -30,7 +30,7 @@ static status forward(const walk *w, bool first, bool last) {
 
 /* --- the head --- */
 
-/* with the embedding's matrix as the head's where they are tied */
+/* where tied, the head's matrix is the embedding's */
 static status enter_head(const walk *w, walk_unit *head, pass p) {
     unit_views embedding;
     range_begin("head", RANGE_PLAIN);
@@ -49,7 +49,7 @@ static status leave_head(const walk *w) {
     return STATUS_OK;
 }
 
-/* embedding: where tied, its gradients, which the head begins */
+/* embedding: where tied, set to the gradients of the embedding, which the head writes first */
 static status train_head(const walk *w, walk_unit *embedding) {
     walk_unit head = {0};
     TRY(enter_head(w, &head, PASS_BACKWARD));
@@ -102,7 +102,7 @@ status walk_train(const walk *w, bool first, bool last) {
 
 /* --- the step's end --- */
 
-/* They travel as they are, two f32 words a number. */
+/* A sum is an f64, gathered as two f32 words. */
 static status gather_sums(comm *world, walk_sums *sums) {
     TRY(comm_mark(world, &sums->summed));
     TRY(comm_all_gather(world, sums->all, sums->mine, sizeof *sums->mine / 4, F32, F32, &sums->summed,

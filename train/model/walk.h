@@ -26,8 +26,8 @@ typedef status walk_callback(void *context, const walk_unit *u);
 
 typedef struct {
     status (*begin)(void *context); /* the first gathers are queued; may be NULL */
-    status (*before_unit)(
-        void *context); /* before each unit in forward but the head, and each block in backward; may be NULL */
+    /* before each unit in forward but the head, and each block in backward; may be NULL */
+    status (*before_unit)(void *context);
     walk_callback *embed_forward, *block_forward;
     walk_callback *head_forward;                    /* before the walk waits for the head's gradients; may be NULL */
     walk_callback *head_loss;                       /* the loss and, in training, the head's backward */
