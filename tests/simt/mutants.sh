@@ -72,7 +72,7 @@ mutant all test_cuda_norm $norm $norm "backward: a block takes one set of rows" 
     "base < rows; base += rows"
 mutant all test_cuda_norm $norm runtime/kernel.cuh "block_sum: no barrier between two sums" \
     "__syncthreads(); /* of the sum before, part may still be read */" ""
-mutant all test_cuda_loss $loss $loss "the target's logit is read after the barrier" "    float at_target = to_f32(x[target]); /* before the barrier: the gradient may lie over it */
+mutant all test_cuda_loss $loss $loss "the target's logit is read after the barrier" "    float at_target = to_f32(x[target]); /* before the barrier: the gradient may overwrite it */
     a = block_join(a);" "    a = block_join(a);
     float at_target = 0;
     if (threadIdx.x == 0) at_target = to_f32(x[target]);"
