@@ -27,7 +27,8 @@ no -nE '<<<|__CUDA_ARCH__|cooperative_groups|<cub/' $(ls */*.cu */*.cuh | grep -
 ok "kernels compile for the emulation too: no launch but RUN's, no __CUDA_ARCH__, no CUB"
 no -nE '\basm\b' $(ls */*.cu); ok "PTX only in headers, which have a body for the emulation"
 ! grep -lsE '\bTALLY_MPI\b' "${sources[@]}" | grep -vx parallel/comm.c >"$scratch/err"; ok "one file chooses the communicator's backend"
-no -nE '\bTALLY_CUDA\b' layers/*.c optim/*.c train/*.[ch] train/*/*.[ch]; ok "no layer chooses a backend"
+! grep -lsE '\b(TALLY_CUDA|TALLY_NCCL)\b' {runtime,layers,optim,parallel,train,train/*,tools}/*.{c,h,cu,cuh} | grep -vx runtime/device.h >"$scratch/err"
+ok "one file asks whether the build has CUDA; files that need it have a stub in its place"
 ! wc -l "${sources[@]}" tests/simt/* 2>/dev/null | awk '$2 != "total" && $1 > 500' | grep . >"$scratch/err"; ok "no file of more than 500 lines"
 no -nE -- '-m(arch|tune|cpu)=native' CMakeLists.txt .ci/* tools/* tests/simt/*; ok "what is built does not depend on the processor that builds it"
 # Functions in headers begin with the name of their file; a part, a half or a backend belongs to the file it is named after. tensor.h
