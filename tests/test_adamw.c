@@ -2,7 +2,7 @@
 
 #include "tests/check.h"
 
-/* what a step is told, from options and from the verdict */
+/* a step's arguments, from the options and the verdict */
 typedef struct {
     float lr, beta1, beta2, eps, decay, grad_scale;
     uint64_t step, seed, first;
@@ -111,7 +111,7 @@ static void test_f32_against_reference(void **state) {
     device_close(dev);
 }
 
-/* the master takes exactly the path of f32 weights; bf16 weights are it rounded to nearest */
+/* the master has the bits of f32 weights; bf16 weights are the master rounded to nearest */
 static void test_master(void **state) {
     (void)state;
     enum { N = 3001 };
@@ -160,7 +160,7 @@ static void test_pieces_and_threads_make_no_difference(void **state) {
     free(g);
 }
 
-/* the lane that the header promises, one element at a time */
+/* the random lane that adamw.h promises, one element at a time */
 static bf16 round_as_stated(float value, uint64_t seed, uint64_t index, uint64_t step, uint64_t which) {
     philox_block b = philox(seed, index / 8, step << 16 | which << 8 | RNG_ROUND);
     uint32_t word = b.v[index % 8 / 2], lane = index % 2 ? word >> 16 : word & 0xffff, bits;
@@ -192,7 +192,7 @@ static void test_random_bits_are_as_stated(void **state) {
 }
 
 /* Many elements with the same value: the share that is rounded up must be the distance from the lower neighbour, to 5
- * standard deviations of a binomial; and whether the weight goes up must say nothing about whether m does. */
+ * standard deviations of a binomial; and the rounding of the weight must be independent of that of m. */
 static void test_rounding_is_unbiased_and_independent(void **state) {
     (void)state;
     enum { N = 200000 };
@@ -253,7 +253,7 @@ static void test_bf16_moments_do_not_stall(void **state) {
      * steps: deviation of one element under 2^-8/2 * sqrt(1000/2), of the mean 16 times less; 5 of those */
     double deviation = 0x1p-9 * sqrt(500) / 16;
     assert_true(fabs(mean - want) <= 5 * deviation);
-    assert_true(mean < 0.8); /* nearest would say 1 */
+    assert_true(mean < 0.8); /* rounding to nearest would give 1 */
     optimizer_free(o);
     device_close(dev);
 }
@@ -266,7 +266,7 @@ static void test_not_a_number_stays(void **state) {
         dtype t = k & 1 ? BF16 : F32;
         optimizer o = optimizer_init(t, k & 2 ? BF16 : F32, false, 40);
         float g[40] = {0}, w[40];
-        uint32_t nan = 0x7fffffff; /* the payload that adding random bits would carry out of */
+        uint32_t nan = 0x7fffffff; /* adding random bits to this payload would carry into the exponent */
         memcpy(&g[20], &nan, 4);
         step_piece(dev, &o, g, 0, 40, base);
         widen(w, o.w, t, 40);

@@ -2,7 +2,7 @@
 
 #include "tests/check.h"
 
-/* Every value is held against a float64 reference within a bound of its own: roundings * 2^-24 * magnitude, where
+/* Every value is compared with a float64 reference within its own bound: roundings * 2^-24 * magnitude, where
  * magnitude is the same sum with every term's absolute value, made beside the reference. Roundings of one value:
  *   score: D + 2 (products and sums, scale), each relative to A = max of scale * sum |q||k| over all pairs
  *   probability: its score's and lse's errors as absolute errors of the exponent, lse's sum of Tk terms, the rounding
@@ -13,15 +13,15 @@
 typedef struct {
     attention_shape s;
     dtype t;
-    i64 nq, nk, no;               /* elements of the buffers, with what lies between the rows */
+    i64 nq, nk, no;               /* elements of the buffers, gaps between rows included */
     void *q, *k, *v, *o, *d_o;    /* k and v are packed; where Tq = Tk they follow q in the same rows */
     void *dq, *dk, *dv, *scratch; /* laid out as q, k and v */
     double *wq, *wk, *wv, *wd_o;  /* widened */
     float *lse;
-    double roundings, *p; /* of a score to all that it becomes; probabilities [B,H,Tq,Tk] */
+    double roundings, *p; /* roundings from a score to its results; probabilities [B,H,Tq,Tk] */
 } problem;
 
-static const float untouched = 77; /* what lies between rows of an output */
+static const float untouched = 77; /* in the gaps between rows of an output */
 
 static void *allocate(i64 n, size_t bytes) {
     void *p = calloc(n > 0 ? (size_t)n : 1, bytes);
@@ -154,7 +154,7 @@ static void check_forward(const problem *p) {
     free(o), free(magnitude);
 }
 
-/* From the o that the layer is given (rounded to its dtype), as the layer does. */
+/* from o rounded to its dtype, as the layer gets it */
 static void check_backward(const problem *p) {
     attention_shape s = p->s;
     i64 T = s.Tq, width = s.H * s.D, kv = s.K * s.D;
@@ -426,7 +426,7 @@ static void refuses_bad_shapes(void **state) {
     FAILS(ARG, "row strides", run_backward(dev, &p));
     p.s = good, p.s.Tq = 3;
     FAILS(ARG, "as many as keys", run_backward(dev, &p));
-    assert_int_equal(meter_flops_executed(&dev->flops), 0); /* nothing ran, nothing is booked */
+    assert_int_equal(meter_flops_executed(&dev->flops), 0); /* nothing ran, so nothing is booked */
     p.s = good;
     close_problem(&p);
 }

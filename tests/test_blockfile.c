@@ -119,7 +119,7 @@ static void reports_a_limit(void **state) {
     assert_true(access(in_folder("kept.tmp"), F_OK));
 }
 
-/* What is written to the file that is open as `name` goes to `target` instead: no link is followed when it is made. */
+/* Makes `name` a link to `target` while the file is open; blockfile itself follows no link. */
 static void redirect(const char *name, const char *target) {
     char link[64], path[4096];
     for (int fd = 3; fd < 1024; fd++) {
@@ -207,7 +207,7 @@ static void folders(void **state) {
     OK(durable_rename(in_folder("a"), in_folder("moved")));
     FAILS(IO, "rename to", durable_rename(in_folder("a"), in_folder("b")));
 
-    /* a link inside is removed, not what it leads to; a link itself is no folder of ours */
+    /* A link inside a folder is removed, its target is not. A link in the place of the folder is refused. */
     OK(durable_make_folders(in_folder("outside")));
     OK(durable_write_file(in_folder("outside/kept"), "x", 1));
     assert_int_equal(symlink(in_folder("outside"), in_folder("moved/link")), 0);
@@ -218,8 +218,7 @@ static void folders(void **state) {
     FAILS(IO, "is not a folder", durable_remove_folder(in_folder("outside/kept")));
 }
 
-/* A link in a folder that others may write to must not lead to a file of theirs, or of ours; nor does what a crash left stand
- * in the way. */
+/* A link in a folder that others may write to must not redirect the write. What a crash left behind must not stop it. */
 static void follows_no_link(void **state) {
     (void)state;
     static const char *const names[] = {"target", "target.tmp"};
@@ -257,7 +256,7 @@ static void follows_no_link(void **state) {
     free(data);
 }
 
-/* What the child of the next test does in `argv[2]`: replace a file, then publish a folder with a block file in it. */
+/* The child of the next test, in the folder `argv[2]`: replaces a file, then publishes a folder with a block file in it. */
 static status publish(const char *where) {
     char file[4096], partial[4096], whole[4096];
     snprintf(file, sizeof file, "%s/latest", where);
@@ -290,7 +289,7 @@ static void a_crash_leaves_old_or_new(void **state) {
         char text[16];
         snprintf(text, sizeof text, "%d", n);
         pid_t child = fork();
-        if (child == 0) { /* a program of its own: the variable is read once */
+        if (child == 0) { /* a new process: the variable is read once in each */
             setenv("TALLY_CRASH_AT_WRITE", text, 1);
             execl(program, program, "publish", in_folder("run"), (char *)NULL);
             _exit(3);

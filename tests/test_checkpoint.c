@@ -132,7 +132,7 @@ static void save_as(progress p) {
 
 static void save_at(uint64_t step) { save_as(progress_of(step)); }
 
-/* the file with byte `at` flipped (or cut there); what was there is returned for putting back */
+/* Flips byte `at` of the file (or cuts it there); returns the old content for repair. */
 static void damage(const char *path, const char *whole, size_t size, size_t at, bool cut) {
     char *copy = malloc(size);
     memcpy(copy, whole, size);
@@ -171,7 +171,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
         OK(checkpoint_verify(checkpoint_path(run, 8).text));
         free(whole);
     }
-    /* none whole: that is an error, not a fresh start */
+    /* no whole checkpoint is an error, not a fresh start */
     assert_int_equal(unlink(file_of(5, "MANIFEST").text), 0);
     assert_int_equal(unlink(file_of(8, "MANIFEST").text), 0);
     int found;
@@ -189,7 +189,7 @@ static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
     free(whole);
     save_at(5);
     OK(checkpoint_verify(checkpoint_path(run, 5).text));
-    progress p = progress_of(5), read; /* and so is a whole one, which a resume had passed over */
+    progress p = progress_of(5), read; /* and so is a whole one that a resume passed over */
     p.tokens = 12;
     save_as(p);
     OK(checkpoint_verify(checkpoint_path(run, 5).text));
@@ -197,7 +197,7 @@ static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
     assert_int_equal(read.tokens, 12);
 }
 
-/* --- what is not finite --- */
+/* --- values that are not finite --- */
 
 static void save_marked(uint64_t step, uint64_t updates, int64_t finite) {
     progress p = progress_of(step);
@@ -223,7 +223,7 @@ static void one_of_a_bad_loss_is_passed_over_and_takes_no_place(void **unused) {
     (void)unused;
     save_marked(2, 2, 1);
     save_marked(4, 4, 1);
-    save_marked(6, 5, 1); /* its update broke the weights: every step behind it was skipped */
+    save_marked(6, 5, 1); /* its update broke the weights, so every later step was skipped */
     save_marked(8, 5, 0);
     expect_newest(4);
     OK(checkpoint_prune(tiny_world(), run, 8, 2));
@@ -245,7 +245,7 @@ static void where_all_are_bad_the_newest_is_taken(void **unused) {
     expect_newest(8);
 }
 
-/* one bf16 value of the weights' file is made a NaN, and the manifest right again */
+/* Makes one bf16 value of the weights a NaN and updates the manifest. */
 static void break_weights(uint64_t step) {
     manifest m;
     char *bytes, *lines = NULL;
@@ -326,7 +326,7 @@ static void one_without_generation_config_loads(void **unused) {
     free(text);
 }
 
-/* a run that went back to 5 because 9 is broken: pruning must not keep 9 in the place of 5 */
+/* The run went back to 5 because 9 is broken: pruning must keep 5, not 9. */
 static void broken_later_ones_take_no_place(void **unused) {
     (void)unused;
     for (uint64_t step = 5; step <= 9; step += 2) save_at(step);
@@ -367,7 +367,7 @@ static void another_model_is_refused(void **unused) {
 static void the_newest_are_kept_and_leftovers_go(void **unused) {
     (void)unused;
     for (uint64_t step = 1; step <= 12; step += step < 9 ? 8 : 3)
-        save_at(step); /* 1, 9, 12: not in the order of text */
+        save_at(step); /* 1, 9, 12: alphabetical order would differ */
     char leftover[128];
     snprintf(leftover, sizeof leftover, "%s/checkpoints/.step-13.tmp", run);
     assert_int_equal(mkdir(leftover, 0755), 0);

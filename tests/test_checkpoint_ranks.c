@@ -1,5 +1,5 @@
-/* Checkpoints between numbers of ranks and ways of sharding. Without arguments: what ranks do together, on as many as
- * it is started with. test_reshard.sh calls it with them:
+/* Checkpoints between numbers of ranks and ways of sharding. Without arguments: the tests of ranks together, on as many
+ * ranks as it is started with. test_reshard.sh calls it with arguments:
  *   save RUN          a checkpoint of every case that so many ranks can have
  *   load RUN          loads each of them in every way that so many ranks can have
  *   one RUN STEP      saves one; FULL_DISK_ON_RANK=R: that rank cannot write
@@ -23,7 +23,7 @@ static char run[] = "/tmp/tally-checkpoint-ranks-XXXXXX";
 typedef struct {
     shard_stage stage;
     int replicas;
-    bool gather_bf16; /* the pieces have more digits than what is gathered of them */
+    bool gather_bf16; /* the pieces have more digits than the gathered weights */
 } way;
 
 static const way ways[] = {
@@ -87,7 +87,7 @@ static uint64_t step_of(int which, int precision, int w) {
     return (uint64_t)((which * PRECISIONS + precision) * WAYS + w + 1);
 }
 
-/* --- what the script asks for --- */
+/* --- the commands of test_reshard.sh --- */
 
 static void save_all(const char *folder) {
     for (int i = 0; i < MODELS; i++)
@@ -110,7 +110,7 @@ static void load_all(const char *folder) {
     if (world->rank == 0) printf("%d\n", loaded);
 }
 
-/* a file may be of as many bytes as the header of one of the weights' has, and no more */
+/* Limits the size of files to that of a weights file's header. */
 static void fill_disk(void) {
     const char *full = getenv("FULL_DISK_ON_RANK");
     if (!full || atoi(full) != world->rank) return;
@@ -154,7 +154,7 @@ static status ask(int argc, char **argv) {
     return STATUS_OK;
 }
 
-/* --- what ranks do together --- */
+/* --- the tests of ranks together --- */
 
 static void damage(const char *path, i64 at_byte) {
     char byte;
@@ -221,7 +221,7 @@ static void pruning_leaves_the_newest(void **unused) {
     expect_newest(12);
 }
 
-/* one rank has a value that is not finite: none saves; and of what a version that did not look has saved, each looks at a part */
+/* One rank has a value that is not finite: no rank saves. Each rank checks a part of what an older version saved unchecked. */
 static void what_is_not_finite_on_one_rank_is_saved_by_none(void **unused) {
     (void)unused;
     model m;

@@ -1,5 +1,5 @@
-/* Every collective against what this rank computes alone from the data of all ranks: bit by bit. Runs alone (the backend
- * `self`) and as any number of ranks: test_comm_ranks.sh. With arguments: `die kill|stop COLLECTIVE`, `differ`, `open`. */
+/* Every collective against what this rank computes alone from the data of all ranks, bit by bit. Runs alone (the backend
+ * `self`) and on any number of ranks (test_comm_ranks.sh). With arguments: `die kill|stop COLLECTIVE`, `differ`, `open`. */
 #include "parallel/comm.h"
 
 #include <signal.h>
@@ -200,7 +200,7 @@ static void test_many_queued(void **state) {
     free(of), free(done), free(to), free(from), free(sums), free(want_sums);
 }
 
-/* ranks first, first + stride, ... have come together in part */
+/* the communicator `part` has the ranks first, first + stride, ... */
 static void check_part(comm *part, int first, int stride, int ranks, int rank) {
     assert_int_equal(part->ranks, ranks);
     assert_int_equal(part->rank, rank);
@@ -219,7 +219,7 @@ static void check_part(comm *part, int first, int stride, int ranks, int rank) {
 static void test_split(void **state) {
     (void)state;
     int n = world->ranks, me = world->rank;
-    for (int again = 0; again < 5; again++) { /* parts that are closed can be made anew */
+    for (int again = 0; again < 5; again++) { /* closed parts can be opened again */
         comm *row, *column, *whole;
         OK(comm_split(world, &row, me / 2));
         OK(comm_split(world, &column, 100 - me % 2));
@@ -243,7 +243,7 @@ static void test_split(void **state) {
     comm_close(NULL);
 }
 
-/* It arrives while this thread looks at plain memory only. */
+/* It arrives while this thread only polls plain memory. */
 static void test_beside_the_computation(void **state) {
     (void)state;
     int n = world->ranks;
@@ -318,7 +318,7 @@ static int fail_here(void) {
     return 1;
 }
 
-/* The last rank is killed or stopped in the middle: when the first of what the others send has reached it. */
+/* The last rank is killed or stopped when the first data of the others has reached it. */
 static int die(const char *how, const char *what) {
     enum { N = 8 << 20 };
     bool gather = strcmp(what, "all-gather") == 0;
@@ -344,7 +344,7 @@ static int die(const char *how, const char *what) {
     return 1;
 }
 
-/* ranks that queue different collectives are told so */
+/* ranks that queue different collectives get an error */
 static int differ(void) {
     float x[64] = {0}, y[8 * 64];
     comm_event done;

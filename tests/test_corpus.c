@@ -78,7 +78,7 @@ static void test_folder_is_sorted_and_skips(void **state) {
     put("d/sub/deeper/x.jsonl", "{\"text\":\"x\"}");
     put_bytes("d/binary", "text\0", 5);
     put_gz("d/binary.gz", "wb", "a\0b", 3);
-    char *late = long_text(); /* its NUL is found when much of it has been taken for text */
+    char *late = long_text(); /* its NUL is found after much of it was accepted as text */
     put_bytes("d/late", late, LONG + 1);
     free(late);
     assert_int_equal(mkfifo(in("d/fifo"), 0600), 0);
@@ -166,8 +166,7 @@ static void test_bad_paths(void **state) {
     FAILS(ARG, "held-out fraction: found 1", load_strictly(&c, &path, 1, 1, 1));
     FAILS(ARG, "held-out fraction: found nan", load_strictly(&c, &path, 1, NAN, 1));
     FAILS(ARG, "expected at least one file or folder", load_strictly(&c, &path, 0, 0, 1));
-    FAILS(DATA, "a: found 5 tokens, 1 of them to train on; expected at least 2",
-          load_strictly(&c, &path, 1, 0.99, 1));
+    FAILS(DATA, "a: found 5 tokens, 1 of them to train on; expected at least 2", load_strictly(&c, &path, 1, 0.99, 1));
     const char *with_empty[] = {in("zero"), path}; /* fine, as long as there is some text */
     OK(load_strictly(&c, with_empty, 2, 0, 1));
     check_tokens(&c, "abcd|");
@@ -202,15 +201,15 @@ static void test_bad_jsonl(void **state) {
         corpus c;
         FAILS(DATA, cases[i].message, load_one(&c, put("a.jsonl", text)));
         assert_non_null(strstr(status_message(), "/a.jsonl:2: "));
-        FAILS(DATA, cases[i].message, load_one(&c, folder)); /* found in a folder: no less an error */
+        FAILS(DATA, cases[i].message, load_one(&c, folder)); /* an error in a folder too */
         unlink(in("a.jsonl"));
         FAILS(DATA, cases[i].message, load_one(&c, put_gz("a.jsonl.gz", "wb", text, strlen(text))));
         unlink(in("a.jsonl.gz"));
     }
 }
 
-/* Every cut of a gzip file is refused, and every flipped bit of it either refused or without effect (it has a few bytes
- * that mean nothing: time, system). */
+/* Every cut of a gzip file is refused, and every flipped bit of it either refused or without effect (a few of
+ * its bytes have no meaning: time, system). */
 static void check_damage(const char *name, const char *good_text) {
     unsigned char good[4096], bad[4096];
     char path[256];
@@ -264,8 +263,8 @@ static void test_damaged_jsonl_gz(void **state) {
     check_damage("a.jsonl.gz", text);
 }
 
-/* Damage that shows as bad JSON, or as a NUL byte, long before the crc is reached: it is zlib's to say, and a damaged
- * file is not skipped as one that is not text. */
+/* Damage that shows as bad JSON, or as a NUL byte, long before the crc is reached: zlib reports it, and the damaged
+ * file is not skipped as one that holds no text. */
 static void test_damage_far_from_the_crc(void **state) {
     (void)state;
     static const char *const names[] = {"a.txt.gz", "a.jsonl.gz"};

@@ -7,7 +7,7 @@
 
 static const recompute_policy none = {RECOMPUTE_NONE, 0}, selective = {RECOMPUTE_SELECTIVE, 0};
 
-/* counts as the counters do, call by call: a product [M,K] x [K,N] is 2MNK; attention pair by pair */
+/* counts as the counters do, call by call: a GEMM [M,K] x [K,N] is 2MNK; attention pair by pair */
 static uint64_t gemm(i64 M, i64 N, i64 K) { return 2 * (uint64_t)M * (uint64_t)N * (uint64_t)K; }
 static uint64_t attention_pairs(const model_config *c, i64 B, i64 T) {
     uint64_t pairs = 0;
@@ -73,7 +73,7 @@ static void test_training_is_three_times_forward_whatever_is_recomputed(void **s
             flop_counter again = cost_training_flops(&c, (recompute_policy){RECOMPUTE_BLOCK, c.L}, 1, T);
             assert_int_equal(meter_flops_model(&again), meter_flops_model(&f));
             assert_true(again.work[WORK_RECOMPUTE] > f.work[WORK_RECOMPUTE]);
-            /* at most one more forward, and the scores */
+            /* at most one more forward and the scores */
             assert_true(meter_flops_executed(&again) < meter_flops_executed(&f) + f.work[WORK_FORWARD]);
             flop_counter many = cost_training_flops(&c, none, 6, T);
             assert_int_equal(meter_flops_model(&many), 6 * meter_flops_model(&f));

@@ -32,7 +32,7 @@ static void test_gradient_by_differences(void **state) {
     }
 }
 
-/* what lies behind V in a row starts as NaN, and must come out as it was */
+/* elements beyond V in a row start as NaN and must stay so */
 static void check_case(dtype t, dtype lt, i64 N, i64 V, i64 ld, float std) {
     const float scale = 0.37f;
     i64 n = N * ld;
@@ -103,7 +103,7 @@ static void test_against_reference(void **state) {
             for (dtype lt = F32; lt <= t; lt++) {
                 i64 N = shapes[i][0], V = shapes[i][1];
                 check_case(t, lt, N, V, V, 1);
-                check_case(t, lt, N, V, V + 3, 30); /* beyond what exp could take without the maximum */
+                check_case(t, lt, N, V, V + 3, 30); /* exp would overflow without subtracting the maximum */
             }
 }
 

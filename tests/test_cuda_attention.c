@@ -1,7 +1,7 @@
 #include "layers/attention.h"
 #include "tests/cuda_pair.h"
 
-/* Of a product on the GPU nothing is assumed but f32 sums. Roundings between the two halves:
+/* A GEMM on the GPU is only assumed to sum in f32. Roundings between the two halves:
  *   f32: scores of D terms, exponents of that error, sums over T keys: D + T, and 16 for exp, scale, delta and the last
  *     division
  *   bf16: p (or ds) as an operand of the next product, and the result on either side: 3, and 1 for all of f32 */
@@ -13,7 +13,7 @@ static double tolerance(dtype t, attention_shape s) {
 typedef struct {
     attention_shape s;
     dtype t;
-    i64 no, k_at, v_at, n; /* elements: of o, to k and v, of all of q, k and v */
+    i64 no, k_at, v_at, n; /* elements: size of o, offsets of k and v, size of q, k and v together */
     void *qkv, *o, *d_o, *dqkv, *scratch;
     float *lse;
     void *c_qkv, *c_o, *c_d_o, *c_dqkv, *c_scratch;
@@ -112,7 +112,7 @@ static void check_rows(const char *what, const problem *p, const void *cuda, i64
     free(wide), free(expected), free(got), free(copy);
 }
 
-/* what lies between rows must be as it was: NaN */
+/* the gaps between rows must still be NaN */
 static void check_gap(const problem *p, const void *cuda, i64 n, i64 rows, i64 ld, i64 used) {
     void *copy = snapshot(p, cuda, n);
     float *gap = compact(p->t, copy, rows, ld, used, ld - used);
@@ -133,7 +133,7 @@ static void check_backward(problem *p) {
     i64 rows = s.B * s.Tq;
     double limit = tolerance(p->t, s);
     run_backward(p);
-    if (s.Tq == 1) { /* nothing to choose: dq and dk are 0 but for the roundings of do.v - do.o */
+    if (s.Tq == 1) { /* one key: dq and dk are 0 but for the roundings of do.v - do.o */
         void *d = snapshot(p, p->c_dqkv, p->n);
         float *got = compact(p->t, d, rows, s.ldq, 0, s.H * s.D + s.K * s.D);
         for (i64 i = 0; i < rows * (s.H + s.K) * s.D; i++)
@@ -354,12 +354,12 @@ static void nan_stays_in_its_row(void **state) {
     }
 }
 
-/* A token at a time: the same rule where keys come in pieces. */
+/* Generation, a token at a time: the same rule where the keys are read in pieces. */
 static void nan_reaches_what_sees_it(void **state) {
     (void)state;
     problem p = open_problem(BF16, 1, 2, 300, 2, 1, 64, 0, 1);
     attention_shape s = p.s;
-    poison(&p, p.c_qkv, p.k_at + 299 * s.ldk); /* of the last key, which the last query alone sees */
+    poison(&p, p.c_qkv, p.k_at + 299 * s.ldk); /* of the last key, which only the last query attends to */
     run_forward(&p);
     void *o = snapshot(&p, p.c_o, p.no);
     for (i64 h = 0; h < s.H; h++) {
@@ -393,7 +393,7 @@ static void more_sequences_or_heads_than_a_grid_has(void **state) {
                              B));
 }
 
-/* As compute capability 8.6 has it: 99 KiB a block. Only the emulation can be told so. */
+/* 99 KiB a block, as on compute capability 8.6. Only the emulation can be configured so. */
 static void heads_too_large_for_shared_memory(void **state) {
     (void)state;
     if (!cuda_emulated()) skip();

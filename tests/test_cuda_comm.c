@@ -14,7 +14,7 @@
 #include "parallel/comm_nccl.h"
 #endif
 
-/* of which the larger buffers here are several pieces, and the last one is short */
+/* the larger buffers here take several pieces, the last one short */
 enum { STAGING_BYTES = 64 << 10, LARGE = 37003 };
 
 static comm *world, *peers;
@@ -22,7 +22,7 @@ static device *dev;
 static bool exact;       /* f32 sums are in the order of ranks */
 static const char *only; /* kind, or NULL: both */
 
-/* --- buffers: on the GPU of exactly this size, and NaN until what was queued has come to them --- */
+/* --- buffers: on the GPU, of exactly this size, NaN until the queued operation has written them --- */
 
 static void *unwritten(size_t bytes) {
     void *p, *nan = malloc(bytes + 1);
@@ -73,7 +73,7 @@ static float *absolute(const float *x, i64 n) {
 
 static uint64_t sent(void) { return comm_read_totals(peers).bytes_sent; }
 
-/* The stream of collectives goes on as far as it can before the computation's does. */
+/* The stream of collectives runs as far as it can before the stream of computation does. */
 static void let_it_run(void) {
     for (int i = 0; i < 20; i++) OK(comm_check(peers));
 }
@@ -120,7 +120,7 @@ static void test_all_gather(void **state) {
     }
 }
 
-/* the host's sums, of the same */
+/* the host's sums of the same data */
 static float *host_sum(const float *from, i64 count, dtype wire, const float *on_top) {
     float *copy = malloc((size_t)(count * world->ranks + 1) * 4), *sum = malloc((size_t)(count + 1) * 4);
     memcpy(copy, from, (size_t)(count * world->ranks) * 4);
@@ -221,7 +221,7 @@ static void test_broadcast(void **state) {
 
 /* --- their order --- */
 
-/* more than any ring holds at a time, and a host that does not wait for any of them */
+/* more than any ring holds at a time, and the host waits for none of them */
 static void test_many_queued(void **state) {
     (void)state;
     enum { MANY = 700, N = 5 };
@@ -244,7 +244,7 @@ static void test_many_queued(void **state) {
     free(x), free(got);
 }
 
-/* A copy of an event stays that of the collective it was given for; the original is used again. */
+/* A copy of an event still belongs to its collective when the original is used again. */
 static void test_events_are_values(void **state) {
     (void)state;
     int n = world->ranks;
@@ -268,7 +268,7 @@ static void test_events_are_values(void **state) {
     free(got), free(x), free(want);
 }
 
-/* A gather that starts when the computation comes to the mark, and a computation that goes on when the gather is done. */
+/* A gather starts when the computation has reached the mark; the computation continues when the gather is done. */
 static void test_overtaking(void **state) {
     (void)state;
     int n = world->ranks;
@@ -278,7 +278,7 @@ static void test_overtaking(void **state) {
     for (i64 k = 0; k < rounds; k++) {
         float *x = data_of(world->rank, LARGE, 20 + (uint64_t)k, F32),
               *want = data_of((int)(k % n), LARGE, 20 + (uint64_t)k, F32);
-        put(from, x, LARGE * 4); /* not before the gather before is done: the computation waited for it */
+        put(from, x, LARGE * 4); /* runs after the previous gather, for which the computation waited */
         OK(comm_mark(peers, &mark));
         OK(comm_all_gather(peers, to, from, LARGE, F32, F32, &mark, &done));
         if (k % 3 == 0) let_it_run();
@@ -422,7 +422,7 @@ static int die(const char *how) {
     if (world->rank == n - 1) raise(strcmp(how, "kill") ? SIGSTOP : SIGKILL);
     status_code st = comm_all_gather(peers, to, from, LARGE, F32, F32, &mark, &done);
     if (!st) st = comm_wait(peers, &done);
-    if (!st) st = dev->ops->copy(dev, got, to, sizeof got); /* comes back, though nothing of it is worth a thing */
+    if (!st) st = dev->ops->copy(dev, got, to, sizeof got); /* must return; the data has no meaning */
     if (!st) st = comm_check(peers);
     if (!st) return 0;
     fail_here();
@@ -430,7 +430,7 @@ static int die(const char *how) {
     snprintf(text, sizeof text, "%s", status_message());
     if (comm_barrier(peers) != STATUS_COMM || strcmp(text, status_message()) || !peers->broken)
         fprintf(stderr, "rank %d: a call after the failure ended as \"%s\"\n", world->rank, status_message());
-    comm_close(peers); /* what is left of it goes without the others */
+    comm_close(peers); /* closes without the other ranks */
     comm_abort(world, 3);
     return 1;
 }

@@ -19,7 +19,7 @@ enum { O, D_O, QKV, DQKV, BUFFERS }; /* bf16; q, k and v in the same rows, as th
 
 typedef struct {
     attention_shape s;
-    i64 k, v; /* elements to them, in a row */
+    i64 k, v; /* their offsets in a row, in elements */
     size_t bytes[BUFFERS], lse_bytes, scratch_bytes;
     void *x[BUFFERS], *scratch;
     float *lse;
@@ -65,7 +65,7 @@ static void backward(problem *p, attention_kind kind) {
     OK(attention_backward(both.cuda, BF16, &to, &from, p->scratch, p->s));
 }
 
-/* what is there now; in its place comes NaN again */
+/* returns the buffer's content and fills it with NaN again */
 static void *take(void *cuda, size_t bytes) {
     void *copy = malloc(bytes), *nan = malloc(bytes);
     from_cuda(copy, cuda, bytes);
@@ -132,7 +132,7 @@ static void cudnn_is_our_own(void **state) {
     compare(1, 100, 2, 1, 24, 0); /* our own: the general path, in f32 */
 }
 
-/* the second run's plans are the first one's */
+/* the second run uses the plans of the first */
 static void two_runs_give_the_same_bits(void **state) {
     (void)state;
     NEEDS_CUDNN();
@@ -155,7 +155,7 @@ static void two_runs_give_the_same_bits(void **state) {
     close_problem(&p);
 }
 
-/* never our own in its place */
+/* our own kernel must not replace it */
 static void what_cudnn_does_not_take_is_an_error(void **state) {
     (void)state;
     NEEDS_CUDNN();

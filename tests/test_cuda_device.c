@@ -24,7 +24,7 @@ static void memory_starts_zeroed_and_copies_both_ways(void **state) {
     cuda_release(b, sizeof host);
 }
 
-/* more than all staging holds: its pieces are used again and again, each only once its copy is done */
+/* more than the staging buffer holds: each piece is used again once its copy is done */
 static void an_upload_may_be_overwritten_when_it_returns(void **state) {
     (void)state;
     enum { N = 11 << 18 };
@@ -55,7 +55,7 @@ static void rows_are_copied_with_strides(void **state) {
     cuda_release(to, sizeof back);
 }
 
-/* on both devices: what is posted is what was there then, and two can be under way */
+/* on both devices: a post reads the values of that moment, and two can be in flight */
 static void posted_values_are_read_later(void **state) {
     (void)state;
     device *devices[] = {both.cpu, both.cuda};
@@ -80,7 +80,7 @@ static void posted_values_are_read_later(void **state) {
     }
 }
 
-/* more spans than the ring holds; what is booked came from useful compute, so that the sum stays */
+/* more spans than the ring holds; they are moved from useful compute, so that the sum stays */
 static void spans_are_booked_when_collected(void **state) {
     (void)state;
     device *dev = both.cuda;

@@ -1,7 +1,7 @@
-/* The sharding engine between GPUs. Its order of things first, without a model: weights and gradients are whole numbers that
- * tell their unit, element, rank and step, so that sums are exact in any order, and the computation is copies that are only
- * queued; what it saw is looked at when all is over. Then models, against one rank. Runs alone and as any number of ranks,
- * with the communicator that --comm KIND would open (KIND order: no models): test_cuda_ranks.sh. */
+/* The sharding engine between GPUs. First the order of its operations, without a model: weights and gradients are whole
+ * numbers that encode their unit, element, rank and step, so that sums are exact in any order. The computation only queues
+ * copies, and what they read is checked at the end. Then models, against one rank. Runs alone and on any number of ranks
+ * (test_cuda_ranks.sh), with the communicator that --comm KIND would open. KIND order: no models. */
 #include <math.h>
 #include <stdio.h>
 
@@ -42,7 +42,7 @@ static bool possible(const stage_case *s) {
     return world->ranks % s->replicas == 0 && (world->ranks > 1 || s->stage == SHARD_NONE || s == &stages[3]);
 }
 
-/* --- the order of things --- */
+/* --- the order of operations --- */
 
 typedef struct {
     const char *what;
@@ -135,7 +135,7 @@ static void add_gradients(bench *b, float *dw, int u, bool accumulate) {
     else queue_copy(dw, from, (size_t)b->units[u].size * 4);
 }
 
-/* The stream of collectives may go on before the computation does, or not: both in turns. */
+/* The stream of collectives runs ahead of the computation, or behind it, in turns. */
 static void let_run(int turn) {
     for (int i = 0; i < turn % 5; i++) OK(comm_check(peers));
 }
@@ -282,7 +282,7 @@ static void fill(int32_t *tokens, int32_t *targets, int step, i64 first, i64 cou
     }
 }
 
-/* the same global batches, `micro` on each rank a step; the result of a step is looked at when the next is under way */
+/* the same global batches, `micro` on each rank a step; a step's result is read while the next step runs */
 static void train(curve *out, const model_config *c, parameters_options o, recompute_policy r, int micro) {
     int ranks = o.shard.world->ranks, rank = o.shard.world->rank;
     i64 B = SEQUENCES / ranks / micro;

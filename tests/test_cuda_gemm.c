@@ -1,4 +1,4 @@
-/* Matrix products on CUDA against float64, element by element, with the bounds of test_gemm.c; Linear against the
+/* GEMM on CUDA against float64, element by element, with the bounds of test_gemm.c; Linear against the
  * CPU's. */
 #include "layers/linear.h"
 #include "runtime/gemm.h"
@@ -148,7 +148,7 @@ static void every_combination(void **state) {
             all_kinds(both.cuda, sizes[s][0], sizes[s][1], sizes[s][2], align, 0);
 }
 
-/* rows that an algorithm could take 16 bytes at a time, were it not for where they begin */
+/* row lengths allow 16 bytes at a time, their first addresses do not */
 static void unaligned_pointers(void **state) {
     (void)state;
     for (i64 offset = 0; offset < 8; offset += offset ? offset : 1) all_kinds(both.cuda, 24, 40, 16, 8, offset);
@@ -191,7 +191,7 @@ static void dgelu(void **state) {
     FAILS(ARG, "dgelu_of where", run_product(both.cuda, f32, (how){.dgelu = true, .align = 8}));
 }
 
-/* only the emulation can be told to have no algorithm: of shapes used before none is asked for again */
+/* Only the emulation can be configured to have no algorithm. Shapes used before do not ask for one again. */
 static void asked_for_once(void **state) {
     (void)state;
     if (!cuda_emulated()) skip();
@@ -235,7 +235,7 @@ static void peak(void **state) {
     assert_memory_equal(&before, &both.cuda->flops, sizeof before);
     assert_int_equal(held, gemm_memory_bytes(both.cuda));
     OK(both.cuda->ops->used(both.cuda, &then));
-    if (cuda_emulated()) assert_int_equal(used, then); /* a driver gives back when it likes */
+    if (cuda_emulated()) assert_int_equal(used, then); /* a real driver may free memory later */
 }
 
 /* --- Linear --- */
@@ -310,7 +310,7 @@ static void linear_is_the_cpus(void **state) {
                                           .gelu = kind & 4});
 }
 
-/* small integers, whose sums are exact in any order; more rows than pieces can be cut of the least size */
+/* small integers, whose sums are exact in any order; more rows than there are pieces of the least size */
 static void bias_gradient_is_exact(void **state) {
     (void)state;
     static const i64 shapes[][2] = {{1, 1}, {257, 264}, {64, 3}, {17000, 8}};

@@ -67,7 +67,7 @@ static void far_ends(void **state) {
     cuda_release(cdx, sizeof dx);
 }
 
-/* the gaps between rows must stay as they are: they are compared too */
+/* the gaps between rows must not change: they are compared too */
 static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i64 offset) {
     i64 entries = (first + T) * D / 2;
     tensor_pair x = tensor_pair_open(t, B * T * ld, offset, 1, 7);

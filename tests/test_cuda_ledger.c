@@ -1,4 +1,4 @@
-/* Ranks that share a GPU pay for it, and count its joules, once. */
+/* A GPU shared by several ranks is billed once, and its joules are counted once. */
 #include "tests/cuda_pair.h"
 #include "train/bill/ledger.h"
 
@@ -31,7 +31,7 @@ static void test_the_first_rank_of_a_gpu_has_it_on_its_bill(void **unused) {
     ledger l;
     open_as(&l, both.cuda, 0, 3, 700);
     assert_false(l.gpu_counted);
-    assert_true(l.usd_per_hour == 2 * 3); /* the sum of what two say */
+    assert_true(l.usd_per_hour == 2 * 3); /* the sum of two ranks' prices */
     if (l.energy_of == ENERGY_TDP) assert_true(l.watts == 2 * 700 && ledger_energy_now_j(&l) > 0);
     ledger_close(&l);
 

@@ -181,7 +181,7 @@ static void sums_of_losses(void **state) {
     }
 }
 
-/* by arithmetic alone: devices that are only planned for */
+/* arithmetic only: no such device is needed */
 static void chunks_of_tokens(void **state) {
     (void)state;
     const device cpu = {.kind = DEVICE_CPU}, cuda = {.kind = DEVICE_CUDA};

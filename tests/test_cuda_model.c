@@ -1,4 +1,4 @@
-/* The whole model on CUDA against the CPU: losses, gradients, ten steps; what must be the same bits on one GPU. */
+/* The whole model on CUDA against the CPU: losses, gradients, ten steps; and which results repeat bit by bit on one GPU. */
 #include "tests/cuda_pair.h"
 
 #include "tests/tiny_model.h"

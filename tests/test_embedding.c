@@ -45,7 +45,7 @@ static void check_backward(dtype t, shape s, bool with_positions, bool accumulat
     random_tensor(dx, NULL, t, N * C, 1, 3);
     widen(wide, dx, t, N * C);
     for (i64 n = 0; n < N; n++) tokens[n] = (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)s.V);
-    /* the position table takes the other of the two flags */
+    /* the position table gets the other value of the flag */
     for (i64 i = 0; i < size_wte; i++) dwte[i] = accumulate ? 0.5f : NAN, want_wte[i] = accumulate ? 0.5f : 0;
     for (i64 i = 0; i < size_wpe; i++) dwpe[i] = accumulate ? NAN : 0.25f, want_wpe[i] = accumulate ? 0 : 0.25f;
     for (i64 n = 0; n < N; n++)
@@ -67,7 +67,7 @@ static void check_backward(dtype t, shape s, bool with_positions, bool accumulat
 
 static const shape shapes[] = {
     {.B = 1, .T = 1, .C = 1, .V = 1, .positions = 1},
-    {.B = 3, .T = 5, .C = 33, .V = 4, .positions = 9}, /* few tokens: every row is added to again and again */
+    {.B = 3, .T = 5, .C = 33, .V = 4, .positions = 9}, /* few tokens: every row gets many sums */
     {.B = 2, .T = 16, .C = 768, .V = 100, .positions = 16},
     {.B = 1, .T = 4, .C = 2500, .V = 7, .positions = 4},
     {.B = 2, .T = 3, .C = 20, .V = 5, .positions = 0},

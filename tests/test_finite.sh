@@ -15,9 +15,9 @@ good() { grep -l '"finite": true' "$1"/checkpoints/step-*/progress.json | sed -E
 run=$scratch/diverged
 train "$run" "${fresh[@]}" --steps 400 --lr 100 --warmup 0 --clip 0 --schedule constant --checkpoint-every 2 --keep 3 --max-skipped 9
 [ $? -eq 1 ] && grep -q "10 steps in a row had a loss or gradient that is not finite" "$scratch/err"; ok "a run that diverges ends with exit code 1"
-first=$(sed -nE 's/^step ([0-9]+) skipped: .*; no update was made$/\1/p' "$scratch/err" | head -1) kept=$(good "$run" | tr '\n' ' ')
+first=$(sed -nE 's/^step ([0-9]+) skipped: .*; the weights were not updated$/\1/p' "$scratch/err" | head -1) kept=$(good "$run" | tr '\n' ' ')
 [ "$(marked "$run")" = "$(steps_of "$run" | tail -1)" ] && [ "$(marked "$run")" -eq $((first + 9)) ]; ok "of the checkpoints since then only the last is there"
-grep -q "^warning: checkpoint step-$(marked "$run") is saved while the loss is not finite; a resume passes it over$" "$scratch/err"; ok "which the log warns of"
+grep -q "^warning: the loss is not finite at checkpoint step-$(marked "$run"); --resume will not use this checkpoint$" "$scratch/err"; ok "which the log warns of"
 [ "$(good "$run" | wc -l)" -eq 3 ] && [ "$(good "$run" | tail -1)" -lt "$first" ]; ok "and the newest three from before"
 for restart in 1 2; do
     train "$run" --resume; [ $? -eq 1 ] && [ "$(good "$run" | tr '\n' ' ')" = "$kept" ]; ok "restart $restart ends in the same way, and takes nothing away"

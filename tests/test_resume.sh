@@ -52,10 +52,10 @@ for line in "--steps was 2, is now 8" "--lr was 0.001, is now 0.002" "--beta2 wa
 done
 [ "$(grep -c '^resume: --' "$scratch/err")" -eq 7 ]; ok "and nothing else is"
 # cosine: 1e-4 + (lr - 1e-4)/2 (1 + cos(pi (step - 1)/(steps - 1))), step 2 of 2 and of 8
-told "^resume: the learning rate of step 3 is 0.001906; by the options before it would be 0.0001$"; ok "and the rate of the next step, with what it would have been"
-resume "$scratch/run"; ! told "by the options before"; ok "no other rate, no word of one"
+told "^resume: the learning rate of step 3 is 0.001906; with the options before it would be 0.0001$"; ok "and the rate of the next step, with what it would have been"
+resume "$scratch/run"; ! told "with the options before"; ok "no other rate, no word of one"
 refuses "fewer steps than are done" "--steps 5: .*/checkpoints/step-8 has done 8 steps already; expected 8 or more" train --out "$scratch/run" --resume --steps 5
-train "$scratch/warmup" --warmup 3 --lr 3e-3; told "^warning: --warmup 3 is longer than --steps 2: .* --lr 0.003, but 0.002$"; ok "a warm-up longer than the run is warned about"
+train "$scratch/warmup" --warmup 3 --lr 3e-3; told "^warning: --warmup 3 is longer than --steps 2: .* --lr 0.003, only 0.002$"; ok "a warm-up longer than the run is warned about"
 train "$scratch/warmup2" --warmup 2; ! told "warning: --warmup"; ok "one as long as the run is not"
 
 # --- --min-lr: its default is no value that was given ---

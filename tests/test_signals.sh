@@ -59,19 +59,19 @@ for n in $(seq 1 7 500); do
     TALLY_STOP_AT_LOOK=$n "$tally" train "${options[@]}" "${short[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err"; status=$?
     [ $status -eq 0 ] && break
     stops=$((stops + 1))
-    [ $status -eq 143 ] && { grep -q "^stopped before a step was finished" "$scratch/err" || [ -n "$(newest "$run")" ]; } &&
+    [ $status -eq 143 ] && { grep -q "^stopped before a step was complete" "$scratch/err" || [ -n "$(newest "$run")" ]; } &&
         "$tally" train "${options[@]}" "${short[@]}" --out "$run" --resume >"$scratch/out" 2>"$scratch/err" &&
         [ "$(weights "$run" 5)" = "$expected" ] || { same=1; break; }
 done
 [ $same -eq 0 ] && [ $stops -ge 10 ]; ok "stopped at $stops places, exit code 143, and resumed: bitwise the same"
 rm -rf "$run"
 TALLY_STOP_AT_LOOK=5 "$tally" train "${options[@]}" "${short[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err"
-[ $? -eq 143 ] && [ ! -e "$run/checkpoints" ] && grep -q "^stopped before a step was finished: there is nothing new to save" "$scratch/err"
+[ $? -eq 143 ] && [ ! -e "$run/checkpoints" ] && grep -q "^stopped before a step was complete: there is nothing new to save" "$scratch/err"
 ok "within the first step there is nothing new to save"
 rm -rf "$run"
 "$tally" train "${options[@]}" --global-batch 64 --steps 1 --eval-batches 1 --out "$run" >"$scratch/out" 2>"$scratch/err"
 TALLY_STOP_AT_LOOK=16 "$tally" train "${options[@]}" --global-batch 64 --steps 2 --eval-batches 0 --out "$run" --resume >"$scratch/out" 2>"$scratch/err"
-[ $? -eq 143 ] && grep -q "^the evaluation after step 2 was broken off" "$scratch/err" && [ "$(newest "$run")" = 2 ]
+[ $? -eq 143 ] && grep -q "^the evaluation after step 2 was interrupted" "$scratch/err" && [ "$(newest "$run")" = 2 ]
 ok "an evaluation that is broken off leaves the checkpoint, and says so"
 python3 -c 'import json, sys
 ledger = json.load(open(sys.argv[1] + "/ledger.json"))

@@ -144,7 +144,7 @@ refuses "another seed on resume" "--seed" train "${options[@]}" --out "$scratch/
 refuses "other data on resume" "crc32 of the data" train "${options[@]}" --out "$scratch/again" --resume --data tests/tap.sh
 refuses "another held-out part on resume" "--val-fraction" train "${options[@]}" --out "$scratch/again" --resume --val-fraction 0.2
 sed 's/10000.0/500000.0/' "$scratch/model.json" >"$scratch/other.json"
-refuses "another model of the same shapes on resume" "another model" train "${options[@]}" --out "$scratch/again" --resume --model "$scratch/other.json"
+refuses "another model of the same shapes on resume" "not the model of" train "${options[@]}" --out "$scratch/again" --resume --model "$scratch/other.json"
 echo '{"stesp": 3}' >"$scratch/bad.json"
 refuses "an unknown key in --config" "nearest is \"steps\"" train --config "$scratch/bad.json" --data "$text" --out "$scratch/x"
 refuses "a folder without a model" "expected a run" generate "$scratch"

@@ -7,7 +7,7 @@
 #include "runtime/stop.h"
 #include "train/bill/report.h"
 
-/* Time that is no step's: what of it is waiting for other ranks is booked as the rest is. */
+/* Time outside steps: waiting for other ranks is booked under the same heading as the rest of it. */
 static booking book_begin(trainer *t, booking to) {
     comm_set_meter(t->peers, NULL);
     range_begin(meter_booking_label(to), RANGE_PLAIN);
@@ -29,7 +29,7 @@ static status save(trainer *t) {
     if (t->p.step != t->saved_step) {
         TRY(checkpoint_save(t->o->out, &t->m.parameters, &t->c, &t->p));
         if (!t->p.finite)
-            log_line("warning: checkpoint step-%lu is saved while the loss is not finite; a resume passes it over",
+            log_line("warning: the loss is not finite at checkpoint step-%lu; --resume will not use this checkpoint",
                      t->p.step);
     }
     t->saved_step = t->p.step;
@@ -50,8 +50,8 @@ static status look_at_folder_now(trainer *t) {
     return STATUS_OK;
 }
 
-/* Between the step's look at the folder and the save there may have been a long evaluation, and a save takes long too. Where it
- * fails before the checkpoint is whole, it fails on all ranks alike. */
+/* An evaluation may have taken long since the step checked the folder, and a save takes long too: check before and, if it
+ * fails, after. A save that fails before the checkpoint is complete fails on all ranks. */
 static status save_where_it_is(trainer *t) {
     TRY(look_at_folder_now(t));
     if (t->all->folder == FOLDER_FINE) {
@@ -71,8 +71,8 @@ static status evaluate_now(trainer *t) {
     t->evaluation_left = st == STATUS_STOPPED;
     if (t->evaluation_left) {
         t->val_loss = NAN;
-        log_line("the evaluation after step %lu was broken off; `tally eval %s --data ...` gives its loss", t->p.step,
-                 t->o->out);
+        log_line("the evaluation after step %lu was interrupted; `tally eval %s --data ...` computes its loss",
+                 t->p.step, t->o->out);
     } else {
         TRY(st);
     }
@@ -82,12 +82,12 @@ static status evaluate_now(trainer *t) {
     return STATUS_OK;
 }
 
-/* What the next step and a checkpoint after it would bring the bill to. Before the first step its time is not known: then
- * it is taken to run at the peak. */
+/* Whether the cost of the run would exceed --budget after the next step and a checkpoint. Before the first step its time is not
+ * known; it is estimated at peak_assumed. */
 static bool next_step_exceeds_budget(trainer *t) {
     if (isnan(t->o->budget)) return false;
     double done = (double)(t->p.step - t->first_step);
-    double next_s = 2 * t->all[0].save_s; /* how long a sync takes varies */
+    double next_s = 2 * t->all[0].save_s; /* the time of a sync varies */
     bool last = t->p.step + 1 == (uint64_t)t->o->steps;
     if (trainer_due(t->o->eval_every, t->p.step + 1) || last) next_s += t->all[0].eval_s;
     if (done > 0) next_s += (ledger_wall_s(&t->bill) - t->first_wall_s) / done;
@@ -112,7 +112,8 @@ static status account_skip(trainer *t, const step_result *r) {
     t->skipped_in_row = r->skipped ? t->skipped_in_row + 1 : 0;
     if (!r->skipped) return STATUS_OK;
     t->p.skipped++;
-    log_line("step %lu skipped: loss %g, gradient norm %g; no update was made", t->p.step, r->loss, r->grad_norm);
+    log_line("step %lu skipped: loss %g, gradient norm %g; the weights were not updated", t->p.step, r->loss,
+             r->grad_norm);
     if (t->skipped_in_row > t->o->max_skipped)
         FAIL(NUMERIC, "%ld steps in a row had a loss or gradient that is not finite; --max-skipped is %ld",
              t->skipped_in_row, t->o->max_skipped);
@@ -147,9 +148,9 @@ static status queue_step(trainer *t) {
     return STATUS_OK;
 }
 
-/* The result of the oldest step, and what it has cost this rank. With another one under way, joules and waiting are those
- * between two looks of the host, which may come late; their sums are right. Nor is then what the host waits for other ranks
- * exposed: the GPU goes on. */
+/* The result of the oldest step, and what it cost this rank. If another step is in flight, joules and waiting are those between
+ * two reads by the host, which may come late; their sums are right. The host's waiting for other ranks is not exposed then,
+ * since the GPU continues to compute. */
 static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     double joules = t->since_j;
     uint64_t waited_ns = t->since_waited_ns;
@@ -173,14 +174,14 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     return STATUS_OK;
 }
 
-/* A step cannot outrun the peak: then other work had slowed its measurement, and it is taken again. */
+/* If a step exceeds the measured peak, other work slowed the measurement: measure again. */
 static status check_peak(trainer *t, step_record *record) {
     double rate = (double)record->flops_executed / record->step_s, again;
     if (t->under_way || t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
     booking before = book_begin(t, BOOK_STARTUP);
     TRY(trainer_measure_peak(t, t->o->peak_seconds, &again));
     book_end(t, before);
-    log_line("peak: a step reached %.4g GFLOP/s, above the %.4g measured; measured again: %.4g", rate * 1e-9,
+    log_line("peak: a step reached %.4g GFLOP/s, more than the measured %.4g; measured again: %.4g", rate * 1e-9,
              t->peak_measured * 1e-9, again * 1e-9);
     t->peak_measured = record->peak_measured = again > rate ? again : rate;
     return STATUS_OK;
@@ -198,7 +199,7 @@ static bool evaluates(const trainer *t, uint64_t step) {
     return trainer_due(t->o->eval_every, step) || is_last(t, step);
 }
 
-/* What time has made due waits for the step that is under way behind this one: the weights are that one's already. */
+/* A checkpoint that is due by time waits if a later step is in flight, whose update may have changed the weights already. */
 static bool saves(const trainer *t, uint64_t step) {
     return trainer_due(t->o->checkpoint_every, step) || (t->all[0].save_is_due && !t->under_way);
 }
@@ -220,18 +221,18 @@ static status finish_step(trainer *t) {
         TRY(evaluate_now(t));
         record.val_loss = t->val_loss;
     }
-    /* a folder that has moved has taken the file with it; after FOLDER_LOST it may be another's */
+    /* a moved folder still has the file; after FOLDER_LOST the file may belong to another run */
     if (trainer_is_root(t) && t->mine.folder != FOLDER_LOST)
         TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
     show(t, &record);
     TRY(account_skip(t, &r));
     bool due = saves(t, t->p.step) && !is_last(t, t->p.step);
     if (due && t->all->folder == FOLDER_FINE) return save_where_it_is(t);
-    return evaluates(t, t->p.step) ? trainer_gather(t) : STATUS_OK; /* what it took counts against a budget */
+    return evaluates(t, t->p.step) ? trainer_gather(t) : STATUS_OK; /* the time of the evaluation counts for --budget */
 }
 
-/* How many steps may stay under way once `step` is queued: on a GPU one, so that it need not wait for the host. None where
- * the weights after this step are looked at, or where the bill decides whether there is a next one. */
+/* How many steps may stay in flight after `step` is queued: on a GPU one, so that it does not wait for the host. None if an
+ * evaluation or a checkpoint needs the weights after this step, or if --budget decides whether there is a next step. */
 static uint64_t may_stay(const trainer *t, uint64_t step) {
     bool looked_at = evaluates(t, step) || trainer_due(t->o->checkpoint_every, step) || t->all[0].save_is_due;
     return t->dev->kind == DEVICE_CPU || looked_at || !isnan(t->o->budget) ? 0 : 1;
@@ -242,7 +243,7 @@ static status finish_steps(trainer *t, uint64_t but) {
     return STATUS_OK;
 }
 
-/* No bad step has changed the weights; one under way behind the last is finished, whatever comes of it. */
+/* Skipped steps have not changed the weights. A step in flight is completed, skipped or not. */
 static status save_and_fail(trainer *t) {
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());
@@ -265,21 +266,22 @@ static status run(trainer *t, train_outcome *outcome) {
         TRY(st);
         st = finish_steps(t, may_stay(t, t->p.step + t->under_way));
     }
-    if (st == STATUS_STOPPED) { /* within the step that was being queued; one before it may be under way */
+    if (st == STATUS_STOPPED) { /* in the step that was being queued; an earlier one may be in flight */
         *outcome = TRAIN_STOPPED;
         if (!t->under_way) trainer_lose_work(t);
         st = STATUS_OK;
     }
     if (!st) st = finish_steps(t, 0);
     if (t->evaluation_left) *outcome = TRAIN_STOPPED;
-    if (*outcome == TRAIN_STOPPED && t->p.step == 0) t->saved_step = 0; /* the seed gives the same weights again */
+    if (*outcome == TRAIN_STOPPED && t->p.step == 0)
+        t->saved_step = 0; /* nothing to save: the seed gives the same weights again */
     if (st == STATUS_NUMERIC && t->skipped_in_row > t->o->max_skipped) return save_and_fail(t);
     TRY(st);
     log_progress_end();
     return save_where_it_is(t);
 }
 
-/* The report shows the ledger as of now; what writing it takes is booked too, and the ledger is written last. */
+/* The report shows the ledger as of now. The time of writing it is booked too, so the ledger is written last. */
 static status report(trainer *t) {
     book_begin(t, BOOK_CHECKPOINT);
     if (trainer_is_root(t)) TRY(report_write(t->o->out));
@@ -295,10 +297,10 @@ status trainer_run(const train_options *o, train_outcome *outcome) {
     log_progress_end();
     if (!st) st = report(&t);
     if (!st) trainer_log_end(&t, *outcome);
-    if (!st) st = comm_barrier(t.world); /* a rank that ends with a signal's exit code would end the others */
+    if (!st) st = comm_barrier(t.world); /* mpirun would end the others as soon as one exits with a signal's code */
     heartbeat_close(!t.begun ? HEARTBEAT_FORGET : st ? HEARTBEAT_KEEP : HEARTBEAT_SETTLED);
     if (st) {
-        run_lock_release(t.lock); /* job_fail may not return */
+        run_lock_release(t.lock); /* since job_fail may not return */
         t.lock = NULL;
         job_fail(&t.job, st);
     }

@@ -7,7 +7,8 @@
 #include "runtime/path.h"
 #include "train/trainer_parts.h"
 
-/* A file that rank 0 puts into --out, of a name that none has looked for before, all must find. */
+/* Rank 0 creates a file with a new name in --out, and every rank must find it. A name that was looked up before could be cached
+ * as absent by a network file system. */
 static status check_same_folder(const trainer *t) {
     const char *out = t->o->out;
     uint64_t token = meter_clock_ns();
@@ -22,7 +23,8 @@ static status check_same_folder(const trainer *t) {
     if (fd >= 0) close(fd);
     TRY(comm_agree(t->world, st));
     if (access(path.text, F_OK) != 0)
-        st = ERROR(ARG, "--out %s: not the folder of rank 0; expected a file system that all ranks see", out);
+        st = ERROR(
+            ARG, "--out %s: this is not the folder that rank 0 sees; expected a file system that all ranks share", out);
     st = comm_agree(t->world, st);
     if (trainer_is_root(t)) remove(path.text);
     return st;
@@ -35,7 +37,7 @@ status trainer_lock(trainer *t) {
     return check_same_folder(t);
 }
 
-/* --- it changes under the run --- */
+/* --- changes of the folder while the run uses it --- */
 
 static status check_metrics(const trainer *t) {
     const char *path = t->metrics_path.text;
@@ -51,7 +53,7 @@ void trainer_look_at_folder(trainer *t) {
     if (!trainer_is_root(t) || t->mine.folder != FOLDER_FINE) return;
     status_code folder = run_lock_check(t->lock), metrics = folder ? STATUS_OK : check_metrics(t);
     if (!folder && !metrics) return;
-    if (folder == STATUS_IO) return; /* it cannot be told now, which the next save will say */
+    if (folder == STATUS_IO) return; /* the state is not known now; the next save reports the error */
     snprintf(t->folder_trouble, sizeof t->folder_trouble, "%s", status_message());
     if (metrics) t->mine.folder = FOLDER_WITHOUT_METRICS;
     else t->mine.folder = run_lock_follow(t->lock, &t->moved_to) ? FOLDER_LOST : FOLDER_MOVED;
@@ -70,6 +72,6 @@ status trainer_end_without_folder(trainer *t, status_code (*save)(trainer *t)) {
     if (t->all->folder == FOLDER_LOST) FAIL(ARG, "%s; nothing more was saved", t->folder_trouble);
     if (moved) save_there_from_now_on(t);
     TRY(save(t));
-    FAIL(ARG, "%s; step %lu was saved%s, and --resume%s goes on from it", t->folder_trouble, t->p.step,
-         moved ? " there" : "", moved ? " with --out naming it" : "");
+    FAIL(ARG, "%s; step %lu was saved%s; continue from it with --resume%s", t->folder_trouble, t->p.step,
+         moved ? " there" : "", moved ? " and that folder as --out" : "");
 }

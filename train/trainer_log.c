@@ -18,17 +18,18 @@ static void log_ranks(const trainer *t) {
 static void log_price_and_energy(const trainer *t) {
     char of_ranks[48] = "";
     if (t->world->ranks > 1) snprintf(of_ranks, sizeof of_ranks, " for %d ranks", t->world->ranks);
-    if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; --price USD gives one");
+    if (isnan(t->bill.usd_per_hour)) log_line("price: not known for this device; set it with --price USD");
     else log_line("price: %s an hour%s (%s)", text_usd(t->bill.usd_per_hour).text, of_ranks, t->bill.price_source);
     if (t->bill.energy_of == ENERGY_UNKNOWN)
-        log_line("energy: unknown: there is no counter to read, and the power is not known; --tdp-watts W gives an "
-                 "estimate");
+        log_line(
+            "energy: unknown: no counter can be read, and the power of the device is not known; --tdp-watts W gives "
+            "an estimate");
     else if (!t->bill.estimating) log_line("energy: %s", ledger_energy_source(&t->bill));
     else if (t->bill.estimating < t->world->ranks)
-        log_line("energy: no counter to read on %d of %d ranks; of these estimated as %.3g W times time",
+        log_line("energy: no counter can be read on %d of %d ranks; estimated for these as %.3g W times time",
                  t->bill.estimating, t->world->ranks, t->bill.watts);
     else
-        log_line("energy: no counter to read; estimated as %.3g W%s times time (%s)", t->bill.watts, of_ranks,
+        log_line("energy: no counter can be read; estimated as %.3g W%s times time (%s)", t->bill.watts, of_ranks,
                  t->bill.watts_source);
 }
 
@@ -38,9 +39,8 @@ void trainer_log_start(const trainer *t) {
     char threads[32] = "";
     if (t->dev->kind == DEVICE_CPU) snprintf(threads, sizeof threads, "%d threads, ", t->dev->threads);
     log_line("device: %s, %s%s%s", t->dev->name, threads, t->dev->isa,
-             o->precision.t == BF16 && !t->dev->bf16_products
-                 ? "; no bf16 products: they run in f32 on widened operands"
-                 : "");
+             o->precision.t == BF16 && !t->dev->bf16_products ? "; no bf16 GEMM: bf16 operands are widened to f32"
+                                                              : "");
     log_ranks(t);
     log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.parameters.p.parameters,
              dtype_name(o->precision.t), o->recompute);
@@ -55,17 +55,17 @@ void trainer_log_start(const trainer *t) {
     log_line("step: %ld tokens, %.4g model GFLOP, %.4g executed", t->global_batch,
              (double)meter_flops_model(&t->step_flops) * 1e-9, (double)meter_flops_executed(&t->step_flops) * 1e-9);
     if (o->lr.warmup > o->steps)
-        log_line("warning: --warmup %ld is longer than --steps %ld: the learning rate does not reach --lr %g, but %g",
+        log_line("warning: --warmup %ld is longer than --steps %ld: the learning rate does not reach --lr %g, only %g",
                  o->lr.warmup, o->steps, o->lr.lr, schedule_lr(&o->lr, o->steps - 1));
     if (t->peak_datasheet > 0) log_line("peak: %.4g TFLOP/s by datasheet", t->peak_datasheet * 1e-12);
     else log_line("peak: no datasheet figure for this device, so no MFU");
     if (t->peak_measured > 0)
-        log_line("peak: %.4g GFLOP/s measured with large products at start%s", t->peak_measured * 1e-9,
-                 t->world->ranks > 1 ? ", by all ranks at once" : "");
+        log_line("peak: %.4g GFLOP/s measured with large GEMMs at start%s", t->peak_measured * 1e-9,
+                 t->world->ranks > 1 ? ", on all ranks at the same time" : "");
     log_price_and_energy(t);
 }
 
-/* the fields that come from what each rank has told of the step */
+/* the fields that are computed from the figures of all ranks */
 static void add_ranks(step_record *s, const rank_report *all, int ranks) {
     double computed = 0, longest = -1;
     s->ranks = ranks;
@@ -121,8 +121,8 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     double wall_s = ledger_wall_s(&t->bill), usd = ledger_usd(&t->bill);
     uint64_t steps = t->p.step - t->first_step;
     if (outcome == TRAIN_STOPPED && !steps)
-        log_line("stopped before a step was finished: there is nothing new to save");
-    else if (outcome == TRAIN_STOPPED) log_line("stopped after step %lu; --resume goes on from there", t->p.step);
+        log_line("stopped before a step was complete: there is nothing new to save");
+    else if (outcome == TRAIN_STOPPED) log_line("stopped after step %lu; continue with --resume", t->p.step);
     if (outcome == TRAIN_OUT_OF_BUDGET && !steps)
         log_line("no step was done: the run has cost $%.3g, and a step with its checkpoint would cost $%.3g or more; "
                  "--budget $%.3g",
@@ -138,8 +138,9 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     }
     log_line("  %-22s %10.2f %6.1f%% %10.6f", "total", wall_s, 100.0, usd);
     if (t->world->ranks > 1 && steps)
-        log_line("sent: %s a step and rank", text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
-    if (t->p.skipped) log_line("steps skipped because not finite: %lu", t->p.skipped);
+        log_line("sent: %s per step and rank",
+                 text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
+    if (t->p.skipped) log_line("steps skipped because the loss or gradient was not finite: %lu", t->p.skipped);
     if (isnan(t->bill.total.joules)) log_line("energy: unknown");
     else log_line("energy: %.5f kWh (%s)", t->bill.total.joules / 3.6e6, ledger_energy_source(&t->bill));
     log_line("the run is in %s: checkpoints, metrics.jsonl, ledger.json, report.html", t->o->out);

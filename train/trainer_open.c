@@ -17,7 +17,7 @@
 #include "train/memory_check.h"
 #include "train/model/cost.h"
 
-/* --- what all ranks know of each other --- */
+/* --- figures of all ranks --- */
 
 status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
@@ -33,12 +33,12 @@ status trainer_gather(trainer *t) {
     return STATUS_OK;
 }
 
-/* It takes memory of its own: a model that fills the device leaves none, and then there is no peak, not no run. */
+/* The measurement needs memory of its own. If a model leaves none on some device, the run continues without a peak. */
 status trainer_measure_peak(trainer *t, double seconds, double *flops_per_s) {
     double sums[2] = {0};
-    TRY(comm_barrier(t->world)); /* together: ranks of a host share its memory, and perhaps its cores */
+    TRY(comm_barrier(t->world)); /* measure at the same time: ranks of a host share its memory, and perhaps its cores */
     status_code st = gemm_measure_peak(t->dev, t->o->precision.t, seconds, &sums[0]);
-    if (st == STATUS_MEM) log_line("peak: not measured: %s", status_message());
+    if (st == STATUS_MEM) log_line("peak not measured: %s", status_message());
     else TRY(st);
     sums[1] = st == STATUS_OK;
     TRY(comm_sum_f64(t->world, sums, 2));
@@ -55,7 +55,7 @@ static status find_datasheet_peak(trainer *t) {
     return STATUS_OK;
 }
 
-/* --- what must be the same for all ranks --- */
+/* --- data must be the same on all ranks --- */
 
 typedef struct {
     uint64_t crc32, count, train_count;
@@ -71,11 +71,11 @@ static status check_same_data(const trainer *t) {
     TRY_DONE(comm_allgather_host(t->world, all, &mine, sizeof mine));
     while (r < ranks && memcmp(&all[r], &all[0], sizeof *all) == 0) r++;
     if (r < ranks)
-        FAIL_DONE(
-            DATA,
-            "--data: rank %d reads %lu tokens, %lu of them to train on, with crc32 %08lx; rank 0 %lu, %lu, %08lx; "
-            "expected the same files and --val-fraction on all ranks",
-            r, all[r].count, all[r].train_count, all[r].crc32, all[0].count, all[0].train_count, all[0].crc32);
+        FAIL_DONE(DATA,
+                  "--data: rank %d reads %lu tokens, %lu of them to train on, with crc32 %08lx; rank 0 reads %lu, %lu, "
+                  "%08lx; "
+                  "expected the same files and --val-fraction on all ranks",
+                  r, all[r].count, all[r].train_count, all[r].crc32, all[0].count, all[0].train_count, all[0].crc32);
 done:
     free(all);
     return st;
@@ -83,7 +83,7 @@ done:
 
 /* --- the global batch --- */
 
-/* the largest --batch up to the one given that makes the step whole; 0: none does on so many ranks */
+/* the largest --batch up to the given one that divides the global batch; 0: none does with this number of ranks */
 static i64 fitting_batch(const trainer *t) {
     i64 row = t->o->seq_len * t->world->ranks, batch = t->o->batch;
     if (t->global_batch % row) return 0;
@@ -91,7 +91,7 @@ static i64 fitting_batch(const trainer *t) {
     return batch;
 }
 
-/* folder: the checkpoint whose global batch it is, or NULL */
+/* folder: the checkpoint that the global batch comes from, or NULL */
 static status check_global_batch(const trainer *t, const char *folder) {
     const train_options *o = t->o;
     int n = t->world->ranks;
@@ -101,7 +101,7 @@ static status check_global_batch(const trainer *t, const char *folder) {
     if (n > 1) snprintf(of, sizeof of, " times %d ranks", n);
     if (fits) snprintf(advice, sizeof advice, "--batch %ld fits", fits);
     else if (folder && n > 1)
-        snprintf(advice, sizeof advice, "its %ld sequences a step do not divide among %d ranks",
+        snprintf(advice, sizeof advice, "its %ld sequences per step cannot be divided among %d ranks",
                  t->global_batch / o->seq_len, n);
     else snprintf(advice, sizeof advice, "--global-batch %ld fits", (t->global_batch / micro + 1) * micro);
     FAIL(ARG, "--global-batch %ld%s%s: expected a multiple of --batch %ld times --seq-len %ld%s = %ld tokens; %s",
@@ -116,7 +116,7 @@ static status choose_global_batch(trainer *t, const progress *then, const char *
              folder, kept, asked, kept);
     i64 tokens;
     if (__builtin_mul_overflow(t->global_batch, t->o->steps, &tokens))
-        FAIL(ARG, "--steps %ld of %ld tokens each: the run's tokens are more than 2^63; expected fewer steps",
+        FAIL(ARG, "--steps %ld of %ld tokens each: the run would have more than 2^63 tokens; expected fewer steps",
              t->o->steps, t->global_batch);
     return check_global_batch(t, kept ? folder : NULL);
 }
@@ -172,7 +172,7 @@ static status check_fixed(const trainer *t, const char *folder, const progress *
     return check_same_text(folder, "--master", then->master, now->master);
 }
 
-/* everything that Hugging Face's keys tell of a model, not only what shows in the shapes of tensors */
+/* compares all keys of the configuration, not only those that decide the shapes of tensors */
 static status check_same_model(const trainer *t, const char *folder) {
     model_config then;
     TRY(model_config_load(&then, folder));
@@ -180,25 +180,27 @@ static status check_same_model(const trainer *t, const char *folder) {
     bool same = a && b && json_equal(a, b);
     json_decref(a);
     json_decref(b);
-    if (!same) FAIL(DATA, "%s/config.json: another model than --model %s; a resumed run keeps it", folder, t->o->model);
+    if (!same)
+        FAIL(DATA, "%s/config.json: not the model of --model %s; a resumed run keeps its model", folder, t->o->model);
     return STATUS_OK;
 }
 
 static void log_other_order(const progress *then, const progress *now) {
     if (then->ranks != now->ranks)
-        log_line("ranks: %lu before, %lu now: the run goes on, equal up to rounding, not bitwise as it would have",
-                 then->ranks, now->ranks);
+        log_line("ranks: %lu before, %lu now: the resumed run is equal within rounding, not bitwise", then->ranks,
+                 now->ranks);
     else if (then->threads != now->threads)
-        log_line("threads: %lu before, %lu now: the run goes on, but not bitwise as it would have", then->threads,
+        log_line("threads: %lu before, %lu now: the resumed run is equal within rounding, not bitwise", then->threads,
                  now->threads);
     else if (then->batch && then->batch != now->batch)
-        log_line("batch: %lu before, %lu now: the run goes on, but not bitwise as it would have", then->batch,
+        log_line("batch: %lu before, %lu now: the resumed run is equal within rounding, not bitwise", then->batch,
                  now->batch);
     else if (then->sharding[0] && strcmp(then->sharding, now->sharding) != 0)
-        log_line("sharding: %s before, %s now: the run goes on, but not bitwise as it would have", then->sharding,
+        log_line("sharding: %s before, %s now: the resumed run is equal within rounding, not bitwise", then->sharding,
                  now->sharding);
     if (then->device[0] && strcmp(then->device, now->device) != 0)
-        log_line("device: %s before, %s now: the run goes on, equal up to rounding", then->device, now->device);
+        log_line("device: %s before, %s now: the resumed run is equal within rounding, not bitwise", then->device,
+                 now->device);
 }
 
 static status resume(trainer *t, const char *folder, progress then) {
@@ -226,8 +228,7 @@ static status check_room(const trainer *t, model_shape s, parameters_options pre
     for (int i = 0; i < MEM_CATEGORIES; i++) bytes += plan[i];
     bool whole = t->world->ranks == 1 || precision.shard.stage != SHARD_FULL;
     if (whole) bytes += memory_check_packed_weights(t->dev, &t->c, precision.t);
-    return memory_check_job(&t->job, t->dev,
-                            bytes + bytes / 16); /* what the GEMM library takes beside: 5% was measured */
+    return memory_check_job(&t->job, t->dev, bytes + bytes / 16); /* the GEMM library's own memory: 5% was measured */
 }
 
 static status open_model(trainer *t) {
@@ -249,7 +250,7 @@ static status open_model(trainer *t) {
     return STATUS_OK;
 }
 
-/* the model, from the newest checkpoint or from scratch; writes nothing */
+/* The model, from the newest checkpoint or with random weights. Writes nothing. */
 static status start_or_resume(trainer *t) {
     const train_options *o = t->o;
     int found;
@@ -257,7 +258,7 @@ static status start_or_resume(trainer *t) {
     progress then;
     TRY(checkpoint_newest(t->world, o->out, &found, &folder));
     if (found && !o->resume)
-        FAIL(ARG, "--out %s: already holds a run; --resume continues it, or name another folder", o->out);
+        FAIL(ARG, "--out %s: already holds a run; continue it with --resume, or name another folder", o->out);
     fill_fixed(t);
     if (found) {
         TRY(checkpoint_progress(folder.text, &then));
@@ -268,18 +269,18 @@ static status start_or_resume(trainer *t) {
     t->p.global_batch = (uint64_t)t->global_batch;
     TRY(open_model(t));
     if (found) return resume(t, folder.text, then);
-    if (o->resume) log_line("no checkpoint in %s yet: starting from the beginning", o->out);
+    if (o->resume) log_line("%s has no checkpoint yet: starting from the beginning", o->out);
     return parameters_randomize(&t->m.parameters, o->seed);
 }
 
-/* From here on a kill leaves this attempt's time in RUN/heartbeat. */
+/* From here on RUN/heartbeat records the time of this attempt, even if it is killed. */
 static status begin_heartbeat(trainer *t) {
     const char *out = t->o->out;
     bool fresh = access(path_join(out, "metrics.jsonl").text, F_OK) && access(path_join(out, "checkpoints").text, F_OK);
     return heartbeat_begin(out, fresh, &t->earlier);
 }
 
-/* rank 0's files of the run, once nothing is left that could refuse it */
+/* the files that rank 0 writes, once nothing can refuse the run any more */
 static status open_files(trainer *t) {
     const train_options *o = t->o;
     path_text config = path_join(o->out, "config.json");
@@ -287,7 +288,7 @@ static status open_files(trainer *t) {
     spent_totals last = t->earlier;
     struct stat lines;
     bool again = o->resume || last.ns || (lstat(t->metrics_path.text, &lines) == 0 && S_ISREG(lines.st_mode));
-    if (again) { /* an attempt of which nothing was saved cost what it cost */
+    if (again) { /* an earlier attempt that saved nothing still has to be billed */
         if (!last.ns) last.usd = NAN;
         TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
         TRY(ledger_resume(&t->bill, o->out, t->p.step, &t->p.spent, &last));
@@ -296,7 +297,7 @@ static status open_files(trainer *t) {
     return durable_write_file(config.text, o->config_json, strlen(o->config_json));
 }
 
-/* A checkpoint at 200 MB/s; an evaluation as forward passes at half of the measured peak. */
+/* until they are measured: a checkpoint at 200 MB/s, an evaluation at half of the peak */
 static void estimate_pauses(trainer *t) {
     const size_t *bytes = t->m.memory.bytes;
     t->mine.save_s = (double)(bytes[MEM_WEIGHTS] + bytes[MEM_MASTER] + bytes[MEM_MOMENTS]) / 200e6;
@@ -326,7 +327,7 @@ status trainer_open(trainer *t) {
     TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
-        FAIL(ARG, "--budget %g: no price is known for %s; expected --price with it", o->budget, t->dev->name);
+        FAIL(ARG, "--budget %g: the price of %s is not known; expected --price as well", o->budget, t->dev->name);
     TRY(comm_agree(t->world, corpus_load(&t->data, &o->data, o->val_fraction, o->seed)));
     TRY(check_same_data(t));
     TRY(start_or_resume(t));

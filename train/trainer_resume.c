@@ -24,6 +24,6 @@ void trainer_log_changes(const trainer *t) {
     }
     double before = schedule_lr(&o->lr_before, (int64_t)t->p.step), now = schedule_lr(&o->lr, (int64_t)t->p.step);
     if (fabs(now - before) > 1e-9 * before)
-        log_line("resume: the learning rate of step %lu is %.4g; by the options before it would be %.4g", t->p.step + 1,
-                 now, before);
+        log_line("resume: the learning rate of step %lu is %.4g; with the options before it would be %.4g",
+                 t->p.step + 1, now, before);
 }

@@ -1,6 +1,6 @@
-/* How a signal stops a run. A step of less than LOOK_S seconds is finished. In a longer one, and in an evaluation, the ranks
- * ask each other about every LOOK_S seconds whether a signal has come, between two units of the model, and then all leave it
- * at the same place: the weights have not changed since the last finished step, and that is what is saved. */
+/* How a signal stops a run. A step of less than LOOK_S seconds is completed. In a longer step, and in an evaluation, the ranks
+ * exchange about every LOOK_S seconds, between two units of the model, whether a signal was received; if so, all of them leave
+ * the step at the same unit. The weights are still those of the last complete step, which is saved. */
 #include "train/trainer_parts.h"
 
 #include "runtime/stop.h"
@@ -17,7 +17,7 @@ bool trainer_stopped(const trainer *t) {
     return false;
 }
 
-/* Not by a clock: all ranks must count alike. What they know alike is how long the slowest rank's last step took. */
+/* All ranks must exchange at the same unit, so clocks cannot decide. The last step time of the slowest rank is known to all. */
 void trainer_look_begin(trainer *t) {
     i64 micro_batches = t->global_batch / (t->o->batch * t->o->seq_len * t->world->ranks);
     double slowest = 0;
@@ -28,13 +28,13 @@ void trainer_look_begin(trainer *t) {
     t->looks = 0;
 }
 
-/* the signal that a rank has got, or 0: the same on all */
+/* signal: one that some rank has received, or 0; the same on all ranks */
 static status ask(trainer *t, uint64_t *signal) {
     meter *clock = t->peers->root->clock;
     *signal = (uint64_t)stop_signal();
     if (t->world->ranks == 1) return STATUS_OK;
     uint64_t mine = *signal;
-    if (t->dev->kind != DEVICE_CPU) comm_set_meter(t->peers, NULL); /* a GPU goes on meanwhile */
+    if (t->dev->kind != DEVICE_CPU) comm_set_meter(t->peers, NULL); /* a GPU continues to compute meanwhile */
     TRY(comm_allgather_host(t->world, t->asked, &mine, sizeof mine));
     comm_set_meter(t->peers, clock);
     t->asked_bytes += sizeof mine * (uint64_t)(t->world->ranks - 1);
@@ -57,7 +57,7 @@ void trainer_begin_work(trainer *t) {
     memcpy(t->work_began, t->bill.time.booked_ns, sizeof t->work_began);
 }
 
-/* A run that goes on does it again. */
+/* The resumed run repeats the step. */
 void trainer_lose_work(trainer *t) {
     static const booking of_steps[] = {BOOK_USEFUL, BOOK_RECOMPUTE, BOOK_COMMUNICATION, BOOK_DATA};
     meter *m = &t->bill.time;
@@ -65,6 +65,7 @@ void trainer_lose_work(trainer *t) {
     for (size_t i = 0; i < sizeof of_steps / sizeof *of_steps; i++) {
         uint64_t now = m->booked_ns[of_steps[i]], then = t->work_began[of_steps[i]];
         if (now > then)
-            meter_move(m, of_steps[i], BOOK_LOST, now - then); /* not so where stopped time was taken from it */
+            meter_move(m, of_steps[i], BOOK_LOST,
+                       now - then); /* it can be less if time in which the process was stopped was deducted */
     }
 }
