@@ -6,11 +6,11 @@ extern "C" {
 
 enum { THREADS = 256 };
 
-/* as on the CPU: (1 + tanh(u))/2 is a sigmoid, one exp and no cancellation */
+/* as on the CPU: (1 + tanh(u))/2 is a sigmoid, with one exp and no cancellation */
 #define GELU_2C 1.5957691216057308f
 #define GELU_K 0.044715f
 
-/* where exp overflows the quotient is 0, as it should be */
+/* where exp overflows, the quotient is 0, which is right */
 DEVICE_INLINE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
 
 template <class T, int W> static __global__ void gelu_forward_kernel(T *y, const T *x, i64 n) {
@@ -37,7 +37,7 @@ template <class T, int W> static __global__ void gelu_backward_kernel(T *dx, con
     store(dx + i, d);
 }
 
-/* a block a row: no division to find the gate */
+/* one block per row, so that no division is needed to find the gate */
 template <class T, int W> static __global__ void swiglu_forward_kernel(T *y, const T *x, i64 F) {
     const T *gate = x + blockIdx.x * 2 * F, *up = gate + F;
     y += blockIdx.x * F;

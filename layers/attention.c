@@ -5,12 +5,12 @@
 
 #include "layers/tile.h"
 
-/* Tiles: what one step reads again and again (keys and values of a tile, one strip of queries) fits in L1 or nearly. */
+/* Tile sizes: what a step reads repeatedly (keys and values of a tile, one strip of queries) nearly fits in L1. */
 enum {
     MAX_D = 256,
-    QUERIES = 128, /* of one forward item: the keys are widened once for all of them */
+    QUERIES = 128, /* of one forward item; the keys are widened once for all of them */
     KEYS = 64,
-    STRIP = 32, /* queries that are computed together; what lies above the diagonal is wasted on half a strip */
+    STRIP = 32, /* queries computed together; at the diagonal half of a strip is wasted */
 };
 #define ALIGNED __attribute__((aligned(64)))
 
@@ -39,7 +39,7 @@ static status check_shape(attention_shape s) {
 }
 
 status attention_choose_cpu(device *dev, attention_kind kind) {
-    if (kind == ATTENTION_CUDNN) FAIL(ARG, "--attention cudnn: %s is no GPU; expected own", dev->name);
+    if (kind == ATTENTION_CUDNN) FAIL(ARG, "--attention cudnn: %s is not a GPU; expected own", dev->name);
     return STATUS_OK;
 }
 
@@ -129,7 +129,7 @@ static void forward_item(dtype t, void *o, float *lse, const void *q, const void
 status attention_forward_cpu(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                              attention_shape s) {
     i64 tiles = (s.Tq + QUERIES - 1) / QUERIES;
-    /* late tiles have most keys: they go first, so that the threads end together */
+    /* late tiles have most keys; they go first, so that all threads finish at about the same time */
 #pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
     for (i64 item = 0; item < tiles * s.B * s.H; item++) {
         i64 tile = tiles - 1 - item / (s.B * s.H), bh = item % (s.B * s.H);
@@ -147,11 +147,11 @@ status attention_forward(device *dev, dtype t, void *o, float *lse, const void *
 
 /* ---- backward ---- */
 
-/* of one thread: dq [T,Dp] f32 of the head at work, and delta [T] */
+/* per thread: dq [T,Dp] f32 of the current head, and delta [T] */
 static i64 thread_floats(attention_shape s) { return tile_padded(s.Tq * (tile_padded(s.D) + 1)); }
 
 size_t attention_backward_scratch_bytes(const device *dev, attention_shape s) {
-    if (dev->kind == DEVICE_CUDA) { /* of each query its lse and delta: attention.cuh */
+    if (dev->kind == DEVICE_CUDA) { /* lse and delta of each query: attention.cuh */
         i64 padded = (s.Tq + ATTENTION_PADDING - 1) / ATTENTION_PADDING * ATTENTION_PADDING;
         return (size_t)(s.B * s.H * padded) * 2 * sizeof(float);
     }
@@ -189,7 +189,7 @@ SIMD_CLONES static void score_gradients(float *restrict p, float *restrict ds, c
     }
 }
 
-/* Head h of sequence b: keys outside, queries inside, so that dk and dv of a tile stay in cache and dq goes through
+/* Head h of sequence b: an outer loop over keys, an inner one over queries. dk and dv of a tile stay in cache; dq is summed in
  * scratch. dk and dv point at the head's first row; they have dtype tg and row stride ldg. */
 static void backward_item(dtype t, void *dk, void *dv, dtype tg, i64 ldg, const attention_gradients *d,
                           const attention_tensors *x, float *scratch, attention_shape s, i64 b, i64 h) {
@@ -240,7 +240,7 @@ static void backward_item(dtype t, void *dk, void *dv, dtype tg, i64 ldg, const 
     for (i64 i = 0; i < T; i++) store_row(tensor_at(d->dq, t, q0 + i * s.ldq), t, dquery + i * Dp, s.scale, s.D);
 }
 
-/* one row of dk or dv: its group's heads in order, from partials whose heads are `stride` floats apart */
+/* one row of dk or dv: adds the group's heads in order, from partial sums that are `stride` floats apart */
 SIMD_CLONES static void sum_heads(void *y, dtype t, const float *x, i64 stride, i64 heads, i64 D) {
     float sum[MAX_D];
     for (i64 d = 0; d < D; d++) sum[d] = x[d];

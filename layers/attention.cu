@@ -1,12 +1,11 @@
-/* Which kernels take what (attention.h), and what the two backward paths share: statistics of the queries.
+/* The choice of a path (attention.h), and the statistics of queries that both backward paths use.
  *
- * Floor of the statistics: bytes, o and do once, 2*B*T*H*D elements. */
+ * Lower bound of the statistics: the bytes of o and do once, 2*B*T*H*D elements. */
 #include "layers/attention.cuh"
 
 enum { THREADS = 256 };
 
-/* A group of LANES threads a query and head, heads next to each other as they lie in memory; B*H*padded groups fill
- * whole blocks. */
+/* LANES threads per query and head; heads are adjacent, as in memory. B*H*padded such groups fill whole blocks. */
 template <class T, int W>
 static __global__ void statistics_kernel(float2 *statistics, const float *lse, const T *d_o, const T *o,
                                          attention_shape s) {
@@ -39,7 +38,7 @@ static status statistics_run(device *dev, float2 *statistics, const float *lse, 
     return STATUS_OK;
 }
 
-/* whether rows of this stride may be read 16 bytes at a time, head by head */
+/* whether the heads of rows with this stride can be read 16 bytes at a time */
 static bool aligned(dtype t, const void *p, i64 ld, i64 D) { return fits_16(t, p, ld) && fits_16(t, p, D); }
 
 static status make_statistics(device *dev, dtype t, float2 *statistics, const float *lse, const void *d_o,
@@ -50,7 +49,7 @@ static status make_statistics(device *dev, dtype t, float2 *statistics, const fl
                           : statistics_run<T, 1>(dev, statistics, lse, d_o, o, s));
 }
 
-/* the maximum is taken of scores before they are scaled: scale must be positive */
+/* scale must be positive: the maximum is taken over unscaled scores */
 static bool on_tensor_cores(dtype t, const void *q, const void *k, const void *v, const void *o, attention_shape s) {
     return t == BF16 && (s.D == 64 || s.D == 96 || s.D == 128) && s.scale > 0 && aligned(t, q, s.ldq, s.D) &&
            aligned(t, k, s.ldk, s.D) && aligned(t, v, s.ldk, s.D) && aligned(t, o, s.ldo, s.D);
@@ -59,7 +58,7 @@ static bool on_tensor_cores(dtype t, const void *q, const void *k, const void *v
 extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
     if constexpr (HAVE_CUDNN) return attention_choose_cudnn(dev, kind == ATTENTION_CUDNN);
     if (kind == ATTENTION_CUDNN)
-        FAIL(ARG, "--attention cudnn: this build has none (cmake -DTALLY_CUDNN=ON makes one); expected own");
+        FAIL(ARG, "--attention cudnn: this build has no cuDNN (build with cmake -DTALLY_CUDNN=ON); expected own");
     return STATUS_OK;
 }
 

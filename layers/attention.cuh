@@ -1,5 +1,4 @@
-/* What the CUDA kernels of attention share: their entry points by path, and what they do with tiles on the tensor
- * cores. */
+/* Shared by the CUDA kernels of attention: the entry points of the paths, and operations on tiles for the tensor cores. */
 #ifndef TALLY_ATTENTION_CUH
 #define TALLY_ATTENTION_CUH
 
@@ -9,8 +8,8 @@ extern "C" {
 #include "layers/attention.h"
 }
 
-/* Of each query, for the backward: {lse * log2(e), sum_d o do}. [B,H,padded]: rows that are no query hold {inf, 0}, by
- * which their probabilities are 0. */
+/* Statistics for the backward, [B,H,padded]: {lse * log2(e), sum_d o do} of each query. Padding rows hold {inf, 0}, which makes
+ * their probabilities 0. */
 __host__ __device__ static inline i64 attention_padded(const attention_shape &s) {
     return (s.Tq + ATTENTION_PADDING - 1) / ATTENTION_PADDING * ATTENTION_PADDING;
 }
@@ -32,7 +31,7 @@ bool attention_is_few(attention_shape s);
 status attention_forward_few(device *dev, dtype t, void *o, float *lse, const void *q, const void *k, const void *v,
                              attention_shape s);
 
-/* attention_cudnn.cu, in builds with cuDNN: Tq = Tk; else an error where cuDNN does not take the arguments */
+/* attention_cudnn.cu, in builds with cuDNN: Tq = Tk; an error if cuDNN does not take the arguments */
 #ifdef TALLY_CUDNN
 enum { HAVE_CUDNN = 1 };
 #else
@@ -45,8 +44,8 @@ status attention_forward_cudnn(device *dev, dtype t, void *o, float *lse, const 
 status attention_backward_cudnn(device *dev, dtype t, const attention_gradients *d, const attention_tensors *x,
                                 attention_shape s);
 
-/* Lets a kernel take so much dynamic shared memory, where a block of this GPU may: compute capability 8.6, 8.9 and 12.0
- * give it 99 KiB, others 163 or 227. */
+/* Lets a kernel use `bytes` of dynamic shared memory; an error if a block of this GPU may not. Compute capability 8.6, 8.9 and
+ * 12.0 allow 99 KiB, others 163 or 227. */
 template <class F> static status attention_shared(const device *dev, F *kernel, int bytes, i64 D) {
     const size_t most = cuda_of(dev)->shared_memory;
     if ((size_t)bytes > most)
@@ -65,21 +64,21 @@ enum { MOST_IN_GRID = 65535 }; /* along y and z */
 
 enum { MMA_WARPS = 4, MMA_THREADS = 32 * MMA_WARPS };
 
-/* Chunks of 16 bytes change places within their row, so that one column of chunks over eight rows, which is what
- * ldmatrix reads, covers all banks: rows of 128 and 256 bytes start in the same bank, rows of 192 bytes in two. SPAN
- * chunks change places among themselves. */
+/* Swizzle: chunks of 16 bytes are permuted within their row. ldmatrix reads one column of chunks over eight rows; permuted, it
+ * covers all banks. (Rows of 128 and 256 bytes all start in one bank, rows of 192 bytes in two.) The permutation is among SPAN
+ * chunks. */
 template <int D> struct swizzle {
     enum { SPAN = D % 64 ? 4 : 8 };
     __device__ __forceinline__ static int tensor_at(int row, int chunk) { /* in elements */
         return row * D + (chunk ^ (D % 64 ? row / 2 % 4 : row % 8)) * 8;
     }
-    /* 2 k chunks to the right of `from`, a place of chunk 0 or 1: with k a constant, one instruction */
+    /* the place 2 k chunks to the right of `from`, which is in chunk 0 or 1; one instruction for a constant k */
     __device__ __forceinline__ static int right(int from, int k) {
         return (from ^ k * 16 % (SPAN * 8)) + k * 16 / (SPAN * 8) * (SPAN * 8);
     }
 };
 
-/* from rows of stride ld; rows from `valid` on are zeros */
+/* copies rows of stride ld; rows from `valid` on become zero */
 template <int D, int ROWS> DEVICE_INLINE void load_tile(bf16 *tile, const bf16 *x, i64 ld, int valid) {
     constexpr int LANES = swizzle<D>::SPAN, PASS = MMA_THREADS / LANES; /* rows at once */
     static_assert(ROWS % PASS == 0, "whole passes");
@@ -94,7 +93,7 @@ template <int D, int ROWS> DEVICE_INLINE void load_tile(bf16 *tile, const bf16 *
     }
 }
 
-/* a strip is 16 rows; columns 16 k to 16 k + 15 of M strips as operands a */
+/* loads columns 16 k to 16 k + 15 of M strips of 16 rows as operands a */
 template <int D, int M> DEVICE_INLINE void load_strips(unsigned (&a)[M][4], bf16 *tile, int k) {
     int lane = threadIdx.x % 32, from = swizzle<D>::tensor_at(lane % 16, lane / 16);
     forget(from);
@@ -119,7 +118,7 @@ DEVICE_INLINE void multiply_by_rows(float (&c)[M][N][4], const unsigned (&a)[M][
     }
 }
 
-/* c [16 M, D] += p b, p [16 M, 8 N] as it came out of a product, rounded to bf16, b a tile [8 N, D] */
+/* c [16 M, D] += p b, p [16 M, 8 N] the result of an mma, rounded to bf16, b a tile [8 N, D] */
 template <int D, int M, int N>
 DEVICE_INLINE void multiply_by_columns(float (&c)[M][D / 8][4], const float (&p)[M][N][4], bf16 *b) {
     int lane = threadIdx.x % 32, from = swizzle<D>::tensor_at(lane % 16, lane / 16);
@@ -159,13 +158,13 @@ template <int M, int N> DEVICE_INLINE void mask(float (&c)[M][N][4], int diagona
             }
 }
 
-/* The first `valid` of a warp's 16 M rows of c, times scale, to y: through rows of a tile that no other warp uses, so
- * that accesses of 16 bytes cover whole rows. */
+/* Stores the first `valid` of a warp's 16 M rows of c, times scale, to y. They pass through rows of a tile that no other warp
+ * uses, so that 16-byte accesses cover whole rows. */
 template <int D, int M>
 DEVICE_INLINE void store_strips(bf16 *y, i64 ld, int valid, bf16 *tile, const float (&c)[M][D / 8][4],
                                 const float (&scale)[M][2]) {
     int lane = threadIdx.x % 32;
-    __syncwarp(); /* the rows have been read */
+    __syncwarp(); /* the rows are no longer in use */
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll

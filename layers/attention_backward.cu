@@ -1,28 +1,27 @@
-/* Backward on the tensor cores, without atomics: one kernel for dk and dv, one for dq.
+/* Backward on the tensor cores, without atomics: one kernel computes dk and dv, another dq.
  *
  *   p = exp(scale q.k - lse)   ds = p * (do.v - delta)   dv = sum p do   dk = scale * sum ds q   dq = scale * sum ds k
  *
- * A tile of keys needs all queries and a tile of queries all keys, and one block cannot hold both sums. Summing dq
- * across blocks takes float atomics (another order, other bits every run) or blocks that wait for each other. Here dq
- * has a kernel of its own that makes p and ds again: 7 products in the place of 5, 14*B*H*D*S FLOPs as the floor; the
- * counter books the 10 that the algorithm needs. Of memory each kernel reads q, k, v and do once; for every tile
- * that stays, the two that move come again, from L2.
+ * A tile of keys needs all queries and a tile of queries needs all keys; one block cannot hold both sums. Summing dq across
+ * blocks takes float atomics (another order and other bits in every run) or blocks that wait for each other. So dq has its own
+ * kernel, which computes p and ds again: 7 matmuls instead of 5, a lower bound of 14*B*H*D*S FLOPs; the counter books the 10
+ * that the algorithm needs. Each kernel reads q, k, v and do from memory once. For every tile that stays in shared memory it
+ * reads the two moving tensors again, from L2.
  *
- * In both a warp owns rows (keys, or queries) of two tiles that stay in shared memory and meets 32 rows at a time of
- * the two others, which come by cp.async into one of two stages while the stage before is computed with: one barrier a
- * step. Scores are made with the owned rows as rows, so that p and ds are operands of the next products right where
- * they were made, in registers.
+ * In both kernels a warp owns rows (keys, or queries) of two tiles that stay in shared memory. It processes 32 rows at a time
+ * of the two other tensors. cp.async loads them into one of two stages while the other stage is in use: one barrier per step. The
+ * owned rows are the rows of the scores, so that p and ds are operands of the next matmuls in the registers where they were
+ * computed.
  *
- * - D = 64: a warp owns 32 rows, each ldmatrix feeds 4 products. D = 96, 128: dk and dv of 32 rows would take all 255
- *   registers; it owns 16, and 64 KiB a block let two blocks share an A100's multiprocessor.
- * - The dq kernel holds its two tiles as operands in registers. The other has 2 x D sums a row there and reads them
- *   again.
- * - A block of keys goes through the query heads of its group one after the other: sums over the group in a fixed
- *   order.
- * - Early keys are seen by most queries, late queries see most keys: of a head those go first.
- * - A head's blocks are neighbours in the grid, so that they run together and find in L2 what moves: 4*T*D bytes a
- *   head; 216 blocks (two a multiprocessor of an A100) are 216 * tile / T heads. That is 7 MB at D = 64 and 128,
- *   whatever T, of 40 MB; for blocks of keys up to H/K times that, as each is at its own head of the group. */
+ * - D = 64: a warp owns 32 rows, and each ldmatrix feeds 4 mma. D = 96, 128: dk and dv of 32 rows would take all 255
+ *   registers, so a warp owns 16 rows, and with 64 KiB per block two blocks share an A100's multiprocessor.
+ * - The dq kernel keeps its two tiles in registers as operands. The dk, dv kernel has 2 x D sums per row in registers, and reads
+ *   its tiles from shared memory again.
+ * - A block of keys goes through the query heads of its group in turn: sums over the group have a fixed order.
+ * - Early keys are seen by most queries, and late queries see most keys. These blocks of a head go first.
+ * - The blocks of a head are adjacent in the grid. They run together and find the moving tensors in L2: 4*T*D bytes per head.
+ *   216 blocks (two per multiprocessor of an A100) are 216 * tile / T heads. That is 7 MB of the 40 MB of L2 at D = 64 and 128,
+ *   for every T; for blocks of keys up to H/K times that, because each may be at another head of its group. */
 #include "layers/attention.cuh"
 
 enum { STEP = 32, BLOCKS = STEP / 8 };
@@ -37,7 +36,7 @@ template <int D> struct backward_plan {
     };
 };
 
-/* the two tiles that move, and statistics where queries move */
+/* the two moving tiles, and the statistics if queries move */
 template <int D> struct stage {
     bf16 *a, *b;
     float2 *statistics;
@@ -88,7 +87,7 @@ DEVICE_INLINE void keys_step(sums<D> &dk, sums<D> &dv, bf16 *k, bf16 *v, stage<D
     constexpr int M = backward_plan<D>::strips;
     scores<D> s, dp;
     clear_scores<D>(s, dp);
-#pragma unroll 2 /* all of it leaves too few registers at D = 64 */
+#pragma unroll 2 /* full unrolling takes too many registers at D = 64 */
     for (int i = 0; i < D / 16; i++) {
         unsigned a[M][4];
         load_strips<D>(a, k, i);
@@ -129,9 +128,9 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
 
     sums<D> sum_k = {}, sum_v = {};
     for (int i = 0; i < steps; i++) {
-        const int query = i % per_head * STEP, next = i + 1; /* counted from the tile's first key */
+        const int query = i % per_head * STEP, next = i + 1; /* relative to the tile's first key */
         cp_async_wait<0>();
-        __syncthreads(); /* this stage is there; the other is used up */
+        __syncthreads(); /* this stage is loaded; the other is no longer in use */
         if (next < steps)
             load_queries<D>(stage<D>(memory, next), q, d_o, statistics, s, b, head * heads + next / per_head,
                             first + next % per_head * STEP);
@@ -198,7 +197,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     for (int j = 0; j < steps; j++) {
         const int diagonal = first + mine - j * STEP;
         cp_async_wait<0>();
-        __syncthreads(); /* this stage is there; the other is used up */
+        __syncthreads(); /* this stage is loaded; the other is no longer in use */
         if (j == 0)
 #pragma unroll
             for (int i = 0; i < D / 16; i++) {

@@ -1,12 +1,12 @@
-/* cuDNN's attention, in builds with -DTALLY_CUDNN=ON: by one graph a shape and direction, of NVIDIA's frontend headers.
+/* cuDNN's attention, in builds with -DTALLY_CUDNN=ON: one graph per shape and direction, made with NVIDIA's frontend headers.
  *
- * This file has been compiled and linked, with cudnn-frontend 1.32 and cuDNN 9.19, and never run: no GPU was at hand.
- * What was seen without one: cuDNN's check_support takes the same graphs for an H100's and an A100's properties, D 8 to
- * 128. Building plans and all behind that has not been seen. tests/test_cuda_cudnn.c compares with our own kernels.
+ * This file has been compiled and linked, with cudnn-frontend 1.32 and cuDNN 9.19, but never run, for lack of a GPU. Tested
+ * without a GPU: cuDNN's check_support accepts these graphs for the properties of an H100 and an A100, D 8 to 128. Not tested:
+ * building plans and everything after that. tests/test_cuda_cudnn.c compares with our own kernels.
  *
- * The backward is asked to be deterministic. On Hopper, says the frontend's source, it then keeps ds of all heads in
- * bf16, 2*B*H*T*T bytes of workspace with T rounded up to 64; from cuDNN 9.25 on,
- * CUDNN_FRONTEND_ATTN_DP_WORKSPACE_LIMIT=0 in the environment trades that for time. */
+ * The backward requests determinism. On Hopper, according to the frontend's source, it then keeps ds of all heads in bf16:
+ * 2*B*H*T*T bytes of workspace with T rounded up to 64. From cuDNN 9.25 on, CUDNN_FRONTEND_ATTN_DP_WORKSPACE_LIMIT=0 in the
+ * environment saves that memory at the cost of time. */
 #include <cudnn_frontend.h> /* before ours, where `status` is a macro */
 
 #include <algorithm>
@@ -17,7 +17,8 @@
 namespace fe = cudnn_frontend;
 
 enum { MOST_D = 128 };
-enum tensor { Q = 1, K, V, O, LSE, D_O, DQ, DK, DV, TENSORS }; /* by which a graph's tensors get their addresses */
+/* ids, by which execute maps a graph's tensors to addresses */
+enum tensor { Q = 1, K, V, O, LSE, D_O, DQ, DK, DV, TENSORS };
 
 struct cudnn_plan {
     cudnn_plan *next;
@@ -29,12 +30,12 @@ struct cudnn_plan {
 struct cudnn_state {
     bool chosen;
     cudnnHandle_t handle;
-    void *workspace; /* of whatever runs: it goes to one stream */
+    void *workspace; /* one for all graphs: they run on one stream */
     size_t bytes;
     cudnn_plan *plans;
 };
 
-/* cuDNN's reason is in the frontend's message, on lines of its own */
+/* the frontend's message has cuDNN's reason on further lines */
 static std::string one_line(std::string text) {
     std::replace(text.begin(), text.end(), '\n', ' ');
     return text;
@@ -50,7 +51,7 @@ static std::string one_line(std::string text) {
 
 typedef fe::graph::Tensor_attributes attributes;
 
-/* rows of `heads` heads, as cuDNN has them: [B,heads,T,D] */
+/* rows of `heads` heads, described as cuDNN's [B,heads,T,D] */
 static attributes &lay_out(attributes &x, tensor uid, i64 heads, i64 ld, const attention_shape &s) {
     return x.set_uid(uid).set_dim({s.B, heads, s.Tq, s.D}).set_stride({s.Tq * ld, s.D, ld, 1});
 }
@@ -105,7 +106,7 @@ static cudnn_state *state_of(const device *dev) { return (cudnn_state *)dev->lib
 
 static status grow_workspace(device *dev, cudnn_state *c, size_t bytes) {
     if (bytes <= c->bytes) return STATUS_OK;
-    TRY(dev->ops->synchronize(dev)); /* what runs has the old one */
+    TRY(dev->ops->synchronize(dev)); /* queued graphs use the old one */
     dev->ops->free(dev, c->workspace, c->bytes);
     c->workspace = NULL;
     c->bytes = dev->libraries[DEVICE_ATTENTION].bytes = 0;
@@ -119,7 +120,7 @@ static bool same_shape(const attention_shape &a, const attention_shape &b) {
            a.ldk == b.ldk && a.ldo == b.ldo && a.scale == b.scale;
 }
 
-/* made at a shape's first use, kept until the device closes */
+/* made at the first use of a shape, kept until the device closes */
 static status find_plan(device *dev, cudnn_state *c, cudnn_plan **found, const attention_shape &s, bool backward) {
     for (*found = c->plans; *found; *found = (*found)->next)
         if ((*found)->backward == backward && same_shape((*found)->s, s)) return STATUS_OK;
@@ -137,7 +138,7 @@ static status find_plan(device *dev, cudnn_state *c, cudnn_plan **found, const a
     return STATUS_OK;
 }
 
-/* nothing is thrown at the callers, which are C */
+/* the callers are C: no exception may leave */
 static status run(device *dev, const attention_shape &s, bool backward, void *const at[TENSORS]) try {
     cudnn_state *c = state_of(dev);
     cudnn_plan *p;
@@ -189,7 +190,7 @@ status attention_backward_cudnn(device *dev, dtype t, const attention_gradients 
 
 static void close_cudnn(device *dev) {
     cudnn_state *c = state_of(dev);
-    (void)cudaStreamSynchronize(cuda_stream(dev)); /* what is under way uses the workspace */
+    (void)cudaStreamSynchronize(cuda_stream(dev)); /* queued graphs use the workspace */
     for (cudnn_plan *p = c->plans, *next; p; p = next) {
         next = p->next;
         delete p;

@@ -1,14 +1,14 @@
-/* A few queries against many keys: generation with a key/value cache, a token at a time.
+/* A few queries and many keys: generation with a key/value cache, one token at a time.
  *
- * A tile of queries would be nearly empty and its block alone with all keys. Here each query's keys are cut into pieces
- * of 256, a block each, so that one token against 8192 keys and 32 heads is 1024 blocks; a second kernel joins the
- * pieces in order. Floor: bytes of the keys and values, once a query head (a group's heads find them in L2): every
- * product is used once. */
+ * A tile of queries would be nearly empty, and one block would process all keys. So the keys of each query are divided into
+ * pieces of 256, one block each: one token with 8192 keys and 32 heads takes 1024 blocks. A second kernel joins the pieces in
+ * order. Lower bound: the bytes of keys and values, once per query head (the heads of a group find them in L2), because each
+ * element is used once. */
 #include "layers/attention.cuh"
 
 enum { THREADS = 128, WARPS = THREADS / 32, PIECE = 256, MOST_QUERIES = 8, MAX_D = 256, AT_ONCE = 4 };
 
-/* of a piece: the largest score in base 2, the sum of probabilities relative to it, then D sums of values */
+/* per piece: the largest score in base 2, the sum of probabilities relative to it, then D sums of values */
 __host__ __device__ static inline i64 piece_floats(const attention_shape &s) { return s.D + 2; }
 __host__ __device__ static inline i64 piece_count(const attention_shape &s) { return (s.Tk + PIECE - 1) / PIECE; }
 
@@ -71,7 +71,7 @@ static __global__ void __launch_bounds__(THREADS)
     top = warp_max(top);
     for (int j = threadIdx.x % 32; j < PIECE; j += 32) sum += exp2f(scores[j] - top);
     sum = warp_sum(sum);
-    __syncthreads(); /* every warp has its sum of all scores */
+    __syncthreads(); /* every warp has the sum of all scores */
     for (int j = threadIdx.x; j < PIECE; j += THREADS) scores[j] = exp2f(scores[j] - top);
     __syncthreads();
     sum_values(sums, scores, v + kv, s.ldk, n, D);

@@ -1,38 +1,36 @@
 /* Forward on the tensor cores, after FlashAttention-2 (Dao 2023).
  *
- * A block takes 128 queries of one head against all keys they see, 64 at a time (48 at D = 128); each of its 4 warps
- * has 32 queries, whose scores, probabilities and output never leave its registers. Floor: 4*B*H*D*S FLOPs on the
- * tensor cores (S pairs a head, about T^2/2); of memory 2*B*T*D*(2H + 2K) bytes, the keys again for every 128 queries,
- * from L2: 128 FLOPs a byte.
+ * A block takes 128 queries of one head and all keys that they see, 64 at a time (48 at D = 128). Each of its 4 warps has 32
+ * queries; their scores, probabilities and output stay in its registers. Lower bound: 4*B*H*D*S FLOPs on the tensor cores (S
+ * pairs per head, about T^2/2), and 2*B*T*D*(2H + 2K) bytes of memory. The keys are read again for every 128 queries, from L2:
+ * 128 FLOPs per byte.
  *
- * - 32 queries a warp: an m16n8k16 product, 2048 multiply-adds, takes 2 cycles of an A100's multiprocessor, an
- *   ldmatrix.x4, 512 bytes, 4 cycles of its shared memory. With 16 queries a warp each ldmatrix feeds 2 products and
- *   shared memory would be the limit, all the more on an H100; with 32 it feeds 4.
- * - D = 64 keeps the queries in registers too; with 96 and 128 the output takes their place (up to 128 registers).
- * - Keys and values take turns: values come by cp.async while the scores are made, the next keys while the values are
- *   used. One buffer of each is then enough, 56 KiB a block at D = 128: two blocks fit an A100's multiprocessor, one
- *   computes products while the other is at its softmax.
- * - A head's blocks are neighbours in the grid, and a group's heads: they run together and find each other's keys and
- *   values in L2. Two blocks a multiprocessor are 216 on an A100, of 216 * 128 / T heads with 4*T*D bytes of keys and
- *   values each (fewer where heads share them): 14 MB at D = 128 whatever T, of 40 MB.
- * - Masks only where a warp's tile crosses the diagonal; tiles beyond it are skipped. Late queries have most keys: of a
- *   head they go first.
- * - Softmax in base 2 with scale * log2(e) in one multiply-add; a row's sum is added up over its four lanes once, at
- *   the end. */
+ * - 32 queries per warp: an mma.m16n8k16, 2048 multiply-adds, takes 2 cycles of an A100's multiprocessor; an ldmatrix.x4, 512
+ *   bytes, takes 4 cycles of its shared memory. With 16 queries per warp each ldmatrix would feed 2 mma, and shared memory
+ *   would be the limit, even more so on an H100; with 32 it feeds 4.
+ * - D = 64 keeps the queries in registers too; at 96 and 128 the output needs those registers (up to 128).
+ * - cp.async loads the values while the scores are computed, and the next keys while the values are used. So one buffer of each
+ *   suffices, 56 KiB per block at D = 128: two blocks fit an A100's multiprocessor, and one computes matmuls while the other
+ *   computes its softmax.
+ * - The blocks of a head, and the heads of a group, are adjacent in the grid: they run together and share keys and values (L2).
+ *   Two blocks per multiprocessor are 216 on an A100: 216 * 128 / T heads with 4*T*D bytes of keys and values each (fewer if
+ *   heads share them). That is 14 MB of the 40 MB of L2 at D = 128, for every T.
+ * - Only tiles that cross the diagonal are masked; tiles beyond it are skipped. Late queries have most keys; they go first.
+ * - Softmax in base 2, with scale * log2(e) in one multiply-add. A row's sum is added over its four lanes once, at the end. */
 #include "layers/attention.cuh"
 
 enum { QUERIES = 128, STRIPS = QUERIES / MMA_WARPS / 16 };
 
 template <int D> struct forward_plan {
-    enum { keys = D == 128 ? 48 : 64, blocks = keys / 8 }; /* 64 would not leave enough registers at 128 */
+    enum { keys = D == 128 ? 48 : 64, blocks = keys / 8 }; /* 64 would take too many registers at D = 128 */
 };
 
-/* of the rows lane / 4 + 8 i of strip m: the largest score so far, in base 2, and this lane's part of the sum */
+/* for rows lane / 4 + 8 i of strip m: the largest score so far, in base 2, and this lane's part of the sum */
 struct softmax {
     float top[STRIPS][2], sum[STRIPS][2];
 };
 
-/* scores become probabilities relative to the new maximum; the output so far is brought to it */
+/* turns scores into probabilities relative to the new maximum, and rescales the output so far */
 template <int D>
 DEVICE_INLINE void soften(softmax &x, float (&s)[STRIPS][forward_plan<D>::blocks][4], float (&out)[STRIPS][D / 8][4],
                           float scale) {
@@ -62,7 +60,7 @@ DEVICE_INLINE void soften(softmax &x, float (&s)[STRIPS][forward_plan<D>::blocks
         }
 }
 
-/* what the warp's 32 queries have gathered, divided by the sums, to rows of o and lse of which `valid` are there */
+/* divides the output of the warp's 32 queries by the sums, and stores the first `valid` rows of o and lse */
 template <int D>
 DEVICE_INLINE void finish(bf16 *o, i64 ldo, float *lse, int valid, bf16 *tile, softmax &x,
                           const float (&out)[STRIPS][D / 8][4]) {
@@ -91,7 +89,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     bf16 *sq = (bf16 *)memory, *sk = sq + QUERIES * D, *sv = sk + KEYS * D;
     const int first = (int)(gridDim.x - 1 - blockIdx.x) * QUERIES;
     const i64 b = blockIdx.z, h = blockIdx.y;
-    const int past = (int)(s.Tk - s.Tq), mine = threadIdx.x / 32 * 16 * STRIPS; /* the warp's queries in the tile */
+    const int past = (int)(s.Tk - s.Tq), mine = threadIdx.x / 32 * 16 * STRIPS; /* the warp's first query in the tile */
     const int rows = (int)s.Tq - first, keys = (int)s.Tk, end = min(QUERIES, rows) + first + past;
     const int seen = mine < rows ? first + mine + past : -16 * STRIPS; /* the last key of the warp's first query */
     const i64 kv = b * s.Tk * s.ldk + h / (s.H / s.K) * D;
@@ -109,7 +107,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
         const bool busy = key < seen + 16 * STRIPS;
         float scores[STRIPS][forward_plan<D>::blocks][4] = {};
         cp_async_wait<0>();
-        __syncthreads(); /* the keys are there; the values before are used up */
+        __syncthreads(); /* the keys are loaded; the previous values are no longer in use */
         load_tile<D, KEYS>(sv, v + key * s.ldk, s.ldk, keys - key);
         cp_async_commit();
         if (busy) {
@@ -122,7 +120,7 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
             if (key + KEYS - 1 > seen) mask(scores, seen - key, false, -INFINITY);
         }
         cp_async_wait<0>();
-        __syncthreads(); /* the values are there; the keys are used up */
+        __syncthreads(); /* the values are loaded; the keys are no longer in use */
         if (key + KEYS < end) load_tile<D, KEYS>(sk, k + (key + KEYS) * s.ldk, s.ldk, keys - key - KEYS);
         cp_async_commit();
         if (busy) {

@@ -1,10 +1,10 @@
-/* Attention in f32 for every type, head size up to 256 and row stride: what the tensor cores' path does not take.
+/* Attention in f32 for every type, row stride and head size up to 256: the cases that the tensor-core path does not take.
  *
- * The same order of things, one tile of 32 queries against tiles of 32 keys, with products on the f32 units: a thread
- * of 128 makes 2 x 4 scores (32 multiply-adds for 6 loads of 16 bytes) and 2 rows of an output in every 32nd column of
- * 4. Floor: the other path's FLOPs at the f32 peak, of which shared memory allows a third to two thirds. Rows are
- * padded to W + 4 floats, an odd number of 16 bytes, so that eight rows lie in different banks. W: the width the tiles
- * are compiled for, 64, 128 or 256. */
+ * The structure is the same, with one tile of 32 queries and tiles of 32 keys, on the f32 units. Each of 128 threads computes
+ * 2 x 4 scores (32 multiply-adds for 6 loads of 16 bytes), and in 2 rows of an output 4 of every 32 columns. Lower bound: the
+ * FLOPs of the other path at the f32 peak; shared memory allows a third to two thirds of it. Rows are padded to W + 4 floats,
+ * an odd number of 16 bytes, so that eight rows lie in different banks. W is the width that the tiles are compiled for: 64,
+ * 128 or 256. */
 #include "layers/attention.cuh"
 
 enum { THREADS = 128, ROWS = 32, ACROSS = 8, PAIR_LD = ROWS + 4 };
@@ -13,11 +13,11 @@ template <int W> struct tiles {
     enum { ld = W + 4, floats = ROWS * ld };
 };
 
-DEVICE_INLINE int my_row() { return threadIdx.x / ACROSS * 2; } /* and the next */
+DEVICE_INLINE int my_row() { return threadIdx.x / ACROSS * 2; } /* and the row after it */
 DEVICE_INLINE int my_column() { return threadIdx.x % ACROSS; }
 DEVICE_INLINE int whole(int D) { return (D + 3) / 4 * 4; }
 
-/* rows of D elements as f32; zeros to the right up to whole(D), and below `valid` rows */
+/* loads rows of D elements as f32; columns up to whole(D) and rows from `valid` on become zero */
 template <int W, class T> DEVICE_INLINE void load_rows(float *tile, const T *x, i64 ld, i64 valid, int D) {
     for (int row = threadIdx.x / 32; row < ROWS; row += THREADS / 32)
         for (int d = threadIdx.x % 32; d < whole(D); d += 32)
@@ -40,9 +40,9 @@ template <int W> DEVICE_INLINE void multiply_by_rows(float (&s)[2][4], const flo
     }
 }
 
-/* [32,32], for multiply_by_columns: a row is written and read by the eight threads that share it, all of one warp */
+/* [32,32], for multiply_by_columns; the eight threads that write and read a row are in one warp */
 DEVICE_INLINE void put_pairs(float *pairs, const float (&s)[2][4]) {
-    __syncwarp(); /* what was there has been read */
+    __syncwarp(); /* the previous contents are no longer in use */
 #pragma unroll
     for (int n = 0; n < 4; n++) {
         pairs[my_row() * PAIR_LD + my_column() + n * ACROSS] = s[0][n];
@@ -96,7 +96,7 @@ DEVICE_INLINE float row_sum(float x) {
     return x;
 }
 
-/* scores in base 2 become probabilities relative to the new maximum; the output so far is brought to it */
+/* turns scores in base 2 into probabilities relative to the new maximum, and rescales the output so far */
 template <int W> DEVICE_INLINE void soften(float (&s)[4], float &top, float &sum, float (&out)[W / 8]) {
     float above = row_max(fmaxf(fmaxf(s[0], s[1]), fmaxf(s[2], s[3])));
     above = fmaxf(top, above);
@@ -121,7 +121,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     float out[2][W / 8] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
     for (i64 key = 0; key < end; key += ROWS) {
         float p[2][4];
-        __syncthreads(); /* the keys and values before are used up */
+        __syncthreads(); /* the previous keys and values are no longer in use */
         load_rows<W>(sk, k + kv + key * s.ldk, s.ldk, s.Tk - key, D);
         load_rows<W>(sv, v + kv + key * s.ldk, s.ldk, s.Tk - key, D);
         __syncthreads();
@@ -173,7 +173,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
         for (i64 query = first; query < length; query += ROWS) {
             const float2 *x = statistics + (b * s.H + h) * attention_padded(s) + query + my_column();
             float p[2][4], ds[2][4];
-            __syncthreads(); /* the queries before are used up */
+            __syncthreads(); /* the previous queries are no longer in use */
             load_rows<W>(sq, q + (b * length + query) * s.ldq + h * D, s.ldq, length - query, D);
             load_rows<W>(sdo, d_o + (b * length + query) * s.ldo + h * D, s.ldo, length - query, D);
             __syncthreads();
@@ -211,7 +211,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     float sum[2][W / 8] = {};
     for (i64 key = 0; key < min(first + ROWS, s.Tq); key += ROWS) {
         float p[2][4], ds[2][4];
-        __syncthreads(); /* the keys and values before are used up */
+        __syncthreads(); /* the previous keys and values are no longer in use */
         load_rows<W>(sk, k + kv + key * s.ldk, s.ldk, s.Tk - key, D);
         load_rows<W>(sv, v + kv + key * s.ldk, s.ldk, s.Tk - key, D);
         __syncthreads();
@@ -227,7 +227,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     store_rows<W>(dq + at, s.ldq, s.Tq - first, D, sum, {s.scale, s.scale});
 }
 
-/* runs the statements with W the narrowest width of tiles that holds D */
+/* runs the statements with W = the smallest tile width that holds D */
 #define WITH_WIDTH(D, W, ...)                                                                                          \
     do {                                                                                                               \
         if ((D) <= 64) {                                                                                               \
@@ -242,7 +242,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
         }                                                                                                              \
     } while (0)
 
-/* of so many tiles and the pairs */
+/* for this many tiles, and the pairs */
 template <int W> static int shared_bytes(int count) {
     return (count * tiles<W>::floats + ROWS * PAIR_LD) * (int)sizeof(float);
 }

@@ -1,5 +1,5 @@
-/* The PTX that matrix products on tensor cores need, of sm_80 and newer, each instruction a function. For the emulation
- * the same functions stand in tests/simt/include/simt_mma.h.
+/* PTX instructions for matmuls on tensor cores, sm_80 and newer, one function each. tests/simt/include/simt_mma.h has the same
+ * functions for the emulation.
  *
  * A warp's fragments, with g = lane / 4 and t = lane % 4 (PTX ISA, mma.m16n8k16):
  *   a [16,16] bf16: registers 0..3 hold rows g, g+8, g, g+8, columns 2t and 2t+1 of the left half (0, 1)
@@ -15,7 +15,7 @@
 
 DEVICE_INLINE unsigned shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
 
-/* 16 bytes of global memory to shared memory, in flight until cp_async_wait; zeros where not valid */
+/* copies 16 bytes from global to shared memory, complete after cp_async_wait; zeros if not valid */
 DEVICE_INLINE void cp_async_16(void *to, const void *from, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
                  "r"(valid ? 16 : 0)
@@ -24,7 +24,7 @@ DEVICE_INLINE void cp_async_16(void *to, const void *from, bool valid) {
 
 DEVICE_INLINE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-/* until at most N of this thread's groups are in flight; other threads' copies are seen after a barrier */
+/* waits until at most N of this thread's groups are in flight; other threads' copies are visible after a barrier */
 template <int N> DEVICE_INLINE void cp_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
 
 /* four 8x8 matrices of 16-bit elements; lanes 8i to 8i+7 point at the rows of matrix i */
@@ -57,7 +57,7 @@ DEVICE_INLINE float exp2_approx(float x) {
     return y;
 }
 
-/* What the compiler derives from x it derives again instead of holding each of many variants in a register. */
+/* The compiler then computes values derived from x again instead of keeping many of them in registers. */
 DEVICE_INLINE void forget(int &x) { asm volatile("" : "+r"(x)); }
 
 #else

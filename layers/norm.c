@@ -5,8 +5,8 @@
 
 #include "runtime/simd.h"
 
-/* RMSNorm is LayerNorm with a mean of 0, so both take the same rows. Sums along a row: f32 lanes within SIMD_CHUNK
- * elements, f64 from chunk to chunk. */
+/* RMSNorm is LayerNorm with a mean of 0, so both use the same row functions. Sums along a row: f32 lanes within SIMD_CHUNK
+ * elements, f64 over the chunks. */
 
 static status check_shape(const char *name, norm_shape s) {
     if (s.N < 1 || s.G < 1 || s.C < 1) FAIL(ARG, "%s: N %ld, G %ld, C %ld, expected at least 1", name, s.N, s.G, s.C);
@@ -114,7 +114,7 @@ SIMD_CLONES static void backward_row(dtype t, void *dx, const void *dres, const 
 }
 
 /* dg = or += sum over rows of dy xh, db = or += sum of dy, in columns [first, first + width): each column is summed in
- * the order of the rows, whichever thread does it. */
+ * the order of the rows by whatever thread. */
 SIMD_CLONES static void backward_columns(dtype t, const void *dy, const void *x, norm_statistics saved,
                                          const norm_layer *n, i64 first, i64 width) {
     float wide_dy[SIMD_CHUNK], wide_x[SIMD_CHUNK], sum_g[SIMD_CHUNK], sum_b[SIMD_CHUNK];

@@ -4,12 +4,12 @@ extern "C" {
 #include "layers/norm.h"
 }
 
-/* A row is kept in the registers of LANES lanes of a warp (8, 16, 32) or of whole `warps`, in P packs of W elements a
- * thread, so that it is read once; a block takes several rows side by side. Rows too long for that have kernels of their
- * own at the end. */
-enum { THREADS = 256, WARPS = THREADS / 32, KEPT = 4, KEPT_WITH_DB = 3, SCALARS = 12 }; /* P, by what registers hold */
+/* A row is kept in the registers of LANES lanes of a warp (8, 16, 32) or of several whole warps, in P packs of W elements per
+ * thread, so that it is read once. A block takes several rows side by side. Longer rows have their own kernels at the end. */
+/* KEPT, SCALARS: P, limited by the registers */
+enum { THREADS = 256, WARPS = THREADS / 32, KEPT = 4, KEPT_WITH_DB = 3, SCALARS = 12 };
 
-/* where a thread stands: lane of `width` along its row, row `group` of the block's `groups` */
+/* a thread's place: lane of `width` along its row, row `group` of the block's `groups` */
 typedef struct {
     int lane, width, group, groups;
 } place;
@@ -19,8 +19,8 @@ template <int LANES> DEVICE_INLINE place find_place(int warps) {
     return {(int)threadIdx.x - group * width, width, group, (int)blockDim.x / width};
 }
 
-/* Each of n values over the row, to all its threads, in a fixed order; with more than one warp a row the whole block
- * comes here. */
+/* Sums each of n values over the row, in a fixed order; all threads of the row get the sums. With more than one warp per row
+ * all threads of the block must call it. */
 template <int LANES, int n> DEVICE_INLINE void row_sum(float (&x)[n], int warps) {
     SHARED(float, part, [WARPS][n]);
 #pragma unroll
@@ -29,7 +29,7 @@ template <int LANES, int n> DEVICE_INLINE void row_sum(float (&x)[n], int warps)
         for (int i = 0; i < n; i++) x[i] += __shfl_xor_sync(~0u, x[i], step);
     if (LANES < 32 || warps == 1) return;
     int warp = (int)threadIdx.x / 32, first = warp / warps * warps;
-    __syncthreads(); /* of the sum before, part may still be read */
+    __syncthreads(); /* part may still be in use by the previous sum */
     if (threadIdx.x % 32 == 0)
 #pragma unroll
         for (int i = 0; i < n; i++) part[warp][i] = x[i];
@@ -88,8 +88,8 @@ static __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* One pass over dy and x. A block takes every gridDim.x-th set of rows; each thread keeps dg and db of its columns, the
- * block adds them up and leaves one row of partial sums [gridDim.x,C]. CENTERED: LayerNorm, with db. */
+/* One pass over dy and x. A block takes every gridDim.x-th set of rows. Each thread keeps dg and db of its columns; the block
+ * adds them and writes one row of partial sums [gridDim.x,C]. CENTERED: LayerNorm, with db. */
 template <class E, int W, int P, int LANES, bool CENTERED>
 static __global__ void __launch_bounds__(THREADS, 2)
     backward_kernel(E *dx, float *part_g, float *part_b, const E *dres, const E *dy, const E *x, const E *g,
@@ -124,7 +124,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
                 sums[0] += dxh * xh;
             }
         }
-/* on its way while the sums are made; beside dy and x there are too few registers for it */
+/* prefetched during the sums; there are too few registers to load it together with dy and x */
 #pragma unroll
         for (int p = 0; p < P; p++)
             if (dres && first + p * step < end) ress[p] = *(const pack<E, W> *)(dres + in_x + p * step);
@@ -183,7 +183,7 @@ static __global__ void __launch_bounds__(THREADS)
     to[c] = (accumulate ? to[c] : 0) + sum;
 }
 
-/* --- rows that registers do not hold: a block a row, from memory again in each sweep --- */
+/* --- rows too long for registers: one block per row, read from memory again in each pass --- */
 
 template <class E, int W>
 static __global__ void __launch_bounds__(THREADS)
@@ -220,7 +220,7 @@ static __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* += into the block's row of partial sums, of which each thread has its own columns */
+/* adds to the block's row of partial sums; each thread has its own columns */
 template <int W> DEVICE_INLINE void add_part(float *part, const float (&x)[W], bool first_row) {
     float sum[W] = {0};
     if (!first_row) load(sum, part);
@@ -292,7 +292,7 @@ template <class E, int W, int P, int LANES> static status kept_run(device *dev, 
     return STATUS_OK;
 }
 
-/* Two blocks a multiprocessor, fewer where there are not as many rows or not as much scratch. */
+/* Two blocks per multiprocessor; fewer if rows or scratch do not suffice. */
 template <class E, bool CENTERED>
 static status take_parts(device *dev, backward_args<E, CENTERED> *a, i64 groups, i64 *parts) {
     void *scratch;

@@ -7,15 +7,15 @@
  *                       for a block's norms; G = heads, C = D for the q/k norm of Qwen3
  *   g, b [C] of dtype t   mean, rstd [N,G] f32, saved for backward (mean NULL: RMSNorm; b NULL with it)
  * forward:  y =
- * backward: dx = norm's gradient (+ dres where given: the gradient that comes round the norm); may alias dy or dres
+ * backward: dx = the norm's gradient, + dres if not NULL (the gradient of the residual path); may alias dy or dres
  *           dg, db = or += (accumulate), f32
- * Sums in f32 in a fixed order that does not depend on the number of threads: bitwise repeatable (on CUDA: on GPUs of as
- * many multiprocessors). CUDA takes N*G up to 2^31 - 1.
+ * Sums in f32 in a fixed order that does not depend on the number of threads: bitwise repeatable (on CUDA: between GPUs with
+ * the same number of multiprocessors). On CUDA N*G is at most 2^31 - 1.
  * Bytes: forward x and y once; backward dy, x, dx and dres once, and on CUDA partial sums of dg and db, which stay in L2.
- * (On CUDA rows of more than 8192 bf16 or 4096 f32, LayerNorm's backward 6144 or 3072, are read again, from L2 mostly;
- * where pointers or strides are not multiples of 16 bytes, rows of more than 3072.)
- * The residual is not added here: it rides in the epilogue of the product before (D = A B + residual), which has the sum
- * in registers; a norm that adds would read two tensors for that one and write the sum besides. */
+ * (CUDA reads long rows again, mostly from L2: rows of more than 8192 bf16 or 4096 f32, in LayerNorm's backward 6144 or 3072;
+ * if pointers or strides are not multiples of 16 bytes, rows of more than 3072.)
+ * The residual is not added here. The GEMM before adds it in its epilogue (D = A B + residual), where the sum is in registers.
+ * A norm that adds would read two tensors instead of one, and write the sum. */
 #ifndef TALLY_NORM_H
 #define TALLY_NORM_H
 

@@ -1,5 +1,5 @@
-/* Small f32 tiles that stay in cache: widen, transpose, multiply. For kernels whose products are too small and too
- * interleaved with other work for a GEMM library. */
+/* Small f32 tiles that stay in cache: widen, transpose, multiply. For kernels whose matmuls are too small, and too interleaved
+ * with other work, for a GEMM library. */
 #ifndef TALLY_TILE_H
 #define TALLY_TILE_H
 
@@ -29,8 +29,7 @@ typedef struct {
 #include "layers/tile_kernel.h"
 
 #ifdef TALLY_TARGET_CLONES
-/* The features of x86-64-v4 and of -v3 beyond the level below, one by one: clang 14 knows no
- * levels here. */
+/* the features that x86-64-v4 and -v3 add to the level below; clang 14 takes no levels here */
 static inline bool tile_has_v3(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
            __builtin_cpu_supports("bmi2");
@@ -44,8 +43,8 @@ static inline bool tile_has_v4(void) {
 #endif
 
 /* C[M,N] = A[M,K] B[K,N], or += where accumulate. A is stored [K,M] where trans_a. N is a
- * multiple of 16. Each sum runs over k in order, whatever M and N. The kernels differ in the width of their vectors
- * only: target_clones cannot give each clone a vector type of its own. */
+ * multiple of 16. Each sum runs over k in order, for every M and N. The kernels differ only in their vector width:
+ * target_clones cannot give each clone its own vector type. */
 static inline void tile_product(tile_view C, tile_view A, bool trans_a, tile_view B, i64 M, i64 N, i64 K,
                                 bool accumulate) {
 #ifdef TALLY_TARGET_CLONES
@@ -72,8 +71,7 @@ SIMD_CLONES static void tile_load(float *y, const void *x, dtype t, i64 ld, i64 
     memset(y, 0, (size_t)((tile_padded(rows) - rows) * Dp) * sizeof *y);
 }
 
-/* Asks for rows that a later tile_load will read: they lie far apart, where the hardware's own prefetch does not
- * follow. */
+/* Prefetches rows for a later tile_load. They lie too far apart for the hardware prefetcher. */
 static inline void tile_prefetch(const void *x, dtype t, i64 ld, i64 rows, i64 D) {
     for (i64 r = 0; r < rows; r++)
         for (i64 byte = 0; byte < D * (i64)dtype_bytes(t); byte += 64)

@@ -1,5 +1,5 @@
-/* The body of tile.h's product for one vector width: included there once a width, with TILE_W floats and TILE_TARGET
- * (the instruction set's attribute) defined. No include guard: that is the point. */
+/* The body of tile_product for one vector width. tile.h includes it once per width, with TILE_W (floats) and TILE_TARGET (the
+ * attribute of the instruction set) defined. It has no include guard on purpose. */
 #define TILE_JOIN_(a, b) a##b
 #define TILE_JOIN(a, b) TILE_JOIN_(a, b)
 #define TILE_VEC TILE_JOIN(tile_vec, TILE_W)
@@ -45,7 +45,7 @@ TILE_TARGET static void TILE_PRODUCT(tile_view C, tile_view A, bool trans_a, til
                                      bool accumulate) {
     i64 blocks = (M + TILE_ROWS - 1) / TILE_ROWS;
     for (i64 m = 0; m < M; blocks--) {
-        i64 rows = (M - m + blocks - 1) / blocks; /* even heights: no thin last block, which would wait on latency */
+        i64 rows = (M - m + blocks - 1) / blocks; /* equal heights: a thin last block would be bound by latency */
         const tile_view c = {C.x + m * C.ld, C.ld}, a = {A.x + m * (trans_a ? 1 : A.ld), A.ld};
         switch (rows * 2 + trans_a) {
 #define X(r)                                                                                                           \

@@ -10,9 +10,8 @@ typedef struct {
     float m_correction, v_correction; /* 1/(1 - beta^step) */
 } constants;
 
-/* Rounds n values to bf16, up with a probability of their distance from the lower neighbour. Elements come in groups of
- * 8 by global index: element i takes 16-bit lane i % 8 of Philox(seed, i / 8, stream), so that neither the shard nor
- * the chunk it lies in matters. */
+/* Rounds n values to bf16, up with a probability proportional to the distance from the lower neighbour. Elements come in groups
+ * of 8 by global index: element i takes 16-bit lane i % 8 of Philox(seed, i / 8, stream), whatever shard or chunk it is in. */
 SIMD_INLINE void store_stochastic(void *restrict y, const float *restrict x, i64 n, uint64_t seed, uint64_t first,
                                   uint64_t stream) {
     union {
@@ -42,7 +41,7 @@ SIMD_INLINE void update(float *restrict w, float *restrict m, float *restrict v,
     }
 }
 
-/* Elements [i, i + n). f32 tensors are updated where they are; bf16 ones are widened, and rounded on the way back */
+/* Elements [i, i + n). f32 tensors are updated in place; bf16 tensors are widened, updated and rounded. */
 SIMD_CLONES static void step_chunk(const adamw_piece *p, i64 i, i64 n, const constants *c, const adamw_args *a,
                                    uint64_t step) {
     float wide_w[SIMD_CHUNK], wide_m[SIMD_CHUNK], wide_v[SIMD_CHUNK], *master = p->master ? p->master + i : NULL;

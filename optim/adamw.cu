@@ -13,7 +13,7 @@ DEVICE_INLINE bf16 round_by_adding(float x, unsigned add) { /* as simd_bf16_by_a
     return (bf16)((x == x ? bits + add : bits | 0x400000u) >> 16);
 }
 
-/* index: of the first of the W elements, over all shards; a multiple of 8 where W is */
+/* index: global index of the first of the W elements; a multiple of 8 if W is */
 template <int W>
 DEVICE_INLINE void store_stochastic(bf16 *y, const float (&x)[W], uint64_t seed, uint64_t index, uint64_t stream) {
     philox_block random = philox(seed, index / GROUP, stream);
@@ -27,7 +27,7 @@ DEVICE_INLINE void store_stochastic(bf16 *y, const float (&x)[W], uint64_t seed,
     *(pack<bf16, W> *)y = p;
 }
 
-/* f32 is kept as it is */
+/* f32 needs no rounding */
 template <int W> DEVICE_INLINE void store_stochastic(float *y, const float (&x)[W], uint64_t, uint64_t, uint64_t) {
     store(y, x);
 }

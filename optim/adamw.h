@@ -3,20 +3,20 @@
  *   g' = g * grad_scale
  *   m = b1 m + (1-b1) g'     v = b2 v + (1-b2) g'^2
  *   w = w - lr * ( (m * m_correction) / (sqrt(v * v_correction) + eps) + decay * w )
- * with grad_scale and the corrections of the verdict (verdict.h), which lies in the device's memory; where it says
- * skipped, nothing is touched.
+ * grad_scale and the corrections are the verdict's (verdict.h), which is in the device's memory. If the verdict is "skipped",
+ * nothing changes.
  *
  *   weights [n] of dtype t; master [n] f32, or NULL: weights are the only copy and, where bf16, rounded stochastically
  *   m, v [n] f32, or bf16 rounded stochastically (nearest would stall: one step moves v by less than half an ulp)
  *   grads [n] f32
- * With a master: the update is of the master, weights = round to nearest of it (fp32: pass master NULL, t F32).
+ * With a master: the master is updated, and weights = the master rounded to nearest (fp32: pass master NULL, t F32).
  * Stochastic rounding goes down or up with probability proportional to the distance: E[rounded] = value. Element i,
  * with j = i + first, takes 16-bit lane j % 8 (low half of a word first) of Philox(seed, j / 8, stream), where stream =
- * updates << 16 | which << 8 | RNG_ROUND, which = 0 weight, 1 m, 2 v: the same bits on any shard, others for each of
- * the three.
- * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Each element on its own: repeatable.
- * On CUDA the random numbers are the CPU's; those of an element cost less where first is a multiple of 8 and the
- * pointers are of 16 bytes, for then eight elements share them. */
+ * updates << 16 | which << 8 | RNG_ROUND, which = 0 weight, 1 m, 2 v: the same bits on any shard, different
+ * bits for each of the three.
+ * Bytes an element: 4 g + 8+8 m,v + 8 master + 2 weights = 30 (bf16), 28 (fp32). Elements are independent: repeatable.
+ * CUDA uses the CPU's random numbers. They are cheaper if `first` is a multiple of 8 and the pointers are aligned to 16 bytes,
+ * because eight elements then share one Philox block. */
 #ifndef TALLY_ADAMW_H
 #define TALLY_ADAMW_H
 
@@ -28,7 +28,7 @@ typedef struct {
     uint64_t first; /* global index of element 0 */
 } adamw_args;
 
-/* what is updated, by what gradients */
+/* the tensors of one update */
 typedef struct {
     i64 n;
     dtype t; /* of weights */

@@ -6,7 +6,7 @@ extern "C" {
 
 enum { BLOCK = 65536, THREADS = 512, WARPS = THREADS / 32 };
 
-/* over a block of THREADS, to its first thread, in a fixed order */
+/* sum over a block of THREADS, in a fixed order; the first thread gets it */
 DEVICE_INLINE double add_up(double x) {
     SHARED(double, part, [WARPS]);
     for (int step = 16; step; step >>= 1) x += __shfl_xor_sync(~0u, x, step);
@@ -17,7 +17,7 @@ DEVICE_INLINE double add_up(double x) {
     return total;
 }
 
-/* sums[b] = the squares of the b-th 65,536 elements */
+/* sums[b] = sum of squares of the b-th 65,536 elements */
 template <int W> static __global__ void sum_squares_kernel(double *sums, const float *x, i64 n) {
     const float *from = x + (i64)blockIdx.x * BLOCK;
     i64 left = n - (i64)blockIdx.x * BLOCK;

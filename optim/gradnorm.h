@@ -1,6 +1,6 @@
-/* sum += sum_i x_i^2 in f64 (no overflow of squares), in blocks of 65,536 elements; block sums added in order.
- *   x [n] f32; sum f64 in the device's memory (on the CPU the host's). Does not depend on the number of threads or
- *   multiprocessors: bitwise repeatable. Reads x once; on CUDA two launches.
+/* sum += sum_i x_i^2 in f64 (squares do not overflow), in blocks of 65,536 elements; block sums are added in order.
+ *   x [n] f32; sum f64, in the device's memory. The order does not depend on the number of threads or multiprocessors: bitwise
+ *   repeatable. Reads x once; two launches on CUDA.
  * scratch: gradnorm_scratch_bytes(n). */
 #ifndef TALLY_GRADNORM_H
 #define TALLY_GRADNORM_H

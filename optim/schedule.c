@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* how far `step` is on the way from `first` to `last`, within [0, 1] */
+/* the fraction of the way from `first` to `last` at `step`, within [0, 1] */
 static double progress(double step, double first, double last) {
     if (step >= last) return 1;
     return step <= first ? 0 : (step - first) / (last - first);

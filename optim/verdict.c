@@ -18,8 +18,8 @@ status verdict_decide_cpu(device *dev, step_verdict *v, const step_sums *sums, i
 }
 
 status verdict_decide(device *dev, step_verdict *v, const step_sums *sums, int ranks, verdict_args a) {
-    if (ranks < 1 || !(a.tokens > 0)) FAIL(ARG, "clip: %d ranks, %g tokens, expected at least 1", ranks, a.tokens);
+    if (ranks < 1 || !(a.tokens > 0)) FAIL(ARG, "verdict: %d ranks, %g tokens, expected at least 1", ranks, a.tokens);
     if (!(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1))
-        FAIL(ARG, "clip: betas %g and %g, expected 0 <= beta < 1", a.beta1, a.beta2);
+        FAIL(ARG, "verdict: betas %g and %g, expected 0 <= beta < 1", a.beta1, a.beta2);
     return DISPATCH(dev, verdict_decide, v, sums, ranks, a);
 }

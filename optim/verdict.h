@@ -1,19 +1,19 @@
-/* What becomes of a step, decided where its sums are, so that the computation need not wait for the host to see them.
+/* Decides on the device whether a step's update is made and how it is scaled, so that the device does not wait for the host.
  *
  *   loss = sum_ranks nats / tokens      grad_norm = sqrt(sum_ranks squares)      f64, in the order of ranks
- *   skipped: one of them is not finite; else updates += 1 and
- *   grad_scale = clip / grad_norm where clip > 0 and grad_norm is above it, else 1
+ *   skipped = 1 if one of them is not finite; otherwise skipped = 0, updates += 1 and
+ *   grad_scale = clip / grad_norm if clip > 0 and grad_norm > clip, else 1
  *   m_correction = 1/(1 - beta1^updates), v_correction = 1/(1 - beta2^updates)
  *
- *   v, sums [ranks]: in the device's memory (on the CPU that is the host's); v->updates is read and written
- * One thread: it costs a launch. */
+ *   v, sums [ranks]: in the device's memory; v->updates is read and written
+ * One thread: its cost is a launch. */
 #ifndef TALLY_VERDICT_H
 #define TALLY_VERDICT_H
 
 #include "runtime/device.h"
 
 typedef struct {
-    double nats, squares; /* of one rank: losses of its tokens, gradients of its pieces */
+    double nats, squares; /* of one rank: sum of its tokens' losses, of its pieces' squared gradients */
 } step_sums;
 
 typedef struct {

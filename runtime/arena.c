@@ -9,7 +9,7 @@ void *arena_take(arena *a, mem_category category, size_t bytes) {
     char *memory = a->base && bytes ? a->base + a->used : NULL;
     a->used += rounded;
     a->bytes[category] += rounded;
-    assert(!a->base || a->used <= a->capacity); /* both passes must ask for the same */
+    assert(!a->base || a->used <= a->capacity); /* both runs must take the same */
     return memory;
 }
 

@@ -1,6 +1,6 @@
-/* Memory is laid out before it is taken. A layout function takes every tensor it needs from an arena; run first on an
- * empty arena it only adds up (that is the memory planner), then arena_commit allocates once and the same function, run
- * again, gets pointers. Tensors are aligned to 256 bytes. Categories make the table that the bill prints. */
+/* Memory is planned before it is allocated. A layout function takes every tensor it needs from an arena. Its first run, on an
+ * empty arena, only adds up sizes: that is the memory planner. arena_commit then allocates once, and a second run of the same
+ * function gets the pointers. Tensors are aligned to 256 bytes. Categories are the rows of the memory table. */
 #ifndef TALLY_ARENA_H
 #define TALLY_ARENA_H
 
@@ -32,9 +32,9 @@ typedef struct {
 } arena;
 
 void *arena_take(arena *a, mem_category category, size_t bytes); /* NULL while planning, or for 0 bytes */
-/* Whether the device can still allocate so much; if not, an ARG error with both numbers. `whose` begins the message. */
+/* An ARG error, with both numbers, if the device cannot allocate so much. `whose`: subject of the message. */
 status arena_fits(const char *whose, uint64_t bytes, const host_room *room);
-/* Allocates what was planned, zeroed, and starts the second pass. What does not fit is refused before any is taken. */
+/* Allocates what was planned, zeroed, and starts the second run. Too large a plan is an error before anything is allocated. */
 status arena_commit(arena *a, device *dev);
 void arena_free(arena *a);
 const char *arena_category_name(mem_category category);

@@ -1,4 +1,4 @@
-/* What the files of the CUDA backend share: C and CUDA C include it. */
+/* Shared by the files of the CUDA backend, in C and in CUDA C. */
 #ifndef TALLY_CUDA_H
 #define TALLY_CUDA_H
 
@@ -14,7 +14,7 @@ enum {
     CUDA_POSTS = DEVICE_SLOTS + 1
 };
 
-/* what the device's own clock measures: from begin to end, booked as `what` */
+/* the device's time from begin to end, to be booked as `what` */
 typedef struct {
     booking what;
     cudaEvent_t begin, end;
@@ -23,22 +23,22 @@ typedef struct {
 typedef struct {
     int index, multiprocessors, capability; /* capability: 80 for sm_80 */
     size_t shared_memory;                   /* bytes that a block may take */
-    char pci[32];                           /* bus id, by which NVML knows the GPU */
+    char pci[32];                           /* bus id, as in NVML */
     cudaStream_t compute;
-    void *scratch; /* of the operation that runs: cuda_scratch */
+    void *scratch; /* see cuda_scratch */
     char *staging; /* pinned: CUDA_UPLOADS pieces, then what was posted */
     cudaEvent_t uploaded[CUDA_UPLOADS], began;
-    cudaEvent_t posted[CUDA_POSTS]; /* post number n is [n % CUDA_POSTS]: the one before stays until n is collected */
-    cudaEvent_t since;              /* one of these: from when the next to be collected counts */
+    cudaEvent_t posted[CUDA_POSTS]; /* post n is [n % CUDA_POSTS]; post n - 1 stays until n is collected */
+    cudaEvent_t since;              /* began or one of posted: the start of the next result's time */
     unsigned next_upload;
-    cuda_span spans[CUDA_SPANS]; /* a ring: [first_span, next_span) are open or not yet booked */
+    cuda_span spans[CUDA_SPANS]; /* ring; [first_span, next_span) are not yet booked */
     uint64_t first_span, next_span, posted_spans[DEVICE_SLOTS];
 } cuda_device;
 
 static inline cuda_device *cuda_of(const device *dev) { return (cuda_device *)dev->native; }
 static inline cudaStream_t cuda_stream(const device *dev) { return cuda_of(dev)->compute; }
 
-/* Memory for one operation: whatever runs next on the stream may take it too. MEM where it is not enough. */
+/* Memory for one operation; the next operation on the stream may use the same. MEM if it is too small. */
 status cuda_scratch(device *dev, void **memory, size_t bytes);
 
 #define CUDA_TRY(call)                                                                                                 \

@@ -8,7 +8,7 @@
 #include "runtime/gemm_backend.h"
 #include "runtime/range.h"
 
-/* index: -1 where the text names none */
+/* index: -1 if the text has none */
 static status parse_cuda(const char *text, int *index) {
     char rest;
     *index = -1;
@@ -36,7 +36,7 @@ status device_open(device **out, const char *text, int threads, int local_rank) 
     bool cuda;
     TRY(choose(&cuda, text));
     device *dev = calloc(1, sizeof *dev);
-    if (!dev) FAIL(MEM, "device");
+    if (!dev) FAIL(MEM, "no memory for a device");
     status_code st = cuda ? open_cuda(dev, text, local_rank) : device_cpu_open(dev, threads);
     if (st) {
         free(dev);

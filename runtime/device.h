@@ -1,5 +1,5 @@
-/* A device: where tensors live and kernels run. Resources (memory, and on CUDA streams and events) go through one table
- * of functions a backend; math is a pair of plain functions, NAME_cpu and NAME_cuda: HALVES and DISPATCH below. */
+/* A device holds tensors and runs kernels. Each backend has one table of functions for resources (memory, and on CUDA streams
+ * and events). Math is a pair of plain functions, NAME_cpu and NAME_cuda: see HALVES and DISPATCH below. */
 #ifndef TALLY_DEVICE_H
 #define TALLY_DEVICE_H
 
@@ -25,29 +25,30 @@ enum { DEVICE_GEMM, DEVICE_ATTENTION, DEVICE_LIBRARIES };
 
 enum { DEVICE_SLOTS = 2, DEVICE_SLOT_BYTES = 256 };
 
-/* On CUDA all but alloc, copy, collect and synchronize only queue, behind what was queued before; the host waits only where
- * it is far ahead: upload for the piece of staging it takes anew, span for the oldest one not yet booked. */
+/* On CUDA every function but alloc, copy, collect and synchronize only queues its work on the device's stream. The host waits
+ * in two cases, where it is far ahead: upload waits until the piece of staging that it reuses is free, and span until the
+ * oldest span can be booked. */
 typedef struct {
     status (*alloc)(device *dev, void **memory, size_t bytes); /* zeroed, aligned to 2 MiB where that large, else 64 */
     void (*free)(device *dev, void *memory, size_t bytes);
     status (*zero)(device *dev, void *memory, size_t bytes);
     status (*copy)(device *dev, void *to, const void *from, size_t bytes); /* host or device memory on either side */
     status (*upload)(device *dev, void *to, const void *from,
-                     size_t bytes); /* from host memory, free again on return */
+                     size_t bytes); /* `from`: host memory, reusable on return */
     /* rows of device memory; strides in bytes */
     status (*copy_rows)(device *dev, void *to, size_t to_stride, const void *from, size_t from_stride, size_t row_bytes,
                         i64 rows);
-    /* What lies at `from`, up to DEVICE_SLOT_BYTES, when the device comes here, to read later: collect waits for the oldest
-     * of up to DEVICE_SLOTS. ns: by the device's own clock since the post before it, or since begin, which is for when none
-     * is under way; 0 where there was neither. */
+    /* Results that the host reads later. post queues a copy of up to DEVICE_SLOT_BYTES at `from`; collect waits for the oldest
+     * post and returns the copy. At most DEVICE_SLOTS posts may be outstanding. ns: the device's time since the post before,
+     * or since begin; 0 if there was neither. Call begin only when no post is outstanding. */
     status (*begin)(device *dev);
     status (*post)(device *dev, const void *from, size_t bytes);
     status (*collect)(device *dev, void *to, size_t bytes, uint64_t *ns);
-    /* the device's time from begin to end, which do not nest, is booked as `what` in the place of useful compute: on the CPU
-     * now, on CUDA by the next collect of a slot posted behind it */
+    /* Books the device's time from begin (true) to end (false) as `what` instead of useful compute. Spans do not nest. The CPU
+     * books at once, CUDA in the collect of the first post that follows. */
     status (*span)(device *dev, booking what, bool begin);
-    status (*used)(device *dev, uint64_t *bytes); /* of a GPU's memory, by all on it; 0 on the CPU */
-    status (*room)(device *dev, host_room *r);    /* what can still be allocated; NULL: not bounded */
+    status (*used)(device *dev, uint64_t *bytes); /* of a GPU's memory, by all its processes; CPU: 0 */
+    status (*room)(device *dev, host_room *r);    /* what can still be allocated */
     status (*synchronize)(device *dev);
     void (*close)(device *dev);
 } device_ops;
@@ -56,31 +57,30 @@ struct device {
     device_kind kind;
     const device_ops *ops;
     device_library libraries[DEVICE_LIBRARIES];
-    char name[96]; /* as the hardware names itself, e.g. "AMD EPYC" */
-    char isa[48];  /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
-    int threads;   /* CPU: OpenMP threads, the calling one included */
-    double cpus; /* CPU: what these threads can have of the machine's CPUs, which a quota may cut below their number */
-    bool
-        bf16_products; /* whether a bf16 product is one of the hardware's own; else it runs as f32 on widened operands */
+    char name[96];            /* the hardware's own name, e.g. "AMD EPYC" */
+    char isa[48];             /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
+    int threads;              /* CPU: OpenMP threads, the calling one included */
+    double cpus;              /* CPU: how many CPUs the threads can use; a quota may make it less than `threads` */
+    bool bf16_products;       /* the hardware multiplies bf16; false: GEMMs widen bf16 operands to f32 */
     flop_counter flops;       /* every GEMM and attention call adds here */
-    bool recomputing;         /* forward work that runs now is booked as recompute: device_recompute */
+    bool recomputing;         /* forward work is booked as recompute: device_recompute */
     meter *clock;             /* the run's bookings of seconds, or NULL */
     uint64_t posts, collects; /* post number n is in slot n % DEVICE_SLOTS */
     char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
-    uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: and when; when the one before was, or begin */
+    uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: times of the posts; time of the last post or begin */
     void *native;                                /* CUDA: streams, events, staging */
 };
 
-/* text: "cpu" | "cuda" | "cuda:N" | "auto", which is the GPU where there is one. A device that is asked for and absent is an
- * error, never another device. threads: CPU threads, 0 for all that this process may use, which a CPU quota (host.h) cuts
- * down to the nearest whole number. Fewer threads than asked for are an error. Without N a process takes the GPU
- * of its local_rank, modulo their number. */
+/* text: "cpu" | "cuda" | "cuda:N" | "auto", which takes a GPU if there is one. If the device is absent, that is an error; no
+ * other device replaces it. "cuda" takes the GPU local_rank modulo the number of GPUs.
+ * threads: CPU threads. 0: all that this process may use; a CPU quota (host.h) limits them, rounded to a whole number. If
+ * fewer threads can be started than asked for, that is an error. */
 status device_open(device **dev, const char *text, int threads, int local_rank);
 void device_close(device *dev);
 
-const char *device_pci(const device *dev); /* a GPU's bus id, "0000:3b:00.0"; "" of a CPU */
+const char *device_pci(const device *dev); /* a GPU's bus id, "0000:3b:00.0"; CPU: "" */
 
-/* Forward work from here on is (or is no longer) recompute, in FLOPs and, with a clock, in seconds. */
+/* on: from now on forward work counts as recompute, in FLOPs and, if the device has a clock, in seconds. */
 status device_recompute(device *dev, bool on);
 
 static inline work_kind device_forward_work(const device *dev) {

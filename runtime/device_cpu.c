@@ -19,8 +19,8 @@ static status cpu_alloc(device *dev, void **memory, size_t bytes) {
     size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void *p = aligned_alloc(alignment, rounded ? rounded : alignment);
     if (!p) FAIL(MEM, "cannot allocate %zu bytes of memory", bytes);
-    if (alignment == huge_page) madvise(p, rounded, MADV_HUGEPAGE); /* fewer TLB misses; only advice */
-    /* touched in parallel, so that pages are spread over the nodes of those who use them */
+    if (alignment == huge_page) madvise(p, rounded, MADV_HUGEPAGE); /* for fewer TLB misses; may fail */
+    /* Each thread touches its part first, so that the pages lie on the NUMA nodes of the threads. */
     size_t blocks = (rounded + huge_page - 1) / huge_page;
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < blocks; i++) {
@@ -122,7 +122,7 @@ static const device_ops cpu_ops = {
     .close = cpu_close,
 };
 
-/* the machine's own words for its processor */
+/* the processor's name in /proc/cpuinfo */
 static void read_cpu_name(char *name, size_t size) {
     snprintf(name, size, "unknown CPU");
     FILE *f = fopen("/proc/cpuinfo", "r");
@@ -152,13 +152,13 @@ static void *wait_for_all(void *gate) {
     return NULL;
 }
 
-/* Where a thread cannot be created, libgomp ends the process with a message of its own. So as many threads as it will want
- * are created here first, all at once, and then its own at once, before other memory is taken. */
+/* If libgomp cannot create a thread, it ends the process. So create as many threads here first, all alive at once, and report
+ * a failure. Then let libgomp create its threads at once, before memory is taken for anything else. */
 static status start_threads(int threads) {
     pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
     pthread_t *probes = calloc((size_t)threads, sizeof *probes);
     int started = 0, error = 0;
-    if (!probes) FAIL(MEM, "%d threads", threads);
+    if (!probes) FAIL(MEM, "no memory for %d threads", threads);
     pthread_mutex_lock(&gate);
     while (started < threads - 1 && !error) {
         error = pthread_create(&probes[started], NULL, wait_for_all, &gate);

@@ -13,7 +13,7 @@ status device_cuda_is_there(bool *there) {
     *there = error == cudaSuccess && count > 0;
     if (error == cudaSuccess || error == cudaErrorNoDevice) return STATUS_OK;
     if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) return STATUS_OK;
-    FAIL(DEVICE, "--device auto: there is a GPU's driver, but: %s; --device cpu goes without",
+    FAIL(DEVICE, "--device auto: the GPU driver fails: %s; use --device cpu to run without a GPU",
          cudaGetErrorString(error));
 }
 
@@ -27,7 +27,7 @@ bool device_cuda_emulated(void) {
 
 status cuda_scratch(device *dev, void **memory, size_t bytes) {
     if (bytes > CUDA_SCRATCH_BYTES)
-        FAIL(MEM, "an operation wants %zu bytes of scratch, expected at most %d", bytes, CUDA_SCRATCH_BYTES);
+        FAIL(MEM, "an operation needs %zu bytes of scratch, expected at most %d", bytes, CUDA_SCRATCH_BYTES);
     *memory = cuda_of(dev)->scratch;
     return STATUS_OK;
 }
@@ -66,8 +66,8 @@ static status cuda_copy(device *dev, void *to, const void *from, size_t bytes) {
     return STATUS_OK;
 }
 
-/* Through pinned pieces that take turns. On the compute stream, not one of its own: a micro-batch's tokens take
- * microseconds, and their place in the order of things is the right one without an event. */
+/* Through a ring of pinned pieces. It uses the compute stream: a micro-batch's tokens take microseconds, and the stream's order
+ * makes events unnecessary. */
 static status cuda_upload(device *dev, void *to, const void *from, size_t bytes) {
     cuda_device *c = cuda_of(dev);
     for (size_t done = 0, n; done < bytes; done += n) {
@@ -112,7 +112,7 @@ static status cuda_post(device *dev, const void *from, size_t bytes) {
     return STATUS_OK;
 }
 
-/* The oldest span's time; its end has been recorded. */
+/* Books the oldest span; its end has been recorded. */
 static status book_span(device *dev) {
     cuda_device *c = cuda_of(dev);
     cuda_span *s = &c->spans[c->first_span++ % CUDA_SPANS];
@@ -214,14 +214,14 @@ static const device_ops cuda_ops = {
     .close = cuda_close,
 };
 
-/* The absence of a GPU has many faces: each is said as the driver says it. */
+/* Reports why there is no GPU in the words of the driver. */
 static status find_gpu(const char *text, int *index, int local_rank) {
     int count = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) FAIL(ARG, "--device %s: %s", text, cudaGetErrorString(error));
     if (count == 0) FAIL(ARG, "--device %s: no GPU here", text);
     if (*index >= count)
-        FAIL(ARG, "--device %s: this machine shows %d, expected cuda:0 to cuda:%d", text, count, count - 1);
+        FAIL(ARG, "--device %s: this process sees %d GPUs, expected cuda:0 to cuda:%d", text, count, count - 1);
     if (*index < 0) *index = local_rank % count;
     return STATUS_OK;
 }
@@ -261,7 +261,7 @@ static status open_resources(device *dev) {
 status device_cuda_open(device *dev, const char *text, int index, int local_rank) {
     TRY(find_gpu(text, &index, local_rank));
     cuda_device *c = calloc(1, sizeof *c);
-    if (!c) FAIL(MEM, "device");
+    if (!c) FAIL(MEM, "no memory for a device");
     status_code st = STATUS_OK;
     dev->kind = DEVICE_CUDA;
     dev->ops = &cuda_ops;

@@ -1,4 +1,4 @@
-/* device_cuda.h in builds without CUDA: there is no GPU, and one that is asked for is an error. */
+/* device_cuda.h in builds without CUDA: no GPU is found, and opening one is an error. */
 #include "runtime/device_cuda.h"
 
 status device_cuda_is_there(bool *there) {

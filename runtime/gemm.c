@@ -42,7 +42,7 @@ status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per
     return DISPATCH(dev, gemm_measure_peak, t, seconds, flops_per_s);
 }
 
-/* of both signs in [1,2), all bits in use: what multipliers draw, and so their clock, depends on the data */
+/* Both signs, magnitudes in [1,2), all bits random: power draw, and so the clock rate, depends on the data. */
 void gemm_trial_values(void *x, dtype t, i64 n) {
     uint32_t bits = 1;
     for (i64 i = 0; i < n; i++) {

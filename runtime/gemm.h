@@ -1,25 +1,25 @@
-/* Matrix products: oneDNN on the CPU, cuBLASLt on CUDA. f32 accumulation whatever the dtypes.
+/* GEMM: oneDNN on the CPU, cuBLASLt on CUDA. Accumulates in f32 for all dtypes.
  *
  *   D[M,N] = op(A)[M,K] op(B)[K,N]  + bias[N]  + residual[M,N]      (rounded once, to D's dtype)
  *   D[M,N] += op(A) op(B)                                           (accumulate: D f32)
  *   D[M,N] = (op(A) op(B)) * gelu'(dgelu_of[M,N])                   (where gemm_fuses_dgelu)
  *
  * op(X) = X, or its transpose: A is stored [M,K] with row stride lda, or [K,M] where trans_a; B [K,N] with ldb, or
- * [N,K] where trans_b. A and B are of one dtype; D is of that dtype or f32; bias goes with D of that dtype only, as
- * cuBLASLt has it. residual and dgelu_of have D's shape, row stride and dtype. D may be residual and nothing else of
- * these: CUDA's search runs trials into D. Leading dimensions are in elements.
+ * [N,K] where trans_b. A and B have one dtype; D has the same dtype or f32. bias requires that D has A's dtype (a limit of
+ * cuBLASLt). residual and dgelu_of have D's shape, row stride and dtype. D may alias residual, but no other operand: CUDA's
+ * search runs trials into D. Leading dimensions are in elements.
  * b_is_weight: B does not change until gemm_weights_changed, so that it may be kept in a packed layout.
- * Adds 2*M*N*K to the device's counter under `work`. Repeatable bitwise for the same device and thread count, on CUDA
- * for the same GPU, library, shape and alignment of the pointers (mod 16 bytes): a sum over K may be cut up only where
- * the parts are kept in f32 and added in a pass of their own, never in D. f32 products are of f32: without TF32.
- * Where the CPU has no bf16 product (dev->bf16_products is false) the operands are widened: the products of two bf16
- * are exact in f32, so only the order of summation differs.
+ * Adds 2*M*N*K to the device's counter under `work`. Bitwise repeatable for the same device and thread count; on CUDA for the
+ * same GPU, library, shape and alignment of the pointers (mod 16 bytes). A sum over K is split only if the parts are kept in
+ * f32 and added in a separate pass, never in D. f32 GEMMs do not use TF32.
+ * If the CPU does not multiply bf16 (dev->bf16_products is false), the operands are widened. The product of two bf16 numbers
+ * is exact in f32, so only the order of summation differs.
  *
- * A value that is not finite in row m of op(A) makes row m of D not finite. In bf16 on a CPU with AMX, where K is not a
+ * If row m of op(A) has a value that is not finite, row m of D is not finite. In bf16 on a CPU with AMX, where K is not a
  * multiple of 32, oneDNN also multiplies up to 31 elements that follow a row of A by zeros. A NaN or an infinity there,
  * in row m + 1 or in the gap between the rows, makes row m of D NaN too. So callers must not rely on which other rows are
- * finite. A training step does not: each A is an operand of a weight gradient too, which then is not finite, and the step
- * is skipped by its gradient norm. */
+ * finite. A training step does not: each A is also an operand of a weight gradient. That gradient is then not finite either,
+ * and so is the gradient norm, and the step is skipped. */
 #ifndef TALLY_GEMM_H
 #define TALLY_GEMM_H
 
@@ -34,7 +34,7 @@ typedef struct {
     dtype ab, d;
     const void *bias;     /* [N] of dtype ab, or NULL */
     const void *residual; /* [M,N] of dtype d, or NULL */
-    const void *dgelu_of; /* [M,N] of dtype d, what GELU (the tanh form) was taken of, or NULL */
+    const void *dgelu_of; /* [M,N] of dtype d, the input of GELU (tanh form), or NULL */
     bool accumulate;
     bool b_is_weight;
     work_kind work;
@@ -43,21 +43,21 @@ typedef struct {
 status gemm(device *dev, const gemm_args *g);
 
 /* Whether dgelu_of may be given with these arguments: on CUDA, bf16 throughout, all pointers and rows aligned to 16
- * bytes, without bias, residual and accumulate. The product is not rounded before it is multiplied. */
+ * bytes, without bias, residual and accumulate. op(A) op(B) is not rounded before it is multiplied by gelu'. */
 bool gemm_fuses_dgelu(const device *dev, const gemm_args *g);
 
-/* CUDA, off at first: a shape's first use tries what the library offers for it and keeps the fastest, where it else
- * takes the library's first offer. It waits for the device, and where D is also an operand it allocates a D for the
- * trials. Which is fastest can differ from run to run, and roundings with it: a run that is resumed is then equal
- * within rounding only. */
+/* CUDA only; off when the device opens. On: the first use of a shape times the algorithms that the library offers and keeps
+ * the fastest. Off: it takes the library's first offer. The trials wait for the device; if D is an operand too, they allocate
+ * another D. The fastest algorithm, and so the rounding, can differ from run to run: a resumed run then equals the
+ * uninterrupted one only within rounding. */
 void gemm_search(device *dev, bool on);
 
-/* Every weight has changed: packed copies are made anew at their next use. */
+/* Call it when weights have changed: packed copies are then made again at their next use. */
 void gemm_weights_changed(device *dev);
-size_t gemm_memory_bytes(const device *dev); /* packed weights and workspaces held now */
+size_t gemm_memory_bytes(const device *dev); /* of packed weights and workspaces */
 
-/* The best rate, FLOP/s, of large GEMMs of dtype t, tried for about `seconds` or until a signal comes (stop.h): 2048^3 and
- * larger, packed; on CUDA 8192^3 and smaller, with a search for the algorithm. */
+/* The best rate, FLOP/s, of large GEMMs of dtype t. It tries for about `seconds`, or until a signal arrives (stop.h). On the
+ * CPU 2048^3 and larger with packed weights; on CUDA 8192^3 and smaller with a search for the algorithm. */
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s);
 
 #endif

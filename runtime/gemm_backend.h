@@ -9,11 +9,11 @@ HALVES(gemm_search);
 HALVES(gemm_weights_changed);
 HALVES(gemm_measure_peak);
 
-/* Called by device_open; device_close closes what it has put into dev->libraries. */
+/* device_open calls it; it fills dev->libraries[DEVICE_GEMM], which device_close closes */
 status gemm_open(device *dev);
 HALVES(gemm_open);
 
-/* n values to measure with */
+/* n values for measurements */
 void gemm_trial_values(void *x, dtype t, i64 n);
 
 #endif

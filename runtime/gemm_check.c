@@ -6,7 +6,7 @@
 
 enum { LARGEST = 70, PAD = 3, ROW = LARGEST + PAD };
 
-/* A product as the trainer asks for it. d_f32: D is f32 whatever A and B are. */
+/* a GEMM as the trainer calls it; d_f32: D is f32 for every dtype of A and B */
 typedef struct {
     const char *name;
     bool trans_a, trans_b, weight, d_f32, bias, residual, in_place, accumulate;
@@ -29,7 +29,7 @@ typedef struct {
     float a_value[LARGEST * LARGEST], b_value[LARGEST * LARGEST];                   /* op(A) [M,K], op(B) [K,N] */
 } matrices;
 
-/* the largest values, where two are multiplied: one of them is small */
+/* the largest values; of two factors one is small */
 enum { SMALL = 7, LARGE_BF16 = 127, LARGE_F32 = 4095 };
 
 /* integers of both signs up to most, the same for the same seed, row and column */
@@ -106,7 +106,7 @@ static status compare(const device *dev, const char *library, const use *u, cons
     return STATUS_OK;
 }
 
-/* lda, ldb, ldd of g: by how much the row strides exceed the rows */
+/* in g, lda, ldb and ldd are the gaps between rows */
 static status check_use(device *dev, gemm_function *product, const char *library, const use *u, gemm_args g,
                         matrices *x) {
     g.trans_a = u->trans_a, g.trans_b = u->trans_b;
@@ -125,13 +125,13 @@ static status check_use(device *dev, gemm_function *product, const char *library
 status gemm_check(device *dev, gemm_function *product, const char *library) {
     status_code st = STATUS_OK;
     matrices *x = calloc(1, sizeof *x);
-    if (!x) FAIL(MEM, "check of matrix products");
+    if (!x) FAIL(MEM, "no memory for the check of GEMMs");
     for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
         for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++)
             for (int t = 0; t < 2; t++) {
                 gemm_args g = {.M = shapes[shape][0], .N = shapes[shape][1], .K = shapes[shape][2]};
                 g.ab = t ? BF16 : F32;
-                /* dense rows and rows with gaps: both for each use and for each shape */
+                /* each use and each shape occurs with dense rows and with gaps */
                 g.lda = g.ldb = g.ldd = (i + shape) % 2 ? PAD : 0;
                 TRY_DONE(check_use(dev, product, library, &uses[i], g, x));
             }

@@ -8,27 +8,27 @@
 #include "runtime/simd.h"
 #include "runtime/stop.h"
 
-/* memory that grows to the largest size asked for and stays */
+/* memory that grows to the largest size requested and is kept */
 typedef struct {
     void *memory;
     size_t bytes;
 } buffer;
 
-/* A weight as products use it: widened to f32, in a layout of oneDNN's choice, or both. A copy that is only widened has
- * the orientation of what is stored, so that forward and dgrad share it. */
+/* A copy of a weight: widened to f32, in a layout that oneDNN chose, or both. A copy that is only widened keeps the stored
+ * orientation, so that forward and dgrad share it. */
 typedef struct {
     const void *B;
     i64 rows, columns, ld; /* as stored */
-    bool trans;            /* false where only widened */
-    matmul *product;       /* one whose layout it has; NULL where only widened */
-    uint64_t generation;   /* of the weights that it was made from */
+    bool trans;            /* false if only widened */
+    matmul *product;       /* a GEMM with this layout; NULL if only widened */
+    uint64_t generation;   /* of the weights that were copied */
     buffer copy;
 } packed_weight;
 
 typedef struct gemm_context {
     onednn *nn;
     buffer a, b, bias;    /* widened operands */
-    buffer product;       /* f32 product on its way to a bf16 D */
+    buffer product;       /* in f32, before it is rounded to a bf16 D */
     buffer scratch;       /* oneDNN's */
     packed_weight *slots; /* open addressing, a power of two, at most half full */
     size_t slot_count, used;
@@ -49,7 +49,7 @@ static status reserve(device *dev, buffer *b, size_t bytes) {
     return STATUS_OK;
 }
 
-/* --- passes around an f32 product that stands for a bf16 one */
+/* --- passes before and after an f32 GEMM that replaces a bf16 one */
 
 SIMD_CLONES static void widen_row(float *restrict y, const bf16 *restrict x, i64 n) { simd_load_f32(y, x, BF16, n); }
 
@@ -103,7 +103,7 @@ static size_t find_weight(const packed_weight *slots, size_t slot_count, const p
 static status grow_weights(gemm_context *c) {
     size_t count = c->slot_count ? 2 * c->slot_count : 256;
     packed_weight *slots = calloc(count, sizeof *slots);
-    if (!slots) FAIL(MEM, "table of %zu packed weights", count);
+    if (!slots) FAIL(MEM, "no memory for a table of %zu packed weights", count);
     for (size_t i = 0; i < c->slot_count; i++)
         if (c->slots[i].B) slots[find_weight(slots, count, &c->slots[i])] = c->slots[i];
     free(c->slots);
@@ -112,7 +112,7 @@ static status grow_weights(gemm_context *c) {
     return STATUS_OK;
 }
 
-/* *B = g->B in the form that the product m takes: widened (where `widened`), packed (where m wants it), or as it is */
+/* *B = g->B as m takes it: widened if `widened`, packed if m has a packed layout, else unchanged */
 static status weight_operand(device *dev, const void **B, const gemm_args *g, matmul *m, bool widened) {
     gemm_context *c = context_of(dev);
     size_t packed_bytes = onednn_packed_bytes(m);
@@ -150,10 +150,10 @@ static void finish(const gemm_args *g, const float *product) {
         finish_row(D + i * g->ldd, product + i * g->N, g->bias, residual ? residual + i * g->ldd : NULL, g->N);
 }
 
-/* Where the CPU has no bf16 product, bf16 operands are widened to f32 whole, O(MK + KN) bytes beside 2MNK operations,
- * and D in bf16 is rounded from an f32 product in a pass of its own, which adds bias and residual too.
+/* If the CPU does not multiply bf16, bf16 operands are widened to f32 first: O(MK + KN) bytes beside 2MNK operations. A bf16 D
+ * is then rounded from the f32 result in a separate pass, which also adds bias and residual.
  *
- * An A [K,1] that is transposed and a D [M,1] are made dense first. oneDNN 3.7 with AVX-512 ignores the row stride of
+ * A transposed A [K,1] and a D [M,1] are made dense first. oneDNN 3.7 with AVX-512 ignores the row stride of
  * both: it reads A's elements, and writes D's, as if they were neighbours. */
 status gemm_cpu(device *dev, const gemm_args *g) {
     gemm_context *c = context_of(dev);
@@ -216,11 +216,11 @@ status gemm_cpu(device *dev, const gemm_args *g) {
 
 /* --- the device's resource */
 
-/* oneDNN makes its choice by rules */
+/* oneDNN chooses by fixed rules: there is nothing to search */
 void gemm_search_cpu(device *dev, bool on) { (void)dev, (void)on; }
 
 void gemm_weights_changed_cpu(device *dev) {
-    if (context_of(dev)) context_of(dev)->generation++; /* a planner's device computes nothing */
+    if (context_of(dev)) context_of(dev)->generation++; /* a planner's device has no library */
 }
 
 static void close_context(device *dev) {
@@ -237,7 +237,7 @@ static void close_context(device *dev) {
 
 static status open_context(device *dev) {
     gemm_context *c = calloc(1, sizeof *c);
-    if (!c) FAIL(MEM, "gemm");
+    if (!c) FAIL(MEM, "no memory for the GEMM library's state");
     status_code st = onednn_open(&c->nn, dev->isa, sizeof dev->isa, &dev->bf16_products);
     if (st) {
         free(c);
@@ -248,8 +248,8 @@ static status open_context(device *dev) {
     return STATUS_OK;
 }
 
-/* The check has a context of its own, so that its packed copies do not stay with the device. It uses one thread: several
- * would wait for each other longer than they compute, and much longer on a busy machine. */
+/* The check has its own context, so that the device does not keep its packed copies. It uses one thread: several threads would
+ * spend more time waiting for each other than computing. */
 static status check_library(const device *dev) {
     char library[32];
     onednn_version(library, sizeof library);
@@ -273,7 +273,7 @@ status gemm_open_cpu(device *dev) {
 
 /* --- peak */
 
-/* one large product over and over, for `seconds` */
+/* repeats one large GEMM for `seconds` */
 static status best_rate(device *dev, dtype t, i64 M, i64 N, i64 K, double seconds, double *flops_per_s) {
     status_code st = STATUS_OK;
     size_t a_bytes = (size_t)(M * K) * dtype_bytes(t), b_bytes = (size_t)(K * N) * dtype_bytes(t);
@@ -305,12 +305,12 @@ done:
 status gemm_measure_peak_cpu(device *dev, dtype t, double seconds, double *flops_per_s) {
     static const i64 shapes[][3] = {{2048, 2048, 2048}, {4096, 3072, 768}, {4096, 768, 3072}};
     enum { count = sizeof shapes / sizeof *shapes };
-    /* a context of its own, so that workspace, packed copies and FLOPs of the trial do not stay with the device */
+    /* its own context and counter: the device does not keep the trial's workspace, packed copies and FLOPs */
     device probe = *dev;
     TRY(open_context(&probe));
     status_code st = STATUS_OK;
     *flops_per_s = 0;
-    /* without a bf16 product of the hardware's own, what remains when conversions cost nothing: f32 */
+    /* without bf16 hardware the bound is that of f32, as if widening cost nothing */
     dtype multiplied = t == BF16 && !dev->bf16_products ? F32 : t;
     for (int i = 0; i < count; i++)
         TRY_DONE(best_rate(&probe, multiplied, shapes[i][0], shapes[i][1], shapes[i][2], seconds / count, flops_per_s));

@@ -1,6 +1,5 @@
-/* Matrix products by cuBLASLt, which thinks in columns: our row-major D[M,N] is its D^T[N,M] = op(B)^T op(A)^T, so that
- * our B comes first, and a bias, one value for each of our columns, is its BIAS epilogue, one value for each of its
- * rows. */
+/* GEMM by cuBLASLt, which is column-major: our row-major D[M,N] is its D^T[N,M] = op(B)^T op(A)^T. So our B is its first
+ * operand, and our bias, one value per column, is its BIAS epilogue, one value per row. */
 #include <cublasLt.h>
 #include <stdlib.h>
 
@@ -11,7 +10,7 @@
 
 enum { WORKSPACE_BYTES = 32 << 20, ALIGNED = 16, BUCKETS = 256, OFFERS = 16, TRIALS = 3 };
 
-/* all that an algorithm is chosen by; without padding, for memcmp */
+/* everything that the choice of an algorithm depends on; no padding, for memcmp */
 typedef struct {
     i64 M, N, K, lda, ldb, ldd;
     int32_t trans_a, trans_b, ab, d, bias, add, dgelu;
@@ -52,7 +51,7 @@ static gemm_context *context_of(const device *dev) { return dev->libraries[DEVIC
 
 static cudaDataType_t type_of(dtype t) { return t == F32 ? CUDA_R_32F : CUDA_R_16BF; }
 
-/* what is added to the product, D itself where it accumulates; where nothing is, cuBLASLt still wants a C */
+/* what is added to op(A) op(B): residual, or D to accumulate. Without either, cuBLASLt still requires a C. */
 static const void *addend(const gemm_args *g) { return g->residual ? g->residual : g->D; }
 
 static uint32_t alignment(const void *p) {
@@ -90,7 +89,7 @@ static unsigned bucket_of(const plan_key *key) { /* FNV-1a */
 
 /* --- one product --- */
 
-/* also before an algorithm is asked for: the alignment of these two is read off the pointers themselves */
+/* needed before the query for algorithms too: cuBLASLt derives the alignment of these two from the pointers */
 static status set_pointers(plan *p, const gemm_args *g) {
     if (g->bias) SET(p->product, BIAS_POINTER, g->bias);
     if (g->dgelu_of) SET(p->product, EPILOGUE_AUX_POINTER, g->dgelu_of);
@@ -105,9 +104,9 @@ static cublasStatus_t multiply(device *dev, const plan *p, const gemm_args *g, c
                           algorithm, context_of(dev)->workspace, WORKSPACE_BYTES, cuda_stream(dev));
 }
 
-/* --- what to multiply with --- */
+/* --- the choice of an algorithm --- */
 
-/* the least of a few runs behind a first; infinite where the library takes its offer back */
+/* the least time of TRIALS runs after a warm-up; infinite if the algorithm cannot run */
 static status time_offer(device *dev, const plan *p, const gemm_args *g, const cublasLtMatmulAlgo_t *algorithm, void *D,
                          float *least_ms) {
     gemm_context *c = context_of(dev);
@@ -124,7 +123,7 @@ static status time_offer(device *dev, const plan *p, const gemm_args *g, const c
     return STATUS_OK;
 }
 
-/* the fastest comes first */
+/* moves the fastest offer to the front */
 static status race(device *dev, const plan *p, const gemm_args *g, cublasLtMatmulHeuristicResult_t *offers, int count) {
     status_code st = STATUS_OK;
     size_t bytes = (size_t)(g->M * g->ldd) * dtype_bytes(g->d);
@@ -199,7 +198,7 @@ static void free_plan(plan *p) {
     free(p);
 }
 
-/* made at a shape's first use, kept until the device closes */
+/* made at the first use of a shape, kept until the device closes */
 static status find_plan(device *dev, plan **found, const gemm_args *g) {
     plan_key key = key_of(g);
     plan **bucket = &context_of(dev)->plans[bucket_of(&key)], *p = *bucket;
@@ -208,7 +207,7 @@ static status find_plan(device *dev, plan **found, const gemm_args *g) {
     if (p) return set_pointers(p, g);
     status_code st = STATUS_OK;
     p = calloc(1, sizeof *p);
-    if (!p) FAIL(MEM, "gemm: a plan of %zu bytes", sizeof *p);
+    if (!p) FAIL(MEM, "gemm: no memory for a plan of %zu bytes", sizeof *p);
     p->key = key;
     TRY_DONE(describe(p, g));
     TRY_DONE(choose_algorithm(dev, p, g));
@@ -219,7 +218,7 @@ done:
     return st;
 }
 
-/* An epilogue's bias must be aligned, whatever the algorithm is said to be for. */
+/* An epilogue requires an aligned bias, whatever alignment the algorithm was chosen for. */
 static status align_bias(device *dev, gemm_args *g) {
     void *aligned;
     size_t bytes = (size_t)g->N * dtype_bytes(g->ab);
@@ -245,9 +244,9 @@ void gemm_weights_changed_cuda(device *dev) { (void)dev; } /* nothing is packed 
 
 /* --- opening and closing --- */
 
-/* A sum over K that is cut up: INPLACE adds the parts in D, in D's type, one after another in an order that is not
- * promised; OUTPUT_TYPE rounds them to D's type before they are added. COMPUTE_TYPE keeps them in f32 in the workspace
- * and adds them in a pass of its own. Not to cut up is always allowed. */
+/* How a split sum over K may be reduced. INPLACE adds the parts in D, in D's type and in no fixed order; OUTPUT_TYPE rounds
+ * them to D's type before it adds them. COMPUTE_TYPE keeps them in f32 in the workspace and adds them in a separate pass: only
+ * that is allowed. An unsplit sum is always allowed. */
 static status set_preference(gemm_context *c) {
     uint64_t workspace = WORKSPACE_BYTES;
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
@@ -259,7 +258,7 @@ static status set_preference(gemm_context *c) {
 
 static void close_context(device *dev) {
     gemm_context *c = context_of(dev);
-    (void)cudaStreamSynchronize(cuda_stream(dev)); /* what is under way uses the workspace */
+    (void)cudaStreamSynchronize(cuda_stream(dev)); /* queued GEMMs use the workspace */
     for (int i = 0; i < BUCKETS; i++)
         for (plan *p = c->plans[i], *next; p; p = next) {
             next = p->next;
@@ -277,7 +276,7 @@ static void close_context(device *dev) {
 status gemm_open_cuda(device *dev) {
     status_code st = STATUS_OK;
     gemm_context *c = calloc(1, sizeof *c);
-    if (!c) FAIL(MEM, "gemm");
+    if (!c) FAIL(MEM, "no memory for the GEMM library's state");
     dev->libraries[DEVICE_GEMM] = (device_library){c, WORKSPACE_BYTES + CUDA_SCRATCH_BYTES, close_context};
     cublasStatus_t code = cublasLtCreate(&c->lt);
     if (code) FAIL_DONE(DEVICE, "cublasLtCreate: %s", cublasLtGetStatusString(code));
@@ -291,7 +290,7 @@ done:
 
 /* --- peak --- */
 
-enum { PEAK_SIZE = 8192, EMULATED_SIZE = 64, PIECE = 1048573 /* prime: rows of the matrices do not repeat */ };
+enum { PEAK_SIZE = 8192, EMULATED_SIZE = 64, PIECE = 1048573 /* a prime, so that the rows of a matrix differ */ };
 
 static status fill(device *dev, void *x, const void *values, dtype t, i64 n) {
     for (i64 from = 0; from < n; from += PIECE) {
@@ -314,7 +313,7 @@ static status best_rate(device *dev, const gemm_args *g, double seconds, double 
     return STATUS_OK;
 }
 
-/* the largest that leaves half of the free memory alone */
+/* the largest size that uses at most half of the free memory */
 static status peak_size(dtype t, i64 *size) {
     size_t left, all;
     CUDA_TRY(cudaMemGetInfo(&left, &all));
@@ -324,13 +323,13 @@ static status peak_size(dtype t, i64 *size) {
 }
 
 status gemm_measure_peak_cuda(device *dev, dtype t, double seconds, double *flops_per_s) {
-    device probe = *dev; /* its own plans and workspace, which do not stay */
+    device probe = *dev; /* its own plans and workspace, freed at the end */
     status_code st = STATUS_OK;
     void *values = malloc(PIECE * dtype_bytes(t)), *x[3] = {NULL};
     i64 S = 0;
     probe.libraries[DEVICE_GEMM] = (device_library){0};
     *flops_per_s = 0;
-    if (!values) FAIL(MEM, "gemm: %zu bytes of trial values", PIECE * dtype_bytes(t));
+    if (!values) FAIL(MEM, "gemm: no memory for %zu bytes of trial values", PIECE * dtype_bytes(t));
     gemm_trial_values(values, t, PIECE);
     TRY_DONE(gemm_open_cuda(&probe));
     context_of(&probe)->search = true;

@@ -1,8 +1,8 @@
-/* What every kernel file (NAME.cu) includes: how kernels are launched, 16-byte accesses, sums over warps and blocks.
+/* Every kernel file (NAME.cu) includes this: kernel launches, 16-byte accesses, sums over warps and blocks.
  *
- * The same .cu files are compiled by nvcc for the GPU and by g++ for the emulation of tests/simt. So: RUN in the place of
- * <<<>>>, SHARED (aligned to 16 bytes at least) and DYN_SHARED for shared memory, PTX only in wrapper headers with two
- * bodies, no __CUDA_ARCH__. */
+ * The same .cu files are compiled by nvcc for the GPU and by g++ for the emulation of tests/simt. So use RUN instead of <<<>>>,
+ * SHARED (aligned to at least 16 bytes) and DYN_SHARED for shared memory, PTX only in headers with a second body for the
+ * emulation, and no __CUDA_ARCH__. */
 #ifndef TALLY_KERNEL_CUH
 #define TALLY_KERNEL_CUH
 
@@ -19,7 +19,7 @@ extern "C" {
 #define DYN_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 #endif
 
-/* On the device's stream; templates in parentheses. bytes: dynamic shared memory, of more than 48 KiB only after
+/* Launches on the device's stream; put templates in parentheses. bytes: dynamic shared memory; more than 48 KiB only after
  * CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes)). */
 #define RUN(dev, kernel, grid, block, bytes, ...)                                                                      \
     do {                                                                                                               \
@@ -41,15 +41,15 @@ extern "C" {
 
 #define DEVICE_INLINE static __device__ __forceinline__
 
-/* --- elements: bf16 are their bits, as on the host --- */
+/* --- elements: a bf16 is its 16 bits, as on the host --- */
 
 DEVICE_INLINE float to_f32(float x) { return x; }
 DEVICE_INLINE float to_f32(bf16 x) { return __uint_as_float((unsigned)x << 16); }
 DEVICE_INLINE void from_f32(float *y, float x) { *y = x; }
 DEVICE_INLINE void from_f32(bf16 *y, float x) { *y = __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
 
-/* --- W elements at an address aligned to as many bytes, or to 16 where they are more; W of 16 bytes is the way, 1 where
- * rows do not allow it --- */
+/* --- W elements at an address aligned to their size, at most to 16 bytes. W is normally 16 bytes' worth; 1 where rows are not
+ * aligned --- */
 
 template <class T> struct lanes {
     enum { all = 16 / sizeof(T) };
@@ -97,12 +97,12 @@ DEVICE_INLINE float warp_max(float x) {
     return x;
 }
 
-/* over a block of whole warps, to every thread, in a fixed order */
+/* over a block of whole warps, in a fixed order; every thread gets the result */
 DEVICE_INLINE float block_sum(float x) {
     SHARED(float, part, [32]);
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     x = warp_sum(x);
-    __syncthreads(); /* of the sum before, part may still be read */
+    __syncthreads(); /* part may still be in use by the previous sum */
     if (lane == 0) part[warp] = x;
     __syncthreads();
     return warp_sum(lane < warps ? part[lane] : 0.0f);
@@ -110,7 +110,8 @@ DEVICE_INLINE float block_sum(float x) {
 
 static inline i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
 
-/* Threads of a block that sweeps over `items`, one a thread and sweep: whole warps, at most `most`, no sweep half empty. */
+/* Threads of a block that goes through `items` in passes, one item per thread and pass: whole warps, at most `most`, passes of
+ * equal length. */
 static inline unsigned even_threads(i64 items, i64 most) {
     return (unsigned)(ceil_div(ceil_div(items, ceil_div(items, most)), 32) * 32);
 }

@@ -41,7 +41,7 @@ static status_code dnnl_failed(dnnl_status_t code, const char *call, int line) {
     return status_fail(st, __FILE__, line, "oneDNN: %.60s: %s", call, dnnl_status2str(code));
 }
 
-/* --- what differs between versions: in 3, memory descriptors are opaque and operation descriptors are gone */
+/* --- differences between versions: in 3, memory descriptors are opaque and operation descriptors no longer exist */
 
 #if DNNL_VERSION_MAJOR >= 3
 typedef const_dnnl_memory_desc_t layout;
@@ -100,7 +100,7 @@ static dnnl_status_t describe_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t en
     dnnl_status_t code = dnnl_matmul_desc_init(&op, a, b, bias, d);
     return code == dnnl_success ? dnnl_primitive_desc_create(pd, &op, attr, engine, NULL) : code;
 }
-enum { AVX2_BF16 = 0 }; /* not known to it */
+enum { AVX2_BF16 = 0 }; /* not in its enum */
 #endif
 
 /* --- primitives */
@@ -113,7 +113,7 @@ static dnnl_status_t layout_matrix(own_layout *l, i64 rows, i64 columns, i64 ld,
     return layout_strided(l, 2, dims, dnnl_type(t), strides);
 }
 
-/* pd: the product with B in the layout that B has, or (any_b) in the one that oneDNN likes best */
+/* pd: the matmul with B in its stored layout, or (any_b) in the layout that oneDNN prefers */
 static status describe(onednn *nn, dnnl_primitive_desc_t *pd, const matmul_shape *s, bool any_b) {
     status_code st = STATUS_OK;
     own_layout a = {0}, b = {0}, bias = {0}, d = {0};
@@ -157,7 +157,7 @@ static void matmul_free(matmul *m) {
     free(m);
 }
 
-/* Makes m->pack and m->plain_b: from B as the shape says to the layout that the product wants */
+/* makes m->pack and m->plain_b: from the shape's layout of B to the layout that the matmul takes */
 static status make_pack(onednn *nn, matmul *m, layout wanted) {
     status_code st = STATUS_OK;
     const matmul_shape *s = &m->shape;
@@ -178,12 +178,12 @@ static status matmul_make(onednn *nn, matmul **out, const matmul_shape *shape) {
     status_code st = STATUS_OK;
     dnnl_primitive_desc_t pd = NULL;
     matmul *m = calloc(1, sizeof *m);
-    if (!m) FAIL(MEM, "matrix product");
+    if (!m) FAIL(MEM, "no memory for a matmul");
     m->shape = *shape;
     if (shape->may_pack) {
         TRY_DONE(describe(nn, &pd, shape, true));
         layout b = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-        /* one that is only strided otherwise is no faster than what is stored (measured on AVX2): not worth a copy */
+        /* a layout that differs only in strides is no faster (measured on AVX2): not worth a copy */
         if (layout_is_blocked(b)) {
             TRY_DONE(make_pack(nn, m, b));
         } else {
@@ -233,7 +233,7 @@ bool onednn_same_packing(const matmul *a, const matmul *b) {
     return a == b || dnnl_memory_desc_equal(layout_of_memory(a->b), layout_of_memory(b->b));
 }
 
-/* dnnl_memory_set_data_handle is not told that the data is only read, hence the cast */
+/* dnnl_memory_set_data_handle takes no const pointer, hence the cast */
 static status execute(onednn *nn, dnnl_primitive_t primitive, int n, const dnnl_exec_arg_t *args,
                       const void *const *data) {
     for (int i = 0; i < n; i++) TRY_DNNL(dnnl_memory_set_data_handle(args[i].memory, (void *)(uintptr_t)data[i]));
@@ -276,7 +276,7 @@ static uint64_t hash_of(const matmul_shape *shape) {
     return h;
 }
 
-/* where the shape is, or the empty slot where it belongs */
+/* the slot of the shape, or the empty slot for it */
 static size_t find_slot(matmul **slots, size_t slot_count, const matmul_shape *shape) {
     size_t i = hash_of(shape) & (slot_count - 1);
     while (slots[i] && memcmp(&slots[i]->shape, shape, sizeof *shape)) i = (i + 1) & (slot_count - 1);
@@ -286,7 +286,7 @@ static size_t find_slot(matmul **slots, size_t slot_count, const matmul_shape *s
 static status grow(onednn *nn) {
     size_t count = nn->slot_count ? 2 * nn->slot_count : 64;
     matmul **slots = calloc(count, sizeof *slots);
-    if (!slots) FAIL(MEM, "cache of %zu matrix products", count);
+    if (!slots) FAIL(MEM, "no memory for a cache of %zu matmuls", count);
     for (size_t i = 0; i < nn->slot_count; i++)
         if (nn->slots[i]) slots[find_slot(slots, count, &nn->slots[i]->shape)] = nn->slots[i];
     free(nn->slots);
@@ -308,7 +308,7 @@ status onednn_matmul(onednn *nn, matmul **m, const matmul_shape *shape) {
 
 /* --- opening */
 
-/* whether oneDNN has more for this than its reference code, which is a plain loop */
+/* whether oneDNN has a faster implementation than its reference loop */
 static bool has_own_kernel(onednn *nn, const matmul_shape *shape) {
     dnnl_primitive_desc_t pd = NULL;
     if (describe(nn, &pd, shape, false)) return false;
@@ -319,8 +319,8 @@ static bool has_own_kernel(onednn *nn, const matmul_shape *shape) {
     return own;
 }
 
-/* An instruction set's number has the bits of those that it contains. AVX-512 without BF16 would emulate the product
- * with shifts and f32 multiplications: slower than widening once and multiplying in f32. */
+/* The number of an instruction set contains the bits of its subsets. AVX-512 without BF16 emulates bf16 GEMMs with shifts and
+ * f32 multiplications, which is slower than widening once and multiplying in f32. */
 static bool multiplies_bf16(onednn *nn) {
 #if defined(__x86_64__)
     int isa = (int)dnnl_get_effective_cpu_isa();
@@ -342,7 +342,7 @@ void onednn_version(char *text, size_t bytes) {
 
 status onednn_open(onednn **out, char *isa, size_t isa_bytes, bool *bf16_products) {
     onednn *nn = calloc(1, sizeof *nn);
-    if (!nn) FAIL(MEM, "oneDNN");
+    if (!nn) FAIL(MEM, "no memory for oneDNN's state");
     status_code st = STATUS_OK;
     TRY_DNNL_DONE(dnnl_engine_create(&nn->engine, dnnl_cpu, 0));
     TRY_DNNL_DONE(dnnl_stream_create(&nn->stream, nn->engine, dnnl_stream_default_flags));

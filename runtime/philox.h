@@ -1,5 +1,5 @@
-/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11): a pure function of key and
- * counter, so that any element's number can be made on any device, thread or rank without state. C and CUDA C. */
+/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11): a pure function of key and counter. Any
+ * device, thread or rank can compute any element's number without state. For C and CUDA C. */
 #ifndef TALLY_PHILOX_H
 #define TALLY_PHILOX_H
 
@@ -9,7 +9,7 @@
 #define PHILOX_INLINE static __host__ __device__ __forceinline__
 #else
 #define PHILOX_INLINE                                                                                                  \
-    static inline __attribute__((always_inline)) /* takes the instruction set of the clone that calls it */
+    static inline __attribute__((always_inline)) /* inherits the instruction set of the calling clone */
 #endif
 
 typedef struct {
@@ -30,11 +30,10 @@ PHILOX_INLINE philox_block philox(uint64_t key, uint64_t counter_low, uint64_t c
     return b;
 }
 
-/* streams: what counter_high is for; two uses never share numbers */
+/* streams, in counter_high: different uses never share numbers */
 enum { RNG_INIT = 1, RNG_ORDER = 2, RNG_ROUND = 3, RNG_SAMPLE = 4 };
 
-/* Which of an element's numbers a random bit rounds in an update: part of the counter, so that all three are
- * independent. */
+/* The number of an element that is rounded: part of the counter, so that all three get independent random bits. */
 enum { ROUND_WEIGHT, ROUND_M, ROUND_V };
 
 PHILOX_INLINE uint64_t philox_round_stream(uint64_t update, uint64_t which) {

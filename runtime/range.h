@@ -8,7 +8,7 @@
  *   evaluation, checkpoint
  *
  * Ranges nest: range_end ends the last one that this thread began. A failed step may leave its range open; the process's end
- * closes it. Cost without a profiler: a snprintf. */
+ * closes it. Without a profiler a range costs one snprintf. */
 #ifndef TALLY_RANGE_H
 #define TALLY_RANGE_H
 

@@ -9,7 +9,7 @@ double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index) {
 
 uint64_t rng_below(uint64_t seed, uint64_t stream, uint64_t index, uint64_t bound) {
     philox_block b = philox(seed, index, stream);
-    /* multiply-high of 64 random bits: the bias, bound / 2^64, is below anything a data set could show */
+    /* multiply-high of 64 random bits: the bias, bound / 2^64, is negligible */
     return (uint64_t)(((unsigned __int128)(((uint64_t)b.v[0] << 32) | b.v[1]) * bound) >> 64);
 }
 

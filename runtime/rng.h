@@ -7,7 +7,7 @@
 
 double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index); /* [0,1), 53 bits */
 uint64_t rng_below(uint64_t seed, uint64_t stream, uint64_t index, uint64_t bound);
-void rng_normal(float *x, i64 n, float std, uint64_t seed, uint64_t stream,
-                uint64_t first); /* Box-Muller; in parallel */
+/* Box-Muller; in parallel. first: index of x[0] */
+void rng_normal(float *x, i64 n, float std, uint64_t seed, uint64_t stream, uint64_t first);
 
 #endif

@@ -1,26 +1,26 @@
-/* What the CPU kernels share. A kernel is an OpenMP loop over rows that calls a SIMD_CLONES row function: the compiler
- * makes a clone of it for each instruction set and the loader picks one at start, so that the default build runs on any
- * x86-64-v2 and is fast on AVX2 and AVX-512. (The loop itself is not cloned: GCC does not clone OpenMP's outlined
- * bodies.) Rows of either dtype are widened to f32 in a small buffer, computed on, and rounded once on the way out. */
+/* Shared by the CPU kernels. A kernel is an OpenMP loop over rows that calls a SIMD_CLONES row function: the compiler makes a
+ * clone of it for each instruction set and the loader picks one at start, so that the default build runs on any x86-64-v2
+ * and is fast on AVX2 and AVX-512. (The loop itself is not cloned: GCC does not clone OpenMP's outlined bodies.) Rows are
+ * widened to f32 in a small buffer, computed there, and rounded once when stored. */
 #ifndef TALLY_SIMD_H
 #define TALLY_SIMD_H
 
 #include "runtime/tensor.h"
 
-#ifdef TALLY_TARGET_CLONES /* set by CMake where the compiler has it and no sanitizer is on */
+#ifdef TALLY_TARGET_CLONES /* set by CMake if the compiler supports it and no sanitizer is on */
 #define SIMD_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define SIMD_CLONES
 #endif
 
-enum { SIMD_CHUNK = 1024 }; /* elements of a row that an elementwise kernel widens at a time: 4 KiB, stays in L1 */
+enum { SIMD_CHUNK = 1024 }; /* elements that an elementwise kernel widens at a time: 4 KiB, fits in L1 */
 
 /* forced inline, so that they take the instruction set of the clone that calls them */
 #define SIMD_INLINE static inline __attribute__((always_inline))
 
 SIMD_INLINE i64 simd_chunk(i64 left) { return left < SIMD_CHUNK ? left : SIMD_CHUNK; }
 
-/* Columns a thread takes where sums run down the rows: whole cache lines of f32, so that no line is shared. */
+/* Columns per thread in sums over rows: whole cache lines of f32, so that threads share none. */
 SIMD_INLINE i64 simd_columns(i64 C, i64 threads) {
     i64 even = (C + threads - 1) / threads;
     return simd_chunk((even + 15) / 16 * 16);
@@ -72,7 +72,7 @@ SIMD_INLINE float simd_expf(float x) {
     float n = shifted - 12582912.0f;
     float r = x - n * 0.693359375f;
     r -= n * -2.12194440e-4f;
-    /* pairs, not Horner: what limits these loops is the length of this chain */
+    /* pairs instead of Horner: a shorter dependency chain */
     float r2 = r * r;
     float low = 1.6666665459e-1f * r + 5.0000001201e-1f;
     float middle = 8.3334519073e-3f * r + 4.1665795894e-2f;

@@ -3,8 +3,8 @@
  *   B batch   T time (sequence length)   N = B*T tokens   C channels   L layers   V vocabulary
  *   H query heads   K key/value heads   D head size   F feed-forward   (q = H*D, k = K*D)
  *
- * A tensor is a plain pointer, row-major, innermost dimension last; its shape and dtype stand in the header of the
- * function that takes it. bf16 is the upper half of an f32; rounding is to nearest, ties to even, NaN stays NaN. */
+ * A tensor is a plain pointer, row-major, innermost dimension last. The header of a function states the shape and dtype of
+ * each tensor it takes. bf16 is the upper half of an f32; rounding is to nearest, ties to even, NaN stays NaN. */
 #ifndef TALLY_TENSOR_H
 #define TALLY_TENSOR_H
 
@@ -14,8 +14,8 @@
 
 #include "runtime/choices.h"
 
-typedef int64_t i64; /* printed by %ld: Linux of 64 bits, where it is a long, is all that this program runs on */
-__extension__ typedef unsigned __int128 u128; /* FLOPs, and sums over ranks: 64 bits do not hold them */
+typedef int64_t i64; /* printed by %ld: the program runs on 64-bit Linux only, where it is a long */
+__extension__ typedef unsigned __int128 u128; /* for FLOPs and sums over ranks, which exceed 64 bits */
 typedef uint16_t bf16;
 #define DTYPE_LIST(X) X(F32, "fp32") X(BF16, "bf16")
 typedef enum { DTYPE_LIST(CHOICES_VALUE) } dtype;

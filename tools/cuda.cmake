@@ -1,7 +1,7 @@
-# nvcc, the CUDA toolkit and NCCL's header, for TALLY_CUDA=ON and AUTO. A compiler that does not work (no g++, one that it does
-# not take, an old toolkit) ends enable_language, and with it the configuration: so it is tried in a project of its own
-# first, and AUTO goes on for the CPU only.
-set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "sm_80, sm_90 and its PTX") # before the language: it is tried with them
+# nvcc, the CUDA toolkit and NCCL's header, for TALLY_CUDA=ON and AUTO. If the compiler does not work (no g++ or an unsupported
+# one, an old toolkit), enable_language ends the configuration. So try it in a separate project first; if that fails, AUTO
+# configures for the CPU only.
+set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "sm_80, sm_90 and its PTX") # before enable_language, which tests the compiler with them
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 
@@ -64,7 +64,7 @@ find_package(CUDAToolkit REQUIRED)
 set(TALLY_HAVE_CUDA ON)
 list(APPEND CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR})
 
-if(TALLY_NCCL) # its header: the library itself is loaded when GPUs are to exchange
+if(TALLY_NCCL) # only the header; the library is loaded at run time
   find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
   if(EXISTS "${NCCL_INCLUDE_DIR}/nccl.h")
     set(TALLY_HAVE_NCCL ON)

@@ -65,13 +65,13 @@ act=layers/activation.cu norm=layers/norm.cu loss=layers/crossentropy.cu emb=lay
 att=layers/attention_forward.cu tiles=layers/attention.cuh
 mutant quick test_cuda_layers $act $act "the last threads have no guard" "if (i >= n) return;" ""
 mutant all test_cuda_norm $norm $norm "row_sum: no barrier between two sums" \
-    "__syncthreads(); /* of the sum before, part may still be read */" ""
+    "__syncthreads(); /* part may still be in use by the previous sum */" ""
 mutant quick test_cuda_norm $norm $norm "backward: columns overwritten while they are read" "            __syncthreads();
             store(columns" "            store(columns"
 mutant all test_cuda_norm $norm $norm "backward: a block takes one set of rows" "base < rows; base += gridDim.x * at.groups" \
     "base < rows; base += rows"
 mutant all test_cuda_norm $norm runtime/kernel.cuh "block_sum: no barrier between two sums" \
-    "__syncthreads(); /* of the sum before, part may still be read */" ""
+    "__syncthreads(); /* part may still be in use by the previous sum */" ""
 mutant all test_cuda_loss $loss $loss "the target's logit is read after the barrier" "    float at_target = to_f32(x[target]); /* before the barrier: the gradient may overwrite it */
     a = block_join(a);" "    a = block_join(a);
     float at_target = 0;
@@ -82,9 +82,9 @@ mutant all test_cuda_embedding $emb $emb "a count without an atomic" "atomicAdd(
 mutant all test_cuda_embedding $emb $emb "lists stay in the order of arrival" "p.ordered[list.y + rank] = n" "p.ordered[i] = n"
 mutant all test_cuda_embedding $emb $emb "a token beyond the vocabulary is looked up" "(known ? token : 0)" "token"
 mutant quick test_cuda_attention $att $att "values overwritten while they are used" \
-    "__syncthreads(); /* the keys are there; the values before are used up */" ""
+    "__syncthreads(); /* the keys are loaded; the previous values are no longer in use */" ""
 mutant all test_cuda_attention $att $att "keys overwritten while they are used" \
-    "__syncthreads(); /* the values are there; the keys are used up */" ""
+    "__syncthreads(); /* the values are loaded; the keys are no longer in use */" ""
 mutant all test_cuda_attention $att $att "keys are not waited for" "cp_async_wait<0>();
         __syncthreads(); /* the keys" "cp_async_wait<1>();
         __syncthreads(); /* the keys"
