@@ -14,7 +14,7 @@ typedef struct {
     virtual_clock *clock;
     const network *net;
     group here;
-    group parts[2]; /* of the root: what the engine will split off, in this order */
+    group parts[2]; /* of the root: the parts that the engine will split off, in this order */
     int part_count, split;
 } simulated;
 
@@ -22,7 +22,7 @@ static simulated *of(comm *c) { return (simulated *)c; }
 
 static uint64_t latest(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-/* x as a whole number that is to be added to `sum` */
+/* x rounded to an integer that can be added to `sum` */
 static uint64_t whole(virtual_clock *k, double x, uint64_t sum) {
     k->overflow |= !(x + (double)sum < 0x1p62);
     return k->overflow ? 0 : (uint64_t)llround(x);
