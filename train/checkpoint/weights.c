@@ -269,10 +269,7 @@ static status read_piece(parameters *s, reading *f, const param *p, const hf_pie
     for (; from < end; from += CHUNK) {
         i64 n = end - from < CHUNK ? end - from : CHUNK, skip = from - part.first;
         load_values(values, r, p, piece, from, n);
-        for (i64 i = 0; i < n; i++) rounded[i] = bf16_from_f32(values[i]);
-        const void *w = s->o.t == F32 ? (const void *)values : rounded;
-        TRY(s->dev->ops->copy(s->dev, tensor_at(part.weights, s->o.t, skip), w, (size_t)n * dtype_bytes(s->o.t)));
-        if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + part.at + skip, values, (size_t)n * 4));
+        TRY(parameters_set(s, &part, skip, values, rounded, n));
     }
     return STATUS_OK;
 }

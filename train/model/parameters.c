@@ -64,6 +64,13 @@ owned_part parameters_saved(const parameters *s, const param *p) {
     return mine;
 }
 
+status parameters_set(const parameters *s, const owned_part *part, i64 at, const float *values, bf16 *rounded, i64 n) {
+    for (i64 i = 0; i < n; i++) rounded[i] = bf16_from_f32(values[i]);
+    const void *w = s->o.t == F32 ? (const void *)values : rounded;
+    TRY(s->dev->ops->copy(s->dev, tensor_at(part->weights, s->o.t, at), w, (size_t)n * dtype_bytes(s->o.t)));
+    return s->master ? s->dev->ops->copy(s->dev, s->master + part->at + at, values, (size_t)n * 4) : STATUS_OK;
+}
+
 void parameters_weights_changed(parameters *s) { fsdp_weights_changed(&s->f); }
 
 /* --- initial values --- */
@@ -75,10 +82,7 @@ static status fill(parameters *s, const param *p, owned_part part, float *values
         if (p->init_std > 0) rng_normal(values, n, p->init_std, seed, RNG_INIT, pair);
         else
             for (i64 j = 0; j < n; j++) values[j] = p->init_value;
-        for (i64 j = 0; j < n; j++) rounded[j] = bf16_from_f32(values[j]);
-        const void *w = s->o.t == F32 ? (const void *)values : rounded;
-        TRY(s->dev->ops->copy(s->dev, tensor_at(part.weights, s->o.t, from), w, (size_t)n * dtype_bytes(s->o.t)));
-        if (s->master) TRY(s->dev->ops->copy(s->dev, s->master + part.at + from, values, (size_t)n * 4));
+        TRY(parameters_set(s, &part, from, values, rounded, n));
     }
     return STATUS_OK;
 }

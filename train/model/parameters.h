@@ -63,6 +63,10 @@ owned_part parameters_owned(const parameters *s, const param *p);
 /* The part of it that this rank saves. Replicas own the same elements; each element is saved by one of them. */
 owned_part parameters_saved(const parameters *s, const param *p);
 
+/* Sets elements [at, at + n) of an owned part, in the weights and in the master if there is one. values: on the host; rounded:
+ * scratch of n elements. */
+status parameters_set(const parameters *s, const owned_part *part, i64 at, const float *values, bf16 *rounded, i64 n);
+
 /* Call on all ranks after the weights of owned parts have changed (loaded, updated). The next micro-batch gathers them. */
 void parameters_weights_changed(parameters *s);
 
