@@ -1,5 +1,5 @@
-/* What every test shares. Tests print TAP; a tolerance is written as a multiple of the dtype's unit roundoff:
- * f32 2^-24, bf16 2^-8 (round to nearest), times how many roundings stand between the value and its reference. */
+/* Shared by all tests in C. They print TAP. A tolerance is the dtype's unit roundoff (f32 2^-24, bf16 2^-8, round to
+ * nearest) times the number of roundings between the value and its reference. */
 #ifndef TALLY_CHECK_H
 #define TALLY_CHECK_H
 
@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-/* cmocka.h wants the four above before it */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "runtime/device.h"

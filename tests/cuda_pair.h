@@ -1,5 +1,5 @@
-/* Both devices side by side: every operation runs on the CPU and on CUDA, and the results are compared. Where there is no
- * GPU, and in builds without CUDA, these tests are skipped aloud; in builds with TALLY_CUDA=EMULATED they run anywhere. */
+/* Every operation runs on the CPU and on CUDA, and the results are compared. Where there is no GPU, and in builds without
+ * CUDA, these tests are skipped by name. In builds with TALLY_CUDA=EMULATED they run anywhere. */
 #ifndef TALLY_CUDA_PAIR_H
 #define TALLY_CUDA_PAIR_H
 
@@ -49,7 +49,7 @@ static inline void *to_cuda(const void *host, size_t bytes) {
     return p;
 }
 
-/* filled with NaN: for outputs, of which every element must be written */
+/* filled with NaN, for outputs: every element must be written */
 static inline void *cuda_unwritten(size_t bytes) {
     void *host = malloc(bytes ? bytes : 1);
     memset(host, 0xff, bytes);

@@ -1,4 +1,4 @@
-/* A state whose every element is told by its name and place: what is loaded needs nothing to be compared with. */
+/* Parameters whose elements are functions of their name and index, so that loaded values can be checked without a copy. */
 #ifndef TALLY_FILLED_PARAMETERS_H
 #define TALLY_FILLED_PARAMETERS_H
 

@@ -1,4 +1,4 @@
-/* What tests on several ranks share. */
+/* Shared by the tests on several ranks. */
 #ifndef TALLY_RANKS_H
 #define TALLY_RANKS_H
 
@@ -7,7 +7,7 @@
 
 #include "tests/check.h"
 
-/* what rank r has, of n elements, as it travels: of many magnitudes, so that the order of a sum shows */
+/* rank r's data of n elements, in the dtype that is sent: of many magnitudes, so that a sum depends on its order */
 static inline float *data_of(int r, i64 n, uint64_t seed, dtype wire) {
     float *x = malloc((size_t)(n + 1) * 4);
     for (i64 i = 0; i < n; i++) {
@@ -19,7 +19,7 @@ static inline float *data_of(int r, i64 n, uint64_t seed, dtype wire) {
     return x;
 }
 
-/* Rank 0 alone speaks TAP; of the others only what failed is shown. */
+/* Rank 0 prints TAP; the other ranks print only failures. */
 static inline int run_ranked(int rank, int (*run)(void)) {
     int out = -1, err = -1, hidden = -1;
     if (rank) {

@@ -14,7 +14,7 @@ typedef struct {
 
 static inline size_t tensor_pair_bytes(const tensor_pair *w) { return (size_t)(w->n + w->offset) * dtype_bytes(w->t); }
 
-/* normal numbers of standard deviation std; 0: not written yet, which is NaN */
+/* normal numbers of standard deviation std; with std 0 all NaN: an output not written yet */
 static inline tensor_pair tensor_pair_open(dtype t, i64 n, i64 offset, float std, uint64_t seed) {
     tensor_pair w = {.t = t, .n = n, .offset = offset};
     size_t skip = (size_t)offset * dtype_bytes(t);
@@ -47,7 +47,7 @@ static inline void check_tensor_pair(const char *what, const tensor_pair *w, dou
     check_same(what, w->t, w->cuda, w->host, w->n, tolerance);
 }
 
-/* rows of `used` elements in strides of ld are compared; what lies between them must still have the CPU's bits */
+/* compares rows of `used` elements with stride ld; the gaps must have the CPU's bits */
 static inline void check_tensor_pair_rows(const char *what, const tensor_pair *w, i64 rows, i64 used, i64 ld,
                                           double tolerance) {
     size_t e = dtype_bytes(w->t), row = (size_t)used * e, stride = (size_t)ld * e;

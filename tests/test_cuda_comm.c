@@ -1,6 +1,6 @@
-/* Collectives of GPUs' memory, over NCCL and staged through host memory, against the host's communicator: bit by bit, but
- * for sums that are in NCCL's order. Runs alone and as any number of ranks: test_cuda_ranks.sh. With arguments KIND: of that
- * kind only (else both where each rank has a GPU of its own); KIND die kill|stop; open: which kind `auto` gives. */
+/* Collectives on GPU memory, over NCCL and staged through host memory, against the host's communicator: bit by bit, except
+ * for sums, which are in NCCL's order. Runs alone and on any number of ranks (test_cuda_ranks.sh). Arguments: KIND tests that
+ * kind only (else both where each rank has its own GPU); KIND die kill|stop; open prints the kind that `auto` gives. */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>

@@ -55,7 +55,7 @@ static int teardown(void **state) {
 
 static const device cpu = {.kind = DEVICE_CPU};
 
-/* without a GPU's library, whatever this machine has */
+/* ignores the GPU library of this machine */
 static status open_at(energy_meter **e, const char *root, const device *dev, double watts, bool reads) {
     const energy_places places = {.powercap = root, .nvml = "/nowhere/libnvidia-ml.so.1", .pci = "0000:3b:00.0"};
     return energy_open_at(e, &places, dev, watts, reads);
@@ -71,9 +71,9 @@ static void test_packages_are_summed_and_wrap(void **state) {
     const powercap *p = *state;
     zone(p, "intel-rapl:0", "package-0", "262143328850", "262143000000");
     zone(p, "intel-rapl:1", "package-1", "262143328850", "5000000");
-    zone(p, "intel-rapl:0:0", "core", "262143328850", "1");         /* a part of package-0 */
-    zone(p, "intel-rapl-mmio:0", "package-0", "262143328850", "1"); /* the same package once more */
-    zone(p, "intel-rapl:2", "psys", "262143328850", "1");           /* the board */
+    zone(p, "intel-rapl:0:0", "core", "262143328850", "1");         /* part of package-0: not counted again */
+    zone(p, "intel-rapl-mmio:0", "package-0", "262143328850", "1"); /* the same package again */
+    zone(p, "intel-rapl:2", "psys", "262143328850", "1");           /* the whole board */
     energy_meter *e;
     OK(open_at(&e, p->root, &cpu, 100, true));
     assert_int_equal(energy_kind_of(e), ENERGY_RAPL);
@@ -86,9 +86,9 @@ static void test_packages_are_summed_and_wrap(void **state) {
     put(p, "intel-rapl:0", "energy_uj", "671150"); /* 328850 to the end of the range, then 671150 */
     assert_joules(e, 3.5);
     assert_joules(e, 3.5);
-    put(p, "intel-rapl:0", "energy_uj", "671149"); /* once around less a microjoule would be too much: a reset */
+    put(p, "intel-rapl:0", "energy_uj", "671149"); /* almost once around would be too much energy: a reset */
     assert_joules(e, 3.5 + 0.671149);
-    put(p, "intel-rapl:1", "energy_uj", ""); /* nothing to read: taken with the next */
+    put(p, "intel-rapl:1", "energy_uj", ""); /* unreadable: its energy is counted at the next reading */
     assert_joules(e, 3.5 + 0.671149);
     put(p, "intel-rapl:1", "energy_uj", "8500000");
     assert_joules(e, 4.5 + 0.671149);
@@ -106,7 +106,7 @@ static void test_a_reset_is_no_wrap(void **state) {
     assert_joules(e, 1);
     put(p, "intel-rapl:0", "energy_uj", "2000000");
     assert_joules(e, 3);
-    put(p, "intel-rapl:0", "energy_uj", "200000000000"); /* ahead: no package takes that */
+    put(p, "intel-rapl:0", "energy_uj", "200000000000"); /* ahead by more than any package uses */
     assert_joules(e, 3);
     put(p, "intel-rapl:0", "energy_uj", "150000000000"); /* back, far from 0 and from the end */
     assert_joules(e, 3);
@@ -119,7 +119,7 @@ static void test_dies_that_show_one_counter_count_once(void **state) {
     const powercap *p = *state;
     zone(p, "intel-rapl:0", "package-0-die-0", "262143328850", "262143328800");
     zone(p, "intel-rapl:1", "package-0-die-1", "262143328850", "12"); /* read a moment later, past the wrap */
-    zone(p, "intel-rapl:2", "package-1", "262143328850", "7");        /* another package */
+    zone(p, "intel-rapl:2", "package-1", "262143328850", "7");        /* a different package */
     energy_meter *e;
     OK(open_at(&e, p->root, &cpu, 100, true));
     put(p, "intel-rapl:0", "energy_uj", "2000000");
@@ -130,7 +130,7 @@ static void test_dies_that_show_one_counter_count_once(void **state) {
     joules = energy_joules(e);
     assert_true(joules > 2.99 && joules < 3.01);
     energy_close(e);
-    zone(p, "intel-rapl:1", "package-0-die-1", "262143328850", "90000000000"); /* a die's own counter */
+    zone(p, "intel-rapl:1", "package-0-die-1", "262143328850", "90000000000"); /* a counter of the die alone */
     OK(open_at(&e, p->root, &cpu, 100, true));
     put(p, "intel-rapl:0", "energy_uj", "3000000");
     put(p, "intel-rapl:1", "energy_uj", "90002000000");
@@ -163,7 +163,7 @@ static void test_without_counters_it_is_power_times_time(void **state) {
     const powercap *p = *state;
     energy_meter *e;
     OK(open_at(&e, p->root, &cpu, 0, true));             /* an empty folder */
-    assert_int_equal(energy_kind_of(e), ENERGY_UNKNOWN); /* no power either */
+    assert_int_equal(energy_kind_of(e), ENERGY_UNKNOWN); /* no power is known either */
     assert_true(isnan(energy_joules(e)));
     assert_string_equal(energy_source(ENERGY_UNKNOWN), "unknown");
     energy_close(e);

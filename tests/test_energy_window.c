@@ -2,7 +2,7 @@
 
 #include "train/bill/energy_window.h"
 
-/* 200 W, steps of step_s; the counter moves on every 100 ms only */
+/* 200 W, steps of step_s; the counter changes only every 100 ms */
 static void go(energy_window *w, energy_kind kind, double *now_s, double step_s, double *joules, double *over_s) {
     double before = floor(*now_s * 10 + 1e-6) / 10 * 200;
     *now_s += step_s;
@@ -16,7 +16,7 @@ static void short_steps_share_a_window(void **unused) {
     double now_s = 7, joules, over_s, sum = 0;
     for (int i = 0; i < 20; i++) {
         go(&w, ENERGY_NVML, &now_s, 0.03, &joules, &over_s);
-        assert_true(over_s == 0.03); /* marked: the first second is not over */
+        assert_true(over_s == 0.03); /* marked as short: the first second is not over */
     }
     while (over_s < 1) go(&w, ENERGY_NVML, &now_s, 0.03, &joules, &over_s);
     for (int i = 0; i < 1000; i++) {

@@ -35,7 +35,7 @@ static void only_regular_files_are_read(void **state) {
     FAILS(DATA, "is a folder, expected a regular file", file_read(folder, &data, &bytes));
     FAILS(DATA, "No such file", file_read(path_join(folder, "none").text, &data, &bytes));
     assert_null(data);
-    OK(file_read("/proc/self/status", &data, &bytes)); /* says that it has 0 bytes */
+    OK(file_read("/proc/self/status", &data, &bytes)); /* its size is given as 0 bytes */
     assert_true(bytes > 0 && data[bytes] == 0);
     free(data);
 }
@@ -75,11 +75,11 @@ static void control_characters_are_shown(void **state) {
         {"\x9b"
          "2J",
          "\\x9b2J"},                         /* and as a byte */
-        {"\xc3", "\\xc3"},                   /* cut off */
+        {"\xc3", "\\xc3"},                   /* truncated */
         {"\xc3(", "\\xc3("},                 /* no second byte */
-        {"\xe0\x80\x9b", "\\xe0\\x80\\x9b"}, /* longer than it need be */
+        {"\xe0\x80\x9b", "\\xe0\\x80\\x9b"}, /* overlong encoding */
         {"\xff\xfe", "\\xff\\xfe"},
-        {"\\x1b", "\\x1b"}, /* shown again it stays the same */
+        {"\\x1b", "\\x1b"}, /* text shown before does not change */
     };
     char to[256];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -107,7 +107,7 @@ static void a_stream_lets_text_pass_as_it_comes(void **state) {
         for (const char *c = cases[i].text; *c; c++) strcat(all, printable_next(&s, (unsigned char)*c));
         assert_string_equal(all, cases[i].shown);
     }
-    printable_stream s = {0}; /* C1 in two bytes: the second is not passed on */
+    printable_stream s = {0}; /* C1 in two bytes: the second must not pass */
     printable_next(&s, 0xc2);
     assert_string_equal(printable_next(&s, 0x9b), "\\x9b");
 }

@@ -1,4 +1,4 @@
-/* Sharding on as many ranks as it is started with: against one rank, against itself, against the formulas. */
+/* Sharding on as many ranks as it is started with: compared with one rank, with repeated runs, and with the formulas. */
 #include <math.h>
 #include <stdio.h>
 #include <zlib.h>
@@ -36,11 +36,11 @@ static const recompute_policy policies[] = {
 
 typedef struct {
     double loss[STEPS], norm[STEPS];
-    uint32_t crc; /* of all weights as the pieces have them */
+    uint32_t crc; /* of all weights, from the pieces */
     uint64_t bytes_sent;
 } curve;
 
-/* alone all stages are the same code */
+/* on one rank all stages are the same code */
 static bool possible(const stage_case *s) {
     return world->ranks % s->replicas == 0 && (world->ranks > 1 || s->stage == SHARD_NONE || s == &stages[3]);
 }
@@ -51,11 +51,11 @@ static shard_options sharding(const stage_case *s) {
 }
 
 static uint64_t bytes_sent(void) {
-    OK(comm_barrier(world)); /* behind the gathers that are still under way */
+    OK(comm_barrier(world)); /* after the gathers still in flight */
     return comm_read_totals(world).bytes_sent;
 }
 
-/* sequence i of a step: the batches come round again, so that there is something to learn */
+/* sequence i of a step: the batches repeat, so that the model can learn them */
 static void fill(int32_t *tokens, int32_t *targets, int step, i64 first, i64 count) {
     for (i64 i = 0; i < count * T; i++) {
         uint64_t at = (uint64_t)((step % BATCHES) * SEQUENCES + first) * T + (uint64_t)i;
@@ -101,7 +101,7 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
                        .seed = 3};
         step_result result;
         double loss;
-        if (step == 1) sent = bytes_sent(); /* what lies in the slots at first is not typical */
+        if (step == 1) sent = bytes_sent(); /* the first step's slots are not typical */
         for (int i = 0; i < micro; i++) {
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
             OK(model_forward_backward(&m, &loss, (token_batch){tokens, targets, B, T}, 1.0f / (SEQUENCES * T), i == 0,
@@ -142,7 +142,7 @@ static void compare(const char *what, const curve *got, const curve *expected, d
     }
 }
 
-/* every policy with the four stages; with their variations and with several micro-batches, none */
+/* every recompute policy with the four stages; policy none with their variations and with several micro-batches */
 static int policies_for(int stage, int micro) { return stage <= 3 && micro == 1 ? 4 : 1; }
 
 static void curves_equal_one_rank(const model_config *c, dtype t) {
@@ -265,7 +265,7 @@ static void check_bytes(const model_config *c, const stage_case *s, dtype t, boo
     OK(fsdp_pieces(&pieces, &o));
     OK(param_table_init(&p, c, pieces));
     train(&got, c, options_of(t, o), policies[2], micro, 1);
-    uint64_t expected = (uint64_t)(world->ranks - 1) * 16; /* of loss and norm */
+    uint64_t expected = (uint64_t)(world->ranks - 1) * 16; /* for loss and norm */
     if (world->ranks > 1) expected += expected_bytes(&p, c, s, narrow ? 2 : 4, narrow || t == BF16 ? 2 : 4, micro);
     param_table_free(&p);
     if (got.bytes_sent != expected)
@@ -275,7 +275,8 @@ static void check_bytes(const model_config *c, const stage_case *s, dtype t, boo
 
 static void bytes_sent_are_the_formula(void **unused) {
     (void)unused;
-    if (world->ranks == 3) return; /* pieces of an all-reduce differ by an element there; 2 and 4 show it */
+    if (world->ranks == 3)
+        return; /* pieces of an all-reduce differ by an element there; 2 and 4 ranks test the bytes */
     model_config configs[] = {tiny_gpt2(), tiny_llama()};
     int more = world->ranks == 4 ? 3 : 2;
     for (int s = 0; s < STAGES; s++) {

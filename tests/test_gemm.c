@@ -1,4 +1,4 @@
-/* Matrix products against float64, element by element. A sum of n terms in f32, in any order and fused or not, is off
+/* GEMM against float64, element by element. A sum of n terms in f32, in any order and fused or not, is off
  * by at most about n * 2^-24 * (sum of the terms' magnitudes); D in bf16 is rounded once more, by 2^-8 of itself. */
 #include "check.h"
 #include "runtime/gemm.h"
@@ -96,7 +96,7 @@ static int wrong_elements(product_case *p) {
 static const dtype types[][2] = {{F32, F32}, {BF16, BF16}, {BF16, F32}};
 enum { WAYS = 14 }; /* of bias, residual, accumulation and packing */
 
-/* false: these dtypes cannot be had so */
+/* false: not available in these dtypes */
 static bool choose_way(product_case *p, int type, int trans, int way) {
     p->g.ab = types[type][0], p->g.d = types[type][1];
     p->g.trans_a = trans & 1, p->g.trans_b = trans & 2;
@@ -189,7 +189,7 @@ static void weights_change(void **state) {
     for (int step = 1; step <= 4; step++) {
         for (int i = 0; i < N * K; i++) w[i] = bf16_from_f32((float)step);
         gemm_weights_changed(dev);
-        for (int again = 0; again < 4; again++) { /* as forward and as dgrad use them, twice: the copies serve again */
+        for (int again = 0; again < 4; again++) { /* as in forward and in dgrad, twice: the packed copies are reused */
             bool forward = again % 2 == 0;
             gemm_args g = {
                 .M = M, .N = forward ? N : K, .K = forward ? K : N, .A = x, .B = w, .D = y, .lda = K, .ldb = K};
@@ -201,7 +201,7 @@ static void weights_change(void **state) {
             for (int i = 0; i < M * g.N; i++) assert_true(y[i] == (float)(step * g.K));
         }
         if (step == 1) held = gemm_memory_bytes(dev);
-        assert_int_equal(gemm_memory_bytes(dev), held); /* remade in place */
+        assert_int_equal(gemm_memory_bytes(dev), held); /* packed again in place */
     }
 }
 
@@ -319,7 +319,7 @@ static int search(long count, uint64_t seed) {
     enum { SIZES = sizeof sizes / sizeof *sizes, PADS = sizeof pads / sizeof *pads, OFTEN = 4096 };
     long wrong = 0;
     for (long i = 0; i < count; i++) {
-        if (i % OFTEN == 0) { /* the library keeps what it made for each shape */
+        if (i % OFTEN == 0) { /* the library caches an object for each shape */
             device_close(dev);
             if (device_open(&dev, "cpu", 2, 0)) return fprintf(stderr, "%s\n", status_message()), 1;
             if (i == 0) printf("# %s, %s\n", dev->name, dev->isa);

@@ -1,4 +1,4 @@
-/* The check that a matrix library must pass when a device is opened, against products that are wrong in one way each. */
+/* The check of the GEMM library at device_open, against GEMMs that are wrong in one way each. */
 #include <string.h>
 
 #include "check.h"

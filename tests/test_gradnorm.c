@@ -36,7 +36,7 @@ static void test_against_reference(void **state) {
 static void test_range(void **state) {
     (void)state;
     float x[3] = {3e38f, 0, 1e-38f};
-    assert_true(sum_squares(x, 3, 0, 1) == (double)x[0] * x[0]); /* its square is no f32 */
+    assert_true(sum_squares(x, 3, 0, 1) == (double)x[0] * x[0]); /* its square is not representable in f32 */
     assert_true(sum_squares(x + 2, 1, 0, 1) == (double)x[2] * x[2]);
     x[1] = INFINITY;
     assert_true(isinf(sum_squares(x, 3, 0, 1)));

@@ -43,7 +43,7 @@ static void totals_are_read_as_told(void **unused) {
     assert_true(t.ns == told.ns && t.stopped_ns == 5 && t.usd == told.usd && t.joules == told.joules);
 }
 
-/* an attempt that is killed before it knows anything has its time on top of what was there, at the price of before */
+/* the time of an attempt that is killed early is added to the earlier time, at the earlier price */
 static void an_attempt_counts_from_its_start(void **unused) {
     (void)unused;
     spent_totals t, earlier;
@@ -73,7 +73,7 @@ static void a_refused_attempt_leaves_no_trace(void **unused) {
     write_bytes(before, n);
 }
 
-/* torn at any byte, by a write that did not come to its end or by anything else: the other slot holds */
+/* torn at any byte: the other slot is read */
 static void a_torn_slot_is_passed_over(void **unused) {
     (void)unused;
     char whole[2 * SLOT + 1], bytes[2 * SLOT];
@@ -112,7 +112,7 @@ static void a_torn_slot_is_passed_over(void **unused) {
     assert_false(heartbeat_read(&t, run));
 }
 
-/* the folder may be shared: neither a link nor a pipe is followed or waited for */
+/* the folder may be shared: links are not followed, and a pipe does not block */
 static void only_a_regular_file_is_opened(void **unused) {
     (void)unused;
     char other[64];

@@ -58,7 +58,7 @@ static void no_cgroup_is_no_limit(void **state) {
     assert_true(host_available_at(root) == GIB / 2);
 }
 
-/* the group above is tighter than the process's own */
+/* the parent group's limit is lower than the process's own */
 static void version_2_takes_the_tightest_of_nested_groups(void **state) {
     (void)state;
     put("proc/self/cgroup", "0::/job/step/task\n");
@@ -79,7 +79,7 @@ static void version_2_takes_the_tightest_of_nested_groups(void **state) {
     put("sys/fs/cgroup/job/step/task/memory.max", "4294967296\n");
     put("sys/fs/cgroup/job/step/task/memory.current", "0\n");
     host_room r = host_memory_at(root);
-    assert_true(r.limit == GIB && r.left == GIB / 2); /* the file cache can go */
+    assert_true(r.limit == GIB && r.left == GIB / 2); /* the file cache can be freed */
     assert_non_null(strstr(r.what, "cgroup "));
     FAILS(ARG, "this run needs 513.0 MiB; cgroup ", arena_fits("this run", 513 << 20, &r));
     FAILS(ARG, "leaves 512.0 MiB of 1.00 GiB", arena_fits("this run", 513 << 20, &r));
@@ -103,12 +103,12 @@ static void version_1_has_a_hierarchy_for_each_controller(void **state) {
     put("sys/fs/cgroup/memory/m/a/memory.usage_in_bytes", "150000000\n");
     put("sys/fs/cgroup/memory/m/a/memory.stat",
         "active_file 1\ninactive_file 1\ntotal_active_file 40000000\ntotal_inactive_file 10000000\n");
-    put("sys/fs/cgroup/memory/m/memory.limit_in_bytes", "9223372036854771712\n"); /* none */
+    put("sys/fs/cgroup/memory/m/memory.limit_in_bytes", "9223372036854771712\n"); /* no limit */
     host_room r = host_memory_at(root);
     assert_true(r.limit == 400000000 && r.left == 300000000);
 }
 
-/* Docker on version 1: the path is the host's, the mount shows the container's own group as its top */
+/* Docker with version 1: the path is the host's, the mount's root is the container's own group */
 static void a_container_sees_its_own_group_as_the_top(void **state) {
     (void)state;
     put("proc/self/cgroup", "3:cpu,cpuacct:/docker/4f5e\n");
@@ -116,10 +116,10 @@ static void a_container_sees_its_own_group_as_the_top(void **state) {
     put("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n");
     put("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
     assert_true(host_cpu_quota_at(root).cpus == 2);
-    /* a namespace: the path leads above what is mounted */
+    /* a cgroup namespace: the path leads above the mount */
     put("proc/self/cgroup", "3:cpu,cpuacct:/../other\n");
     assert_true(host_cpu_quota_at(root).cpus == 2);
-    /* a name that only begins like the mounted one */
+    /* a longer name with the mounted one's prefix */
     put("proc/self/cgroup", "3:cpu,cpuacct:/docker/4f5e00\n");
     assert_true(host_cpu_quota_at(root).cpus == 2);
     /* below it, in a folder with a space */

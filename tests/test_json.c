@@ -68,7 +68,7 @@ static void gets_what_is_expected(void **state) {
     char s[5];
     json_t *item;
     OK(json_get_i64(o, "p", "i", &i));
-    assert_int_equal(i, -7); /* and not "I": names are case-sensitive */
+    assert_int_equal(i, -7); /* not "I": names are case-sensitive */
     OK(json_get_i64(o, "p", "low", &i));
     assert_true(i == INT64_MIN);
     OK(json_get_u64(o, "p", "big", &u));
@@ -141,7 +141,7 @@ static void writes_what_it_reads(void **state) {
     }
 }
 
-/* digits in strings, in names and in nested values are not taken for those of another number */
+/* digits in strings, names and nested values must not be mixed up with those of another number */
 static void keeps_every_digit(void **state) {
     (void)state;
     const char *text = "{\"a 12345678901234567890\":[12345678901234567891,\"\\\"9\\\\\",1.5,[-9223372036854775807]],"

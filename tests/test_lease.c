@@ -1,4 +1,4 @@
-/* The lock of a run where flock does not reach (TALLY_LOCK_LEASE), and what it tells of a folder that changes under it. */
+/* The lock of a run where flock does not work (TALLY_LOCK_LEASE), and its errors when its folder is moved or replaced. */
 #include "runtime/durable.h"
 #include "runtime/path.h"
 #include "train/run_lock.h"
@@ -36,7 +36,7 @@ static int by_flock(void **state) {
     return durable_remove_folder(run.text) != STATUS_OK;
 }
 
-/* A lease of 6 s is renewed every half second: no machine is so busy that it would be missed. */
+/* A lease of 6 s is renewed every half second: even a busy machine renews it in time. */
 static int by_lease(void **state) {
     setenv("TALLY_LOCK_LEASE", "6", 1);
     int failed = durable_remove_folder(run.text) != STATUS_OK;
@@ -113,7 +113,7 @@ static void a_renewed_lease_is_respected(void **state) {
     assert_null(l);
     assert_int_equal(let_write(&o), STATUS_OK);
     assert_false(there(lock_path.text));
-    OK(run_lock_take(&l, run.text, true)); /* at once: nothing was left */
+    OK(run_lock_take(&l, run.text, true)); /* without waiting: no lock was left */
     OK(run_lock_check(l));
     run_lock_release(l);
 }
@@ -123,12 +123,12 @@ static void a_lease_that_ran_out_is_taken_over(void **state) {
     run_lock *l;
     owner o = start_owner();
     wait_until_taken(&o);
-    stop(&o); /* for longer than its lease */
+    stop(&o); /* stopped for longer than its lease */
     OK(run_lock_take(&l, run.text, true));
     kill(o.pid, SIGCONT);
     assert_int_equal(let_write(&o), STATUS_ARG); /* it noticed before it wrote */
     assert_false(there(path_join(run.text, "written").text));
-    assert_true(there(lock_path.text)); /* and did not remove the other's lock */
+    assert_true(there(lock_path.text)); /* and it did not remove the new owner's lock */
     OK(run_lock_check(l));
     run_lock_release(l);
 }
@@ -181,7 +181,7 @@ static void one_of_many_takes_over(void **state) {
 static void a_dead_owner_of_this_host_is_known_at_once(void **state) {
     (void)state;
     run_lock *l;
-    setenv("TALLY_LOCK_LEASE", "1e9", 1); /* watching it would take for ever */
+    setenv("TALLY_LOCK_LEASE", "1e9", 1); /* waiting for it would never end */
     owner o = start_owner();
     wait_until_taken(&o);
     kill(o.pid, SIGKILL);
@@ -197,7 +197,7 @@ static void one_lock_in_a_process(void **state) {
     FAILS(ARG, "is in use by process", run_lock_take(&second, run.text, true));
     OK(run_lock_check(l));
     run_lock_release(l);
-    assert_false(there(run.text)); /* it had made it */
+    assert_false(there(run.text)); /* the lock had made the folder */
 }
 
 static void nothing_is_written(run_lock *l, const char *what) {
@@ -223,7 +223,7 @@ static void a_moved_folder_is_noticed(void **state) {
     snprintf(expected, sizeof expected, "was moved to %s and replaced by another while", other.text);
     nothing_is_written(l, expected);
     assert_int_equal(rmdir(run.text), 0);
-    assert_int_equal(symlink(run.text, run.text), 0); /* a path that cannot be followed tells nothing */
+    assert_int_equal(symlink(run.text, run.text), 0); /* a path that cannot be resolved proves nothing */
     FAILS(IO, "Too many levels of symbolic links", run_lock_check(l));
     assert_int_equal(unlink(run.text), 0);
     assert_int_equal(rename(other.text, run.text), 0);
@@ -244,7 +244,7 @@ static void a_deleted_folder_is_noticed(void **state) {
     assert_int_equal(mkdir(run.text, 0777), 0);
     nothing_is_written(l, "was deleted and replaced by another while");
     run_lock_release(l);
-    assert_true(there(run.text)); /* it is not this lock's */
+    assert_true(there(run.text)); /* the folder is not this lock's */
 }
 
 static void a_lock_tidied_away_is_no_loss(void **state) {

@@ -20,7 +20,7 @@ static void sums_of_many_ranks_are_exact(void **unused) {
             uint64_t ns = year_ns * (uint64_t)years[y];
             each.ns[BOOK_USEFUL] = ns - 7;
             each.ns[BOOK_DATA] = 7;
-            ledger_sum(&l, &each, 0); /* stride 0: all ranks tell the same */
+            ledger_sum(&l, &each, 0); /* stride 0: all ranks have the same values */
             assert_true(l.total.ns[BOOK_USEFUL] == ns - 7 && l.total.ns[BOOK_DATA] == 7);
             double usd = 2.0 * ranks[r] * 8760 * years[y];
             assert_true(fabs(ledger_wall_s(&l) / 31536000 - years[y]) < 1e-9);
@@ -36,7 +36,7 @@ static void times_that_are_no_numbers_are_told(void **unused) {
     assert_string_equal(text_seconds(1e9).text, "11574d 01h");
 }
 
-/* of a rank that does not know its own: null everywhere, never 0 */
+/* a rank whose price is unknown: null everywhere, never 0 */
 static void energy_that_is_not_known_is_null(void **unused) {
     (void)unused;
     char run[] = "/tmp/test_ledger_XXXXXX";
@@ -54,14 +54,14 @@ static void energy_that_is_not_known_is_null(void **unused) {
     assert_string_equal(json_string_value(json_object_get(o, "energy_source")), "unknown");
     OK(spent_read(&again, o, path.text));
     assert_true(isnan(again.joules));
-    OK(ledger_resume(&l, run, 0, &unknown, &(spent_totals){.joules = 7, .usd = NAN})); /* one attempt did not know */
+    OK(ledger_resume(&l, run, 0, &unknown, &(spent_totals){.joules = 7, .usd = NAN})); /* one attempt had no price */
     assert_true(isnan(l.before.joules));
     json_decref(o);
     unlink(path.text);
     rmdir(run);
 }
 
-/* what came after the checkpoint: stopped time stays that, the rest is lost; money as it was paid */
+/* after the checkpoint: stopped time stays stopped, the rest is lost; money as it was paid */
 static void what_a_killed_attempt_spent_is_taken_over(void **unused) {
     (void)unused;
     comm world = {.ranks = 1};

@@ -9,7 +9,7 @@
 
 static const uint64_t MS = 1000000, SECOND = 1000000000;
 
-/* what a tick tells that comes so many ms after the last one */
+/* result of a tick that comes so many ms after the last one */
 static uint64_t tick(lifetime_ticks *t, uint64_t boot_ms, uint64_t monotonic_ms, uint64_t cpu_ms, bool continued) {
     lifetime_sample now = t->last;
     now.boot_ns += boot_ms * MS;
@@ -25,18 +25,18 @@ static void a_late_tick_alone_proves_nothing(void **unused) {
     assert_int_equal(tick(&t, 5000, 5000, 90, false), 0); /* a busy machine */
     assert_int_equal(tick(&t, 100, 100, 90, false), 0);
     assert_int_equal(tick(&t, 100, 100, 90, true), 0);        /* SIGCONT without a stop */
-    assert_int_equal(tick(&t, 60000, 60000, 9000, false), 0); /* starved, but it ran */
+    assert_int_equal(tick(&t, 60000, 60000, 9000, false), 0); /* starved of CPU time, but it ran */
 }
 
 static void what_explains_it_is_stopped_time(void **unused) {
     (void)unused;
     lifetime_ticks t = {0};
     assert_int_equal(tick(&t, 2100, 2100, 90, true), 2000);
-    assert_int_equal(tick(&t, 3100, 3100, 90, false), 0); /* the tick came before its signal */
+    assert_int_equal(tick(&t, 3100, 3100, 90, false), 0); /* the tick came before the signal */
     assert_int_equal(tick(&t, 1, 1, 0, true), 3000);
-    assert_int_equal(tick(&t, 100, 100, 90, true), 0);            /* which explains one tick only */
+    assert_int_equal(tick(&t, 100, 100, 90, true), 0);            /* a signal explains one tick only */
     assert_int_equal(tick(&t, 3600100, 100, 90, false), 3600000); /* suspended */
-    assert_int_equal(tick(&t, 3602100, 2100, 90, true), 3602000); /* and stopped */
+    assert_int_equal(tick(&t, 3602100, 2100, 90, true), 3602000); /* suspended and stopped */
     assert_int_equal(tick(&t, 60100, 60100, 100, false), 60000);  /* frozen, without a signal */
 }
 
@@ -51,7 +51,7 @@ static void a_process_is_as_old_as_the_system_says(void **unused) {
     assert_true(m.booked_ns[BOOK_STARTUP] >= now - start && m.booked_ns[BOOK_USEFUL] == 0);
 }
 
-/* A child stops this process and lets it go on; the watch finds it out, and the meter books it where it belongs. */
+/* A child stops and continues this process; the watch detects it, and the meter books it as stopped. */
 static void the_watch_finds_a_stop(void **unused) {
     (void)unused;
     meter m = {0};
@@ -84,7 +84,7 @@ static void wait_once(void *calls) {
     if (atomic_fetch_add((atomic_int *)calls, 1) == 0) usleep(11000000);
 }
 
-/* What is called at a tick may wait for a disk, more than 10 s too. Nor is the end a stop, which wakes the thread by SIGCONT. */
+/* A callback may wait for a disk, even more than 10 s. The end, which wakes the thread by SIGCONT, is not a stop either. */
 static void a_slow_call_is_no_stop(void **unused) {
     (void)unused;
     uint64_t before = lifetime_stopped_ns();
@@ -96,21 +96,21 @@ static void a_slow_call_is_no_stop(void **unused) {
     assert_true(lifetime_stopped_ns() == before);
 }
 
-/* The watch may tell of a stop when the booking that it fell into has ended. */
+/* The watch may report a stop after the booking in which it happened has ended. */
 static void a_stop_that_is_told_late_is_moved(void **unused) {
     (void)unused;
     uint64_t stopped = lifetime_stopped_ns();
     meter m = {.booked_ns = {[BOOK_USEFUL] = 5 * stopped, [BOOK_EVALUATION] = 3}};
     assert_true(stopped > 0);
     meter_start(&m, BOOK_EVALUATION);
-    m.stopped_ns = 0; /* as if it had been told just now */
+    m.stopped_ns = 0; /* as if it had been reported just now */
     m.last = BOOK_USEFUL;
     meter_book(&m, BOOK_DATA);
     assert_true(m.booked_ns[BOOK_STOPPED] == stopped);
     assert_true(m.booked_ns[BOOK_USEFUL] >= 4 * stopped);
 
     m = (meter){.booked_ns = {[BOOK_USEFUL] = 5 * stopped, [BOOK_COMMUNICATION] = 2 * stopped}};
-    meter_start(&m, BOOK_USEFUL); /* for a moment only, behind the wait that the stop fell into */
+    meter_start(&m, BOOK_USEFUL); /* for a moment only, after the wait in which the stop happened */
     m.stopped_ns = 0;
     m.last = BOOK_COMMUNICATION;
     meter_book(&m, BOOK_DATA);

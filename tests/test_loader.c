@@ -4,14 +4,14 @@
 
 #include "train/data/loader.h"
 
-/* token i is i: what a batch holds says where it came from */
+/* token i is i, so that a batch shows where it came from */
 static corpus counting(i64 count, i64 train_count) {
     corpus c = {.tokens = malloc((size_t)count * 2), .count = count, .train_count = train_count};
     for (i64 i = 0; i < count; i++) c.tokens[i] = (uint16_t)i;
     return c;
 }
 
-/* windows in the order in which they come, `n` of them (a multiple of B), each checked token by token */
+/* reads n windows (a multiple of B) and checks each token by token */
 static void collect(i64 *windows, i64 n, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position) {
     loader *l;
     OK(loader_open(&l, c, B, T, seed, position, 0, 1));
@@ -118,7 +118,7 @@ static void test_batch_stays_valid_until_the_next_call(void **state) {
         int32_t copy[21];
         OK(loader_next(l, &b));
         memcpy(copy, b.tokens, sizeof copy);
-        usleep(200); /* lets the thread run ahead into the ring; what follows must hold in any case */
+        usleep(200); /* lets the thread run ahead into the ring; the result must not depend on it */
         assert_memory_equal(copy, b.tokens, sizeof copy);
         for (int k = 0; k < 21; k++) assert_int_equal(b.targets[k], copy[k] + 1);
     }

@@ -29,7 +29,7 @@ static int remove_all(void **state) {
 
 static void put(const char *text, size_t bytes) { OK(durable_write_file(path.text, text, bytes)); }
 
-/* what `act` tells on standard error */
+/* the standard error of `act` */
 static char *told_by(void (*act)(void *), void *with) {
     int fd = open(log_path.text, O_RDWR | O_CREAT | O_TRUNC, 0600), old = dup(2);
     char *text;
@@ -255,11 +255,11 @@ static void a_resume_without_metrics(void **state) {
     free(told);
 }
 
-/* Memory is what a file of many MB must not take: the process may have 24 MB more than now. */
+/* A file of many MB must not be held in memory: the process may take 24 MB more than now. */
 static void a_long_file_takes_little_memory(void **state) {
     (void)state;
 #ifdef __SANITIZE_ADDRESS__
-    skip(); /* it keeps what is freed */
+    skip(); /* the sanitizer keeps freed memory */
 #endif
     enum { STEPS = 60000, FILLER = 1000 };
     FILE *f = fopen(path.text, "w");

@@ -132,7 +132,7 @@ static void accumulating_twice_doubles(void **unused) {
          * their square root; 32 rows and 2 chunks, so 16 roundings are ample */
         check_close("accumulated", m.parameters.grads, twice, n, 16 * F32_ROUNDOFF);
         OK(model_forward_backward(&m, &loss, tiny_batch_of(tokens, targets), 1, true, true));
-        assert_memory_equal(once, m.parameters.grads, (size_t)n * 4); /* and = forgets what was there */
+        assert_memory_equal(once, m.parameters.grads, (size_t)n * 4); /* and = overwrites old values */
         free(once);
         free(twice);
         model_free(&m);
@@ -153,7 +153,7 @@ static void planned_memory_is_what_is_taken(void **unused) {
     }
 }
 
-/* the formulas of design and block.h, on a published shape: what L layers add is exactly L times a layer */
+/* the formulas of block.h, on a published shape: L layers add exactly L times one layer */
 static void activation_memory_follows_the_formula(void **unused) {
     (void)unused;
     model_config c;

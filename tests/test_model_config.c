@@ -121,7 +121,7 @@ static void test_json_is_written_in_short_decimals(void **state) {
     json_decref(json);
 }
 
-/* what the models' own config.json say */
+/* values of the models' own config.json */
 static const char gpt2_json[] =
     "{\"activation_function\":\"gelu_new\",\"architectures\":[\"GPT2LMHeadModel\"],\"attn_pdrop\":0.1,"
     "\"bos_token_id\":50256,\"embd_pdrop\":0.1,\"eos_token_id\":50256,\"initializer_range\":0.02,"
@@ -166,7 +166,7 @@ static void test_published_files_are_the_presets(void **state) {
     }
 }
 
-/* base with key = value (JSON text; NULL: taken out) */
+/* base with key = value (JSON text; NULL removes the key) */
 static json_t *edited(const char *base, const char *key, const char *value) {
     json_t *json = parsed(base);
     json_object_del(json, key);
@@ -325,7 +325,7 @@ static void test_files_and_folders_load(void **state) {
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/config.json", folder);
     model_config c, preset;
-    FAILS(DATA, path, model_config_load(&c, folder)); /* no file in it */
+    FAILS(DATA, path, model_config_load(&c, folder)); /* an empty folder */
     write_text(path, llama_json, strlen(llama_json));
     OK(model_config_load(&preset, "llama3.2-1b"));
     OK(model_config_load(&c, folder));

@@ -1,5 +1,5 @@
-/* Keys of a config.json that change the computation are honoured or refused by name; others are told of. What transformers
- * reads is of version 5.24. */
+/* Keys of a config.json that change the computation are honoured or refused by name; others are logged. Reference:
+ * transformers 5.24. */
 #include "tests/check.h"
 
 #include "runtime/json.h"
@@ -123,7 +123,7 @@ static void test_other_keys_are_refused_or_told(void **state) {
           load(&c, GPT2_SIZES, "\"pruned_heads\": {\"0\": [1]}"));
     FAILS(DATA, "key \"rope_interleaved\" is true, expected false",
           load(&c, LLAMA_SIZES, "\"model_type\": \"llama\", \"rope_interleaved\": true"));
-    /* transformers takes the one for the other */
+    /* transformers accepts either key */
     FAILS(DATA, "m.json: key \"hidden_size\" is 64 beside \"n_embd\" 32; expected the same",
           load(&c, GPT2_SIZES, "\"hidden_size\": 64"));
     OK(load(&c, GPT2_SIZES, "\"hidden_size\": 32"));
@@ -139,7 +139,7 @@ static void test_other_keys_are_refused_or_told(void **state) {
     assert_string_equal(c.unknown + sizeof c.unknown - 4, "...");
 }
 
-/* with them transformers' generate() stops where a text ends */
+/* with these keys transformers' generate() stops where a text ends */
 static void test_models_of_bytes_tell_where_a_text_ends(void **state) {
     (void)state;
     model_config c;

@@ -2,8 +2,8 @@
 
 #include "tests/check.h"
 
-/* Reference in f64. `size` is what each result would be with every term's magnitude added: rounding errors are
- * proportional to it, and not to a result in which terms cancel. */
+/* Reference in f64. `size` is each result with the magnitudes of its terms added: rounding errors are proportional to it,
+ * not to a result in which terms cancel. */
 typedef struct {
     norm_shape s;
     bool layer_norm; /* else RMS norm */

@@ -10,7 +10,7 @@
 static char state_path[64], log_path[64];
 static int standard_error;
 
-/* what the GPU of tests/gpu/fake_nvml.c tells from now on; a reading stands for 10 ms, so that much later */
+/* sets what tests/gpu/fake_nvml.c reports. A reading is kept for 10 ms: waits for that long. */
 static void set(const char *text) {
     usleep(15000);
     FILE *f = fopen(state_path, "w");
@@ -40,7 +40,7 @@ static int teardown(void **state) {
     return unlink(state_path) | unlink(log_path);
 }
 
-/* what the log has; it is emptied */
+/* returns the log's text and empties it */
 static const char *logged(void) {
     static char text[4096];
     fflush(stderr);
@@ -82,7 +82,7 @@ static void test_energy_is_the_counters_difference(void **state) {
     assert_joules(e, 0);
     set("pci " PCI "\nenergy_mj 5000000002123\n");
     assert_joules(e, 2);
-    set("pci " PCI "\n"); /* nothing to read: taken with the next */
+    set("pci " PCI "\n"); /* unreadable: its energy is counted at the next reading */
     assert_joules(e, 2);
     set("pci " PCI "\nenergy_mj 5000000002623\n");
     assert_joules(e, 2.5);
@@ -220,7 +220,7 @@ static void test_throttling_is_said_when_it_begins_and_ends(void **state) {
         ranks[r].gpu =
             (nvml_state){.known = true, .reasons_known = true, .sm_mhz = 1980, .sm_max_mhz = 1980, .temperature_c = 60};
 #define LOOK() throttle_look(&w, &ranks[0].gpu, sizeof *ranks, 3)
-    ranks[0].gpu.reasons = 0x1 | 0x2 | 0x10 | 0x100; /* none of them trouble */
+    ranks[0].gpu.reasons = 0x1 | 0x2 | 0x10 | 0x100; /* none of these is throttling */
     LOOK();
     assert_logged("");
     ranks[1].gpu.reasons = 0x4;

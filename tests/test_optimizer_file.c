@@ -1,5 +1,4 @@
-/* The optimizer's state from pieces: however they are cut and in whichever files they lie; gaps and overlaps are
- * refused. */
+/* The optimizer's state is read from pieces of any size in any files; gaps and overlaps are refused. */
 #include <unistd.h>
 
 #include "runtime/durable.h"
@@ -16,7 +15,7 @@ static tensor_set whole;
 enum { FILES = 3 };
 static path_text files[FILES];
 
-/* the tensors, cut into pieces of chance lengths that go to files by chance; room for some to be tampered with */
+/* the tensors, cut into random pieces in random files, with room for changed pieces */
 typedef struct {
     safetensor *list;
     const void **data;
@@ -65,7 +64,7 @@ static void free_pieces(pieces *p) {
 static void open_empty(model *m) {
     parameters_options o = tiny_options(BF16);
     tiny_open(m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
-    filled_each(&m->parameters, filled_set); /* the weights stay so; the rest is to be read */
+    filled_each(&m->parameters, filled_set); /* the weights stay; the rest is read from the file */
     size_t n = (size_t)m->parameters.p.size;
     memset(m->parameters.master, 0, n * 4);
     memset(m->parameters.m, 0, n * 4);
@@ -113,7 +112,7 @@ static void gaps_overlaps_and_strangers_are_refused(void **unused) {
     safetensor kept = p.list[of_wte];
     i64 first = atol(strchr(kept.name, '@') + 1);
 
-    p.list[of_wte].name[0] = 'x'; /* the last piece of m.wte is gone */
+    p.list[of_wte].name[0] = 'x'; /* the last piece of m.wte is missing */
     snprintf(message, sizeof message, "\"m.wte\" lacks its elements %ld to %ld", first, first + kept.shape[0] - 1);
     refused(&m, &p, message);
     p.list[of_wte] = kept;
@@ -137,16 +136,16 @@ static void gaps_overlaps_and_strangers_are_refused(void **unused) {
     refused(&m, &p, "expected the number of an element after @");
     p.list[of_wte] = kept;
 
-    p.list[of_wte].type = BF16; /* as many elements, of another dtype */
+    p.list[of_wte].type = BF16; /* the same number of elements in another dtype */
     refused(&m, &p, "has another dtype or shape");
     p.list[of_wte] = kept;
 
-    p.list[p.count] = p.list[last]; /* a stranger */
+    p.list[p.count] = p.list[last]; /* a piece of no tensor of this model */
     p.data[p.count] = p.data[last];
     snprintf(p.list[p.count++].name, sizeof kept.name, "m.nobody@0");
     snprintf(message, sizeof message, "holds %d tensors, expected %d", p.count, p.count - 1);
     refused(&m, &p, message);
-    snprintf(p.list[p.count - 1].name, sizeof kept.name, "v.wte"); /* the whole beside its pieces */
+    snprintf(p.list[p.count - 1].name, sizeof kept.name, "v.wte"); /* the whole tensor beside its pieces */
     p.list[p.count - 1].shape[0] = 2;
     refused(&m, &p, "has another dtype or shape");
     p.count--;

@@ -207,7 +207,7 @@ static void command_line_overrides_file(void **state) {
     unlink(path);
 }
 
-/* the word that a command needs, where it stands behind a list */
+/* a positional argument behind a list */
 static void a_word_behind_a_list(void **state) {
     (void)state;
     options o;
@@ -248,7 +248,7 @@ static void written_values_read_back(void **state) {
     assert_true(t.seed == INT64_MAX && t.lr == s.lr && t.shard == SHARD_FULL && t.plan && t.compile && !t.out);
     assert_int_equal(t.data.count, 2);
     assert_string_equal(t.data.list[1], "c\"d");
-    assert_false(options_given(&again, "warmup-steps")); /* it has no default: null says not given */
+    assert_false(options_given(&again, "warmup-steps")); /* it has no default: null means not given */
     OK(options_to_json(&json_again, &again));
     OK(json_print(&text_again, json_again, JSON_INDENTED));
     assert_string_equal(text, text_again);

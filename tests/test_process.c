@@ -36,7 +36,7 @@ static void test_life(void **state) {
     kill((pid_t)child.pid, SIGKILL);
     siginfo_t info;
     assert_int_equal(waitid(P_PID, (id_t)child.pid, &info, WEXITED | WNOWAIT), 0);
-    assert_true(process_gone(&child, &self)); /* its end not yet collected */
+    assert_true(process_gone(&child, &self)); /* a zombie */
     waitpid((pid_t)child.pid, NULL, 0);
     assert_true(process_gone(&child, &self));
 }
@@ -47,7 +47,7 @@ static void test_identity(void **state) {
     if (!self.start) skip();
     other.start++; /* the number was given to another process */
     assert_true(process_gone(&other, &self));
-    other.space++; /* its numbers are not ours: nothing can be told */
+    other.space++; /* another pid namespace: nothing is known of it */
     assert_false(process_gone(&other, &self));
     other = self, other.start++, other.boot[0] ^= 1;
     assert_false(process_same_host(&other, &self));

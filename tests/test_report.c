@@ -45,7 +45,7 @@ static char *get(const char *path) {
     return text;
 }
 
-/* Every tag closed in order, no script, nothing from outside, no number that went wrong. */
+/* Every tag is closed in order; no script, no external resource, no NaN or infinity. */
 static void check_markup(const char *text) {
     char open[32][16];
     int depth = 0;
@@ -70,7 +70,7 @@ static void check_markup(const char *text) {
         if (strstr(text, never[i])) fail_msg("found %s", never[i]);
 }
 
-/* both outputs, checked; the page is the caller's to free */
+/* Writes and checks both outputs. The caller frees the page. */
 static char *page(void) {
     OK(report_write(folder));
     OK(report_loss_svg(folder, svg_path));
@@ -128,7 +128,7 @@ static void test_whole_run(void **state) {
     assert_int_equal(occurrences(text, "<svg"), 2);
     has(text, "<title>held out 5.6, step 1</title>");
     assert_int_equal(occurrences(text, "<title>held out"), 1);
-    /* what is not UTF-8, or is a control character, byte by byte */
+    /* bytes that are not UTF-8, and control characters */
     has(text, "<pre>a&lt;b&gt;&amp;&#39;&quot;\n\303\251 \357\277\275\357\277\275 "
               "\357\277\275\357\277\275\357\277\275 \357\277\275\357\277\275</pre>");
     free(text);
@@ -186,8 +186,7 @@ static void test_cost_not_known(void **state) {
     has(text, "<b>5 J</b><div>source: not known</div>");
     has(text, "<b>not known</b><div>price: not known</div>");
     free(text);
-    put("ledger.json",
-        "{\"bookings\":{\"useful_s\":3},\"tokens\":0,\"usd\":0}"); /* none per none is not known either */
+    put("ledger.json", "{\"bookings\":{\"useful_s\":3},\"tokens\":0,\"usd\":0}"); /* 0 dollars for 0 tokens: unknown */
     text = page();
     has(text, "<div>tokens</div><b>0</b>");
     has(text, "<div>cost</div><b>$0.00</b>");
@@ -195,7 +194,7 @@ static void test_cost_not_known(void **state) {
     free(text);
 }
 
-/* after a crash, steps from the checkpoint on are done again: what was lost is not drawn */
+/* after a crash, steps from the checkpoint on are repeated: lost steps are not drawn */
 static void test_steps_done_again_replace_the_lost(void **state) {
     (void)state;
     put("metrics.jsonl",
@@ -247,7 +246,7 @@ static void test_long_run_makes_a_small_page_with_its_spike(void **state) {
     free(text);
 }
 
-/* It costs what is damaged, and nothing else. */
+/* Only damaged lines are lost. */
 static void test_damaged_files(void **state) {
     (void)state;
     static const char *const damaged[] = {"{\"step\":2,\"lo\n", "{\"step\":2} x\n", "nonsense\n", "[]\n", "3\n",

@@ -24,7 +24,7 @@ static void set_memory(const void *bytes, size_t count) {
     assert_int_equal(pwrite(memory_fd, bytes, count, 0), count);
 }
 
-/* header text (the length bytes are added), and as many zero bytes of data */
+/* header text (the length is prepended), and `bytes` zero bytes of data */
 static void set_file(const char *header, size_t data_bytes) {
     unsigned char file[4096] = {0};
     uint64_t length = strlen(header);
@@ -188,8 +188,8 @@ static void aligns_what_is_not(void **state) {
     safetensors_close(&s);
 }
 
-/* Refused with a message that names the file, or every byte of every tensor can be read and there is no more than the
- * file holds. Returns whether it was taken. */
+/* The file is refused with a message that names it, or every byte of every tensor can be read and lies in the file.
+ * Returns whether it was accepted. */
 static int is_safe(size_t file_bytes) {
     safetensors s;
     if (safetensors_open(&s, memory_path)) {

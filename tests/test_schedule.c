@@ -50,7 +50,7 @@ static void test_edges(void **state) {
         schedule s = base;
         s.kind = k;
         check_lr(s, 5000, 0.1); /* past the end it stays at the minimum */
-        s.steps = 10;           /* all of it warm-up */
+        s.steps = 10;           /* warm-up only */
         check_lr(s, 9, 1);
         check_lr(s, 10, 0.1);
     }

@@ -1,4 +1,4 @@
-/* What a rank's memory is to be, by the formulas of design and fsdp.h, against what would be taken. */
+/* A rank's memory by the formulas of fsdp.h and block.h, against the plan. */
 #include "tests/check.h"
 #include "train/step.h"
 

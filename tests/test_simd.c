@@ -48,7 +48,7 @@ static void test_exp_ends(void **state) {
     }
 }
 
-/* every bf16 as upper half, with lower halves around the points where rounding turns */
+/* every bf16 as upper half, with lower halves around the rounding boundaries */
 static void test_store_rounds_to_nearest(void **state) {
     (void)state;
     const uint32_t lower[7] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x1234};

@@ -1,4 +1,4 @@
-/* Which text a file gives, by its name and its first bytes, and what is said of odd lines and files. */
+/* The kind of text of a file, by its name and first bytes, and the messages about bad lines and files. */
 #include "tests/text_folder.h"
 
 static const char lines[] = "{\"text\":\"one\",\"id\":1}\n{\"text\":\"two\"}\n";
@@ -37,7 +37,7 @@ static void test_documents_by_every_name(void **state) {
 
 static void test_what_stays_plain(void **state) {
     (void)state;
-    check_one(put("a.txt", "{\"text\":\"one\"}"), "{\"text\":\"one\"}|"); /* named as text */
+    check_one(put("a.txt", "{\"text\":\"one\"}"), "{\"text\":\"one\"}|"); /* the name says text */
     check_one(put("README.MD", "{\"text\":\"one\"}"), "{\"text\":\"one\"}|");
     check_one(put("a.c", "{ int x; }\n"), "{ int x; }\n|");
     check_one(put("a.log", "{\"body\":\"one\"}\n"), "{\"body\":\"one\"}\n|");
@@ -74,7 +74,7 @@ static void test_json_without_documents(void **state) {
         if (!strstr(said, "data: skipped: ") || !strstr(said, "d/a.json")) fail_msg("%s", said);
         corpus_free(&c);
     }
-    corpus c; /* damage behind a document is an error in a folder too */
+    corpus c; /* damage after a document is an error in a folder too */
     put("d/a.json", "[{\"text\":\"one\"}, {\"te");
     FAILS(DATA, "a.json: ends within element 2, expected the ] of the array", load_one(&c, in("d")));
     put("d/a.json", "[{\"text\":\"one\"}] x");
@@ -113,7 +113,7 @@ static void test_marks_are_no_tokens(void **state) {
     check_one(put_gz("a.gz", "wb", "\xef\xbb\xbftext", 7), "text|");
     check_one(put("only.txt", "\xef\xbb\xbf"), NULL);
     check_kind(put("a.json", "\xef\xbb\xbf[{\"text\":\"one\"},{\"text\":\"two\"}]"), TEXT_JSON_ARRAY);
-    /* before a blank line, and in front of a file that was put behind another */
+    /* before a blank line, and between two concatenated files */
     check_kind(put("a.jsonl", "\xef\xbb\xbf\n{\"text\":\"one\"}\n\xef\xbb\xbf{\"text\":\"two\"}\n"), TEXT_JSON_LINES);
 }
 
@@ -181,7 +181,7 @@ static void test_bad_lines_are_left_out(void **state) {
     OK(load_leaving(&c, path, "content", 15));
     check_tokens(&c, "x|x|x|x|x|");
     corpus_free(&c);
-    /* never a run on nothing but what is left */
+    /* no run trains on the few lines that are left */
     FAILS(DATA, "none of its 20 lines can be used; the last: ", load_leaving(&c, path, "body", 100));
     OK(load_leaving(&c, put("b.json", "[{\"text\":\"one\"},{\"text\":3},,tru,{\"text\":\"two\"},]"), NULL, 4));
     check_two(&c);
@@ -212,7 +212,7 @@ static void test_encodings_are_named(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t j = 0; j < 3; j++) {
             corpus c;
-            if (i > 4 && j == 1) continue; /* its lines are what is bad there */
+            if (i > 4 && j == 1) continue; /* bad lines are the case there */
             FAILS(DATA, cases[i].message, load_one(&c, put_bytes(names[j], cases[i].bytes, cases[i].count)));
         }
 }
@@ -222,7 +222,7 @@ static void test_latin1_is_named(void **state) {
     (void)state;
     static const struct {
         const char *text;
-        int byte, offset; /* of what is not UTF-8; 0: all of it is */
+        int byte, offset; /* of the first byte that is not UTF-8; 0 where all are */
     } cases[] = {
         {"na\xefve", 0xef, 2},          {"caf\xe9", 0xe9, 3},          {"\x80", 0x80, 0},
         {"\xc0\xaf", 0xc0, 0},          {"a\xe0\x80\x80", 0xe0, 1},    {"\xed\xa0\x80", 0xed, 0},
@@ -296,7 +296,7 @@ static void test_a_file_given_twice_is_said(void **state) {
     assert_null(strstr(said, "given more than once"));
 }
 
-/* as the paths of a shell's * */
+/* as a shell's * gives the paths */
 static void test_the_log_of_many_files_is_short(void **state) {
     (void)state;
     enum { FILES = 100 };

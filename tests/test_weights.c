@@ -1,4 +1,4 @@
-/* Weights from Hugging Face's sharded sets: a file, an index, a folder give the same; what does not fit together is
+/* Weights from Hugging Face's sharded sets: a file, an index and a folder give the same. Sets that do not match are
  * refused. */
 #include <unistd.h>
 
@@ -11,12 +11,12 @@
 static device *dev;
 static char folder[] = "/tmp/tally-weights-XXXXXX";
 static model_config c;
-static tensor_set whole; /* what was saved as one file */
+static tensor_set whole; /* the same weights saved as one file */
 static const char index_name[] = "model.safetensors.index.json";
 
 static path_text in_folder(const char *name) { return path_join(folder, name); }
 
-/* tensors in turns to three files; skip: one that goes to none */
+/* distributes the tensors over three files in turn; skip: leaves this one out */
 static void write_shards(const char *skip) {
     for (int file = 0; file < 3; file++) {
         safetensor *list = malloc((size_t)whole.count * sizeof *list);
@@ -104,7 +104,7 @@ static void what_does_not_fit_is_refused(void **unused) {
     const void *data = tensor_set_data(&whole.list[0]);
     write_tensors(in_folder("part-1.safetensors").text, &again, &data, 1);
     FAILS(DATA, "is also in ", weights_read(&m.parameters, &c, folder));
-    /* none at all */
+    /* no tensor at all */
     assert_int_equal(unlink(in_folder(index_name).text), 0);
     FAILS(DATA, "found neither model.safetensors nor", weights_read(&m.parameters, &c, folder));
     FILE *f = fopen(in_folder(index_name).text, "w");

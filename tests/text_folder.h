@@ -1,4 +1,4 @@
-/* What the tests of the corpus share: a folder of files for each test, and what is loaded from it. */
+/* Shared by the tests of the corpus: a folder of files for each test, and functions that load it. */
 #ifndef TALLY_TEXT_FOLDER_H
 #define TALLY_TEXT_FOLDER_H
 
@@ -65,7 +65,7 @@ static inline size_t get(const char *path, unsigned char *data, size_t room) {
     return bytes;
 }
 
-/* not one bad line is let pass */
+/* no bad line is accepted */
 static inline status load_strictly(corpus *c, const char *const *paths, int count, double val_fraction, uint64_t seed) {
     return corpus_load(c, &(text_source){.paths = paths, .count = count}, val_fraction, seed);
 }
@@ -96,7 +96,7 @@ static inline void check_one(const char *path, const char *text) {
     corpus_free(&c);
 }
 
-/* ---- what the log says: between the two calls standard error goes to a file, whose text (4 KiB of it) is returned ---- */
+/* ---- the log: between the two calls standard error goes to a file; up to 4 KiB of its text are returned ---- */
 
 static int stderr_before;
 static inline void log_begin(void) {

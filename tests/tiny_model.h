@@ -7,7 +7,7 @@
 
 enum { TINY_V = 61, TINY_B = 2, TINY_T = 16, TINY_N = TINY_B * TINY_T };
 
-/* GPT-2 with everything it has; Llama with grouped queries, qk-norm and biases of qkv, so that every switch is on once */
+/* GPT-2; Llama with grouped queries, qk-norm and biases of qkv, so that every switch is on once */
 static inline model_config tiny_gpt2(void) {
     return (model_config){.name = "tiny-gpt2",
                           .arch = ARCH_GPT2,
