@@ -83,8 +83,8 @@ struct comm {
 };
 
 /* The job's communicator: MPI's where the process was started as one of several (mpirun, srun), else self. Several and
- * no MPI in this build: an error, never as many runs alone. timeout_s: how long a collective may wait, once this rank has
- * begun it, without that anything comes. */
+ * no MPI in this build: an error, never as many runs alone. timeout_s: a collective that this rank has begun fails
+ * when no data has arrived for this long. */
 status comm_open(comm **c, double timeout_s);
 status comm_open_self(comm **c);
 /* The communicator of dev's memory, of the ranks of `host`, which is a whole job's; all of them together. On a CPU it is

@@ -9,7 +9,7 @@ typedef struct {
     char host[64];
     char boot[40];  /* of the kernel that runs it: tells hosts of the same name apart; "" where it is not told */
     uint64_t space; /* in which its process number counts (a container may have its own); 0 where it is not told */
-    uint64_t start; /* of the process, in ticks since that boot: a process number can be given anew; 0: not told */
+    uint64_t start; /* of the process, in ticks since that boot: a process number can be given anew; 0: unknown */
     int64_t pid;
 } process;
 

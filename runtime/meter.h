@@ -49,7 +49,7 @@ typedef enum {
 
 typedef struct {
     uint64_t booked_ns[BOOKINGS];
-    uint64_t since_ns;   /* when the running booking began, on the clock of lifetime.h; 0: not started */
+    uint64_t since_ns;   /* when the running booking began, on the clock of lifetime.h; 0 before the start */
     uint64_t stopped_ns; /* the part of lifetime_stopped_ns that is booked */
     booking current, last;
 } meter;

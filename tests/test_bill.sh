@@ -71,6 +71,6 @@ P
 ok "time in which the process is stopped is a booking of its own"
 sed -i '/"stopped_s"/d; s/\("lost_s": [0-9.e-]*\),/\1/' "$scratch/stopped/ledger.json"
 train --out "$scratch/stopped" --resume --steps $(($(ls "$scratch/stopped/checkpoints" | sed 's/step-//') + 2))
-ok "a ledger without that booking, as older ones are, is read"
+ok "an older ledger that lacks this booking is read"
 
 finish

@@ -119,7 +119,7 @@ static void reports_a_limit(void **state) {
     assert_true(access(in_folder("kept.tmp"), F_OK));
 }
 
-/* Makes `name` a link to `target` while the file is open; blockfile itself follows no link. */
+/* Points the descriptor that is open on `name` at `target`: a link would not do, since blockfile follows none. */
 static void redirect(const char *name, const char *target) {
     char link[64], path[4096];
     for (int fd = 3; fd < 1024; fd++) {

@@ -22,7 +22,7 @@ typedef struct {
     flop_counter flops; /* of one step, from the counters */
     uint64_t memory_bytes, activation_bytes;
     uint64_t bytes[MEM_CATEGORIES]; /* of the arena, by category */
-    uint64_t resident_bytes;        /* growth of the process, at its peak; 0: not known */
+    uint64_t resident_bytes;        /* growth of the process, at its peak; 0: unknown */
     comm_totals comm;               /* of one step of this rank, mean over the measured steps */
     i64 parameters;
     uint32_t gradient_crc32; /* of the first step's gradients, if asked for: to compare them bit by bit */

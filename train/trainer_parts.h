@@ -66,7 +66,7 @@ typedef struct {
     path_text moved_to;
     train_options moved;                  /* o with another `out` */
     double peak_datasheet, peak_measured; /* summed over all devices */
-    double peak_assumed;     /* rate for estimates: peak_measured, or measured only for --budget; 0: not known */
+    double peak_assumed;     /* rate for estimates: peak_measured, or measured only for --budget; 0: unknown */
     double next_usd;         /* last estimate of the cost of the next step and a checkpoint after it */
     flop_counter step_flops; /* of all ranks, in closed form */
     double val_loss;         /* of the last evaluation; NaN: none */
