@@ -1,14 +1,14 @@
-# What the tests on several ranks share, behind tap.sh. Open MPI: as root, more ranks than cores, none bound to one. From
-# version 5 on PRRTE starts the ranks, and has variables of its own.
+# Shared by the tests on several ranks; sourced after tap.sh. Open MPI: as root, more ranks than cores, none bound to a core.
+# From version 5 on PRRTE starts the ranks, and has its own variables.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
-# A job that aborts leaves its session's folder behind, named by its pid: a later job with that pid does not start.
+# A job that aborts leaves its session's folder, named by its pid, and a later job with the same pid does not start.
 export PRTE_MCA_prte_tmpdir_base=$scratch
-# What MPI itself leaves allocated is not ours; some of it is in plugins that are unloaded by then.
+# MPI leaves memory allocated, some of it in plugins that are unloaded before the check.
 export ASAN_OPTIONS=detect_leaks=0
 
-# Under the sanitizers all is several times slower, and fewer numbers of ranks show what is wrong with memory.
+# The sanitizers make everything several times slower, and two numbers of ranks are enough to show memory errors.
 if [ "${SANITIZED:-OFF}" = ON ]; then numbers_of_ranks="1 3"; else numbers_of_ranks="1 2 3 4"; fi
 
 # need_ranks NAME: the rest of the script is skipped where there is no MPI

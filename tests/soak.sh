@@ -1,6 +1,6 @@
-# tests/soak.sh [KILLS [SHARE]]: kills one training run after another with SIGKILL at random moments, resumes each until it is
-# through, and compares. Every run must end in bitwise the weights of one that nobody killed, and its ledger must have booked
-# SHARE (0.99) of the seconds that its processes lived, and no more than all. 30 kills where no number is given.
+# tests/soak.sh [KILLS [SHARE]]: kills training runs with SIGKILL at random moments, KILLS times (30), and resumes each until it ends.
+# Every run must end with bitwise the weights of a run that was not killed. Its ledger must have booked at least SHARE (0.99) of the
+# seconds that its processes lived, and no more than all of them.
 # TALLY names the program; LONGEST: a process lives up to so many seconds (3); SEED: of the moments. Prints a line of totals; exit code 1 where something is wrong.
 cd "$(dirname "$0")/.." || exit 1
 : "${TALLY:?TALLY names the program to test}"

@@ -1,4 +1,4 @@
-# What the shell tests share: TAP lines, a scratch folder, the program.
+# Shared by the tests in shell: TAP lines, a scratch folder, the program.
 set -u
 tally=${TALLY:?TALLY names the program to test}
 scratch=$(mktemp -d)
@@ -26,8 +26,8 @@ refuses() {
     ok "$name"
 }
 
-# within_budget RUN USD: the last step was begun where it was known to fit. How long it then takes is the machine's to say; the
-# shortest one before it is the least that it can have been thought to take.
+# within_budget RUN USD: the last step was begun because it was expected to fit into the budget. Its real time depends on the
+# machine; the shortest step before it is the least that can have been expected.
 within_budget() {
     python3 - "$@" <<'P'
 import json, sys
@@ -40,7 +40,7 @@ P
 # need_python NAME: the rest of the script is skipped where there is no python3
 need_python() { command -v python3 >/dev/null || { skip "$1" "no python3 here"; finish; }; }
 
-# lines_of_text N FILE: N short lines, each another
+# lines_of_text N FILE: N short lines, all different
 lines_of_text() {
     for i in $(seq "$1"); do echo "line $i: the quick brown fox jumps over the lazy dog, $((i * 7919 % 1000)) times"; done >"$2"
 }

@@ -1,4 +1,4 @@
-# What a run books: every second it lived, and numbers that no size makes wrong.
+# The bill of a run: every second of its life is booked, and large numbers do not overflow.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 need_python "what a run books"
 

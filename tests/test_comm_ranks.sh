@@ -1,4 +1,4 @@
-# The communicator as several ranks on this host: its tests, and what the others say when one dies in the middle.
+# The communicator on several ranks of this host: its tests, and the errors of the other ranks when one dies.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 program=$TESTS/test_comm
 
@@ -18,8 +18,8 @@ timeout 60 "$MPIEXEC" -np 3 "$program" open >"$scratch/out" 2>"$scratch/err" &&
     [ "$(sort "$scratch/out" | tr '\n' ,)" = "mpi 0/3 0/3,mpi 1/3 1/3,mpi 2/3 2/3," ]
 ok "ranks know who they are"
 
-# dies NAME PATTERN RANKS ARGUMENTS...: the job fails, well before the time-out of 100 s that hang protection is, and some
-# rank says what the pattern says; no rank says anything else
+# dies NAME PATTERN RANKS ARGUMENTS...: the job fails, well before the time-out of 100 s that ends a hang; every error that a rank
+# prints matches PATTERN, and there is at least one
 dies() {
     local name=$1 pattern=$2 ranks=$3; shift 3
     local began=$SECONDS

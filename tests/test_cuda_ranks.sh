@@ -1,5 +1,5 @@
-# Ranks with GPUs: their collectives, over NCCL and through host memory, and what the others say when one dies. In a build
-# with TALLY_CUDA=EMULATED each rank emulates its own GPUs, and NCCL; else it takes as many GPUs as there are ranks.
+# Ranks with GPUs: their collectives, over NCCL and through host memory, and the errors of the other ranks when one dies. With
+# TALLY_CUDA=EMULATED each rank emulates its own GPUs and NCCL; else the test needs as many GPUs as ranks.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 program=$TESTS/test_cuda_comm
 printf 'some text\n%.0s' $(seq 2000) >"$scratch/text"

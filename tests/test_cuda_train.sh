@@ -1,4 +1,4 @@
-# Training, evaluating and sampling with --device cuda as a user has them, against the CPU. In a build with
+# Training, evaluating and sampling with --device cuda, as a user runs them, against the CPU. In a build with
 # TALLY_CUDA=EMULATED it runs anywhere, else where there is a GPU.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 

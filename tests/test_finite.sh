@@ -1,4 +1,4 @@
-# A run that diverges: its last good checkpoints stay, a resume begins with one of them, and what is broken is called so.
+# A run that diverges: its last good checkpoints stay, a resume begins with one of them, and broken ones are reported.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 need_python "a run that diverges"
 

@@ -1,4 +1,4 @@
-# The sharding engine as started by mpirun; without it, it is tested as test_fsdp.
+# The sharding engine started by mpirun; test_fsdp tests it on one rank.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 need_ranks "the sharding engine on several ranks"
 for ranks in $numbers_of_ranks; do

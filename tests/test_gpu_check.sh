@@ -1,5 +1,5 @@
-# tools/gpu_check.sh where there is no GPU: on the emulated device, or, in a build without CUDA, on the CPU; and what it packs
-# runs with nothing of this system's but the C library.
+# tools/gpu_check.sh without a GPU: on the emulated device or, in a build without CUDA, on the CPU. The folder that it packs
+# runs with only the C library of this system.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 . tests/mpi.sh
 

@@ -1,4 +1,4 @@
-# The limits that the system sets: a cgroup's CPU quota and memory, ulimit. Refused in one line, or followed.
+# The system's limits: a cgroup's CPU quota and memory, ulimit. A run follows them or is refused in one line.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 head -c 20000 README.md >"$scratch/text.txt"
 # A cgroup of version 1 or 2 for this test, with SETTING=VALUE written into it; fails where this machine allows none.
@@ -48,7 +48,7 @@ if group memory memory.limit_in_bytes=400000000 || group memory memory.max=40000
     leave
 else skip "$name" "no cgroup with a memory limit can be made here"; fi
 
-# Files that are none, or larger than what they stand for.
+# Files that are pipes or devices, or too large for their purpose.
 mkfifo "$scratch/pipe.json"; ln -s /dev/zero "$scratch/zero.json"
 name="a pipe without a writer, as --config"
 timeout 60 "$tally" train --config "$scratch/pipe.json" >"$scratch/out" 2>"$scratch/err"

@@ -1,4 +1,4 @@
-# A run's energy, clocks and throttling as tests/gpu/fake_nvml.c tells them, on two ranks that share an emulated GPU.
+# A run's energy, clocks and throttling, as tests/gpu/fake_nvml.c reports them, on two ranks that share an emulated GPU.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 name="two ranks on a GPU of which NVML tells"
 if ! grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then skip "$name" "the emulated GPU alone is as we say"; finish; fi

@@ -1,4 +1,4 @@
-# predict: what it prints agrees with itself, and with bad input it says what it expected.
+# predict: its figures are consistent, and for bad input it names the expected values.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 need_python "predict"
 

@@ -1,4 +1,4 @@
-# The training run over ranks: one log, the bill, resuming on other numbers of ranks, and every way in which a rank can fail.
+# A training run on several ranks: one log, the bill, a resume on another number of ranks, and the ways in which a rank can fail.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 need_ranks "training over ranks"
 need_python "training over ranks"

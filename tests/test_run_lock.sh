@@ -1,4 +1,4 @@
-# One writer for a run at a time: whoever comes second is refused, names the first, and changes nothing.
+# One writer at a time for a run: a second one is refused with the name of the first, and changes nothing.
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 
 text=$scratch/text.txt

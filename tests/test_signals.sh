@@ -1,4 +1,4 @@
-# Signals and the standard streams: what stops a run saves it, and what breaks its log does not end it.
+# Signals and the standard streams: a signal that stops a run saves a checkpoint, and a broken log does not end the run.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 need_python "signals and the standard streams"
 

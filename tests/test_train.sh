@@ -1,4 +1,4 @@
-# The training run as a user has it: resume after a kill at any moment, signals, budget, bad input.
+# A training run as a user starts it: resume after a kill at any moment, signals, budget, bad input.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 need_python "the training run"
 

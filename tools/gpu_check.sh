@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
         declare "${1#--}=$2"; shift 2 ;;
     --quick) quick=true; shift ;;
     --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
-    -*) die "$1: no such option; --help tells them" ;;
+    -*) die "$1: no such option; --help lists them" ;;
     *) [ -x "$1/build/tally" ] || die "$1: no packed folder: it has no build/tally"
         here=$(cd "$1" && pwd); shift ;;
     esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need and this machine lacks, from Debian's or Ubuntu's packages. Says what it does;
-# does nothing where nothing is missing. Usage: install_packages.sh [package...], by default those of the build.
+# Installs missing packages of Debian or Ubuntu, and prints which. Usage: install_packages.sh [PACKAGE...], by default those that
+# the build needs.
 set -euo pipefail
 
 packages=("$@")

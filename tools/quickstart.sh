@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job, from a fresh clone on a bare Debian or Ubuntu: installs what is missing, builds, trains a small model for
-# about two minutes with its bill live, samples from it, and leaves a report to look at.
+# From a fresh clone on a bare Debian or Ubuntu: installs missing packages, builds, trains a small model for about two minutes
+# with its cost at every step, samples from it, and writes a report.
 # Usage: tools/quickstart.sh [--seconds N] [FILE]
 #   FILE         text to learn; without it, this project's own sources and README
 #   --seconds N  train for about N seconds instead of 110
