@@ -1,6 +1,5 @@
 #include "parallel/job.h"
 
-#include <sched.h>
 #include <stdio.h>
 
 #include "parallel/job_same.h"
@@ -8,19 +7,6 @@
 #include "runtime/log.h"
 
 enum { REFUSE_S = 60 }; /* how long job_refuse waits for the other ranks */
-
-/* What a container or a job's limits leave, whatever the launcher has bound this process to: the kernel cuts the mask that is
- * asked for down to it. The mask is put back. */
-static int unbound_cpus(const cpu_set_t *bound) {
-    cpu_set_t all, unbound = *bound;
-    CPU_ZERO(&all);
-    for (int i = 0; i < CPU_SETSIZE; i++) CPU_SET(i, &all);
-    if (sched_setaffinity(0, sizeof all, &all) == 0) {
-        sched_getaffinity(0, sizeof unbound, &unbound);
-        sched_setaffinity(0, sizeof *bound, bound);
-    }
-    return CPU_COUNT(&unbound);
-}
 
 static int threads_of(const placement *p) {
     int threads = placement_cpus(p) / placement_sharing_cpus(p);
@@ -31,12 +17,11 @@ static int threads_of(const placement *p) {
 
 /* of this rank's host */
 static void log_idle_cpus(const placement *p) {
-    const cpu_set_t *own = &p->all[p->rank].cpus;
     cpu_set_t used;
     CPU_ZERO(&used);
     for (int r = 0; r < p->ranks; r++)
         if (placement_same_host(p, r, p->rank)) CPU_OR(&used, &used, &p->all[r].cpus);
-    int unbound = unbound_cpus(own);
+    int unbound = placement_unbound_cpus(p);
     if (CPU_COUNT(&used) < unbound)
         log_line("%d ranks may use %d of this host's %d CPUs; mpirun --bind-to none gives them all", p->local_ranks,
                  CPU_COUNT(&used), unbound);

@@ -18,10 +18,10 @@ static status parse_cuda(const char *text, int *index) {
     return STATUS_OK;
 }
 
-static status open_cuda(device *dev, const char *text, int local_rank) {
+static status open_cuda(device *dev, const char *text, int gpu) {
     int index;
     TRY(parse_cuda(text, &index));
-    return device_cuda_open(dev, text, index, local_rank);
+    return device_cuda_open(dev, text, index, gpu);
 }
 
 static status choose(bool *cuda, const char *text) {
@@ -32,12 +32,12 @@ static status choose(bool *cuda, const char *text) {
     return STATUS_OK;
 }
 
-status device_open(device **out, const char *text, int threads, int local_rank) {
+status device_open(device **out, const char *text, int threads, int gpu) {
     bool cuda;
     TRY(choose(&cuda, text));
     device *dev = calloc(1, sizeof *dev);
     if (!dev) FAIL(MEM, "no memory for a device");
-    status_code st = cuda ? open_cuda(dev, text, local_rank) : device_cpu_open(dev, threads);
+    status_code st = cuda ? open_cuda(dev, text, gpu) : device_cpu_open(dev, threads);
     if (st) {
         free(dev);
         return status_trace(st, __FILE__, __LINE__);
@@ -49,6 +49,13 @@ status device_open(device **out, const char *text, int threads, int local_rank) 
     }
     *out = dev;
     return STATUS_OK;
+}
+
+int device_gpus(const char *text, int *index, char (*pci)[32], int most) {
+    bool cuda;
+    *index = -1;
+    if (choose(&cuda, text) != STATUS_OK || !cuda || parse_cuda(text, index) != STATUS_OK) return 0;
+    return device_cuda_list(pci, most);
 }
 
 void device_close(device *dev) {

@@ -72,10 +72,13 @@ struct device {
 };
 
 /* text: "cpu" | "cuda" | "cuda:N" | "auto", which takes a GPU if there is one. If the device is absent, that is an error; no
- * other device replaces it. "cuda" takes the GPU local_rank modulo the number of GPUs.
+ * other device replaces it. "cuda" takes the GPU number `gpu` modulo their number.
  * threads: CPU threads. 0: all that this process may use; a CPU quota (host.h) limits them, rounded to a whole number. If
  * fewer threads can be started than asked for, that is an error. */
-status device_open(device **dev, const char *text, int threads, int local_rank);
+status device_open(device **dev, const char *text, int threads, int gpu);
+/* How many GPUs device_open(..., text, ...) chooses from, with their bus ids; 0 if it opens no GPU, if there are more than `most`,
+ * or if the driver fails, which device_open then reports. index: N of "cuda:N", else -1. */
+int device_gpus(const char *text, int *index, char (*pci)[32], int most);
 void device_close(device *dev);
 
 const char *device_pci(const device *dev); /* a GPU's bus id, "0000:3b:00.0"; CPU: "" */

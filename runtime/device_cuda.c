@@ -214,15 +214,25 @@ static const device_ops cuda_ops = {
     .close = cuda_close,
 };
 
+int device_cuda_list(char (*pci)[32], int most) {
+    int count = 0, known = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+        (void)cudaGetLastError(); /* device_cuda_open gets it again, and reports it */
+        return 0;
+    }
+    while (known < count && known < most && cudaDeviceGetPCIBusId(pci[known], 32, known) == cudaSuccess) known++;
+    return known == count ? count : 0;
+}
+
 /* Reports why there is no GPU in the words of the driver. */
-static status find_gpu(const char *text, int *index, int local_rank) {
+static status find_gpu(const char *text, int *index, int gpu) {
     int count = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) FAIL(ARG, "--device %s: %s", text, cudaGetErrorString(error));
     if (count == 0) FAIL(ARG, "--device %s: no GPU here", text);
     if (*index >= count)
         FAIL(ARG, "--device %s: this process sees %d GPUs, expected cuda:0 to cuda:%d", text, count, count - 1);
-    if (*index < 0) *index = local_rank % count;
+    if (*index < 0) *index = gpu % count;
     return STATUS_OK;
 }
 
@@ -258,8 +268,8 @@ static status open_resources(device *dev) {
     return STATUS_OK;
 }
 
-status device_cuda_open(device *dev, const char *text, int index, int local_rank) {
-    TRY(find_gpu(text, &index, local_rank));
+status device_cuda_open(device *dev, const char *text, int index, int gpu) {
+    TRY(find_gpu(text, &index, gpu));
     cuda_device *c = calloc(1, sizeof *c);
     if (!c) FAIL(MEM, "no memory for a device");
     status_code st = STATUS_OK;

@@ -8,8 +8,9 @@
  * GPU is paid for. */
 status device_cuda_is_there(bool *there);
 bool device_cuda_emulated(void); /* whether this is a build for tests, which runs kernels on the CPU */
-/* index: of the GPU; -1: chosen by local_rank */
-status device_cuda_open(device *dev, const char *text, int index, int local_rank);
-const char *device_cuda_pci(const device *dev); /* bus id */
+/* index: of the GPU; -1: number `gpu` modulo the number of GPUs */
+status device_cuda_open(device *dev, const char *text, int index, int gpu);
+int device_cuda_list(char (*pci)[32], int most); /* see device_gpus */
+const char *device_cuda_pci(const device *dev);  /* bus id */
 
 #endif

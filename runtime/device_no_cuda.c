@@ -8,9 +8,14 @@ status device_cuda_is_there(bool *there) {
 
 bool device_cuda_emulated(void) { return false; }
 
-status device_cuda_open(device *dev, const char *text, int index, int local_rank) {
-    (void)dev, (void)index, (void)local_rank;
+status device_cuda_open(device *dev, const char *text, int index, int gpu) {
+    (void)dev, (void)index, (void)gpu;
     FAIL(ARG, "--device %s: this tally was built without CUDA; expected cpu or auto", text);
+}
+
+int device_cuda_list(char (*pci)[32], int most) {
+    (void)pci, (void)most;
+    return 0;
 }
 
 const char *device_cuda_pci(const device *dev) {

@@ -19,6 +19,7 @@ forbidden train 'tools/|tests/'; ok "train includes nothing above it"
 sources=({runtime,layers,optim,parallel,train,train/*,tools,tests,tests/*}/*.{c,h,cu,cuh})
 [ "$(grep -lsE '#include [<"](oneapi/dnnl/)?dnnl' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes oneDNN"
 [ "$(grep -lsE '#include [<"]mpi\.h' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes MPI"
+[ "$(grep -lsE '#include [<"]hwloc' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes hwloc"
 [ "$(grep -lsE '#include [<"]cublasLt' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuBLASLt"
 [ "$(grep -lsE '#include [<"]nccl' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes NCCL"
 [ "$(grep -lsE '#include [<"]cudnn' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuDNN"

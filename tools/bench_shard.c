@@ -69,12 +69,14 @@ static uint64_t planned(const bench_run *r) {
 /* Opens its own device, so that no stage finds workspaces of another. */
 static status measure_one(stage_result *to, i64 round, const model_config *c, const bench_values *v, const job *j,
                           shard_stage stage) {
+    int gpu;
     comm *peers = NULL;
     device *dev = NULL;
     bench_run r = {0};
     shard_options shard;
     status_code st = STATUS_OK;
-    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, j->world->placement->local_rank));
+    TRY_DONE(placement_choose_gpu(j->world->placement, v->device, &gpu));
+    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, gpu));
     TRY_DONE(comm_open_device(&peers, j->world, dev, (comm_kind)v->comm));
     TRY_DONE(sharding(&shard, peers, v, stage));
     TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, shard, true));

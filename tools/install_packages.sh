@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=("$@")
 if [ ${#packages[@]} -eq 0 ]; then
-    packages=(gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev libjansson-dev zlib1g-dev
+    packages=(gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev libjansson-dev libhwloc-dev zlib1g-dev
         openmpi-bin libopenmpi-dev)
 fi
 

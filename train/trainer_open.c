@@ -310,6 +310,7 @@ static void estimate_pauses(trainer *t) {
 
 status trainer_open(trainer *t) {
     const train_options *o = t->o;
+    int gpu;
     TRY(heartbeat_open());
     meter_start_at_birth(&t->bill.time, BOOK_STARTUP);
     t->saved_step = UINT64_MAX;
@@ -320,8 +321,8 @@ status trainer_open(trainer *t) {
     if (!t->all || !t->asked) FAIL(MEM, "%d ranks", t->world->ranks);
     TRY(trainer_lock(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? begin_heartbeat(t) : STATUS_OK));
-    TRY(comm_agree(t->world, device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads,
-                                         t->world->placement->local_rank)));
+    TRY(placement_choose_gpu(t->world->placement, o->device, &gpu));
+    TRY(comm_agree(t->world, device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, gpu)));
     gemm_search(t->dev, o->gemm_search);
     TRY(attention_choose(t->dev, o->attention));
     TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
