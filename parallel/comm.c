@@ -8,8 +8,8 @@
 #include "parallel/comm_mpi.h"
 #endif
 
-/* what launchers tell the processes they start: Open MPI's mpirun; MPICH's, and srun with PMI; srun. SLURM_NTASKS will not
- * do: the script that sbatch starts, alone, has it too. */
+/* Variables of launchers: Open MPI's mpirun; MPICH's mpirun and srun with PMI; srun. SLURM_NTASKS is not among them, since the
+ * single script that sbatch starts has it too. */
 static const char *const launchers[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
                                            {"PMI_RANK", "PMI_SIZE"},
                                            {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"}};
@@ -120,12 +120,12 @@ status comm_allgather_host(comm *c, void *all, const void *mine, size_t bytes) {
 
 status comm_broadcast_host(comm *c, void *x, size_t bytes) {
     comm *host = c->host ? c->host : c;
-    comm_event told = {0};
-    TRY(comm_broadcast(host, x, bytes, 0, NULL, &told));
-    return comm_wait(host, &told);
+    comm_event sent = {0};
+    TRY(comm_broadcast(host, x, bytes, 0, NULL, &sent));
+    return comm_wait(host, &sent);
 }
 
-/* [ranks][bytes], which the caller frees */
+/* all: [ranks][bytes]; the caller frees it */
 static status exchange_new(comm *c, void *all, const void *mine, size_t bytes) {
     void *memory = calloc((size_t)c->ranks, bytes);
     if (!memory) FAIL(MEM, "no memory for %zu bytes of %d ranks", bytes, c->ranks);
@@ -159,7 +159,7 @@ typedef struct {
     char message[1000];
 } verdict;
 
-/* Where the ranks cannot be asked, an error of this rank's own tells more than that. */
+/* If the exchange fails, an error of this rank is worth more than that failure. */
 status comm_agree(comm *c, status_code st) {
     if (c->ranks == 1) return st;
     verdict mine = {.code = st}, *all = NULL;
@@ -200,7 +200,7 @@ done:
     return st;
 }
 
-/* NULL where c is of host memory */
+/* NULL if c is for host memory */
 static comm *host_of(const comm *c) { return c->root->host ? c->root->host->root : NULL; }
 
 void comm_set_step(comm *c, uint64_t step) {

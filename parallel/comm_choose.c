@@ -4,7 +4,7 @@
 
 #include "parallel/comm_gpu.h"
 
-/* what placement does not know before the device is open */
+/* known only when the device is open */
 typedef struct {
     int kind;
     char pci[32];
@@ -41,7 +41,7 @@ status comm_open_device(comm **c, comm *host, device *dev, comm_kind kind) {
     TRY(add_devices(host, dev));
     if (dev->kind == DEVICE_CUDA) return comm_gpu_open(c, host, dev, kind);
     if (kind != COMM_AUTO)
-        FAIL(ARG, "--comm %s: is between GPUs, and --device is %s; expected auto", kind_name(kind), dev->name);
+        FAIL(ARG, "--comm %s: needs GPUs, but --device is %s; expected auto", kind_name(kind), dev->name);
     host->lent++;
     *c = host;
     return STATUS_OK;

@@ -9,7 +9,7 @@
 
 enum { STAGING_BYTES = 64 << 20 };
 
-/* the first two ranks that share a GPU; first == second: none do */
+/* the first two ranks that share a GPU; first == second: no two do */
 typedef struct {
     int first, second;
     const placement_rank *at;
@@ -22,7 +22,7 @@ static sharing find_sharing(const placement *p) {
     return (sharing){0};
 }
 
-/* The same on all ranks: where one rank cannot load NCCL, none uses it. Then the code is DEVICE and the message says why. */
+/* The same on all ranks: if one rank cannot load NCCL, none uses it, and the error is DEVICE with the reason. */
 static status find_nccl(comm *host) { return comm_agree(host, comm_nccl_find()); }
 
 static status open_nccl(comm **c, comm *host, device *dev) { return comm_nccl_open(c, host, dev, STAGING_BYTES); }
@@ -46,12 +46,12 @@ static status must_open_nccl(comm **c, comm *host, device *dev, const sharing *s
 static status open_best(comm **c, comm *host, device *dev, const sharing *s) {
     if (host->ranks == 1) return open_staged(c, host, dev);
     if (s->first != s->second)
-        log_line("communication: through host memory, for ranks %d and %d share the GPU %s of %s; slow", s->first,
+        log_line("communication: through host memory, which is slow: ranks %d and %d share the GPU %s of %s", s->first,
                  s->second, s->at->pci, s->at->process.host);
     else {
         status_code st = find_nccl(host);
         if (st != STATUS_DEVICE) return st ? st : open_nccl(c, host, dev);
-        log_line("communication: through host memory, slow; %s", status_message());
+        log_line("communication: through host memory, which is slow: %s", status_message());
     }
     return open_staged(c, host, dev);
 }

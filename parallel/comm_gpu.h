@@ -1,5 +1,5 @@
 /* The communicator of ranks that all compute on GPUs: NCCL, or through host memory; see comm_open_device. Builds without CUDA
- * have no GPU to compute on, and comm_gpu_no_cuda.c in the place of comm_gpu.c. */
+ * have comm_gpu_no_cuda.c instead of comm_gpu.c. */
 #ifndef TALLY_COMM_GPU_H
 #define TALLY_COMM_GPU_H
 

@@ -1,4 +1,4 @@
-/* What collectives between GPUs compute, on the stream that it is given: elements are read and written once each.
+/* The arithmetic of collectives between GPUs, on a given stream. Every element is read once and written once.
  *   narrow  to [rows,count] bf16 = from [rows,count] f32, rounded to nearest
  *   widen   to [rows,count] f32 = from [rows,count] bf16
  *   sum     to [count] f32 = or += (accumulate) the sum of the rows of from [rows,count] bf16, in f32 and in their order

@@ -1,6 +1,6 @@
-/* Collectives are direct exchanges: each rank sends to every other what that one is to have. A collective goes in rounds,
- * round k moves chunk k of every rank's piece; two rounds are under way at a time, so that one is added up or widened
- * while the next travels. All of it is on the queue's thread, from MPI_Init to MPI_Finalize. */
+/* Collectives are direct exchanges: each rank sends to every other rank what that rank needs. A collective has rounds; round k
+ * moves chunk k of every rank's piece. Two rounds run at a time, so that one is summed or widened while the next travels. The
+ * queue's thread does all of it, from MPI_Init to MPI_Finalize. */
 #include "parallel/comm_mpi.h"
 
 #include <assert.h>
@@ -14,14 +14,14 @@
 
 enum {
     STAGING_BYTES = 8 << 20,
-    GROUPS = 4, /* the job and its parts; tags hold the group above the collective's number */
+    GROUPS = 4, /* the job and its parts; a tag is group * NUMBERS + number of the collective */
     NUMBERS = MESSAGES_TAGS / GROUPS,
-    ABORT_S = 10, /* how long MPI may take to end the job before this process ends itself */
+    ABORT_S = 10, /* if MPI takes longer to end the job, this process exits */
 };
 
 typedef struct mpi_comm mpi_comm;
 
-/* what the communicators of a process share */
+/* shared by the communicators of a process */
 typedef struct {
     comm_queue *queue;
     messages *messages;
@@ -30,16 +30,16 @@ typedef struct {
     const void **terms; /* [ranks] */
     int ranks;
     double timeout_s;
-    unsigned groups; /* those in use, a bit each */
+    unsigned groups; /* bit g: group g is in use */
 } job;
 
 struct mpi_comm {
     comm base;
     job *job;
-    int *world; /* [ranks]: the group's ranks as those of the job */
+    int *world; /* [ranks]: rank in the group -> rank in the job */
     int group;
     uint64_t number; /* of the collective queued last */
-    uint64_t ticket; /* its */
+    uint64_t ticket; /* of the same */
 };
 
 typedef enum { ALL_GATHER, REDUCE_SCATTER, ALL_REDUCE, BROADCAST, EXCHANGE } collective;
@@ -52,13 +52,13 @@ typedef struct {
     uint64_t number, step;
     void *to;
     const void *from;
-    i64 count; /* elements: of a rank's piece; all-reduce and broadcast: of the whole */
+    i64 count; /* elements of a rank's piece; all-reduce and broadcast: of the whole */
     dtype t, wire;
     bool accumulate;
     int root;
 } operation;
 
-/* one way through the data: of an all-reduce the first or the second half */
+/* one pass over the data; an all-reduce has two */
 typedef struct sweep sweep;
 struct sweep {
     job *job;
@@ -66,9 +66,9 @@ struct sweep {
     int tag, rank, ranks;
     char *to;
     const char *from;
-    i64 to_at, from_at;  /* where in the whole, in elements, they begin */
+    i64 to_at, from_at;  /* offset of `to` and `from` in the whole, in elements */
     i64 total;           /* elements over all pieces */
-    size_t bytes, wired; /* of an element, and as it travels */
+    size_t bytes, wired; /* of an element in memory, and as it travels */
     bool accumulate;
     int root;
     i64 chunk; /* elements */
@@ -80,7 +80,7 @@ typedef struct {
     i64 first, count;
 } range;
 
-/* chunk `round` of a rank's piece, in elements of the whole; pieces are equal, or as near as the total allows */
+/* chunk `round` of a rank's piece, in elements of the whole; pieces differ by at most one element */
 static range chunk_of(const sweep *s, int rank, i64 round) {
     i64 first = s->total * rank / s->ranks, end = s->total * (rank + 1) / s->ranks;
     first += round * s->chunk;
@@ -90,7 +90,7 @@ static range chunk_of(const sweep *s, int rank, i64 round) {
 
 typedef enum { OUT, IN } direction;
 
-/* a chunk's place for what goes to, or comes from, another rank */
+/* the staging buffer of a chunk to or from another rank */
 static char *staging(const sweep *s, int lane, direction d, int rank) {
     assert(s->ranks > 1);
     size_t others = (size_t)s->ranks - 1, each = STAGING_BYTES / (2 * MESSAGES_LANES * others) / 64 * 64;
@@ -114,14 +114,15 @@ static status send(const sweep *s, int lane, int rank, const void *from, i64 cou
     return messages_send(s->job->messages, lane, s->group->world[rank], s->tag, from, (size_t)count * s->wired);
 }
 
-/* The i-th to send to and the i-th to receive from, i >= 1: each rank begins with another, so that not all meet at one. */
+/* The i-th rank to send to and to receive from, i >= 1. Each rank begins with another one, so that they do not all send
+ * to one. */
 static int receiver(const sweep *s, int i) { return (s->rank + i) % s->ranks; }
 static int sender(const sweep *s, int i) { return (s->rank - i + s->ranks) % s->ranks; }
 
 static char *place(const sweep *s, range r) { return s->to + (size_t)(r.first - s->to_at) * s->bytes; }
 static const char *origin(const sweep *s, range r) { return s->from + (size_t)(r.first - s->from_at) * s->bytes; }
 
-/* all-gather: from holds the own piece */
+/* all-gather: `from` holds this rank's piece */
 static status post_gather(const sweep *s, i64 round, int lane) {
     bool narrow = s->wired < s->bytes;
     for (int i = 1; i < s->ranks; i++) {
@@ -152,7 +153,7 @@ static void finish_gather(const sweep *s, i64 round, int lane) {
     }
 }
 
-/* reduce-scatter: to holds the own piece */
+/* reduce-scatter: `to` holds this rank's piece */
 static status post_reduce(const sweep *s, i64 round, int lane) {
     range own = chunk_of(s, s->rank, round);
     for (int i = 1; i < s->ranks; i++)
@@ -179,7 +180,7 @@ static void finish_reduce(const sweep *s, i64 round, int lane) {
                   s->accumulate);
 }
 
-/* broadcast: chunk by chunk, all of them the root's */
+/* broadcast: the root's data, by chunks */
 static range chunk_of_whole(const sweep *s, i64 round) {
     i64 first = round * s->chunk, left = s->total - first;
     return (range){first, left < s->chunk ? left : s->chunk};
@@ -278,7 +279,7 @@ static status start(void *context) {
 
 static void stop(void *context, bool failed) { messages_close(((job *)context)->messages, failed); }
 
-/* Waits as the computation does: booked, where it has to. */
+/* The computation waits; the time is booked. */
 static status wait_for(mpi_comm *c, uint64_t ticket) {
     comm *root = c->base.root;
     job *j = c->job;
@@ -295,7 +296,7 @@ static status wait_for(mpi_comm *c, uint64_t ticket) {
     return STATUS_OK;
 }
 
-/* after: on the CPU what the computation marked before this call has happened */
+/* `after` is complete: on a CPU, the computation before this call has run */
 static status queue(comm *base, operation o, comm_event *done) {
     mpi_comm *c = (mpi_comm *)base;
     o.group = c;
@@ -365,7 +366,7 @@ static mpi_comm *new_comm(job *j, const comm *like, int ranks) {
     return NULL;
 }
 
-/* what the ranks tell each other when they part */
+/* what the ranks exchange to split */
 typedef struct {
     int color, world;
     unsigned groups;
@@ -388,7 +389,7 @@ static status mpi_split(comm *base, comm **part, int color) {
         if (r == base->rank) c->base.rank = c->base.ranks;
         c->world[c->base.ranks++] = all[r].world;
     }
-    /* the same on all that split, and new to each of them */
+    /* a group number that none of the ranks uses */
     while (groups & 1u << c->group) c->group++;
     if (c->group >= GROUPS) FAIL_DONE(ARG, "split: a rank is in %d parts already, the most there can be", GROUPS - 1);
     j->groups |= 1u << c->group;
@@ -423,12 +424,12 @@ static void mpi_close(comm *base) {
     mpi_comm *c = (mpi_comm *)base;
     job *j = c->job;
     if (c != j->root) {
-        /* after a failure nothing of it runs any more */
+        /* after a failure none of its collectives runs */
         if (wait_for(c, c->ticket) == STATUS_OK) j->groups &= ~(1u << c->group);
         free_comm(c);
         return;
     }
-    /* MPI_Finalize waits for the others and would not see one die: they meet here before it */
+    /* MPI_Finalize would wait forever for a rank that has died; this exchange finds it */
     char mine = 0, *all = calloc((size_t)base->ranks, 1);
     if (all && mpi_exchange(base, all, &mine, 1) != STATUS_OK) base->broken = true;
     comm_queue_close(j->queue);

@@ -1,6 +1,6 @@
-/* Over NCCL: the collectives are NCCL's where elements travel as they are. Where f32 travels as bf16 they are rounded by
- * kernels of ours into the staging buffer, large ones in pieces; and sums are then ours too, in f32 and in the order of
- * ranks, of what all ranks have sent: NCCL's own sum of bf16 would round at every hop. */
+/* The NCCL backend. If elements travel in their own dtype, the collectives are NCCL's. If f32 travels as bf16, our kernels round
+ * it into the staging buffer, piece by piece, and add what all ranks have sent, in f32 and in the order of ranks: NCCL's sum of
+ * bf16 would round at every hop. */
 #include "parallel/comm_nccl.h"
 
 #include <pthread.h>
@@ -17,26 +17,26 @@ enum { ABORT_MS = 100, ALIGN = 64 /* elements */ };
 
 typedef struct nccl_comm nccl_comm;
 
-static const nccl_library *nccl; /* there once a communicator has been opened */
+static const nccl_library *nccl; /* set when a communicator is opened */
 
-/* what the communicator and its parts share */
+/* shared by the communicator and its parts */
 typedef struct {
     comm_stream *stream;
     device *dev;
     bf16 *out, *in; /* two halves of the staging buffer */
     size_t staging_bytes;
-    pthread_mutex_t calls; /* a call of NCCL is under way */
+    pthread_mutex_t calls; /* held during a call of NCCL */
     pthread_mutex_t list;
-    nccl_comm *first; /* those that are open; the watchdog looks at them and aborts them */
+    nccl_comm *first; /* the open ones, which the watchdog checks and aborts */
 } engine;
 
 struct nccl_comm {
     comm base;
     engine *e;
     ncclComm_t nccl;
-    int *members;    /* [ranks]: as ranks of the job */
+    int *members;    /* [ranks]: rank in the group -> rank in the job */
     uint64_t number; /* of the collective queued last */
-    comm_event last; /* it is done */
+    comm_event last; /* complete with that collective */
     nccl_comm *next;
 };
 
@@ -54,9 +54,9 @@ typedef struct {
 static nccl_comm *of(comm *c) { return (nccl_comm *)c; }
 static cudaStream_t stream_of(const nccl_comm *c) { return comm_stream_of(c->e->stream); }
 
-/* --- calls: they may answer that they are in progress, for NCCL is not to block this thread --- */
+/* --- calls: NCCL does not block this thread, so a call may return "in progress" --- */
 
-/* Waits until the stream may be used: then what was called for is queued there. How long, and for whom, is the watchdog's. */
+/* Waits until NCCL has queued the call on the stream. The watchdog applies the time-out. */
 static status settle(nccl_comm *c, const char *call, ncclResult_t r) {
     engine *e = c->e;
     while (r == ncclInProgress && !comm_stream_broken(e->stream)) {
@@ -73,7 +73,7 @@ static status settle(nccl_comm *c, const char *call, ncclResult_t r) {
     return comm_stream_break(e->stream, "%s: %s: %s", call, nccl->GetErrorString(r), nccl->GetLastError(c->nccl));
 }
 
-/* Once the communicator has broken its handles are the watchdog's. */
+/* When the communicator is broken, only the watchdog uses its handles. */
 #define NCCL_TRY(c, name, call)                                                                                        \
     do {                                                                                                               \
         pthread_mutex_lock(&(c)->e->calls);                                                                            \
@@ -84,8 +84,8 @@ static status settle(nccl_comm *c, const char *call, ncclResult_t r) {
 
 /* --- the watchdog's --- */
 
-/* Only one thread at a time may ask a communicator: the first whom it tells that its work is done also clears that away.
- * While a call is under way the thread that has made it asks. */
+/* Only one thread at a time may query a communicator: the query that finds its work done also clears it. During a call the
+ * calling thread queries. */
 static const char *trouble(void *library) {
     engine *e = library;
     ncclResult_t error = ncclSuccess;
@@ -101,13 +101,13 @@ static const char *trouble(void *library) {
     return error == ncclSuccess || error == ncclInProgress ? NULL : nccl->GetErrorString(error);
 }
 
-/* All at once, for one alone might wait for what another has on the stream. A thread that does not come back from NCCL this
- * is to bring back, and so it does not wait for ever until that has left. That thread may then still be at work on a
- * communicator that goes away under it: a risk that is taken, for what else there is is to hang. */
+/* Aborts all communicators together, since one alone might wait for another's collective on the stream. It waits at most
+ * ABORT_MS for a thread that is inside NCCL, since only the abort makes that thread return. That thread may then still use a communicator
+ * that is freed: this risk is taken, because the alternative is to hang. */
 static void abort_all(void *library) {
     engine *e = library;
     const struct timespec pause = {.tv_nsec = 1000000};
-    bool locked = false; /* pthread_mutex_timedlock waits by a clock that may be set */
+    bool locked = false; /* pthread_mutex_timedlock uses a clock that can be set */
     for (int ms = 0; ms < ABORT_MS && !(locked = pthread_mutex_trylock(&e->calls) == 0); ms++) nanosleep(&pause, NULL);
     pthread_mutex_lock(&e->list);
     nccl->GroupStart();
@@ -128,7 +128,7 @@ static ncclDataType_t type_of(dtype t) { return t == F32 ? ncclFloat32 : ncclBfl
 
 static i64 least(i64 a, i64 b) { return a < b ? a : b; }
 
-/* elements for each rank that a half of the staging buffer holds */
+/* elements of each rank that fit into half of the staging buffer */
 static i64 chunk_of(const nccl_comm *c) {
     return (i64)(c->e->staging_bytes / 2 / sizeof(bf16)) / c->base.ranks / ALIGN * ALIGN;
 }
@@ -153,10 +153,10 @@ static status gather(nccl_comm *c, const operation *o) {
     return STATUS_OK;
 }
 
-/* elements of rank r's part of n, where all have `part` but the last ones */
+/* elements of rank r's part of n: `part`, fewer for the last ranks */
 static i64 part_of(i64 n, i64 part, int r) { return n <= r * part ? 0 : least(part, n - r * part); }
 
-/* in [ranks][part] = of every rank its out [my rank][part]: each sends to each its part of n elements */
+/* in [ranks][part] = out [my rank][part] of every rank: each rank sends to each other rank its part of n elements */
 static ncclResult_t send_parts(nccl_comm *c, i64 part, i64 n) {
     const engine *e = c->e;
     int me = c->base.rank;
@@ -204,7 +204,7 @@ static status reduce(nccl_comm *c, const operation *o) {
     return STATUS_OK;
 }
 
-/* The sum of a rank's part passes through its place in x, which is written over at the end. */
+/* The sum of a rank's part is stored in its place in x, which is overwritten at the end. */
 static status reduce_all_narrowed(nccl_comm *c, const operation *o) {
     cudaStream_t stream = stream_of(c);
     const engine *e = c->e;
@@ -238,7 +238,7 @@ static status broadcast(nccl_comm *c, const operation *o) {
     return STATUS_OK;
 }
 
-/* sent: bytes, by the formula */
+/* sent: bytes, from the formula in comm.h */
 static status queue(comm *base, status_code (*body)(nccl_comm *c, const operation *o), operation o, i64 sent,
                     const comm_event *after, comm_event *done) {
     nccl_comm *c = of(base);
@@ -307,7 +307,7 @@ static ncclResult_t start(nccl_comm *c, ncclUniqueId id) {
     return nccl->CommInitRankConfig(&c->nccl, c->base.ranks, id, c->base.rank, &config);
 }
 
-/* With all others, which may be missing: the watchdog looks at them. */
+/* The other ranks of the group may be missing; the watchdog checks them. */
 static void meet_others(nccl_comm *c, const char *what) {
     comm_call call = {.what = what, .group = &c->base, .members = c->members, .number = c->number + 1};
     comm_stream_meet(c->e->stream, call);
@@ -356,7 +356,7 @@ static bool unlist(nccl_comm *c) {
     return listed;
 }
 
-/* c->base.host is open, and of the ranks that are to come together */
+/* c->base.host is open and has the ranks of the group */
 static status open_group(nccl_comm *c) {
     comm *host = c->base.host;
     status_code st = STATUS_OK;
@@ -385,7 +385,7 @@ static status leave(nccl_comm *c) {
     return st;
 }
 
-/* Where all went well it parts from the others as NCCL wants it; else what is left of it is thrown away. */
+/* Ends the communicator as NCCL requires, or aborts it after a failure. */
 static void close_group(nccl_comm *c) {
     bool listed = unlist(c);
     if (c->nccl && listed && !comm_stream_broken(c->e->stream) && leave(c) == STATUS_OK) nccl->CommDestroy(c->nccl);

@@ -15,9 +15,9 @@ struct comm_queue {
     pthread_mutex_t lock;
     pthread_cond_t work_came, work_done;
     char *ring;
-    uint64_t put; /* tickets given: the ticket of the operation put last */
+    uint64_t put; /* ticket of the operation put last */
     /* under the lock */
-    uint64_t ready; /* put, as the thread sees it */
+    uint64_t ready; /* the same, for the queue's thread */
     uint64_t done;  /* the ticket of the operation completed last */
     bool started, ending, failed;
     status_code code;
@@ -59,7 +59,7 @@ static void *run_thread(void *queue) {
     return NULL;
 }
 
-/* The thread, and those that it starts, leave signals to the program's main thread. */
+/* The main thread handles signals, so this thread and the threads that it starts block them. */
 static int start_thread(comm_queue *q) {
     sigset_t all, before;
     sigfillset(&all);

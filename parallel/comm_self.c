@@ -3,7 +3,7 @@
 #include "parallel/comm.h"
 #include "parallel/comm_math.h"
 
-/* Alone a sum is its only term, rounded to wire as several would be. */
+/* With one rank a sum is its only term, rounded to wire as with several. */
 static void term(float *to, const float *from, i64 count, dtype wire, bool accumulate) {
     comm_math_sum(to, (const void *[]){from}, 1, 0, wire, count, accumulate);
 }

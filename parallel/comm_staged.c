@@ -1,5 +1,5 @@
-/* Each collective at once: what the computation has queued is waited for, pieces of what lies on the device are copied to
- * host memory, the host's communicator does the collective, and the pieces go back. Nothing overlaps: this is for tests. */
+/* Every collective runs synchronously: it waits for the queued computation, copies pieces from the device to host memory, calls
+ * the communicator for host memory, and copies the pieces back. Nothing overlaps: this is for tests. */
 #include "parallel/comm_staged.h"
 
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 typedef struct {
     comm base;
     device *dev;
-    char *out, *in;       /* bytes each: from the device, and back to it */
-    size_t staging_bytes; /* of each, for every rank a part */
+    char *out, *in;       /* copies from and to the device */
+    size_t staging_bytes; /* of each; every rank has a part */
 } staged_comm;
 
 static staged_comm *of(comm *c) { return (staged_comm *)c; }
@@ -17,7 +17,7 @@ static status copy(staged_comm *s, void *to, const void *from, size_t bytes) {
     return bytes ? s->dev->ops->copy(s->dev, to, from, bytes) : STATUS_OK;
 }
 
-/* The host's result, and that it has failed. What the host's communicator has waited the computation has. */
+/* The result of the collective on the host. The computation has waited as long as the host's communicator. */
 static status ended(staged_comm *s, status_code st, const comm_event *done) {
     uint64_t before = comm_read_totals(s->base.host).waited_ns;
     if (!st) st = comm_wait(s->base.host, done);
@@ -26,7 +26,7 @@ static status ended(staged_comm *s, status_code st, const comm_event *done) {
     return st;
 }
 
-/* elements of a rank's piece that fit at a time */
+/* elements of a rank's piece that fit into the buffer */
 static i64 chunk_of(const staged_comm *s, size_t element) {
     return (i64)(s->staging_bytes / (size_t)s->base.ranks / element);
 }
@@ -170,7 +170,7 @@ status comm_staged_open(comm **c, comm *host, device *dev, size_t staging_bytes)
     s->base.root = &s->base;
     s->base.host = host;
     s->base.totals = (comm_totals){0};
-    s->base.memory_bytes = 0; /* none of the device's */
+    s->base.memory_bytes = 0; /* none on the device */
     s->base.lent = 0;
     *c = &s->base;
     return STATUS_OK;

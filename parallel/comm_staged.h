@@ -1,4 +1,5 @@
-/* A communicator of device memory through host memory: see comm_open_device. staging_bytes: of each of two host buffers. */
+/* A communicator for device memory through host memory: see comm_open_device. staging_bytes: size of each of
+ * two host buffers. */
 #ifndef TALLY_COMM_STAGED_H
 #define TALLY_COMM_STAGED_H
 

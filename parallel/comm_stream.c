@@ -9,12 +9,12 @@
 
 #include "runtime/cuda.h"
 
-enum { RING = 512, WAITS = 512, MARKS = 256 }; /* powers of two: numbers are taken modulo them */
+enum { RING = 512, WAITS = 512, MARKS = 256 }; /* powers of two, since numbers are used modulo them */
 
 #define MARK (UINT64_C(1) << 63)
 
 static const uint64_t LOOK_NS = 10000000, PEERS_NS = 100000000;
-#define PAUSE_NS (100 * LOOK_NS) /* a longer time between two looks was no waiting: the job was stopped */
+#define PAUSE_NS (100 * LOOK_NS) /* after a longer interval the job was stopped: it does not count as waiting */
 
 typedef struct {
     comm_call call;
@@ -22,7 +22,7 @@ typedef struct {
     cudaEvent_t begun, done;
 } operation;
 
-/* of the computation, for a collective */
+/* the computation waits for a collective */
 typedef struct {
     cudaEvent_t begin, end;
 } waiting;
@@ -44,9 +44,9 @@ struct comm_stream {
     /* under the lock */
     uint64_t queued, done, waits_queued, waits_done;
     operation meeting;
-    const operation *called; /* the host is in the library's call for it */
+    const operation *called; /* the host is inside the library's call for it */
     uint64_t called_ns;
-    uint64_t begun_ns; /* since when the GPU is in the oldest that is not done; 0: it is not */
+    uint64_t begun_ns; /* when the GPU began the oldest operation that is not complete; 0: not begun */
     uint64_t looked_ns, peers_ns;
     bool ending, broken, aborted;
     char message[1024];
@@ -74,7 +74,7 @@ static void keep_error(comm_stream *s, const char *format, ...) {
 
 static bool has_happened(comm_stream *s, cudaEvent_t e) {
     cudaError_t error = cudaEventQuery(e);
-    if (error == cudaErrorNotReady) (void)cudaGetLastError(); /* it is none, but would be taken for a launch's */
+    if (error == cudaErrorNotReady) (void)cudaGetLastError(); /* not an error, but a later launch would report it */
     else if (error != cudaSuccess) keep_error(s, "%s: %s", s->dev->name, cudaGetErrorString(error));
     return error == cudaSuccess;
 }
@@ -85,7 +85,7 @@ static void add_time(uint64_t *sum, cudaEvent_t begin, cudaEvent_t end) {
         __atomic_fetch_add(sum, (uint64_t)((double)ms * 1e6), __ATOMIC_RELAXED);
 }
 
-/* takes note of what is complete */
+/* records what is complete */
 static void drain(comm_stream *s) {
     comm_totals *totals = &s->root->totals;
     for (; !s->broken && s->done < s->queued; s->done++) {
@@ -131,7 +131,7 @@ static void look(comm_stream *s) {
     uint64_t now = meter_clock_ns(), since_last = now - s->looked_ns;
     s->looked_ns = now;
     if (since_last > PAUSE_NS) s->called_ns += since_last, s->begun_ns += s->begun_ns ? since_last : 0;
-    /* CUDA may not come back from what follows, and NCCL neither: first what is known without it */
+    /* The calls of CUDA and NCCL below may not return; so this check comes first. */
     if (s->called && now > s->called_ns) look_at(s, s->called, s->called_ns, now);
     if (!s->broken && s->begun_ns && now > s->begun_ns) look_at(s, operation_of(s, s->done + 1), s->begun_ns, now);
     if (s->broken) return;
@@ -174,7 +174,7 @@ static void *watch_thread(void *stream) {
     return NULL;
 }
 
-/* signals are the main thread's */
+/* the main thread handles signals */
 static status start_watching(comm_stream *s) {
     sigset_t all, before;
     sigfillset(&all);
@@ -271,14 +271,14 @@ status comm_stream_check(comm_stream *s) {
     return st;
 }
 
-/* The host is a whole ring ahead of the GPU: it waits for the event that is to be used again. */
+/* The host is a whole ring ahead of the GPU: it waits for the event that it will reuse. */
 static status wait_for_room(comm_stream *s, cudaEvent_t oldest) {
     CUDA_TRY(cudaEventSynchronize(oldest));
     return comm_stream_check(s);
 }
 
 status comm_stream_begin(comm_stream *s, comm_call call, const comm_event *after) {
-    uint64_t ticket = s->queued + 1; /* this thread alone changes it */
+    uint64_t ticket = s->queued + 1; /* only this thread changes it */
     operation *o = operation_of(s, ticket);
     pthread_mutex_lock(&s->lock);
     status_code st = error_of(s);
@@ -323,7 +323,7 @@ void comm_stream_met(comm_stream *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* A mark's CUDA event may have been recorded anew since: whoever waits for it then waits for a later mark. */
+/* A mark's CUDA event may have been recorded again: then a wait for it waits for a later mark. */
 status comm_stream_mark(comm_stream *s, comm_event *e) {
     uint64_t number = ++s->marked;
     CUDA_TRY(cudaEventRecord(s->marks[number % MARKS], cuda_stream(s->dev)));
@@ -331,7 +331,7 @@ status comm_stream_mark(comm_stream *s, comm_event *e) {
     return STATUS_OK;
 }
 
-/* the GPU's own clock measures what the computation waits */
+/* the GPU's clock measures how long the computation waits */
 static status queue_waiting(comm_stream *s, waiting *w, cudaEvent_t done) {
     cudaStream_t compute = cuda_stream(s->dev);
     bool booked = s->root->clock;

@@ -5,7 +5,7 @@
 
 #include "runtime/gemm.h"
 
-enum { SLOT_EDGE = 2, SLOT_HEAD = 3 }; /* behind the two that blocks take in turns */
+enum { SLOT_EDGE = 2, SLOT_HEAD = 3 }; /* after the two that blocks use in turns */
 
 static bool is_block(const fsdp *f, int u) { return u > 0 && u < f->unit_count - 1; }
 
@@ -35,7 +35,7 @@ status fsdp_pieces(int *pieces, const shard_options *o) {
     return STATUS_OK;
 }
 
-/* consecutive ranks, which a launcher puts on one node, share a model; those at the same place in it are replicas */
+/* Consecutive ranks, which launchers place on one node, share a model. Ranks with the same piece are replicas. */
 static status open_groups(fsdp *f) {
     comm *world = f->o.world;
     if (!world) return STATUS_OK; /* a plan */
@@ -130,7 +130,7 @@ static status gather(fsdp *f, int u, dtype wire) {
     return comm_all_gather(f->shards, s->weights, from, piece_count(f, u), f->t, wire, &s->released, &s->filled);
 }
 
-/* where it does not lie in its slot already */
+/* if it is not in its slot already */
 static status prefetch(fsdp *f, int u) {
     if (!f->weight_slots || u < 0 || u >= f->unit_count || f->slots[slot_index(f, u)].unit == u) return STATUS_OK;
     return gather(f, u, f->wire);
@@ -145,7 +145,7 @@ static status wait_for_weights(fsdp *f, int u, const void **w) {
     fsdp_slot *s = &f->slots[slot_index(f, u)];
     *w = s->weights;
     TRY(comm_wait(f->shards, &s->filled));
-    if (s->fresh) gemm_weights_changed(f->dev); /* what was packed of this slot is of another unit */
+    if (s->fresh) gemm_weights_changed(f->dev); /* packed weights of this slot belong to another unit */
     s->fresh = false;
     return STATUS_OK;
 }
@@ -181,7 +181,7 @@ status fsdp_gradients(fsdp *f, int u, float **dw, bool *accumulate) {
     fsdp_slot *s = &f->slots[slot_index(f, u)];
     TRY(comm_wait(f->shards, &s->reduced));
     size_t bytes = (size_t)f->units[u].size * 4;
-    /* blocks have their padding in the same places, the embedding and the head have not */
+    /* all blocks have the same padding; the embedding and the head differ */
     if (!is_block(f, u) && s->grad_unit != u) TRY(f->dev->ops->zero(f->dev, s->grads, bytes));
     s->grad_unit = u;
     *dw = s->grads;
@@ -203,11 +203,11 @@ status fsdp_finish_gradients(fsdp *f) {
     return STATUS_OK;
 }
 
-/* --- the way through the units --- */
+/* --- from unit to unit --- */
 
-/* Gathers of new weights start when the computation has written them, which is later than when it released a slot. Resident
- * weights are gathered only here, not when they change: what the ranks tell each other at a step's end would stand behind
- * it, and the computation wait for all of it. */
+/* Gathers of new weights must wait until the computation has written them, which is later than the release of a slot. Without
+ * slots the weights are gathered here and not when they change: collectives at the end of the step would be queued after the
+ * gathers, and the computation would wait for all of them. */
 static status gather_stale(fsdp *f, dtype wire) {
     if (!f->stale) return STATUS_OK;
     f->stale = false;
@@ -222,12 +222,12 @@ status fsdp_begin(fsdp *f, bool first, bool last) {
     f->last = last;
     TRY(gather_stale(f, f->wire));
     TRY(prefetch(f, 0));
-    for (int u = 1; u <= 2 && is_block(f, u); u++) TRY(prefetch(f, u)); /* the embedding is soon done */
+    for (int u = 1; u <= 2 && is_block(f, u); u++) TRY(prefetch(f, u)); /* the embedding takes little time */
     return STATUS_OK;
 }
 
 status fsdp_enter(fsdp *f, int u, pass p, const void **w) {
-    TRY(prefetch(f, u)); /* only where nobody could foresee it */
+    TRY(prefetch(f, u)); /* only if it was not prefetched */
     TRY(wait_for_weights(f, u, w));
     f->slots[slot_index(f, u)].entered = true;
     if (p == PASS_FORWARD) TRY(prefetch(f, u + 1));
@@ -255,7 +255,7 @@ status fsdp_whole(fsdp *f, int u, const void **w) {
     TRY(gather_stale(f, f->t));
     fsdp_slot *s = &f->slots[slot_index(f, u)];
     if (f->weight_slots && s->unit != u) {
-        TRY(comm_mark(f->shards, &s->released)); /* by whoever read the last whole unit here: none enters or leaves */
+        TRY(comm_mark(f->shards, &s->released)); /* the caller has finished with the last whole unit */
         TRY(gather(f, u, f->t));
     }
     return wait_for_weights(f, u, w);

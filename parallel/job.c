@@ -48,15 +48,15 @@ void job_close(job *j) {
     j->world = NULL;
 }
 
-/* Bad input, a loss that is not finite, and what comm_agree has found ("rank 2: ...") fail on every rank with the same message. */
+/* Bad input, a loss that is not finite, and errors of comm_agree ("rank 2: ...") are the same on every rank. */
 static bool is_common(status_code st) {
     int rank, used = 0;
     if (status_exit_code(st) == 2 || st == STATUS_NUMERIC) return true;
     return st != STATUS_COMM && sscanf(status_message(), "rank %d: %n", &rank, &used) == 1 && used > 0;
 }
 
-/* Rank 0 logs a common error before it comes to the barrier, so that no rank ends the job before that. Where the barrier fails, the
- * error was not common after all. */
+/* Rank 0 logs a common error before the barrier, so that no rank ends the job earlier. If the barrier fails, the error was not
+ * common after all. */
 void job_fail(job *j, status_code st) {
     if (!j->world || j->world->ranks == 1) return;
     char message[1024];

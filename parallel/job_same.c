@@ -6,7 +6,7 @@
 
 #include "runtime/options_changes.h"
 
-/* which libraries read, and then compute otherwise */
+/* variables that change what libraries compute */
 static const char *const environment[] = {"ONEDNN_MAX_CPU_ISA",         "DNNL_MAX_CPU_ISA",
                                           "ONEDNN_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE",
                                           "CUBLAS_WORKSPACE_CONFIG",    "DNNL_DEFAULT_FPMATH_MODE"};
@@ -27,7 +27,7 @@ static bool same_value(const char *a, const char *b) {
     return n == strcspn(b, "\n") && memcmp(a, b, n) == 0;
 }
 
-/* "ranks 1, 3", of those whose value is as that of rank `as`; a long list is cut short */
+/* "ranks 1, 3": the ranks with the value of rank `as`; a long list is shortened */
 static void print_ranks(FILE *f, const char *const *values, int ranks, int as) {
     enum { MOST = 8 };
     int count = 0, printed = 0;
@@ -57,7 +57,7 @@ static status compare(const char *const *texts, const char **values, int ranks) 
     int odd = 1;
     while (odd < ranks && strcmp(texts[odd], texts[0]) == 0) odd++;
     if (odd == ranks) return STATUS_OK;
-    for (int r = 0; r < ranks; r += r ? 1 : odd) /* from rank 0 to those behind it that may have a line more */
+    for (int r = 0; r < ranks; r += r ? 1 : odd) /* of rank 0, and of other ranks, which may have a line more */
         for (const char *line = texts[r]; *line;) {
             size_t length = strcspn(line, "\t"), size;
             int other;

@@ -11,30 +11,29 @@
 
 #include "runtime/meter.h"
 
-/* While nothing arrives the thread polls, then lets others have its core, then sleeps: ranks and the threads that compute
- * often share cores. */
+/* While nothing arrives, the thread polls, then yields its core, then sleeps: ranks and computing threads often share cores. */
 enum { SPIN_NS = 5000, YIELD_NS = 200000, SLEEP_NS = 30000 };
-enum { LOOK_NS = 50000000 };      /* how often peers are looked after */
-enum { PAUSE_NS = 20 * LOOK_NS }; /* a longer time between two looks was no waiting: the job was stopped */
+enum { LOOK_NS = 50000000 };      /* interval of the check for dead ranks */
+enum { PAUSE_NS = 20 * LOOK_NS }; /* after a longer interval the job was stopped: it does not count as waiting */
 
 typedef struct {
     MPI_Request *requests; /* [2 * ranks] */
-    int *ranks;            /* whom each is with */
-    int *bytes;            /* what each receives; -1: it sends */
-    int used, open;        /* requests posted, and of them not complete */
+    int *ranks;            /* of each request */
+    int *bytes;            /* to receive; -1: a send */
+    int used, open;        /* posted requests; those not complete */
 } messages_lane;
 
 struct messages {
     int rank, ranks;
     const placement *where;
-    bool *dead; /* [ranks] at the last look */
+    bool *dead; /* [ranks] at the last check */
     messages_lane lanes[MESSAGES_LANES];
     int *indices; /* [2 * ranks] of requests that completed at a time */
     MPI_Status *statuses;
     uint64_t sent_bytes;
-    atomic_int abort_code; /* asked for; -1: not */
+    atomic_int abort_code; /* -1: no abort */
     char what[128];
-    uint64_t timeout_ns, waited_ns; /* since anything arrived */
+    uint64_t timeout_ns, waited_ns; /* waited_ns: since the last arrival */
     uint64_t idle_since_ns, looked_ns;
 };
 
@@ -118,7 +117,7 @@ status messages_open(messages **opened, placement *where, double timeout_s) {
     m->where = where;
     m->timeout_ns = timeout_s < 1e9 ? (uint64_t)(timeout_s * 1e9) : UINT64_MAX;
     atomic_init(&m->abort_code, -1);
-    /* else the kernel rounds the short sleeps of this thread up to 50 us more */
+    /* otherwise the kernel lengthens the short sleeps of this thread by up to 50 us */
     prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
     TRY_DONE(start_mpi(ranks));
     MPI_Comm_rank(MPI_COMM_WORLD, &m->rank);
@@ -132,7 +131,7 @@ done:
 void messages_close(messages *m, bool failed) {
     if (!m) return;
     abort_where_asked(m);
-    if (!failed) MPI_Finalize(); /* after a failure it could wait for ever */
+    if (!failed) MPI_Finalize(); /* after a failure it could wait forever */
     free_messages(m);
 }
 
@@ -146,7 +145,7 @@ void messages_begin(messages *m, const char *collective, uint64_t number, uint64
     memset(m->dead, 0, (size_t)m->ranks * sizeof *m->dead);
 }
 
-/* the request to post next */
+/* a free request */
 static MPI_Request *next_request(messages_lane *l, int rank, int bytes) {
     l->ranks[l->used] = rank;
     l->bytes[l->used] = bytes;
@@ -167,7 +166,7 @@ status messages_send(messages *m, int lane, int rank, int tag, const void *x, si
     return STATUS_OK;
 }
 
-/* Only of the lane that is waited for: in the other one those are missing too that wait for the same rank as this one. */
+/* Checks only the lane that is waited for: in the other lane, ranks that wait for the same rank are missing too. */
 static bool is_missing(const messages_lane *l, int rank) {
     for (int k = 0; k < l->used; k++)
         if (l->ranks[k] == rank && l->requests[k] != MPI_REQUEST_NULL) return true;
@@ -191,8 +190,8 @@ static status_code timed_out(const messages *m, const messages_lane *l) {
     return ERROR(COMM, "ranks %s have kept %s waiting for %g s", list, m->what, seconds);
 }
 
-/* A rank that has sent all of its part may end before this one has looked into its mail: only a peer that is dead at two
- * looks, and missing still, has died too early. */
+/* A rank that has sent all of its part may end before this one has received it. Only a rank that is dead at
+ * two checks and still missing has died too early. */
 static status look_after_peers(messages *m, const messages_lane *l, uint64_t now) {
     uint64_t since = now - m->looked_ns;
     m->looked_ns = now;
@@ -215,7 +214,7 @@ static status be_patient(messages *m, const messages_lane *l) {
     return STATUS_OK;
 }
 
-/* the count requests at m->indices have completed: has each received what was expected? */
+/* whether the `count` completed requests at m->indices have received the expected bytes */
 static status check_arrived(const messages *m, const messages_lane *l, int count, bool failed) {
     for (int k = 0; k < count; k++) {
         int i = m->indices[k], got;

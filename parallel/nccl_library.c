@@ -5,15 +5,15 @@
 
 #define FILE_NAME "libnccl.so.2"
 
-enum { OLDEST = NCCL_VERSION(2, 18, 0) }; /* before it a communicator that does not block cannot be relied upon */
+enum { OLDEST = NCCL_VERSION(2, 18, 0) }; /* older versions do not support non-blocking communicators reliably */
 
 static nccl_library loaded;
 
 static status find_version(void *file, char *name, size_t bytes) {
     __typeof__(ncclGetVersion) *version_of = dlsym(file, "ncclGetVersion");
     int version = 0;
-    if (!version_of || version_of(&version) != ncclSuccess) FAIL(DEVICE, FILE_NAME " does not tell its version");
-    int major = version < 10000 ? 1000 : 10000; /* as it was written before 2.9, and since */
+    if (!version_of || version_of(&version) != ncclSuccess) FAIL(DEVICE, FILE_NAME " has no version");
+    int major = version < 10000 ? 1000 : 10000; /* the format changed with 2.9 */
     snprintf(name, bytes, "nccl %d.%d.%d", version / major, version % major / 100, version % 100);
     if (version < OLDEST) FAIL(DEVICE, FILE_NAME ": found %s, expected nccl 2.18 or newer", name);
     return STATUS_OK;

@@ -1,5 +1,5 @@
-/* NCCL's library, loaded when GPUs are to exchange: the CUDA toolkit does not contain it, and without it all else works.
- * Its header is included here alone, and needed to compile. */
+/* NCCL's library, loaded when a job with several GPUs opens: the CUDA toolkit does not contain it, and only
+ * NCCL's collectives need it. Only this file includes NCCL's header. */
 #ifndef TALLY_NCCL_LIBRARY_H
 #define TALLY_NCCL_LIBRARY_H
 
@@ -11,7 +11,7 @@
 #error "nccl.h: found a version before 2.18, expected 2.18 or newer"
 #endif
 
-/* X(name): what is called of it, without its prefix */
+/* X(name): the functions that are used, without their prefix */
 #define NCCL_CALLS(X)                                                                                                  \
     X(GetUniqueId)                                                                                                     \
     X(CommInitRankConfig)                                                                                              \
@@ -37,7 +37,7 @@ typedef struct {
 #undef NCCL_POINTER
 } nccl_library;
 
-/* Loads it where it has not been yet; it stays loaded. DEVICE where there is none, or none that will do: the message says why. */
+/* Loads the library once; it stays loaded. DEVICE, with the reason, if there is none or it cannot be used. */
 status nccl_library_load(const nccl_library **library);
 
 #endif

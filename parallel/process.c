@@ -7,7 +7,7 @@
 
 typedef enum { CANNOT_TELL, ABSENT, ENDED, RUNNING } state;
 
-/* start: when the process started, where there is one */
+/* start: when the process started, if it exists */
 static state look_up(int64_t pid, uint64_t *start) {
     char path[64], line[1024];
     *start = 0;

@@ -1,4 +1,5 @@
-/* Who the process of a rank is, as another rank of the same host can look it up. Flat: ranks send it to each other. */
+/* The identity of a process, by which another process of the same host can check whether it still runs. It has no pointers, so
+ * ranks can exchange it. */
 #ifndef TALLY_PROCESS_H
 #define TALLY_PROCESS_H
 
@@ -7,17 +8,17 @@
 
 typedef struct {
     char host[64];
-    char boot[40];  /* of the kernel that runs it: tells hosts of the same name apart; "" where it is not told */
-    uint64_t space; /* in which its process number counts (a container may have its own); 0 where it is not told */
-    uint64_t start; /* of the process, in ticks since that boot: a process number can be given anew; 0: unknown */
+    char boot[40];  /* boot id of the kernel, which distinguishes hosts of the same name; "": not known */
+    uint64_t space; /* its PID namespace (a container may have its own); 0: not known */
+    uint64_t start; /* start time in ticks since that boot, since a PID can be reused; 0: not known */
     int64_t pid;
 } process;
 
 process process_self(void);
 bool process_same_host(const process *a, const process *b);
 
-/* Whether `p` can be looked up from the process `self`, and is no longer running: ended, or its end not yet collected.
- * false where it cannot be told. */
+/* Whether `p` no longer runs: it has ended, or is a zombie. false if the process `self` cannot know that: another host, another
+ * PID namespace, no /proc. */
 bool process_gone(const process *p, const process *self);
 
 #endif

@@ -1,5 +1,5 @@
-/* A unit is what is gathered, reduced and updated together: one flat, padded buffer, of which parameters are views. One
- * unit a block; the embedding, and the final norm with the head, are units of their own.
+/* A unit is gathered, reduced and updated as a whole: one flat, padded buffer, whose parts are the parameters. Every block is a
+ * unit; the embedding is one, and the final norm with the head is one.
  *
  * Offsets are in elements and the same in every buffer of the unit (weights, gradients, master, moments). Each parameter
  * starts at a multiple of UNIT_ALIGN; the unit's size is padded so that it divides into `ranks` equal aligned pieces. */

@@ -386,7 +386,7 @@ static void test_bad_arguments(void **state) {
     comm *c;
     device *cpu;
     OK(device_open(&cpu, "cpu", 1, 0));
-    FAILS(ARG, "--comm nccl: is between GPUs", comm_open_device(&c, world, cpu, COMM_NCCL));
+    FAILS(ARG, "--comm nccl: needs GPUs", comm_open_device(&c, world, cpu, COMM_NCCL));
     OK(comm_open_device(&c, world, cpu, COMM_AUTO));
     assert_ptr_equal(c, world);
     comm_close(c);

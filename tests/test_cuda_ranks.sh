@@ -3,7 +3,7 @@
 cd "$(dirname "$0")/.." && . tests/tap.sh && . tests/mpi.sh
 program=$TESTS/test_cuda_comm
 printf 'some text\n%.0s' $(seq 2000) >"$scratch/text"
-refuses "NCCL between CPUs" "^tally: --comm nccl: is between GPUs, and --device is .*; expected auto$" train --data "$scratch/text" --out "$scratch/x" \
+refuses "NCCL between CPUs" "^tally: --comm nccl: needs GPUs, but --device is .*; expected auto$" train --data "$scratch/text" --out "$scratch/x" \
     --device cpu --comm nccl --seq-len 16 --batch 1
 need_ranks "communication between GPUs"
 need_python "communication between GPUs"
@@ -22,11 +22,11 @@ if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then
     $separate; ok "and it is emulated: every rank can have a GPU"
     export SIMT_DEVICES=2
     SIMT_NCCL_VERSION=21602 kinds 2 staged &&
-        grep -q "host memory, slow; rank 0: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer$" "$scratch/err"
+        grep -q "host memory, which is slow: rank 0: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer$" "$scratch/err"
     ok "NCCL is too old: auto is staged, and says why"
     mkdir "$scratch/fake_nccl" && : >"$scratch/fake_nccl/libnccl.so.2" && cp "$program" "$scratch/alone"
     run 2 "$scratch/alone" open && grep -q '^staged 0/2' "$scratch/out" &&
-        grep -q "host memory, slow; rank 0: NCCL: .*/libnccl.so.2: file too short$" "$scratch/err"
+        grep -q "host memory, which is slow: rank 0: NCCL: .*/libnccl.so.2: file too short$" "$scratch/err"
     ok "no NCCL that can be loaded: the same"
     SIMT_NCCL_VERSION=21602 refuses "and an error where it was asked for" \
         "^tally: --comm nccl: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer; expected auto or staged$" train \
