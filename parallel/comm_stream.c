@@ -46,7 +46,7 @@ struct comm_stream {
     operation meeting;
     const operation *called; /* the host is inside the library's call for it */
     uint64_t called_ns;
-    uint64_t begun_ns; /* when the GPU began the oldest operation that is not complete; 0: not begun */
+    uint64_t begun_ns; /* when the GPU began the oldest operation that is not complete, or 0 */
     uint64_t looked_ns, peers_ns;
     bool ending, broken, aborted;
     char message[1024];

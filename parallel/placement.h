@@ -36,7 +36,7 @@ bool placement_same_gpu(const placement *p, int a, int b);
 
 int placement_cpus(const placement *p);         /* how many CPUs this rank may use */
 int placement_sharing_cpus(const placement *p); /* ranks that may use at least one of these CPUs, this rank included */
-/* How many CPUs this rank could use if the launcher had bound it to none; 0: not known. */
+/* How many CPUs this rank could use if the launcher had bound it to none, or 0 if that is not known. */
 int placement_unbound_cpus(const placement *p);
 
 /* The GPU for this rank, of `count`. near: [count] the CPUs near each. If there are enough, each rank of the host gets a GPU

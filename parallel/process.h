@@ -9,8 +9,8 @@
 typedef struct {
     char host[64];
     char boot[40];  /* boot id of the kernel, which distinguishes hosts of the same name; "": not known */
-    uint64_t space; /* its PID namespace (a container may have its own); 0: not known */
-    uint64_t start; /* start time in ticks since that boot, since a PID can be reused; 0: not known */
+    uint64_t space; /* its PID namespace (a container may have its own), or 0 if that is not known */
+    uint64_t start; /* start time in ticks since that boot, since a PID can be reused; 0 if not known */
     int64_t pid;
 } process;
 
