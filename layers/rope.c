@@ -36,7 +36,7 @@ status rope_fill(const rope *r, device *dev, rope_scaling s) {
     i64 n = r->positions * r->D / 2;
     float *host = malloc((size_t)n * 8);
     status_code st = STATUS_OK;
-    if (!host) FAIL_DONE(MEM, "RoPE tables of %ld positions", r->positions);
+    if (!host) FAIL_DONE(MEM, "no memory for the RoPE tables of %ld positions", r->positions);
     rope_table(host, host + n, r->positions, r->D, s);
     TRY_DONE(dev->ops->copy(dev, r->cos, host, (size_t)n * 4));
     TRY_DONE(dev->ops->copy(dev, r->sin, host + n, (size_t)n * 4));

@@ -80,8 +80,8 @@ static status check(const char *name, const void *to, const void *from, i64 coun
     if (count < 0) FAIL(ARG, "%s: %ld elements, expected 0 or more", name, count);
     if (count && (!to || !from)) FAIL(ARG, "%s: no buffer for %ld elements", name, count);
     if (wire != t && wire != BF16)
-        FAIL(ARG, "%s: %s travels as %s, expected itself or %s", name, dtype_name(t), dtype_name(wire),
-             dtype_name(BF16));
+        FAIL(ARG, "%s: %s elements cannot be sent as %s; expected their own dtype or %s", name, dtype_name(t),
+             dtype_name(wire), dtype_name(BF16));
     return STATUS_OK;
 }
 

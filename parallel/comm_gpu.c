@@ -32,7 +32,7 @@ static status open_staged(comm **c, comm *host, device *dev) { return comm_stage
 static status must_open_nccl(comm **c, comm *host, device *dev, const sharing *s) {
     char why[1024];
     if (s->first != s->second)
-        FAIL(ARG, "--comm nccl: ranks %d and %d share the GPU %s of %s; expected a GPU a rank, or --comm staged",
+        FAIL(ARG, "--comm nccl: ranks %d and %d share the GPU %s of %s; expected one GPU per rank, or --comm staged",
              s->first, s->second, s->at->pci, s->at->process.host);
     status_code st = find_nccl(host);
     if (st == STATUS_DEVICE) {

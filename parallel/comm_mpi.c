@@ -391,7 +391,8 @@ static status mpi_split(comm *base, comm **part, int color) {
     }
     /* a group number that none of the ranks uses */
     while (groups & 1u << c->group) c->group++;
-    if (c->group >= GROUPS) FAIL_DONE(ARG, "split: a rank is in %d parts already, the most there can be", GROUPS - 1);
+    if (c->group >= GROUPS)
+        FAIL_DONE(ARG, "split: a rank is already in %d parts of the ranks, which is the maximum", GROUPS - 1);
     j->groups |= 1u << c->group;
     c->base.totals = (comm_totals){0};
     c->base.memory_bytes = 0;

@@ -27,9 +27,9 @@ status fsdp_pieces(int *pieces, const shard_options *o) {
     int ranks = ranks_of(o), replicas = o->replicas ? o->replicas : 1;
     assert(ranks > 0);
     if (o->stage == SHARD_NONE && replicas > 1)
-        FAIL(ARG, "--replicas %d: with --shard none every rank is a replica; expected 1", replicas);
+        FAIL(ARG, "--replicas %d: with --shard none every rank holds the whole model; expected 1", replicas);
     if (replicas < 1 || ranks % replicas)
-        FAIL(ARG, "--replicas %d: %d ranks do not divide into that many groups", replicas, ranks);
+        FAIL(ARG, "--replicas %d: expected a divisor of the number of ranks, %d", replicas, ranks);
     if (o->stage == SHARD_NONE) replicas = ranks;
     *pieces = ranks / replicas;
     return STATUS_OK;
@@ -66,7 +66,7 @@ status fsdp_init(fsdp *f, device *dev, const unit *units, int unit_count, bool t
     f->gathered = calloc(n, sizeof *f->gathered);
     f->reduced = calloc(n, sizeof *f->reduced);
     status_code st = STATUS_OK;
-    if (!f->gathered || !f->reduced) FAIL_DONE(MEM, "events of %d units", unit_count);
+    if (!f->gathered || !f->reduced) FAIL_DONE(MEM, "no memory for the events of %d units", unit_count);
     st = open_groups(f);
 done:
     if (st) fsdp_free(f);

@@ -15,7 +15,7 @@ void *arena_take(arena *a, mem_category category, size_t bytes) {
 
 status arena_fits(const char *whose, uint64_t bytes, const host_room *room) {
     if (bytes <= room->left) return STATUS_OK;
-    FAIL(ARG, "memory: %s needs %s; %s leaves %s of %s; expected a smaller model, batch or sequence, or more memory",
+    FAIL(ARG, "memory: %s needs %s, but %s leaves %s of %s; use a smaller model, batch or sequence, or more memory",
          whose, text_bytes((double)bytes).text, room->what, text_bytes((double)room->left).text,
          text_bytes((double)room->limit).text);
 }

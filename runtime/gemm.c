@@ -9,7 +9,8 @@ status gemm(device *dev, const gemm_args *g) {
              g->ldd, a_columns, b_columns, g->N);
     if (!g->A || !g->B || !g->D) FAIL(ARG, "gemm: A, B or D is NULL");
     if (g->d != g->ab && g->d != F32)
-        FAIL(ARG, "gemm: operands %s, D %s, expected the same or D fp32", dtype_name(g->ab), dtype_name(g->d));
+        FAIL(ARG, "gemm: operands %s, D %s, expected D of the operands' dtype or fp32", dtype_name(g->ab),
+             dtype_name(g->d));
     if (g->accumulate && (g->d != F32 || g->bias || g->residual))
         FAIL(ARG, "gemm: accumulate with %s, expected D fp32 without bias and residual",
              g->d != F32 ? "D bf16"
@@ -18,7 +19,7 @@ status gemm(device *dev, const gemm_args *g) {
     if (g->bias && g->d != g->ab)
         FAIL(ARG, "gemm: bias with operands %s and D %s, expected D of the operands' dtype", dtype_name(g->ab),
              dtype_name(g->d));
-    if (g->dgelu_of && !gemm_fuses_dgelu(dev, g)) FAIL(ARG, "gemm: dgelu_of where gemm_fuses_dgelu says no");
+    if (g->dgelu_of && !gemm_fuses_dgelu(dev, g)) FAIL(ARG, "gemm: dgelu_of is set, but gemm_fuses_dgelu is false");
     TRY(DISPATCH(dev, gemm, g));
     dev->flops.work[g->work] += 2 * (u128)g->M * (u128)g->N * (u128)g->K;
     return STATUS_OK;

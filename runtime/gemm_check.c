@@ -77,13 +77,13 @@ static status wrong_element(const device *dev, const char *library, const use *u
     if (n < g->N) snprintf(where, sizeof where, "D[%d,%d]", (int)m, (int)n);
     else snprintf(where, sizeof where, "the memory between rows %d and %d of D", (int)m, (int)m + 1);
     FAIL(DEVICE,
-         "%s with %s computes wrong matrix products: %s, M %d, N %d, K %d, A %s with row stride %d, B %s with row "
+         "%s with %s computes wrong results in matmuls: %s, M %d, N %d, K %d, A %s with row stride %d, B %s with row "
          "stride "
          "%d, D with row stride %d, %s to %s: %s is %.9g, expected %.9g; install another version of the library, or "
          "limit its instruction set, for example with ONEDNN_MAX_CPU_ISA=AVX2",
-         library, dev->isa, u->name, (int)g->M, (int)g->N, (int)g->K, g->trans_a ? "transposed" : "plain", (int)g->lda,
-         g->trans_b ? "transposed" : "plain", (int)g->ldb, (int)g->ldd, dtype_name(g->ab), dtype_name(g->d), where, got,
-         expected);
+         library, dev->isa, u->name, (int)g->M, (int)g->N, (int)g->K, g->trans_a ? "transposed" : "not transposed",
+         (int)g->lda, g->trans_b ? "transposed" : "not transposed", (int)g->ldb, (int)g->ldd, dtype_name(g->ab),
+         dtype_name(g->d), where, got, expected);
 }
 
 static status compare(const device *dev, const char *library, const use *u, const gemm_args *g, const matrices *x) {

@@ -346,7 +346,7 @@ status gemm_measure_peak_cuda(device *dev, dtype t, double seconds, double *flop
         g.trans_b = true, g.ab = g.d = t;
         TRY_DONE(best_rate(&probe, &g, seconds / count, flops_per_s));
     }
-    if (!(*flops_per_s > 0)) FAIL_DONE(DEVICE, "gemm: cuBLASLt ran none of its algorithms for large products");
+    if (!(*flops_per_s > 0)) FAIL_DONE(DEVICE, "gemm: none of cuBLASLt's algorithms ran large GEMMs");
 done:
     for (int i = 0; i < 3; i++)
         if (x[i]) dev->ops->free(dev, x[i], (size_t)(S * S) * dtype_bytes(t));

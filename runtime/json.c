@@ -24,7 +24,8 @@ static status syntax_error(const char *path, const char *text, size_t bytes, siz
     for (; n + 1 < sizeof near && at + n < bytes && text[at + n] != '\n'; n++)
         near[n] = text[at + n] >= 32 && text[at + n] < 127 ? text[at + n] : '?';
     near[n] = 0;
-    if (at >= bytes) FAIL(DATA, "%s:%d:%d: found the end, expected more JSON (%s)", path, line, column, reason);
+    if (at >= bytes)
+        FAIL(DATA, "%s:%d:%d: found the end of the file, expected more JSON (%s)", path, line, column, reason);
     FAIL(DATA, "%s:%d:%d: found %s, expected JSON (%s)", path, line, column, n ? near : "the end of the line", reason);
 }
 
@@ -57,7 +58,7 @@ static status check_text(const char *path, const char *text, size_t bytes) {
         errno = 0;
         double v = strtod(text + i, NULL);
         if (errno == ERANGE && (v == 0 || isinf(v)))
-            FAIL(DATA, "%s: %.*s is too %s a number, expected a double", path, length < 40 ? (int)length : 40, text + i,
+            FAIL(DATA, "%s: the number %.*s is too %s for a double", path, length < 40 ? (int)length : 40, text + i,
                  v == 0 ? "small" : "large");
         i += length - 1;
     }

@@ -122,7 +122,7 @@ static void *tick(void *unused) {
 status lifetime_watch(void (*each)(void *), void *argument) {
     sigset_t all, before;
     lifetime_start_ns();
-    if (watch.runs) FAIL(ARG, "the watch of this process is running already");
+    if (watch.runs) FAIL(ARG, "the thread that watches the time runs already");
     watch.each = each;
     watch.argument = argument;
     atomic_store(&watch.ends, false);
@@ -130,7 +130,7 @@ status lifetime_watch(void (*each)(void *), void *argument) {
     pthread_sigmask(SIG_BLOCK, &all, &before);
     int code = pthread_create(&watch.thread, NULL, tick, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code) FAIL(MEM, "thread that watches the time: %s", strerror(code));
+    if (code) FAIL(MEM, "cannot start the thread that watches the time: %s", strerror(code));
     watch.runs = true;
     return STATUS_OK;
 }

@@ -227,7 +227,7 @@ static status read_config(options *o, const char *path) {
     json_t *json = NULL, *item;
     const char *key;
     TRY(json_read_file(&json, path));
-    if (!json_is_object(json)) FAIL_DONE(DATA, "%s: found no object, expected {\"option\": value, ...}", path);
+    if (!json_is_object(json)) FAIL_DONE(DATA, "%s: expected a JSON object {\"option\": value, ...}", path);
     json_object_foreach(json, key, item) {
         const option *row = find_key(o, key);
         if (!row) {

@@ -55,7 +55,7 @@ status stop_open(void) {
         if (signals[i].number != SIGHUP || !ignored(SIGHUP)) sigaddset(&set, signals[i].number);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     int code = pthread_create(&thread, NULL, wait_for_signals, &set);
-    if (code) FAIL(MEM, "thread for signals: %s", strerror(code));
+    if (code) FAIL(MEM, "cannot start the thread for signals: %s", strerror(code));
     pthread_detach(thread);
     return STATUS_OK;
 }

@@ -176,7 +176,7 @@ static void every_damage_is_refused_and_the_one_before_is_used(void **unused) {
     assert_int_equal(unlink(file_of(8, "MANIFEST").text), 0);
     int found;
     path_text folder;
-    FAILS(DATA, "none of them complete", checkpoint_newest(tiny_world(), run, &found, &folder));
+    FAILS(DATA, "checkpoints is complete", checkpoint_newest(tiny_world(), run, &found, &folder));
 }
 
 static void a_broken_one_of_the_same_step_is_replaced(void **unused) {
@@ -322,7 +322,7 @@ static void one_without_generation_config_loads(void **unused) {
     OK(checkpoint_verify(checkpoint_path(run, 5).text));
     *strstr(files, "file optimizer") = 0; /* but no other file may be missing */
     OK(manifest_write(checkpoint_path(run, 5).text, MANIFEST_ALONE, files));
-    FAILS(DATA, "lists other files than those of format 1", checkpoint_verify(checkpoint_path(run, 5).text));
+    FAILS(DATA, "expected exactly the files of format 1", checkpoint_verify(checkpoint_path(run, 5).text));
     free(text);
 }
 

@@ -163,8 +163,8 @@ static void test_bad_paths(void **state) {
     assert_int_equal(mkfifo(in("fifo"), 0600), 0);
     FAILS(DATA, "fifo: found neither a file nor a folder", load_one(&c, in("fifo")));
     const char *path = put("a", "abcd");
-    FAILS(ARG, "held-out fraction: found 1", load_strictly(&c, &path, 1, 1, 1));
-    FAILS(ARG, "held-out fraction: found nan", load_strictly(&c, &path, 1, NAN, 1));
+    FAILS(ARG, "fraction to hold out: found 1", load_strictly(&c, &path, 1, 1, 1));
+    FAILS(ARG, "fraction to hold out: found nan", load_strictly(&c, &path, 1, NAN, 1));
     FAILS(ARG, "expected at least one file or folder", load_strictly(&c, &path, 0, 0, 1));
     FAILS(DATA, "a: found 5 tokens, 1 of them to train on; expected at least 2", load_strictly(&c, &path, 1, 0.99, 1));
     const char *with_empty[] = {in("zero"), path}; /* fine, as long as there is some text */

@@ -16,24 +16,24 @@ shown() { sed 's/^/# /' "$scratch/out" "$scratch/err" | grep -E '^# (not ok|.*FA
 # kinds RANKS PATTERN: what `auto` opens on so many ranks
 kinds() { run "$1" "$program" open && [ "$(cut -d' ' -f1 "$scratch/out" | sort -u | tr '\n' ' ')" = "$2 " ]; }
 if SIMT_DEVICES=4 kinds 2 nccl; then separate=true; else separate=false; fi
-if $separate; then true; ok "a GPU a rank: auto is nccl"; else skip "ranks over NCCL" "no GPU for each rank, or no NCCL"; fi
+if $separate; then true; ok "with one GPU per rank, --comm auto is nccl"; else skip "ranks over NCCL" "no GPU for each rank, or no NCCL"; fi
 if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then
-    SIMT_DEVICES=1 kinds 2 staged; ok "ranks that share a GPU: auto is staged"
-    $separate; ok "and it is emulated: every rank can have a GPU"
+    SIMT_DEVICES=1 kinds 2 staged; ok "with a GPU that ranks share, --comm auto is staged"
+    $separate; ok "every rank can have an emulated GPU"
     export SIMT_DEVICES=2
     SIMT_NCCL_VERSION=21602 kinds 2 staged &&
         grep -q "host memory, which is slow: rank 0: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer$" "$scratch/err"
-    ok "NCCL is too old: auto is staged, and says why"
+    ok "with an NCCL that is too old, --comm auto is staged, and the log says why"
     mkdir "$scratch/fake_nccl" && : >"$scratch/fake_nccl/libnccl.so.2" && cp "$program" "$scratch/alone"
     run 2 "$scratch/alone" open && grep -q '^staged 0/2' "$scratch/out" &&
         grep -q "host memory, which is slow: rank 0: NCCL: .*/libnccl.so.2: file too short$" "$scratch/err"
-    ok "no NCCL that can be loaded: the same"
-    SIMT_NCCL_VERSION=21602 refuses "and an error where it was asked for" \
+    ok "with an NCCL that cannot be loaded, --comm auto is staged, and the log says why"
+    SIMT_NCCL_VERSION=21602 refuses "--comm nccl with an NCCL that is too old is an error" \
         "^tally: --comm nccl: libnccl.so.2: found nccl 2.16.2, expected nccl 2.18 or newer; expected auto or staged$" train \
         --data "$scratch/text" --out "$scratch/x" --device cuda --comm nccl --seq-len 16 --batch 1 --peak-seconds 0
     ! differing 1 "$program" open : env DEVICE=cpu "$program" open &&
         grep -q '^rank [01]: --device: rank 0 (.*) is on a GPU, rank 1 (.*) on a CPU; expected the same kind for all$' "$scratch/err"
-    ok "a rank without a GPU among others: none goes on"
+    ok "if only one rank has no GPU, all ranks fail"
     unset SIMT_DEVICES
 fi
 
@@ -61,18 +61,18 @@ dies() {
 for ranks in 2 4; do
     last=$((ranks - 1))
     dies "rank $last of $ranks is killed: who waits for it over NCCL says so" \
-        "rank $last \([^ ]+, pid [0-9]+\) died: missing in all-gather 2 of step 12" $ranks nccl die kill
+        "rank $last \([^ ]+, pid [0-9]+\) died; other ranks wait for it in all-gather 2 of step 12" $ranks nccl die kill
     TIMEOUT_S=20 dies "rank $last of $ranks stops: who waits for it over NCCL ends after the time-out" \
         "rank [0-9] has waited 20 s in all-gather 2 of step 12 for ranks that do not come" $ranks nccl die stop
 done
 if grep -q '^TALLY_CUDA:.*=EMULATED' "$TESTS/CMakeCache.txt"; then
     SIMT_NCCL_KILL=init dies "rank 2 is killed when NCCL starts" \
-        "rank 2 \([^ ]+, pid [0-9]+\) died: missing in NCCL's initialisation 1 of step 0" 3 open
+        "rank 2 \([^ ]+, pid [0-9]+\) died; other ranks wait for it in NCCL's initialisation 1 of step 0" 3 open
     SIMT_NCCL_KILL=finalize dies "rank 2 is killed when NCCL ends: the others go on to where that is said" \
-        "rank 2 \([^ ]+, pid [0-9]+\) died: missing in exchange [0-9]+ of step 0" 3 open
+        "rank 2 \([^ ]+, pid [0-9]+\) died; other ranks wait for it in exchange [0-9]+ of step 0" 3 open
 fi
 dies "rank 1 is killed: who waits for it through host memory says so" \
-    "rank 1 \([^ ]+, pid [0-9]+\) died: missing in all-gather [0-9]+ of step 12" 2 staged die kill
+    "rank 1 \([^ ]+, pid [0-9]+\) died; other ranks wait for it in all-gather [0-9]+ of step 12" 2 staged die kill
 
 # a whole run: two ranks over NCCL, and the same ranks through host memory
 tiny_llama "$scratch/model.json" 32 48 2 2 1 '"head_dim": 16'
@@ -85,12 +85,12 @@ train() { # RANKS RUN OPTIONS...
 }
 weights() { cat "$scratch/$1"/checkpoints/step-4/*.safetensors | sha256sum; }
 train 2 nccl; ok "training on two GPUs"
-grep -q "ranks: 2 on 1 host; shard full; over nccl [0-9.]*$" "$scratch/err" "$scratch/out"; ok "over NCCL"
+grep -q "ranks: 2 on 1 host; shard full; over nccl [0-9.]*$" "$scratch/err" "$scratch/out"; ok "training on two GPUs uses NCCL"
 train 2 stopped --steps 2 && train 2 stopped --resume --steps 4 && [ "$(weights stopped)" = "$(weights nccl)" ]
 ok "resumed: bitwise the uninterrupted run"
 train 2 staged --comm staged; ok "training on two GPUs through host memory"
 # bf16: half an ulp is 2^-9; means of 64 tokens, after up to 4 steps that have drifted apart
-python3 - "$scratch" <<'P'; ok "with the same losses, within rounding, and the same bytes at every step; every second is booked once"
+python3 - "$scratch" <<'P'; ok "through host memory: the same losses within rounding, the same bytes sent at every step; every second is booked once"
 import json, sys
 runs = [[json.loads(x) for x in open(f"{sys.argv[1]}/{run}/metrics.jsonl")] for run in ("nccl", "staged")]
 assert len(runs[0]) == 4
@@ -103,6 +103,6 @@ P
 train 2 killed --steps 100000 --checkpoint-every 0 --eval-every 0 & job=$!
 for i in $(seq 300); do [ "$(cat "$scratch/killed/metrics.jsonl" 2>/dev/null | wc -l)" -ge 3 ] && break; sleep 0.1; done
 kill -KILL "$(pgrep -f -- "--out $scratch/killed" | tail -1)"
-wait $job; [ $? -ne 0 ] && { job_err | grep -qE '^tally: .*died: missing in' || told_by_prrte "[01]"; }
-ok "a rank that is killed in the middle of training is named"
+wait $job; [ $? -ne 0 ] && { job_err | grep -qE '^tally: .*died; other ranks wait for it in' || told_by_prrte "[01]"; }
+ok "the error names a rank that is killed during training"
 finish

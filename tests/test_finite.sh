@@ -16,24 +16,24 @@ run=$scratch/diverged
 train "$run" "${fresh[@]}" --steps 400 --lr 100 --warmup 0 --clip 0 --schedule constant --checkpoint-every 2 --keep 3 --max-skipped 9
 [ $? -eq 1 ] && grep -q "10 steps in a row had a loss or gradient that is not finite" "$scratch/err"; ok "a run that diverges ends with exit code 1"
 first=$(sed -nE 's/^step ([0-9]+) skipped: .*; the weights were not updated$/\1/p' "$scratch/err" | head -1) kept=$(good "$run" | tr '\n' ' ')
-[ "$(marked "$run")" = "$(steps_of "$run" | tail -1)" ] && [ "$(marked "$run")" -eq $((first + 9)) ]; ok "of the checkpoints since then only the last is there"
-grep -q "^warning: the loss is not finite at checkpoint step-$(marked "$run"); --resume will not use this checkpoint$" "$scratch/err"; ok "which the log warns of"
-[ "$(good "$run" | wc -l)" -eq 3 ] && [ "$(good "$run" | tail -1)" -lt "$first" ]; ok "and the newest three from before"
+[ "$(marked "$run")" = "$(steps_of "$run" | tail -1)" ] && [ "$(marked "$run")" -eq $((first + 9)) ]; ok "of the checkpoints with a loss that is not finite, only the last is kept"
+grep -q "^warning: the loss is not finite at checkpoint step-$(marked "$run"); --resume will not use this checkpoint$" "$scratch/err"; ok "the log warns of it"
+[ "$(good "$run" | wc -l)" -eq 3 ] && [ "$(good "$run" | tail -1)" -lt "$first" ]; ok "the newest three checkpoints with a finite loss are kept"
 for restart in 1 2; do
-    train "$run" --resume; [ $? -eq 1 ] && [ "$(good "$run" | tr '\n' ' ')" = "$kept" ]; ok "restart $restart ends in the same way, and takes nothing away"
+    train "$run" --resume; [ $? -eq 1 ] && [ "$(good "$run" | tr '\n' ' ')" = "$kept" ]; ok "restart $restart ends in the same way, and removes no checkpoint"
 done
-grep -q "^skipped $run/checkpoints/step-$(marked "$run"): its loss or its weights are not finite$" "$scratch/err"; ok "it tells what it passes over, and why"
+grep -q "^skipped $run/checkpoints/step-$(marked "$run"): its loss or its weights are not finite$" "$scratch/err"; ok "the log says which checkpoint was skipped, and why"
 
 bad=$run/checkpoints/step-$(marked "$run")
 "$tally" eval "$bad" --data "$text" --seq-len 32 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err"
-[ $? -eq 1 ] && grep -q "^tally: $bad: the loss is NaN, expected a finite one" "$scratch/err" && [ ! -s "$scratch/out" ]; ok "eval of the last one: the loss is not finite"
+[ $? -eq 1 ] && grep -q "^tally: $bad: the loss is NaN, expected a finite one" "$scratch/err" && [ ! -s "$scratch/out" ]; ok "eval of the last checkpoint: the loss is not finite"
 "$tally" generate "$bad" --seed 1 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err"
-[ $? -eq 1 ] && grep -q "^tally: .*is broken" "$scratch/err"; ok "and generate refuses it"
+[ $? -eq 1 ] && grep -q "^tally: .*the weights are damaged" "$scratch/err"; ok "generate refuses the last checkpoint"
 "$tally" eval "$run" --data "$text" --seq-len 32 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err" && grep -q "^skipped $bad" "$scratch/err"
-ok "eval of the run takes a good one"
+ok "eval of the run uses a checkpoint whose loss is finite"
 
 train "$run" --resume --lr 1e-5 --weight-decay 0 --steps $((first + 2)) && [ "$(steps_of "$run" | tail -1)" -eq $((first + 2)) ] && [ -z "$(marked "$run")" ]
-ok "at a lower rate it goes on, and the broken ones go"
+ok "with a lower learning rate the run continues, and the checkpoint whose loss is not finite is removed"
 
 # a moment that is not a number, as a broken memory or an older version may have left it
 cat >"$scratch/break.py" <<'P'
@@ -57,8 +57,8 @@ ok "weights that are not finite are not saved, and end the run with exit code 1"
 
 # by time; a nanosecond has passed after every step
 run=$scratch/timed
-train "$run" "${fresh[@]}" --steps 6 --checkpoint-minutes 1e-12 --keep 9 && [ "$(steps_of "$run" | tr '\n' ' ')" = "1 2 3 4 5 6 " ]; ok "--checkpoint-minutes saves when they have passed"
-train "$scratch/none" "${fresh[@]}" --steps 6 --checkpoint-minutes 0 --keep 9 && [ "$(steps_of "$scratch/none" | tr '\n' ' ')" = "6 " ]; ok "0: at the end only"
-"$tally" train --help | tr -s ' \n' ' ' | grep -q -- '--checkpoint-minutes X .*(default 10)'; ok "ten minutes where none are given"
-cmp -s "$run/checkpoints/step-6/model.safetensors" "$scratch/none/checkpoints/step-6/model.safetensors"; ok "and the weights are the same"
+train "$run" "${fresh[@]}" --steps 6 --checkpoint-minutes 1e-12 --keep 9 && [ "$(steps_of "$run" | tr '\n' ' ')" = "1 2 3 4 5 6 " ]; ok "--checkpoint-minutes saves a checkpoint when the minutes have passed"
+train "$scratch/none" "${fresh[@]}" --steps 6 --checkpoint-minutes 0 --keep 9 && [ "$(steps_of "$scratch/none" | tr '\n' ' ')" = "6 " ]; ok "--checkpoint-minutes 0 saves only at the end"
+"$tally" train --help | tr -s ' \n' ' ' | grep -q -- '--checkpoint-minutes X .*(default 10)'; ok "--checkpoint-minutes is 10 by default"
+cmp -s "$run/checkpoints/step-6/model.safetensors" "$scratch/none/checkpoints/step-6/model.safetensors"; ok "the weights are the same with and without these checkpoints"
 finish

@@ -81,7 +81,7 @@ static void version_2_takes_the_tightest_of_nested_groups(void **state) {
     host_room r = host_memory_at(root);
     assert_true(r.limit == GIB && r.left == GIB / 2); /* the file cache can be freed */
     assert_non_null(strstr(r.what, "cgroup "));
-    FAILS(ARG, "this run needs 513.0 MiB; cgroup ", arena_fits("this run", 513 << 20, &r));
+    FAILS(ARG, "this run needs 513.0 MiB, but cgroup ", arena_fits("this run", 513 << 20, &r));
     FAILS(ARG, "leaves 512.0 MiB of 1.00 GiB", arena_fits("this run", 513 << 20, &r));
     OK(arena_fits("this run", 512 << 20, &r));
 }

@@ -56,7 +56,7 @@ static void the_watch_finds_a_stop(void **unused) {
     (void)unused;
     meter m = {0};
     OK(lifetime_watch(NULL, NULL));
-    FAILS(ARG, "is running already", lifetime_watch(NULL, NULL));
+    FAILS(ARG, "runs already", lifetime_watch(NULL, NULL));
     meter_start(&m, BOOK_DATA);
     usleep(300000);
     meter_book(&m, BOOK_USEFUL);

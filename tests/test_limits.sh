@@ -29,7 +29,7 @@ name="a quota of one CPU: one thread, and the price of one"
 if group cpu cpu.cfs_period_us=100000 cpu.cfs_quota_us=100000 || group cpu "cpu.max=100000 100000"; then
     train; [ $? -eq 0 ] && grep -q '^device: .*, 1 threads' "$scratch/err" && [ "$(price)" = "$of_one" ]; ok "$name"
     train --threads 2; [ $? -eq 0 ] && grep -q '^threads: 2 share 1 CPUs by the quota' "$scratch/err" &&
-        [ "$(price)" = "$of_one" ] && grep -q '^price: .*times the CPU quota' "$scratch/err"; ok "threads above the quota: obeyed and said"
+        [ "$(price)" = "$of_one" ] && grep -q '^price: .*times the CPU quota' "$scratch/err"; ok "--threads above the quota is obeyed, and the log says that fewer would be faster"
     leave
 else skip "$name" "no cgroup with a CPU quota can be made here"; fi
 
@@ -37,13 +37,13 @@ name="a memory limit below the plan: refused with both numbers"
 if group memory memory.limit_in_bytes=400000000 || group memory memory.max=400000000; then
     train --model gpt2-124m
     [ $? -eq 2 ] && [ ! -e "$scratch/run" ] &&
-        grep -q '^tally: memory: this run needs 1\..* GiB; cgroup .* leaves .* of 381.5 MiB' "$scratch/err"; ok "$name"
+        grep -q '^tally: memory: this run needs 1\..* GiB, but cgroup .* leaves .* of 381.5 MiB' "$scratch/err"; ok "$name"
     echo 2500000000 >"$group/memory.limit_in_bytes" 2>/dev/null || echo 2500000000 >"$group/memory.max"
     name="a memory limit that holds the plan of one rank, not of two"
     if [ -n "${MPIEXEC:-}" ]; then
         before=(inside "$MPIEXEC" -np 2)
         train --model gpt2-124m --shard none
-        [ $? -eq 2 ] && grep -q 'memory: this run, with 2 ranks here, needs [23]\..* GiB; cgroup' "$scratch/err"; ok "$name"
+        [ $? -eq 2 ] && grep -q 'memory: this run, with 2 ranks here, needs [23]\..* GiB, but cgroup' "$scratch/err"; ok "$name"
     else skip "$name" "no mpirun"; fi
     leave
 else skip "$name" "no cgroup with a memory limit can be made here"; fi
@@ -75,11 +75,11 @@ if [ "${SANITIZED:-OFF}" = ON ]; then skip "ulimit -v" "the address sanitizer ne
     until (ulimit -v $own; "$tally" --help) >/dev/null 2>&1 || [ $own -gt 8000000 ]; do own=$((own + 100000)); done
     # one thread: on a machine of many CPUs the stacks of its threads would reach these limits first
     (ulimit -v $((own + 500000)); train --model gpt2-124m --threads 1); [ $? -eq 2 ] && [ "$(grep -c ^tally: "$scratch/err")" -eq 1 ] &&
-        grep -q 'this run needs .*ulimit -v leaves' "$scratch/err"; ok "ulimit -v below the plan"
+        grep -q 'this run needs .*ulimit -v leaves' "$scratch/err"; ok "a run that does not fit ulimit -v is refused"
     (ulimit -v $((own + 1600000)); train --threads 1024); [ $? -eq 2 ] && [ "$(wc -l <"$scratch/err")" -eq 1 ] &&
-        grep -q '^tally: --threads: 1024, but only [0-9]* can be started' "$scratch/err"; ok "more threads than can be started"
+        grep -q '^tally: --threads: 1024, but only [0-9]* can be started' "$scratch/err"; ok "more threads than can be started are refused"
     yes "so it goes on and on" | head -c 400000000 | gzip -1 >"$scratch/large.txt.gz"
     (ulimit -v $((own + 400000)); train --threads 1 --data "$scratch/large.txt.gz"); [ $? -eq 2 ] &&
-        grep -q 'large.txt.gz: the text so far takes .*ulimit -v leaves' "$scratch/err"; ok "text that memory does not hold"
+        grep -q 'large.txt.gz: the text up to here needs .*ulimit -v leaves' "$scratch/err"; ok "text that does not fit the memory is refused"
 fi
 finish

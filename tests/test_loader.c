@@ -147,8 +147,8 @@ static void test_loader_refuses(void **state) {
     loader *l;
     FAILS(DATA, "found 16 tokens, expected at least 17 for one sequence of 16", loader_open(&l, &c, 1, 16, 1, 0, 0, 1));
     assert_null(l);
-    FAILS(ARG, "found batch 0", loader_open(&l, &c, 0, 4, 1, 0, 0, 1));
-    FAILS(ARG, "sequence 0", loader_open(&l, &c, 1, 0, 1, 0, 0, 1));
+    FAILS(ARG, "batch 0", loader_open(&l, &c, 0, 4, 1, 0, 0, 1));
+    FAILS(ARG, "sequence length 0", loader_open(&l, &c, 1, 0, 1, 0, 0, 1));
     FAILS(ARG, "position -1", loader_open(&l, &c, 1, 4, 1, -1, 0, 1));
     OK(loader_open(&l, &c, 1, 15, 1, 0, 0, 1));
     loader_close(l);

@@ -131,9 +131,9 @@ static void gaps_overlaps_and_strangers_are_refused(void **unused) {
     snprintf(p.list[of_wte].name, sizeof kept.name, "m.wte@%ld", first + 1); /* beyond the end */
     refused(&m, &p, "has another dtype or shape");
     snprintf(p.list[of_wte].name, sizeof kept.name, "m.wte@%ldx", first);
-    refused(&m, &p, "expected the number of an element after @");
+    refused(&m, &p, "expected the index of an element after @");
     snprintf(p.list[of_wte].name, sizeof kept.name, "m.wte@-1");
-    refused(&m, &p, "expected the number of an element after @");
+    refused(&m, &p, "expected the index of an element after @");
     p.list[of_wte] = kept;
 
     p.list[of_wte].type = BF16; /* the same number of elements in another dtype */

@@ -173,19 +173,19 @@ static void refuses_bad_files(void **state) {
     FILE_REFUSED("{\"steps\": \"ten\"}", "\"steps\" is \"ten\", expected an integer");
     FILE_REFUSED("{\"steps\": 1.5}", "\"steps\" is 1.5, expected an integer");
     FILE_REFUSED("{\"steps\": 0}", "\"steps\" is 0, expected an integer of 1 or more");
-    FILE_REFUSED("{\"lr\": 1e999}", ": 1e999 is too large a number, expected a double");
+    FILE_REFUSED("{\"lr\": 1e999}", ": the number 1e999 is too large for a double");
     FILE_REFUSED("{\"lr\": NaN}", ":1:8: found NaN");
     FILE_REFUSED("{\"lr\": 1.5}", "\"lr\" is 1.5, expected a number from 0 to 1");
     FILE_REFUSED("{\"lr\": \"1\"}", "\"lr\" is \"1\", expected a number");
     FILE_REFUSED("{\"shard\": \"ful\"}", "\"shard\" is ful, expected none|optimizer|gradients|full");
     FILE_REFUSED("{\"compile\": 1}", "\"compile\" is 1, expected true or false");
-    FILE_REFUSED("{\"lr\": 1e-400}", "1e-400 is too small a number, expected a double");
+    FILE_REFUSED("{\"lr\": 1e-400}", "the number 1e-400 is too small for a double");
     FILE_REFUSED("{\"out\": \"\"}", "\"out\" is \"\", expected");
     FILE_REFUSED("{\"data\": [\"\"]}", "\"data\" is \"\", expected");
     FILE_REFUSED("{\"data\": \"a\"}", "\"data\" is \"a\", expected an array");
     FILE_REFUSED("{\"data\": [\"a\", 1]}", "\"data\": found an element that is not a string, expected strings only");
     FILE_REFUSED("{\"steps\": 1, \"steps\": 2}", ":1:14: found \"steps\": 2}, expected JSON (duplicate object key)");
-    FILE_REFUSED("[]", "found no object");
+    FILE_REFUSED("[]", "expected a JSON object");
     REFUSED(DATA, "absent.json: No such file", "--config", "absent.json");
     unlink(file_of(""));
 }

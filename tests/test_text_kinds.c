@@ -49,11 +49,11 @@ static void test_json_without_documents(void **state) {
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {pretty, "a.json: its first line is not a whole JSON object; expected one object a line, or an array"},
+        {pretty, "a.json: its first line is not a whole JSON object; expected one object per line, or an array"},
         {"{\"vocab_size\": 257, \"n_layer\": 2}", "none of its 1 lines can be used; the last: "},
         {"[1, 2]", "none of its 2 elements can be used; the last: "},
         {"[{\"text\":\"on", "a.json: ends within element 1, expected the ] of the array"},
-        {"\"text\"", "a.json: begins with 0x22, expected JSON: an array of objects, or one object a line"},
+        {"\"text\"", "a.json: begins with 0x22, expected JSON: an array of objects, or one object per line"},
         {"plain", "a.json: begins with 0x70, expected JSON"},
     };
     put_folder("d");

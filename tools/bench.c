@@ -56,7 +56,7 @@ static status crc_of_gradients(uint32_t *crc, const model *m) {
     *crc = 0;
     if (!s->grads) return STATUS_OK;
     float *host = malloc(CHUNK * sizeof *host);
-    if (!host) FAIL(MEM, "%zu bytes of gradients", CHUNK * sizeof *host);
+    if (!host) FAIL(MEM, "no memory for %zu bytes of gradients", CHUNK * sizeof *host);
     status_code st = STATUS_OK;
     for (i64 from = 0; !st && from < s->p.size; from += CHUNK) {
         size_t bytes = (size_t)(s->p.size - from < CHUNK ? s->p.size - from : CHUNK) * sizeof *host;
@@ -141,7 +141,7 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     model_shape s = {.B = v->batch, .T = v->seq_len};
     int32_t *tokens = malloc((size_t)(n + 1) * sizeof *tokens);
     r->step_s = malloc((size_t)v->steps * sizeof *r->step_s);
-    if (!tokens || !r->step_s) FAIL_DONE(MEM, "%ld tokens", n);
+    if (!tokens || !r->step_s) FAIL_DONE(MEM, "no memory for %ld tokens", n);
     TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
     parameters_options precision = shared_options_training(&v->dtypes);
     precision.shard = shard;

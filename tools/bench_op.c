@@ -260,7 +260,7 @@ static status fill_pool(workbench *w) {
     status_code st = STATUS_OK;
     float *wide = malloc(COUNT * sizeof *wide);
     bf16 *piece = malloc(FILL_BYTES);
-    if (!wide || !piece) FAIL_DONE(MEM, "%d bytes", FILL_BYTES);
+    if (!wide || !piece) FAIL_DONE(MEM, "no memory for %d bytes", FILL_BYTES);
     rng_normal(wide, COUNT, 1, 7, RNG_ORDER, 0);
     for (int i = 0; i < COUNT; i++) piece[i] = bf16_from_f32(wide[i]);
     for (size_t at = 0; at < w->pool_bytes; at += FILL_BYTES) {
@@ -325,7 +325,7 @@ static void print_table(const workbench *w, const result results[OPERATIONS], co
 
 static status fill_json(json_t *o, const workbench *w, const result results[OPERATIONS]) {
     json_t *list = json_add_array(o, "operations");
-    if (!list) FAIL(MEM, "result");
+    if (!list) FAIL(MEM, "no memory for the result");
     TRY(json_add_string(o, "model", w->c->name));
     TRY(json_add_string(o, "precision", dtype_name(w->t)));
     TRY(json_add_i64(o, "batch", w->B));
@@ -335,7 +335,7 @@ static status fill_json(json_t *o, const workbench *w, const result results[OPER
         const result *r = &results[i];
         if (!r->bytes) continue;
         json_t *row = json_object();
-        if (!row) FAIL(MEM, "result");
+        if (!row) FAIL(MEM, "no memory for the result");
         json_array_append_new(list, row);
         TRY(json_add_string(row, "operation", operations[i].name));
         TRY(json_add_double(row, "bytes", r->bytes));
@@ -360,9 +360,9 @@ static status take_memory(workbench *w, result results[OPERATIONS], const bench_
     for (int i = 0; i < OPERATIONS; i++) {
         results[i].op_s = malloc(samples * sizeof(double));
         results[i].copy_s = malloc(samples * sizeof(double));
-        if (!results[i].op_s || !results[i].copy_s) FAIL(MEM, "%zu times", samples);
+        if (!results[i].op_s || !results[i].copy_s) FAIL(MEM, "no memory for %zu times", samples);
     }
-    if (!*host || !*seen) FAIL(MEM, "%ld tokens", w->N);
+    if (!*host || !*seen) FAIL(MEM, "no memory for %ld tokens", w->N);
     TRY(w->dev->ops->alloc(w->dev, (void **)&w->tokens, (size_t)w->N * sizeof **host));
     return w->dev->ops->alloc(w->dev, (void **)&w->verdict, sizeof *w->verdict);
 }

@@ -59,13 +59,13 @@ static void print_table(const policy_result results[POLICIES], const model_confi
 static status fill_json(json_t *o, const policy_result results[POLICIES], const model_config *c,
                         const bench_values *v) {
     json_t *list = json_add_array(o, "policies");
-    if (!list) FAIL(MEM, "result");
+    if (!list) FAIL(MEM, "no memory for the result");
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     for (int p = 0; p < POLICIES; p++) {
         json_t *row = json_object();
-        if (!row) FAIL(MEM, "result");
+        if (!row) FAIL(MEM, "no memory for the result");
         json_array_append_new(list, row);
         TRY(json_add_string(row, "recompute", policies[p]));
         TRY(json_add_u64(row, "activation_bytes", results[p].last.activation_bytes));
@@ -88,7 +88,7 @@ status bench_recompute(const bench_values *v) {
     TRY_DONE(model_config_load(&c, v->model));
     for (int p = 0; p < POLICIES; p++) {
         results[p].step_s = malloc((size_t)(v->rounds * v->steps) * sizeof(double));
-        if (!results[p].step_s) FAIL_DONE(MEM, "%ld times", v->rounds * v->steps);
+        if (!results[p].step_s) FAIL_DONE(MEM, "no memory for the times of %ld steps", v->rounds * v->steps);
     }
     TRY_DONE(measure(results, &c, v));
     if (v->json) TRY_DONE(print_json(results, &c, v));

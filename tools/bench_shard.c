@@ -44,7 +44,7 @@ static double formula_bytes(const bench_values *v, shard_stage stage, double P, 
 
 static status combine(stage_figures *f, comm *world) {
     stage_figures *all = malloc((size_t)world->ranks * sizeof *all), mine = *f;
-    if (!all) FAIL(MEM, "figures of %d ranks", world->ranks);
+    if (!all) FAIL(MEM, "no memory for the figures of %d ranks", world->ranks);
     status_code st = comm_allgather_host(world, all, &mine, sizeof mine);
     for (int r = 0; !st && r < world->ranks; r++) {
         if (r == 0) f->waited_s = f->busy_s = 0;
@@ -178,7 +178,7 @@ static status fill_row(json_t *row, const stage_result *r, const bench_values *v
 static status fill_json(json_t *o, const stage_result results[STAGES], const model_config *c, const bench_values *v,
                         const comm *world) {
     json_t *list = json_add_array(o, "stages");
-    if (!list) FAIL(MEM, "result");
+    if (!list) FAIL(MEM, "no memory for the result");
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "parameters", results[0].parameters));
     TRY(json_add_i64(o, "ranks", world->ranks));
@@ -189,7 +189,7 @@ static status fill_json(json_t *o, const stage_result results[STAGES], const mod
     TRY(json_add_string(o, "precision", dtype_name((dtype)v->dtypes.precision)));
     for (int s = 0; s < STAGES; s++) {
         json_t *row = json_object();
-        if (!row) FAIL(MEM, "result");
+        if (!row) FAIL(MEM, "no memory for the result");
         json_array_append_new(list, row);
         TRY(fill_row(row, &results[s], v, s, world->ranks));
     }
@@ -224,7 +224,7 @@ status bench_shard(const options *o, const bench_values *v) {
     TRY_DONE(model_config_load(&c, v->model));
     for (int s = 0; s < STAGES; s++) {
         results[s].step_s = malloc((size_t)(v->rounds * v->steps) * sizeof(double));
-        if (!results[s].step_s) FAIL_DONE(MEM, "%ld times", v->rounds * v->steps);
+        if (!results[s].step_s) FAIL_DONE(MEM, "no memory for the times of %ld steps", v->rounds * v->steps);
     }
     TRY_DONE(measure(results, &c, v, &j));
     if (j.world->rank > 0) goto done;

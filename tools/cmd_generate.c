@@ -65,7 +65,7 @@ static status stream(sampler *s, const values *v, const sampling *how) {
     const char *text = v->prompt ? v->prompt : "";
     size_t length = strlen(text);
     int32_t *prompt = malloc((length + 1) * sizeof *prompt), token;
-    if (!prompt) FAIL(MEM, "prompt of %zu bytes", length);
+    if (!prompt) FAIL(MEM, "no memory for a prompt of %zu bytes", length);
     i64 count = 0;
     printable_stream shown = {0};
     prompt[count++] = TOKEN_END_OF_TEXT; /* precedes every document in training */

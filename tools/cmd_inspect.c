@@ -111,7 +111,7 @@ static status add_memory(json_t *o, const model_config *c, const values *v, i64 
     device_close(dev);
     TRY(st);
     json_t *memory = json_add_object(o, "training_memory_bytes");
-    if (!memory) FAIL(MEM, "result");
+    if (!memory) FAIL(MEM, "no memory for the result");
     for (int i = 0; i < MEM_CATEGORIES; i++) {
         TRY(json_add_u64(memory, arena_category_name((mem_category)i), bytes[i]));
         total += bytes[i];
@@ -121,7 +121,7 @@ static status add_memory(json_t *o, const model_config *c, const values *v, i64 
 
 static status add_shape(json_t *o, const model_config *c) {
     json_t *shape = json_add_object(o, "shape");
-    if (!shape) FAIL(MEM, "result");
+    if (!shape) FAIL(MEM, "no memory for the result");
     TRY(json_add_i64(shape, "layers", c->L));
     TRY(json_add_i64(shape, "channels", c->C));
     TRY(json_add_i64(shape, "heads", c->H));
@@ -154,7 +154,7 @@ static status add_tensors(json_t *o, const char *path) {
     status_code st = STATUS_OK;
     i64 elements = 0;
     json_t *list = json_add_object(o, "tensors");
-    if (!list) FAIL_DONE(MEM, "%s", path);
+    if (!list) FAIL_DONE(MEM, "%s: no memory", path);
     for (int i = 0; i < f.count; i++) {
         char text[128];
         int used = snprintf(text, sizeof text, "%s [", dtype_name(f.list[i].type));
@@ -198,7 +198,7 @@ static status add_run(json_t *o, const char *run) {
     TRY(model_folder_newest(run, &found, &newest));
     if (found) {
         json_t *c = json_add_object(o, "newest_checkpoint");
-        if (!c) FAIL(MEM, "%s", run);
+        if (!c) FAIL(MEM, "%s: no memory", run);
         TRY(add_checkpoint(c, newest.text));
     }
     if (!model_folder_holds(run, "ledger.json")) return STATUS_OK;
@@ -209,18 +209,18 @@ static status add_run(json_t *o, const char *run) {
         log_line("%s", status_message());
         return json_add_number_or_null(o, "ledger", NAN);
     }
-    if (json_object_set_new(o, "ledger", ledger_json)) FAIL(MEM, "%s", run);
+    if (json_object_set_new(o, "ledger", ledger_json)) FAIL(MEM, "%s: no memory", run);
     return STATUS_OK;
 }
 
 static status add_kinds(json_t *o, const corpus *c) {
     json_t *kinds = json_add_object(o, "kinds");
-    if (!kinds) FAIL(MEM, "result");
+    if (!kinds) FAIL(MEM, "no memory for the result");
     for (int i = 0; i < TEXT_KINDS; i++) {
         const text_count_of_kind *k = &c->kinds[i];
         if (!k->files) continue;
         json_t *kind = json_add_object(kinds, corpus_kind_name((text_kind)i));
-        if (!kind) FAIL(MEM, "result");
+        if (!kind) FAIL(MEM, "no memory for the result");
         TRY(json_add_i64(kind, "files", k->files));
         TRY(json_add_i64(kind, "documents", k->documents));
         TRY(json_add_i64(kind, "tokens", k->tokens));

@@ -319,11 +319,11 @@ static status fill_machine(json_t *o, const setting *s, const values *v) {
 
 static status fill_json(json_t *o, const row *rows, int count, const setting *s, const values *v) {
     json_t *list = json_add_array(o, "predictions");
-    if (!list) FAIL(MEM, "result");
+    if (!list) FAIL(MEM, "no memory for the result");
     TRY(fill_machine(o, s, v));
     for (int i = 0; i < count; i++) {
         json_t *item = json_object();
-        if (!item) FAIL(MEM, "result");
+        if (!item) FAIL(MEM, "no memory for the result");
         json_array_append_new(list, item);
         TRY(fill_row(item, &rows[i]));
     }
@@ -341,7 +341,7 @@ static status predict(const options *o, const values *v) {
     TRY(command_words(o, 0, 0, "an option"));
     TRY(read_machine(&s, v, o));
     row *rows = calloc(MOST_ROWS, sizeof *rows);
-    if (!rows) FAIL(MEM, "rows");
+    if (!rows) FAIL(MEM, "no memory for the rows");
     status_code st = predict_rows(rows, &count, v, &s);
     if (!st && v->json) st = print_json(rows, count, &s, v);
     else if (!st) print_text(rows, count, &s, v);

@@ -197,7 +197,7 @@ static status parse(options *o, values *v, int argc, char **argv, bool *done) {
     if (*done || !v->resume || v->config || !v->out || !stored_config(&path, v)) return STATUS_OK;
     bool typed = options_given(o, "min-lr");
     char **longer = calloc((size_t)argc + 2, sizeof *longer);
-    if (!longer) FAIL(MEM, "%d words", argc);
+    if (!longer) FAIL(MEM, "no memory for %d words of the command line", argc);
     char name[] = "--config";
     longer[0] = name, longer[1] = path.text;
     memcpy(longer + 2, argv, (size_t)argc * sizeof *argv);
@@ -286,7 +286,8 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     if (options_given(o, "min-lr") && v->schedule != SCHEDULE_CONSTANT && v->min_lr > v->lr)
         FAIL(ARG, "--min-lr %g: exceeds --lr %g", v->min_lr, v->lr);
     if (v->shard == SHARD_NONE && v->sharding.replicas > 1)
-        FAIL(ARG, "--replicas %ld: with --shard none every rank is a replica; expected 1", v->sharding.replicas);
+        FAIL(ARG, "--replicas %ld: with --shard none every rank holds the whole model; expected 1",
+             v->sharding.replicas);
     train_options t = to_train_options(v, o);
     TRY(shared_options_sharding(&t.precision.shard, &v->sharding, (shard_stage)v->shard, t.precision.t));
     train_outcome outcome;

@@ -57,7 +57,7 @@ static const device_ops virtual_ops = {.alloc = virtual_alloc,
 /* A device with addresses and no memory: an access is a fault. */
 static status open_virtual_device(device **dev, virtual_clock *k, double memory) {
     virtual_device *v = calloc(1, sizeof *v);
-    if (!v) FAIL(MEM, "device");
+    if (!v) FAIL(MEM, "no memory for a device");
     *v = (virtual_device){
         .d = {.kind = DEVICE_CUDA, .ops = &virtual_ops, .name = "virtual", .threads = 1}, .clock = k, .memory = memory};
     *dev = &v->d;

@@ -122,7 +122,7 @@ static void simulated_close(comm *c) { free(c); }
 static status simulated_split(comm *c, comm **part, int color) {
     simulated *root = of(c->root), *s = calloc(1, sizeof *s);
     (void)color;
-    if (!s) FAIL(MEM, "simulated communicator");
+    if (!s) FAIL(MEM, "no memory for a simulated communicator");
     if (root->split == root->part_count) {
         free(s);
         FAIL(ARG, "simulated communicator: split %d times, expected %d", root->split + 1, root->part_count);
@@ -152,7 +152,7 @@ status simulated_comm_open(comm **c, virtual_clock *clock, const network *net, i
         FAIL(ARG, "--replicas: %d ranks share a model, expected a divisor or a multiple of --gpus-per-node %d", pieces,
              g);
     simulated *s = calloc(1, sizeof *s);
-    if (!s) FAIL(MEM, "simulated communicator");
+    if (!s) FAIL(MEM, "no memory for a simulated communicator");
     *s = (simulated){.c = {.ops = &simulated_ops, .root = &s->c, .name = "simulated", .ranks = ranks},
                      .clock = clock,
                      .net = net,

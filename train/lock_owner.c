@@ -44,7 +44,7 @@ status lock_owner_text(char **text, size_t *renewed, const lock_owner *o) {
     status_code st = STATUS_OK;
     char *line = NULL;
     json_t *json = json_object();
-    if (!json) FAIL(MEM, ".lock");
+    if (!json) FAIL(MEM, "no memory for .lock");
     TRY_DONE(json_add_string(json, "host", o->process.host));
     TRY_DONE(json_add_string(json, "boot", o->process.boot));
     TRY_DONE(json_add_u64(json, "space", o->process.space));
@@ -55,7 +55,7 @@ status lock_owner_text(char **text, size_t *renewed, const lock_owner *o) {
     TRY_DONE(json_add_string(json, "nonce", o->nonce));
     TRY_DONE(json_add_string(json, "renewed", RENEWED));
     TRY_DONE(json_print(&line, json, JSON_ONE_LINE));
-    if (asprintf(text, "%s\n", line) < 0) FAIL_DONE(MEM, ".lock");
+    if (asprintf(text, "%s\n", line) < 0) FAIL_DONE(MEM, "no memory for .lock");
     *renewed = strlen(line) - strlen("\"}") - strlen(RENEWED);
 done:
     if (st) *text = NULL;

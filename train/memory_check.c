@@ -39,7 +39,7 @@ status memory_check_job(const job *j, device *dev, uint64_t bytes) {
     uint64_t *all = calloc((size_t)j->world->ranks, sizeof *all);
     host_room room = {.left = UINT64_MAX};
     status_code st = STATUS_OK;
-    if (!all) FAIL(MEM, "%d ranks", j->world->ranks);
+    if (!all) FAIL(MEM, "no memory for %d ranks", j->world->ranks);
     if (dev->ops->room) TRY_DONE(dev->ops->room(dev, &room)); /* before any rank allocates */
     TRY_DONE(comm_allgather_host(j->world, all, &bytes, sizeof bytes));
     st = comm_agree(j->world, check(j, dev, all, &room));

@@ -364,7 +364,7 @@ static status init(run_lock *l, const char *run) {
 status run_lock_take(run_lock **out, const char *run, bool create) {
     *out = NULL;
     run_lock *l = calloc(1, sizeof *l);
-    if (!l) FAIL(MEM, "%s: lock", run);
+    if (!l) FAIL(MEM, "%s: no memory for its lock", run);
     l->folder = l->file = -1;
     bool taken = false;
     status_code st = STATUS_OK;

@@ -54,7 +54,7 @@ status sampler_open(sampler **out, device *dev, const model_config *c, const cha
     if (context < 2 || context > c->context)
         FAIL(ARG, "context of %ld tokens: expected 2 to the model's %ld", context, c->context);
     sampler *s = calloc(1, sizeof *s);
-    if (!s) FAIL(MEM, "sampler");
+    if (!s) FAIL(MEM, "no memory for the sampler");
     status_code st = STATUS_OK;
     s->dev = dev;
     s->c = *c;
@@ -63,7 +63,7 @@ status sampler_open(sampler **out, device *dev, const model_config *c, const cha
     s->cache = calloc((size_t)c->L, sizeof *s->cache);
     s->history = calloc((size_t)context, sizeof *s->history);
     s->host_logits = malloc((size_t)c->V * 4);
-    if (!s->cache || !s->history || !s->host_logits) FAIL_DONE(MEM, "sampler of %ld layers", c->L);
+    if (!s->cache || !s->history || !s->host_logits) FAIL_DONE(MEM, "no memory for a sampler of %ld layers", c->L);
     TRY_DONE(comm_open_self(&s->world));
     TRY_DONE(parameters_init(&s->parameters, dev, c, (parameters_options){.t = t, .shard = {.world = s->world}}));
     layout(s, &s->memory);
@@ -119,7 +119,7 @@ static status feed(sampler *s, const int32_t *tokens, i64 count) {
         if (s->used == s->context) { /* full: feed its last half again, from position 0 */
             i64 half = s->context / 2;
             int32_t *again = malloc((size_t)half * sizeof *again);
-            if (!again) FAIL(MEM, "%ld tokens", half);
+            if (!again) FAIL(MEM, "no memory for %ld tokens", half);
             memcpy(again, s->history + s->context - half, (size_t)half * sizeof *again);
             s->used = 0;
             status_code st = feed(s, again, half);
@@ -149,13 +149,15 @@ static int by_probability(const void *a, const void *b) {
 status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw) {
     i64 best = 0;
     for (i64 v = 0; v < V; v++) {
-        if (!isfinite(logits[v])) FAIL(NUMERIC, "the logit of token %ld is %g: the model is broken", v, logits[v]);
+        if (!isfinite(logits[v]))
+            FAIL(NUMERIC, "the logit of token %ld is %g, expected a finite number: the weights are damaged", v,
+                 logits[v]);
         if (logits[v] > logits[best]) best = v;
     }
     *token = (int32_t)best;
     if (how->temperature == 0) return STATUS_OK;
     candidate *list = malloc((size_t)V * sizeof *list);
-    if (!list) FAIL(MEM, "%ld candidates", V);
+    if (!list) FAIL(MEM, "no memory for %ld candidates", V);
     for (i64 v = 0; v < V; v++)
         list[v] = (candidate){expf((float)((logits[v] - logits[best]) / how->temperature)), (int32_t)v};
     qsort(list, (size_t)V, sizeof *list, by_probability);

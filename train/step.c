@@ -165,7 +165,7 @@ status step_evaluate(model *m, const corpus *c, i64 batches, double *loss) {
     status_code st = STATUS_OK;
     int32_t *tokens = malloc((size_t)n * 8);
     batch_sum *all = malloc((size_t)ranks * sizeof *all);
-    if (!tokens || !all) FAIL_DONE(MEM, "held-out batch of %ld tokens", n);
+    if (!tokens || !all) FAIL_DONE(MEM, "no memory for a held-out batch of %ld tokens", n);
     for (i64 i = 0; (!batches || i < batches) && corpus_val_batch(c, i, m->s.B, m->s.T, tokens, tokens + n);
          i += ranks) {
         TRY_DONE(evaluate_batch(m, c, i + world->rank, batches, tokens, &mine));

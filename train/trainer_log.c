@@ -49,16 +49,16 @@ void trainer_log_start(const trainer *t) {
     log_line("data: %s of text, %ld documents, %ld tokens to train on, %ld held out",
              text_bytes((double)t->data.bytes).text, t->data.documents, t->data.train_count,
              t->data.count - t->data.train_count);
-    log_line("memory: %s%s", text_bytes((double)t->m.memory.capacity).text, t->world->ranks > 1 ? " a rank" : "");
+    log_line("memory: %s%s", text_bytes((double)t->m.memory.capacity).text, t->world->ranks > 1 ? " per rank" : "");
     for (int i = 0; i < MEM_CATEGORIES; i++)
         if (bytes[i]) log_line("  %-12s %s", arena_category_name((mem_category)i), text_bytes((double)bytes[i]).text);
-    log_line("step: %ld tokens, %.4g model GFLOP, %.4g executed", t->global_batch,
+    log_line("step: %ld tokens, %.4g GFLOP of the model, %.4g GFLOP executed", t->global_batch,
              (double)meter_flops_model(&t->step_flops) * 1e-9, (double)meter_flops_executed(&t->step_flops) * 1e-9);
     if (o->lr.warmup > o->steps)
         log_line("warning: --warmup %ld is longer than --steps %ld: the learning rate does not reach --lr %g, only %g",
                  o->lr.warmup, o->steps, o->lr.lr, schedule_lr(&o->lr, o->steps - 1));
     if (t->peak_datasheet > 0) log_line("peak: %.4g TFLOP/s by datasheet", t->peak_datasheet * 1e-12);
-    else log_line("peak: no datasheet figure for this device, so no MFU");
+    else log_line("peak: no datasheet gives the peak of this device, so there is no MFU");
     if (t->peak_measured > 0)
         log_line("peak: %.4g GFLOP/s measured with large GEMMs at start%s", t->peak_measured * 1e-9,
                  t->world->ranks > 1 ? ", on all ranks at the same time" : "");

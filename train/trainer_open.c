@@ -66,7 +66,7 @@ static status check_same_data(const trainer *t) {
     int ranks = t->world->ranks, r = 1;
     data_card mine = {c->crc32, (uint64_t)c->count, (uint64_t)c->train_count},
               *all = calloc((size_t)ranks, sizeof *all);
-    if (!all) FAIL(MEM, "%d ranks", ranks);
+    if (!all) FAIL(MEM, "no memory for %d ranks", ranks);
     status_code st = STATUS_OK;
     TRY_DONE(comm_allgather_host(t->world, all, &mine, sizeof mine));
     while (r < ranks && memcmp(&all[r], &all[0], sizeof *all) == 0) r++;
@@ -112,7 +112,9 @@ static status choose_global_batch(trainer *t, const progress *then, const char *
     i64 asked = t->o->global_batch, kept = then ? (i64)then->global_batch : 0;
     t->global_batch = kept ? kept : asked ? asked : t->o->batch * t->o->seq_len * t->world->ranks;
     if (kept && asked && asked != kept)
-        FAIL(DATA, "%s: --global-batch was %ld, is now %ld; a resumed run keeps it: expected --global-batch %ld, or 0",
+        FAIL(DATA,
+             "%s: --global-batch was %ld, is now %ld, but a resumed run cannot change it; expected --global-batch %ld, "
+             "or 0",
              folder, kept, asked, kept);
     i64 tokens;
     if (__builtin_mul_overflow(t->global_batch, t->o->steps, &tokens))
@@ -152,12 +154,14 @@ static void fill_fixed(trainer *t) {
 }
 
 static status check_same(const char *folder, const char *what, uint64_t then, uint64_t now) {
-    if (then != now) FAIL(DATA, "%s: %s was %lu, is now %lu; a resumed run keeps it", folder, what, then, now);
+    if (then != now)
+        FAIL(DATA, "%s: %s was %lu, is now %lu, but a resumed run cannot change it", folder, what, then, now);
     return STATUS_OK;
 }
 
 static status check_same_text(const char *folder, const char *what, const char *then, const char *now) {
-    if (strcmp(then, now) != 0) FAIL(DATA, "%s: %s was %s, is now %s; a resumed run keeps it", folder, what, then, now);
+    if (strcmp(then, now) != 0)
+        FAIL(DATA, "%s: %s was %s, is now %s, but a resumed run cannot change it", folder, what, then, now);
     return STATUS_OK;
 }
 
@@ -181,7 +185,8 @@ static status check_same_model(const trainer *t, const char *folder) {
     json_decref(a);
     json_decref(b);
     if (!same)
-        FAIL(DATA, "%s/config.json: not the model of --model %s; a resumed run keeps its model", folder, t->o->model);
+        FAIL(DATA, "%s/config.json: is not the model of --model %s, but a resumed run cannot change its model", folder,
+             t->o->model);
     return STATUS_OK;
 }
 
@@ -318,7 +323,7 @@ status trainer_open(trainer *t) {
     t->world = t->job.world;
     t->all = calloc((size_t)t->world->ranks, sizeof *t->all);
     t->asked = calloc((size_t)t->world->ranks, sizeof *t->asked);
-    if (!t->all || !t->asked) FAIL(MEM, "%d ranks", t->world->ranks);
+    if (!t->all || !t->asked) FAIL(MEM, "no memory for %d ranks", t->world->ranks);
     TRY(trainer_lock(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? begin_heartbeat(t) : STATUS_OK));
     TRY(placement_choose_gpu(t->world->placement, o->device, &gpu));

@@ -122,7 +122,7 @@ static void open_gpu(energy_meter *e, const energy_places *at) {
 
 status energy_open_at(energy_meter **out, const energy_places *at, const device *dev, double tdp_watts, bool reads) {
     energy_meter *e = calloc(1, sizeof *e);
-    if (!e) FAIL(MEM, "energy meter");
+    if (!e) FAIL(MEM, "no memory for the energy meter");
     pthread_mutex_init(&e->lock, NULL);
     e->watts = tdp_watts;
     e->reads = reads;

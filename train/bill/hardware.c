@@ -36,10 +36,10 @@ const hardware_link hardware_networks[] = {
 #define LINKS(node, net) .node_link = &hardware_node_links[node], .network = &hardware_networks[net]
 
 /* Prices are on-demand list prices in US dollars. They change; each has the date on which it was read. */
-#define LAMBDA_8 "Lambda, per GPU of an 8-GPU instance, list of 2026-09-20 (lambda.ai/instances)"
-#define LAMBDA_1 "Lambda, 1-GPU instance, list of 2026-09-20 (lambda.ai/instances)"
-#define RUNPOD "RunPod Secure Cloud, list of 2026-09-25 (runpod.io/pricing)"
-#define AWS(instance) "AWS EC2 " instance ", us-east-1, list of 2026-01-19"
+#define LAMBDA_8 "Lambda, per GPU of an 8-GPU instance, list prices of 2026-09-20 (lambda.ai/instances)"
+#define LAMBDA_1 "Lambda, 1-GPU instance, list prices of 2026-09-20 (lambda.ai/instances)"
+#define RUNPOD "RunPod Secure Cloud, list prices of 2026-09-25 (runpod.io/pricing)"
+#define AWS(instance) "AWS EC2 " instance ", us-east-1, list price of 2026-01-19"
 
 /* Dense peaks of the tensor cores in bf16 with fp32 sums; half of the figure where a datasheet only prints the one with 2:4
  * sparsity. fp32 without tensor cores. V100 and T4 have no bf16. */
@@ -136,7 +136,7 @@ static const hardware gpus[] = {
 
 #define ANY_CPU_WATTS (280.0 / 128)
 #define ANY_CPU_USD (0.1785 / 4)
-#define ANY_CPU_PRICE AWS("c7i.xlarge") ", a quarter of it: one of 4 hardware threads; generic"
+#define ANY_CPU_PRICE AWS("c7i.xlarge") ", divided by its 4 hardware threads; a generic CPU"
 
 /* Per hardware thread. There are no peaks: the peak of a CPU depends on its clock under vector load, which no datasheet states.
  * The last entry matches any CPU. */
@@ -153,13 +153,13 @@ static const hardware cpus[] = {
      .usd_per_hour = ANY_CPU_USD, .price_source = ANY_CPU_PRICE},
     {.match = "EPYC 7R13", .name = "EPYC 7R13",
      .tdp_watts = ANY_CPU_WATTS, .tdp_source = "estimate: as EPYC 7763 of the same generation",
-     .usd_per_hour = 0.153 / 4, .price_source = AWS("c6a.xlarge") ", a quarter of it: one of 4 hardware threads"},
+     .usd_per_hour = 0.153 / 4, .price_source = AWS("c6a.xlarge") ", divided by its 4 hardware threads"},
     {.match = "EPYC 9R14", .name = "EPYC 9R14",
-     .tdp_watts = 360.0 / 96, .tdp_source = "estimate: as EPYC 9654, one thread a core",
-     .usd_per_hour = 0.20528 / 4, .price_source = AWS("c7a.xlarge") ", a quarter of it: one of 4 cores"},
+     .tdp_watts = 360.0 / 96, .tdp_source = "estimate: as EPYC 9654, one thread per core",
+     .usd_per_hour = 0.20528 / 4, .price_source = AWS("c7a.xlarge") ", divided by its 4 cores"},
     {.match = "Platinum 8488C", .name = "Xeon Platinum 8488C",
      .tdp_watts = 350.0 / 112, .tdp_source = "estimate: as Xeon Platinum 8480+ of the same generation",
-     .usd_per_hour = 0.1785 / 4, .price_source = AWS("c7i.xlarge") ", a quarter of it: one of 4 hardware threads"},
+     .usd_per_hour = 0.1785 / 4, .price_source = AWS("c7i.xlarge") ", divided by its 4 hardware threads"},
     {.match = "", .name = "any CPU",
      .tdp_watts = ANY_CPU_WATTS, .tdp_source = "estimate: a generic server thread, EPYC 7763's 280 W / 128 threads",
      .usd_per_hour = ANY_CPU_USD, .price_source = ANY_CPU_PRICE},

@@ -33,7 +33,7 @@ static status slot_text(char slot[SLOT + 1], const heartbeat *h) {
     status_code st = STATUS_OK;
     char *text = NULL;
     json_t *o = json_object();
-    if (!o) FAIL(MEM, "heartbeat");
+    if (!o) FAIL(MEM, "no memory for the heartbeat");
     TRY_DONE(json_add_u64(o, "sequence", h->sequence));
     TRY_DONE(json_add_u64(o, "wall_ns", t->ns));
     TRY_DONE(json_add_u64(o, "stopped_ns", t->stopped_ns));

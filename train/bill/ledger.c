@@ -41,8 +41,8 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
         l->usd_per_hour = h->usd_per_hour * devices;
         snprintf(l->price_source, sizeof l->price_source, "%s%s", h->price_source,
                  dev->kind != DEVICE_CPU    ? ""
-                 : dev->cpus < dev->threads ? ", times the CPU quota"
-                                            : ", times the threads used");
+                 : dev->cpus < dev->threads ? "; times the CPU quota"
+                                            : "; times the threads used");
     }
     l->watts = watts * gpus;
     snprintf(l->watts_source, sizeof l->watts_source, watts > 0 ? "--tdp-watts" : "unknown; give it with --tdp-watts");
@@ -101,7 +101,7 @@ static path_text ledger_path(const char *run) { return path_join(run, "ledger.js
 
 static status add_seconds(json_t *o, const spent *s) {
     json_t *seconds = json_add_object(o, "bookings");
-    if (!seconds) FAIL(MEM, "ledger.json");
+    if (!seconds) FAIL(MEM, "no memory for ledger.json");
     for (int b = 0; b < BOOKINGS; b++)
         TRY(json_add_number_or_null(seconds, meter_booking_key((booking)b), (double)s->ns[b] * 1e-9));
     return STATUS_OK;
@@ -112,7 +112,7 @@ status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t to
     status_code st = STATUS_OK;
     char *text = NULL;
     json_t *o = json_object();
-    if (!o) FAIL(MEM, "%s/ledger.json", run);
+    if (!o) FAIL(MEM, "no memory for %s/ledger.json", run);
     TRY_DONE(json_add_u64(o, "step", step));
     TRY_DONE(json_add_u64(o, "tokens", tokens));
     TRY_DONE(json_add_u64(o, "ranks", (uint64_t)l->world->ranks));

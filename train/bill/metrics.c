@@ -84,7 +84,7 @@ status metrics_open(FILE **f, const char *path, bool keep) {
     }
     if (!(*f = fdopen(fd, "a"))) {
         close(fd);
-        FAIL(MEM, "%s", path);
+        FAIL(MEM, "%s: no memory", path);
     }
     return STATUS_OK;
 }
@@ -98,7 +98,7 @@ status metrics_append(FILE *f, const char *path, const step_record *r) {
     status_code st = STATUS_OK;
     char *text = NULL;
     json_t *o = json_object();
-    if (!o) FAIL(MEM, "%s", path);
+    if (!o) FAIL(MEM, "%s: no memory", path);
     TRY_DONE(record_json(o, r));
     TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
     if (fprintf(f, "%s\n", text) < 0 || fflush(f) != 0) FAIL_DONE(IO, "%s: %s", path, strerror(errno));

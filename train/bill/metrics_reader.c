@@ -33,7 +33,7 @@ status metrics_reader_open(metrics_reader **out, const char *path) {
     metrics_reader *r = malloc(sizeof *r);
     if (!r) {
         close(fd);
-        FAIL(MEM, "%s", path);
+        FAIL(MEM, "%s: no memory", path);
     }
     *r = (metrics_reader){.fd = fd};
     r->path = path_add_ending(path, "");

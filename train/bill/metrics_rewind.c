@@ -30,8 +30,7 @@ static void take_sums(spent_totals *last, const char *path, const metrics_line *
     const json_t *json = line->json;
     double wall_s = json_number_or_nan(json_object_get(json, "wall_s")), most = (double)SPENT_MOST_NS * 1e-9;
     if (wall_s > most) {
-        log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f, a century; the sums of this line are "
-                 "ignored",
+        log_line("%s: the line of step %.0f has wall_s %g, expected at most %.0f; the sums of this line are ignored",
                  path, line->step, wall_s, most);
         return;
     }
@@ -46,7 +45,7 @@ static void take_sums(spent_totals *last, const char *path, const metrics_line *
 static status event_text(char **text, uint64_t step, const spent_totals *last, uint64_t dropped) {
     status_code st = STATUS_OK;
     json_t *o = json_object();
-    if (!o) FAIL(MEM, "metrics.jsonl");
+    if (!o) FAIL(MEM, "no memory for metrics.jsonl");
     TRY_DONE(json_add_string(o, "event", "resume"));
     TRY_DONE(json_add_u64(o, "step", step));
     TRY_DONE(json_add_double(o, "wall_s", (double)last->ns * 1e-9));

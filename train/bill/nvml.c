@@ -70,7 +70,7 @@ static status open_gpu(nvml *n, const char *library, const char *pci) {
 
 status nvml_open(nvml **out, const char *library, const char *pci) {
     nvml *n = calloc(1, sizeof *n);
-    if (!n) FAIL(MEM, "NVML");
+    if (!n) FAIL(MEM, "no memory for NVML");
     status_code st = open_gpu(n, library, pci);
     if (st) nvml_close(n);
     else *out = n;

@@ -217,10 +217,10 @@ static status write_whole(const char *folder, const char *path, void (*write)(FI
     size_t bytes;
     status_code st = STATUS_OK;
     FILE *out = open_memstream(&data, &bytes);
-    if (!out) FAIL_DONE(MEM, "%s", path);
+    if (!out) FAIL_DONE(MEM, "%s: no memory", path);
     write(out, &r);
     bool short_of_memory = ferror(out);
-    if (fclose(out) || short_of_memory) FAIL_DONE(MEM, "%s", path);
+    if (fclose(out) || short_of_memory) FAIL_DONE(MEM, "%s: no memory", path);
     st = durable_write_file(path, data, bytes);
 done:
     free(data);

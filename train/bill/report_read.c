@@ -162,7 +162,7 @@ static void draw(report_run *r, const bins *b) {
 static status fill(report_run *r, const bins *b) {
     enum { CURVES = 6, POINTS = 2 * REPORT_BINS };
     double *room = malloc(CURVES * POINTS * sizeof *room);
-    if (!room) FAIL(MEM, "report");
+    if (!room) FAIL(MEM, "no memory for the report");
     for (int k = 0; k < REPORT_COLUMNS; k++) r->of[k] = summarise(b, (report_column)k, room);
     r->x = room, r->loss = room + POINTS, r->val_loss = room + 2 * POINTS, r->rate = room + 3 * POINTS;
     r->smooth_loss = room + 4 * POINTS, r->smooth_rate = room + 5 * POINTS;
@@ -174,7 +174,7 @@ static status fill(report_run *r, const bins *b) {
 
 static status read_steps(report_run *r, const char *path) {
     bins b = {.list = malloc(REPORT_BINS * sizeof *b.list), .width = 1};
-    if (!b.list) FAIL(MEM, "report");
+    if (!b.list) FAIL(MEM, "no memory for the report");
     status_code st = read_metrics(&b, path);
     if (!st) st = fill(r, &b);
     free(b.list);
@@ -188,7 +188,7 @@ static status parse_object(json_t **json, const char *path) {
     if (json_is_object(*json)) return STATUS_OK;
     json_decref(*json);
     *json = NULL;
-    FAIL(DATA, "%s: found no object, expected one", path);
+    FAIL(DATA, "%s: expected a JSON object", path);
 }
 
 /* Logs a file that cannot be shown. */
@@ -222,7 +222,7 @@ status report_read(report_run *r, const char *folder) {
     TRY_DONE(read_object(&config, path_join(folder, "config.json").text));
     TRY_DONE(read_sample(r, path_join(folder, "sample.txt").text));
     const char *model = report_read_text(config, "model");
-    if (!(r->model = strdup(model ? model : folder))) FAIL_DONE(MEM, "%s: name", folder);
+    if (!(r->model = strdup(model ? model : folder))) FAIL_DONE(MEM, "%s: no memory for the model's name", folder);
 done:
     json_decref(config);
     if (st) report_read_free(r);

@@ -13,7 +13,7 @@ spent_totals spent_total(const spent *s) {
 
 status spent_write(json_t *o, const spent *s) {
     json_t *time = json_add_object(o, "booked_ns"), *money = json_add_object(o, "usd_by_booking");
-    if (!time || !money) FAIL(MEM, "bookings");
+    if (!time || !money) FAIL(MEM, "no memory for the bookings");
     for (int b = 0; b < BOOKINGS; b++) {
         const char *key = meter_booking_key((booking)b);
         TRY(json_add_u64(time, key, s->ns[b]));
@@ -28,7 +28,7 @@ static status read_time(uint64_t *ns, booking b, const json_t *time, const char 
     if (b == BOOK_STOPPED && !json_find(time, key)) return STATUS_OK;
     TRY(json_get_u64(time, path, key, ns));
     if (*ns > SPENT_MOST_NS)
-        FAIL(DATA, "%s: \"%s\" of booked_ns is %lu, expected at most %lu, a century", path, key, *ns, SPENT_MOST_NS);
+        FAIL(DATA, "%s: \"%s\" of booked_ns is %lu, expected at most %lu (100 years)", path, key, *ns, SPENT_MOST_NS);
     return STATUS_OK;
 }
 

@@ -57,7 +57,7 @@ static status load_optimizer(const char *folder, parameters *s) {
     TRY(manifest_read(&m, folder));
     status_code st = STATUS_OK;
     path_text *files = malloc((size_t)m.count * sizeof *files);
-    if (!files) FAIL_DONE(MEM, "%s: %d files", folder, m.count);
+    if (!files) FAIL_DONE(MEM, "%s: no memory for %d files", folder, m.count);
     for (int i = 0; i < m.count; i++)
         if (strncmp(m.files[i].name, "optimizer", 9) == 0) files[count++] = path_join(folder, m.files[i].name);
     st = optimizer_file_read(s, folder, files, count);
@@ -75,7 +75,7 @@ status checkpoint_load(const char *folder, parameters *s, const model_config *c)
 /* --- writing --- */
 
 static status config_text(char **text, json_t *config) {
-    if (!config) FAIL(MEM, "config.json");
+    if (!config) FAIL(MEM, "no memory for config.json");
     status_code st = json_print(text, config, JSON_INDENTED);
     json_decref(config);
     return st;
@@ -239,7 +239,7 @@ static status list_steps(const char *run, uint64_t **steps, int *count, bool *le
         if (!grown) {
             closedir(d);
             free(*steps);
-            FAIL(MEM, "%s: %d checkpoints", folder.text, *count + 1);
+            FAIL(MEM, "%s: no memory for %d checkpoints", folder.text, *count + 1);
         }
         *steps = grown;
         grown[(*count)++] = step;
@@ -294,7 +294,7 @@ static status share_steps(comm *world, const char *run, uint64_t **steps, int *c
     TRY(comm_agree(world, first ? list_steps(run, steps, count, &leftovers) : STATUS_OK));
     TRY_DONE(comm_broadcast_host(world, count, sizeof *count));
     if (!first && !(*steps = calloc((size_t)*count + 1, sizeof **steps)))
-        st = ERROR(MEM, "%s: %d checkpoints", run, *count);
+        st = ERROR(MEM, "%s: no memory for %d checkpoints", run, *count);
     TRY_DONE(comm_agree(world, st));
     if (*count) TRY_DONE(comm_broadcast_host(world, *steps, (size_t)*count * sizeof **steps));
 done:
@@ -344,7 +344,7 @@ static status choose(comm *world, const char *run, const uint64_t *steps, int co
         }
         if (!newest.text[0]) newest = *folder;
     }
-    if (!newest.text[0]) FAIL(DATA, "%s/checkpoints: found %d, none of them complete", run, count);
+    if (!newest.text[0]) FAIL(DATA, "%s/checkpoints: none of the %d checkpoints is complete", run, count);
     log_line("warning: there is no other checkpoint; using %s", newest.text);
     *folder = newest;
     return STATUS_OK;

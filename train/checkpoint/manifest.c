@@ -28,12 +28,12 @@ status manifest_write(const char *folder, int format, const char *lines) {
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
-    if (!f) FAIL(MEM, "%s", path.text);
+    if (!f) FAIL(MEM, "%s: no memory", path.text);
     fprintf(f, "tally-checkpoint %d block %d\n%s", format, BLOCKFILE_BLOCK, lines);
     bool failed = fflush(f) != 0;
     if (!failed) fprintf(f, "crc32 %08x\n", crc_of(text, size));
     failed = fclose(f) != 0 || failed;
-    status_code st = failed ? ERROR(MEM, "%s", path.text) : durable_write_file(path.text, text, size);
+    status_code st = failed ? ERROR(MEM, "%s: no memory", path.text) : durable_write_file(path.text, text, size);
     free(text);
     return st;
 }
@@ -50,7 +50,7 @@ static status read_line(const char *path, const char *line, blockfile_sums *sums
     sums->bytes = bytes;
     sums->blocks = (int)blocks;
     sums->crc = calloc((size_t)blocks + 1, sizeof *sums->crc);
-    if (!sums->crc) FAIL(MEM, "%s: %ld blocks", path, blocks);
+    if (!sums->crc) FAIL(MEM, "%s: no memory for %ld blocks", path, blocks);
     const char *p = line + used;
     for (int b = 0; b < sums->blocks; b++) {
         int n = 0;
@@ -72,10 +72,10 @@ static status check_names(const manifest *m, const char *path, int format) {
         int older = m->count == ALONE - 1; /* format 1 without generation_config.json */
         bool same = m->count == ALONE - older;
         for (int i = 0; same && i < m->count; i++) same = strcmp(m->files[i].name, alone[i + (i > 0 ? older : 0)]) == 0;
-        if (!same) FAIL(DATA, "%s: lists other files than those of format 1", path);
+        if (!same) FAIL(DATA, "%s: expected exactly the files of format 1", path);
     }
     for (int i = 0; i < REQUIRED; i++)
-        if (!holds(m, required[i])) FAIL(DATA, "%s: found no checksums of %s", path, required[i]);
+        if (!holds(m, required[i])) FAIL(DATA, "%s: found no checksums for %s", path, required[i]);
     return STATUS_OK;
 }
 
@@ -86,7 +86,7 @@ static status parse(manifest *m, const char *path, char *text, int lines) {
         (format != MANIFEST_ALONE && format != MANIFEST_RANKS))
         FAIL(DATA, "%s: found \"%.60s\", expected a checkpoint of format 1 or 2", path, line ? line : "");
     m->files = calloc((size_t)lines + 1, sizeof *m->files);
-    if (!m->files) FAIL(MEM, "%s: %d files", path, lines);
+    if (!m->files) FAIL(MEM, "%s: no memory for %d files", path, lines);
     while ((line = strtok_r(NULL, "\n", &rest))) TRY(read_line(path, line, &m->files[m->count++]));
     return check_names(m, path, format);
 }

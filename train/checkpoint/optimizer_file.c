@@ -82,7 +82,7 @@ status optimizer_file_write(const parameters *s, const char *folder, blockfile_s
     source *sources = malloc((size_t)most * sizeof *sources);
     blockfile *out = NULL;
     status_code st = STATUS_OK;
-    if (!host || !list || !sources) FAIL_DONE(MEM, "%s: %d tensors", folder, most);
+    if (!host || !list || !sources) FAIL_DONE(MEM, "%s: no memory for %d tensors", folder, most);
     int count = list_tensors(s, buffers, n, list, sources);
     if (world->ranks > 1)
         snprintf(name, sizeof name, "optimizer-%05d-of-%05d.safetensors", world->rank + 1, world->ranks);
@@ -123,7 +123,7 @@ static status add_extent(extent *e, const tensor_ref *r, const safetensor *expec
     if (!whole) {
         e->first = strtoll(first, &end, 10);
         if (*first < '0' || *first > '9' || *end)
-            FAIL(DATA, "%s: \"%s\": expected the number of an element after @", r->file->path, t->name);
+            FAIL(DATA, "%s: \"%s\": expected the index of an element after @", r->file->path, t->name);
         if (t->dims == 1) e->count = t->shape[0];
     }
     bool same =
@@ -202,7 +202,7 @@ status optimizer_file_read(parameters *s, const char *folder, const path_text *f
     TRY(tensor_set_open(&f, count == 1 ? files[0] : path_join(folder, "optimizer-*.safetensors"), files, count));
     status_code st = STATUS_OK;
     extent *list = malloc((size_t)(f.count + 1) * sizeof *list);
-    if (!list) FAIL_DONE(MEM, "%s: %d tensors", f.path.text, f.count);
+    if (!list) FAIL_DONE(MEM, "%s: no memory for %d tensors", f.path.text, f.count);
     st = read_tensors(s, &f, list);
 done:
     free(list);

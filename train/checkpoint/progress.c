@@ -30,7 +30,7 @@ enum { U64_FIELDS = sizeof u64_fields / sizeof *u64_fields, TEXT_FIELDS = sizeof
 status progress_text(char **text, const progress *p) {
     status_code st = STATUS_OK;
     json_t *o = json_object();
-    if (!o) FAIL(MEM, "progress.json");
+    if (!o) FAIL(MEM, "no memory for progress.json");
     for (int i = 0; i < U64_FIELDS; i++) {
         uint64_t v;
         memcpy(&v, (const char *)p + u64_fields[i].offset, sizeof v);

@@ -17,7 +17,7 @@ static status collect(tensor_set *s) {
     size_t total = 0;
     for (int i = 0; i < s->file_count; i++) total += (size_t)s->files[i].count;
     s->list = malloc((total + 1) * sizeof *s->list);
-    if (!s->list) FAIL(MEM, "%s: %zu tensors", s->path.text, total);
+    if (!s->list) FAIL(MEM, "%s: no memory for %zu tensors", s->path.text, total);
     for (int i = 0; i < s->file_count; i++)
         for (int j = 0; j < s->files[i].count; j++)
             s->list[s->count++] = (tensor_ref){&s->files[i], &s->files[i].list[j]};
@@ -33,7 +33,7 @@ status tensor_set_open(tensor_set *s, path_text path, const path_text *files, in
     *s = (tensor_set){.path = path};
     status_code st = STATUS_OK;
     s->files = calloc((size_t)count + 1, sizeof *s->files);
-    if (!s->files) FAIL_DONE(MEM, "%s: %d files", path.text, count);
+    if (!s->files) FAIL_DONE(MEM, "%s: no memory for %d files", path.text, count);
     for (int i = 0; i < count; i++) {
         TRY_DONE(safetensors_open(&s->files[i], files[i].text));
         s->file_count++;
@@ -108,7 +108,7 @@ static status open_files(tensor_set *s, path_text path, json_t *map, const char 
     int count;
     TRY(index_files(path.text, map, names, &count));
     path_text *files = malloc((size_t)count * sizeof *files);
-    if (!files) FAIL(MEM, "%s: %d files", path.text, count);
+    if (!files) FAIL(MEM, "%s: no memory for %d files", path.text, count);
     const char *slash = strrchr(path.text, '/');
     path_text folder = {"."};
     if (slash) snprintf(folder.text, sizeof folder.text, "%.*s", (int)(slash - path.text), path.text);
@@ -128,7 +128,7 @@ static status open_index(tensor_set *s, path_text path) {
     status_code st = STATUS_OK;
     TRY_DONE(json_get_object(json, path.text, "weight_map", &map));
     names = malloc((json_object_size(map) + 1) * sizeof *names);
-    if (!names) FAIL_DONE(MEM, "%s: %zu tensors", path.text, json_object_size(map));
+    if (!names) FAIL_DONE(MEM, "%s: no memory for %zu tensors", path.text, json_object_size(map));
     st = open_files(s, path, map, names);
 done:
     free(names);

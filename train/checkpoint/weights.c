@@ -100,7 +100,7 @@ static status write_header(writer *w, safetensor *list) {
     }
     w->host = malloc(largest * 4);
     w->turned = malloc(largest * 4);
-    if (!w->host || !w->turned) FAIL(MEM, "weights: %zu elements", largest);
+    if (!w->host || !w->turned) FAIL(MEM, "no memory for %zu elements of weights", largest);
     TRY(safetensors_layout(list, count, metadata, &header, &bytes));
     status_code st = blockfile_write(w->out, header, bytes);
     free(header);
@@ -110,7 +110,7 @@ static status write_header(writer *w, safetensor *list) {
 static status open_writer(writer *w, const char *folder) {
     safetensor *list = malloc((size_t)w->s->p.count * 3 * sizeof *list);
     status_code st = STATUS_OK;
-    if (!list) FAIL_DONE(MEM, "%s: %d tensors", folder, w->s->p.count * 3);
+    if (!list) FAIL_DONE(MEM, "%s: no memory for %d tensors", folder, w->s->p.count * 3);
     TRY_DONE(blockfile_create(&w->out, folder, name_of(w->file, w->files).text));
     st = write_header(w, list);
 done:
@@ -146,7 +146,7 @@ done:
 static status fill_index(json_t *o, const parameters *s, const model_config *c) {
     int files = file_count(s);
     json_t *metadata = json_add_object(o, "metadata"), *map = json_add_object(o, "weight_map");
-    if (!metadata || !map) FAIL(MEM, "index of weights");
+    if (!metadata || !map) FAIL(MEM, "no memory for the index of the weights");
     TRY(json_add_i64(metadata, "total_size", s->p.parameters * (i64)dtype_bytes(s->o.t)));
     for (int i = 0; i < s->p.count; i++) {
         const param *p = &s->p.list[i];
@@ -159,7 +159,7 @@ static status fill_index(json_t *o, const parameters *s, const model_config *c) 
 
 status weights_index(char **text, const parameters *s, const model_config *c) {
     json_t *o = json_object();
-    if (!o) FAIL(MEM, "index of weights");
+    if (!o) FAIL(MEM, "no memory for the index of the weights");
     status_code st = fill_index(o, s, c);
     if (!st) st = json_print(text, o, JSON_INDENTED);
     json_decref(o);
@@ -281,7 +281,7 @@ static status check_tied_head(const parameters *s, reading *f, const param *p, c
     TRY(check_shape(head, p, piece));
     owned_part part = parameters_owned(s, p);
     float *other = malloc(CHUNK * sizeof *other);
-    if (!other) FAIL(MEM, "%s: %d elements", f->set->path.text, CHUNK);
+    if (!other) FAIL(MEM, "%s: no memory for %d elements", f->set->path.text, CHUNK);
     bool same = true;
     for (i64 from = part.first, end = part.first + part.count; same && from < end; from += CHUNK) {
         i64 n = end - from < CHUNK ? end - from : CHUNK;
@@ -328,7 +328,7 @@ static status read_owned(parameters *s, const model_config *c, const char *path)
     f.taken = calloc((size_t)set.count + 1, sizeof *f.taken);
     float *values = malloc(CHUNK * sizeof *values);
     bf16 *rounded = malloc(CHUNK * sizeof *rounded);
-    if (!values || !rounded || !f.taken) FAIL_DONE(MEM, "%s: %d elements", set.path.text, CHUNK);
+    if (!values || !rounded || !f.taken) FAIL_DONE(MEM, "%s: no memory for %d elements", set.path.text, CHUNK);
     for (int i = 0; i < s->p.count; i++) {
         const param *p = &s->p.list[i];
         hf_piece pieces[3];

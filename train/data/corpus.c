@@ -16,7 +16,8 @@
 /* ---- documents ---- */
 
 static status_code too_large(const loading *l, i64 tokens) {
-    FAIL(DATA, "%s: the text so far takes %s of memory as tokens; %s leaves %s of %s; use less text or more memory",
+    FAIL(DATA,
+         "%s: the text up to here needs %s of memory as tokens, but %s leaves %s of %s; use less text or more memory",
          l->file.path, text_bytes((double)tokens * sizeof *l->c->tokens).text, l->room.what,
          text_bytes((double)l->room.left).text, text_bytes((double)l->room.limit).text);
 }
@@ -30,7 +31,7 @@ status corpus_add_bytes(loading *l, const char *text, size_t bytes) {
         if (capacity > most) capacity = most;
         if (capacity < need) return too_large(l, need);
         uint16_t *grown = realloc(c->tokens, (size_t)capacity * sizeof *grown);
-        if (!grown) FAIL(MEM, "%s: text of %ld tokens", l->file.path, capacity);
+        if (!grown) FAIL(MEM, "%s: no memory for %ld tokens", l->file.path, capacity);
         c->tokens = grown;
         l->capacity = capacity;
     }
@@ -46,7 +47,7 @@ status corpus_end_document(loading *l, i64 start) {
     if (c->documents == l->document_capacity) {
         i64 capacity = l->document_capacity ? l->document_capacity * 2 : 64;
         document *grown = realloc(l->documents, (size_t)capacity * sizeof *grown);
-        if (!grown) FAIL(MEM, "%s: %ld documents", l->file.path, capacity);
+        if (!grown) FAIL(MEM, "%s: no memory for %ld documents", l->file.path, capacity);
         l->documents = grown;
         l->document_capacity = capacity;
     }
@@ -96,7 +97,7 @@ static status add_folder(loading *l, const char *path) {
     for (int i = 0; i < count; i++) {
         if (asprintf(&child, "%s%s%s", path, slash, entries[i]->d_name) < 0) {
             child = NULL;
-            FAIL_DONE(MEM, "%s: path", path);
+            FAIL_DONE(MEM, "%s: no memory for a path", path);
         }
         TRY_DONE(add_found(l, child));
         free(child);
@@ -143,7 +144,7 @@ static status put_in_order(loading *l, uint64_t seed) {
     }
     if (c->count > (i64)(l->room.left / sizeof *c->tokens) / 2) return too_large(l, 2 * c->count);
     uint16_t *ordered = malloc((size_t)c->count * sizeof *ordered), *to = ordered;
-    if (!ordered) FAIL(MEM, "text of %ld tokens", c->count);
+    if (!ordered) FAIL(MEM, "no memory for a text of %ld tokens", c->count);
     for (i64 i = 0; i < c->documents; to += d[i++].count)
         memcpy(to, c->tokens + d[i].start, (size_t)d[i].count * sizeof *to);
     free(c->tokens);
@@ -169,14 +170,14 @@ status corpus_load(corpus *c, const text_source *from, double val_fraction, uint
     const char *others = from->count > 1 ? " and the other paths" : "";
     if (from->count < 1) FAIL(ARG, "data: found no path, expected at least one file or folder");
     if (!(val_fraction >= 0 && val_fraction < 1))
-        FAIL(ARG, "held-out fraction: found %g, expected at least 0 and less than 1", val_fraction);
+        FAIL(ARG, "fraction to hold out: found %g, expected at least 0 and less than 1", val_fraction);
     loading *l = calloc(1, sizeof *l);
-    if (!l) FAIL(MEM, "data: %zu bytes", sizeof *l);
+    if (!l) FAIL(MEM, "no memory for %zu bytes of the data", sizeof *l);
     l->c = c;
     l->from = from;
     status_code st = STATUS_OK;
     c->story = calloc(1, sizeof *c->story);
-    if (!c->story) FAIL_DONE(MEM, "data: %zu bytes", sizeof *c->story);
+    if (!c->story) FAIL_DONE(MEM, "no memory for %zu bytes of the data", sizeof *c->story);
     c->story->from = *from;
     l->room = host_memory();
     l->room.left = l->room.left / 8 * 7 / (uint64_t)host_ranks(); /* the rest is for everything else */

@@ -31,7 +31,7 @@ static status add_object(loading *l, json_text_place at, bool must_parse) {
     status_code st = json_text_get(&text, &is_json, l->line, l->line_bytes, key_of(l), at);
     if (st == STATUS_DATA && !is_json && must_parse)
         FAIL_DONE(DATA,
-                  "%s: its first line is not a whole JSON object; expected one object a line, or an array of objects",
+                  "%s: its first line is not a whole JSON object; expected one object per line, or an array of objects",
                   at.path);
     if (st == STATUS_DATA) TRY_DONE(bad_line(l));
     else TRY_DONE(st);
@@ -50,7 +50,7 @@ static status extend_line(loading *l, const char *text, size_t bytes) {
     if (need > l->line_capacity) {
         size_t capacity = l->line_capacity * 2 > need ? l->line_capacity * 2 : need;
         char *grown = realloc(l->line, capacity);
-        if (!grown) FAIL(MEM, "%s: line of %zu bytes", l->file.path, capacity);
+        if (!grown) FAIL(MEM, "%s: no memory for a line of %zu bytes", l->file.path, capacity);
         l->line = grown;
         l->line_capacity = capacity;
     }
@@ -159,7 +159,7 @@ static status choose_kind(loading *l, text_kind *kind) {
         while (i < f->chunk_bytes && json_text_blank(f->chunk + i, 1)) i++;
         char first = i < f->chunk_bytes ? f->chunk[i] : '{';
         if (first != '[' && first != '{')
-            FAIL(DATA, "%s: begins with 0x%02x, expected JSON: an array of objects, or one object a line", f->path,
+            FAIL(DATA, "%s: begins with 0x%02x, expected JSON: an array of objects, or one object per line", f->path,
                  (unsigned char)first);
         *kind = first == '[' ? TEXT_JSON_ARRAY : TEXT_JSON_LINES;
     } else if (text_file_named(f, ".jsonl") || text_file_named(f, ".ndjson")) {
@@ -201,12 +201,12 @@ static status note_twice(loading *l) {
     struct stat s;
     if (fstat(fileno(l->file.file), &s)) return STATUS_OK;
     ino_t *key = malloc(sizeof(ino_t[2])), **found;
-    if (!key) FAIL(MEM, "%s", l->file.path);
+    if (!key) FAIL(MEM, "%s: no memory", l->file.path);
     key[0] = (ino_t)s.st_dev, key[1] = s.st_ino;
     found = tsearch(key, &l->seen, compare);
     if (found && *found == key) return STATUS_OK;
     free(key);
-    if (!found) FAIL(MEM, "%s", l->file.path);
+    if (!found) FAIL(MEM, "%s: no memory", l->file.path);
     return notes_add(&l->c->story->twice, "%s", l->file.path);
 }
 

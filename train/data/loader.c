@@ -75,7 +75,7 @@ static void *make_batches(void *argument) {
 status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position, int rank, int ranks) {
     *out = NULL;
     if (B < 1 || T < 1 || position < 0)
-        FAIL(ARG, "loader: found batch %ld, sequence %ld, position %ld, expected at least 1, 1, 0", B, T, position);
+        FAIL(ARG, "loader: batch %ld, sequence length %ld, position %ld; expected at least 1, 1, 0", B, T, position);
     i64 windows = (c->train_count - 1) / T;
     if (windows < 1)
         FAIL(DATA, "training text: found %ld tokens, expected at least %ld for one sequence of %ld and its last target",
@@ -83,7 +83,7 @@ status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i
     if (windows > UINT32_MAX)
         FAIL(DATA, "training text: found %ld sequences of %ld tokens, expected at most %u", windows, T, UINT32_MAX);
     loader *l = calloc(1, sizeof *l);
-    if (!l) FAIL(MEM, "loader");
+    if (!l) FAIL(MEM, "no memory for the loader");
     *l = (loader){.c = c,
                   .B = B,
                   .T = T,
@@ -99,9 +99,11 @@ status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i
     pthread_cond_init(&l->batch_made, NULL);
     pthread_cond_init(&l->slot_free, NULL);
     status_code st = STATUS_OK;
-    if (!l->order || !l->slots) FAIL_DONE(MEM, "loader: %ld sequences, %d batches of %ld x %ld", windows, RING, B, T);
+    if (!l->order || !l->slots)
+        FAIL_DONE(MEM, "no memory for the order of %ld sequences and %d batches of %ld x %ld tokens", windows, RING, B,
+                  T);
     int code = pthread_create(&l->thread, NULL, make_batches, l);
-    if (code) FAIL_DONE(MEM, "loader: thread: %s", strerror(code));
+    if (code) FAIL_DONE(MEM, "cannot start the loader's thread: %s", strerror(code));
     l->running = true;
     *out = l;
 done:

@@ -35,7 +35,7 @@ status text_file_open(text_file *f, const char *path) {
     f->z = (z_stream){0};
     if (f->gz && inflateInit2(&f->z, 15 + 16) != Z_OK) { /* 15: largest window, + 16: gzip header and crc32 */
         fclose(f->file);
-        FAIL(MEM, "%s: inflateInit2", path);
+        FAIL(MEM, "%s: no memory for zlib", path);
     }
     return STATUS_OK;
 }

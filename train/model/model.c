@@ -50,7 +50,7 @@ static status prepare(model *m, device *dev, const model_config *c, model_shape 
         FAIL(ARG, "--seq-len %ld: %s has a context of %ld tokens; expected at most that", s.T, c->name, c->context);
     TRY(check_sizes(c, s));
     m->kept = calloc((size_t)c->L, sizeof *m->kept);
-    if (!m->kept) FAIL(MEM, "%ld layers", c->L);
+    if (!m->kept) FAIL(MEM, "no memory for %ld layers", c->L);
     m->env = (block_env){.dev = dev, .c = &m->c, .t = options.t};
     return parameters_init(&m->parameters, dev, c, options);
 }
@@ -73,7 +73,7 @@ status model_init(model *m, device *dev, const model_config *c, model_shape s, p
     status_code st = STATUS_OK;
     TRY_DONE(prepare(m, dev, c, s, options));
     m->host_losses = malloc((size_t)(s.B * s.T) * 4);
-    if (!m->host_losses) FAIL_DONE(MEM, "losses of %ld tokens", s.B * s.T);
+    if (!m->host_losses) FAIL_DONE(MEM, "no memory for the losses of %ld tokens", s.B * s.T);
     layout(m, &m->memory, extra);
     TRY_DONE(arena_commit(&m->memory, dev));
     layout(m, &m->memory, extra);

@@ -7,7 +7,7 @@
 static status add(param_table *p, int u, i64 *used, int layer, param_kind kind, i64 rows, i64 cols, float std,
                   float value) {
     param *grown = realloc(p->list, (size_t)(p->count + 1) * sizeof *grown);
-    if (!grown) FAIL(MEM, "parameter table: %d entries", p->count + 1);
+    if (!grown) FAIL(MEM, "no memory for %d entries of the parameter table", p->count + 1);
     p->list = grown;
     i64 offset = p->units[u].offset + unit_place(used, rows * cols);
     p->index[u * P_KINDS + kind] = p->count;
@@ -55,7 +55,7 @@ status param_table_init(param_table *p, const model_config *c, int ranks) {
     p->units = calloc(units, sizeof *p->units);
     p->index = malloc(units * P_KINDS * sizeof *p->index);
     status_code st = STATUS_OK;
-    if (!p->units || !p->index) FAIL_DONE(MEM, "parameter table: %zu units", units);
+    if (!p->units || !p->index) FAIL_DONE(MEM, "no memory for %zu units of the parameter table", units);
     for (size_t i = 0; i < units * P_KINDS; i++) p->index[i] = -1;
     float std = (float)c->init_std;
     for (int u = 0; u < p->unit_count; u++) {

@@ -91,7 +91,7 @@ status parameters_randomize(parameters *s, uint64_t seed) {
     float *values = malloc(CHUNK * sizeof *values);
     bf16 *rounded = malloc(CHUNK * sizeof *rounded);
     status_code st = STATUS_OK;
-    if (!values || !rounded) FAIL_DONE(MEM, "initial values: %d elements", CHUNK);
+    if (!values || !rounded) FAIL_DONE(MEM, "no memory for %d initial values", CHUNK);
     for (int i = 0; i < s->p.count; i++)
         TRY_DONE(fill(s, &s->p.list[i], parameters_owned(s, &s->p.list[i]), values, rounded, seed));
     parameters_weights_changed(s);
