@@ -36,7 +36,7 @@ m = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl")]
 assert [x.get("step") for x in m] == [0, 1, 2, 3] and m[0]["event"] == "resume" and m[0]["dropped_lines"] >= 20, m[0]
 assert abs(m[0]["wall_s"] - lost) < 1e-6, (m[0], lost)
 P
-ok "what a run spent before its first checkpoint stays in the bill when it is begun again"
+ok "what a run spent before its first checkpoint stays in the bill when the run is started again"
 grep -q '<td>\$0\.[0-9]*</td>' "$scratch/again/report.html" && python3 - "$scratch/again" <<'P'
 import html, json, re, sys
 page = html.unescape(open(sys.argv[1] + "/report.html").read())
@@ -45,12 +45,12 @@ l = json.load(open(sys.argv[1] + "/ledger.json"))
 paid, share = l["usd_by_booking"]["lost_s"], l["usd"] * l["bookings"]["lost_s"] / l["wall_s"]
 assert abs(float(rows["lost work"]) - paid) < 0.2 * abs(share - paid), (rows, paid, share)
 P
-ok "report.html splits the money by what was paid"
+ok "report.html shows the money of each booking at the price that was paid"
 
 # a refused attempt leaves the heartbeat as it was
 cp "$scratch/again/heartbeat" "$scratch/heartbeat"
 refuses "a folder that holds a run" "already holds a run" train "${options[@]}" --steps 3 --out "$scratch/again"
-cmp -s "$scratch/again/heartbeat" "$scratch/heartbeat"; ok "leaves its heartbeat as it was"
+cmp -s "$scratch/again/heartbeat" "$scratch/heartbeat"; ok "a refused attempt does not change the heartbeat"
 
 # stopped, and continued
 begin "$scratch/stopped" 20
@@ -68,9 +68,9 @@ assert 0.5 * (until - first) < stopped < after - since + 1, (stopped, first - si
 assert l["usd"] is None or l["usd_by_booking"]["stopped_s"] > 0, l
 assert abs(sum(l["bookings"].values()) - l["wall_s"]) < 1e-6, l
 P
-ok "time in which the process is stopped is a booking of its own"
+ok "time in which the process is stopped is booked as stopped"
 sed -i '/"stopped_s"/d; s/\("lost_s": [0-9.e-]*\),/\1/' "$scratch/stopped/ledger.json"
 train --out "$scratch/stopped" --resume --steps $(($(ls "$scratch/stopped/checkpoints" | sed 's/step-//') + 2))
-ok "an older ledger that lacks this booking is read"
+ok "an older ledger.json without this booking can be read"
 
 finish

@@ -15,17 +15,17 @@ for family in llama gpt2; do
     run=$scratch/$family
     train "$run" --model "$scratch/$family.json" --seq-len 48 && plain=$(evaluate "$run" --data "$scratch/text.txt") &&
         [ "$plain" = "$(evaluate "$run" --data "$scratch/text.txt" --seq-len 48)" ] && grep -q '"seq_len":48' <<<"$plain"
-    ok "eval takes the sequence length that a run was trained with: $family"
+    ok "eval uses the sequence length that the run was trained with: $family"
     mkdir "$scratch/$family-folder" && cp "$run"/checkpoints/step-2/{config.json,model.safetensors} "$scratch/$family-folder" &&
         evaluate "$scratch/$family-folder" --data "$scratch/text.txt" >"$scratch/out" && grep -q '"seq_len":64' "$scratch/out"
-    ok "of a folder without a run, the model's context: $family"
+    ok "eval of a model folder uses the model's context: $family"
     "$tally" generate "$run" --prompt "$(head -c 100 "$scratch/text.txt")" --tokens 200 --temperature 5 --seed 1 --threads 1 --device cpu >"$scratch/out" 2>"$scratch/err" &&
         [ "$(wc -c <"$scratch/out")" -ge 100 ]
-    ok "generate goes on beyond a short context: $family"
+    ok "generate continues beyond a short context: $family"
 done
 run=$scratch/llama
 both=$(evaluate "$run" --data "$scratch/text.txt" "$scratch/other.txt"); [ -n "$both" ] && [ "$both" = "$(evaluate --data "$scratch/text.txt" "$scratch/other.txt" "$run")" ]
-ok "eval --data F1 F2 RUN is eval RUN --data F1 F2"
+ok "eval --data F1 F2 RUN is the same as eval RUN --data F1 F2"
 refuses "eval --data F, without a run" "missing run, checkpoint or model folder" eval --data "$scratch/text.txt"
 refuses "eval --data F1 F2, neither a model" "other.txt: found no checkpoints and no model.safetensors" eval --data "$scratch/text.txt" "$scratch/other.txt"
 refuses "a sequence longer than the context" "--seq-len 65: .* has a context of 64 tokens" eval "$run" --data "$scratch/text.txt" --seq-len 65
@@ -34,15 +34,15 @@ for peak in 0 0.01; do
     run=$scratch/budget-$peak
     train "$run" --model "$scratch/llama.json" --seq-len 32 --price 1e6 --budget 1e-9 --peak-seconds $peak && [ ! -s "$run/metrics.jsonl" ] &&
         grep -q 'no step was done: the run has cost $[0-9.e+-]*, and a step with its checkpoint would cost $[0-9.e+-]* or more; --budget $1e-09' "$scratch/err"
-    ok "a budget below one step ends before the first, and says what one costs (--peak-seconds $peak)"
+    ok "a budget below the cost of a step ends the run before its first step, and the log says what a step costs (--peak-seconds $peak)"
 done
-"$tally" train --out "$scratch/budget-0" --resume --budget 1e9 >"$scratch/out" 2>"$scratch/err" && [ -d "$scratch/budget-0/checkpoints/step-2" ]; ok "and goes on with a larger one"
+"$tally" train --out "$scratch/budget-0" --resume --budget 1e9 >"$scratch/out" 2>"$scratch/err" && [ -d "$scratch/budget-0/checkpoints/step-2" ]; ok "the run can be resumed with a larger budget"
 
 # dropout, which transformers would train with, is told; keys that are not known too
 echo "$llama, \"attention_dropout\": 0.1, \"logit_scale\": 3}" >"$scratch/dropout.json"
 for command in "inspect --model $scratch/dropout.json" "train --model $scratch/dropout.json --data $scratch/text.txt --out $scratch/dropout --steps 1 --seq-len 32 ${shape[*]}"; do
     "$tally" $command >"$scratch/out" 2>"$scratch/err" && grep -q "dropout.json: dropout is not applied: attention_dropout 0.1" "$scratch/err" &&
         grep -q 'dropout.json: these keys are not known and have no effect: "logit_scale"' "$scratch/err"
-    ok "keys without effect are told: ${command%% *}"
+    ok "the log lists keys that have no effect: ${command%% *}"
 done
 finish

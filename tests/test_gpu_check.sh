@@ -29,15 +29,15 @@ chmod +x "$scratch/bin/nvidia-smi"
 PATH=$scratch/bin:$PATH check tools --build "$TESTS" --quick --device $device --tests 'test_cuda_[dn]*[em]' --out "$scratch/results.md"; status=$?; told
 [ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$'; ok "all parts run, on $device"
 grep -q "gradients of all recompute policies: the same bits" "$scratch/out" && grep -q "ok: two ranks on one device = one, bf16" "$scratch/out"
-ok "the tiny model's comparisons are among them"
+ok "the comparisons with the tiny model run"
 grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32, own \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
-ok "--out has the table and its JSON lines"
+ok "--out gets the table and its JSON lines"
 
 first=; if [ $device = cuda ]; then first="test_cuda_norm: "; fi
 in_order ${first:+"$first"} "== the step" '"step_ms":' "== a tiny model" "== bandwidth" "== the other tests" ${first:+"test_cuda_device: "} "== compute-sanitizer" '| tiny |'
-ok "tests of GEMM, attention, norm and loss come first, then the step, whose JSON is printed at once"
+ok "tests of GEMM, attention, norm and loss run first, then the step, whose JSON is printed at once"
 in_order "recompute none, moments fp32, master fp32: does not fit" "micro-batch 1 x 1, recompute none, moments fp32, master fp32: 0.0 GiB planned"
-ok "what does not fit the GPU's memory is not started, and what is measured is told"
+ok "a step that does not fit the GPU's memory is not started, and the output says which shape is measured"
 grep -qF "SKIP step of tiny, attention cudnn: this build has none" "$scratch/out"; ok "a build without cuDNN says so"
 
 "$tally" bench step --device $device --model llama-3m -B 1 -T 8 --steps 1 --warmup 1 --peak-seconds 0 --json >"$scratch/out" 2>"$scratch/err" &&
@@ -55,13 +55,13 @@ chmod +x "$scratch"/test_cuda_* "$scratch/tally"
 check tools --build "$scratch" --quick --tests 'test_cuda_[bds]*'
 [ $? -eq 1 ] && grep -q 'test_cuda_bad: 1 ok, 1 failed, 2 skipped' "$scratch/out" && grep -q 'FAILED test_cuda_dead' "$scratch/out" &&
     grep -q 'FAILED test_cuda_silent' "$scratch/out" && last | grep -qE '^1 passed, ([4-9]|1[0-9]) failed, '
-ok "what fails, dies or tells of nothing is counted as failed"
+ok "a test that fails, dies or prints no result is counted as failed"
 rm "$scratch"/test_cuda_*
 printf '#!/bin/sh\ntouch "%s"; sleep 300\n' "$scratch/begun" >"$scratch/test_cuda_slow"; chmod +x "$scratch/test_cuda_slow"
 tools/gpu_check.sh --build "$scratch" --quick --out "$scratch/stopped.md" >"$scratch/out" 2>"$scratch/err" & checker=$!
 for _ in $(seq 600); do [ ! -e "$scratch/begun" ] || break; sleep 0.1; done
 kill -TERM $checker; wait $checker
-[ $? -eq 1 ] && grep -q "was stopped after" "$scratch/out" && grep -q "[1-9][0-9]* failed" "$scratch/stopped.md"; ok "where it is stopped it writes what it has"
+[ $? -eq 1 ] && grep -q "was stopped after" "$scratch/out" && grep -q "[1-9][0-9]* failed" "$scratch/stopped.md"; ok "if it is stopped, it writes the results so far"
 
 # a checkout with a compiler and a CMake that only write down what they are called with
 mkdir -p "$scratch"/checkout/{tools,tests} "$scratch"/cudnn
@@ -78,25 +78,25 @@ built() { PATH=$scratch/bin:$PATH CUDACXX=nvcc CUDNN_INCLUDE_DIR=$scratch/cudnn 
     check "$scratch/checkout/tools" "$@"; }
 built --quick
 grep -q -- "build-gpu .*-DTALLY_CUDNN=ON -DCUDNN_INCLUDE_DIR=$scratch/cudnn -DCUDNN_LIBRARY=$scratch/cudnn/libcudnn.so.9 -DCUDNN_FRONTEND_INCLUDE_DIR=$scratch/cudnn" "$scratch/calls" &&
-    grep -q "with cuDNN's attention" "$scratch/out"; ok "it builds with cuDNN where its headers and library are"
+    grep -q "with cuDNN's attention" "$scratch/out"; ok "it builds with cuDNN if it finds its headers and library"
 : >"$scratch/calls"; rm -rf "$scratch/checkout/build-gpu"
 built --pack "$scratch/packed-cudnn"
 grep -q -- "build-gpu-cudnn .*-DTALLY_CUDNN=ON" "$scratch/calls" && grep -q -- "build-gpu .*-DTALLY_CUDNN=OFF" "$scratch/calls" &&
     [ -x "$scratch/packed-cudnn/build/tally" ] && [ -x "$scratch/packed-cudnn/build/tally_cudnn" ]; ok "it packs one program without cuDNN and one with it"
 rm "$scratch/cudnn/cudnn_frontend.h"
-if built --quick; grep -q "without cuDNN's attention: cudnn_frontend.h" "$scratch/out"; then ok "what is absent for cuDNN is named"
-else skip "what is absent for cuDNN is named" "this machine has cudnn_frontend.h"; fi
+if built --quick; grep -q "without cuDNN's attention: cudnn_frontend.h" "$scratch/out"; then ok "the output names what is missing for cuDNN"
+else skip "the output names what is missing for cuDNN" "this machine has cudnn_frontend.h"; fi
 rm "$scratch"/bin/{cmake,nvcc}
 
 check tools --build "$scratch/none"; [ $? -eq 2 ] && grep -q "none: no tally in it" "$scratch/err"; ok "a folder without a build is refused"
-check tools --nonsense; [ $? -eq 2 ] && grep -q -- "--nonsense: no such option" "$scratch/err"; ok "an option that there is not is refused"
+check tools --nonsense; [ $? -eq 2 ] && grep -q -- "--nonsense: no such option" "$scratch/err"; ok "an unknown option is refused"
 mkdir "$scratch/mine" && check tools --build "$TESTS" --pack "$scratch/mine"
-[ $? -eq 2 ] && [ -d "$scratch/mine" ]; ok "--pack does not write over a folder that is not its own"
+[ $? -eq 2 ] && [ -d "$scratch/mine" ]; ok "--pack does not overwrite a folder of something else"
 
 packed=$scratch/there/tally-gpu
 check tools --build "$TESTS" --pack "$packed"; ok "--pack"
-[ "$(stat -c %s "$packed.tar.gz")" -le $((60 << 20)) ]; ok "what it packs is below 60 MiB compressed"
-if [ ! -x "$packed/mpi/bin/mpirun" ]; then skip "what is packed runs alone" "$(grep 'two ranks are skipped' "$scratch/out")"; finish; fi
+[ "$(stat -c %s "$packed.tar.gz")" -le $((60 << 20)) ]; ok "the packed folder is below 60 MiB compressed"
+if [ ! -x "$packed/mpi/bin/mpirun" ]; then skip "the packed folder runs by itself" "$(grep 'two ranks are skipped' "$scratch/out")"; finish; fi
 
 # this system's own are taken away: the libraries that were packed, MPI's programs, plugins and texts
 rm -rf "$packed" && tar -C "$scratch/there" -xzf "$packed.tar.gz"
@@ -118,11 +118,11 @@ shift
 exec env -i PATH=/usr/bin:/bin HOME=/nonexistent "$@"
 S
 for how in "unshare -mn" "unshare -rmn"; do $how true 2>/dev/null && break; how=''; done
-if [ -z "$how" ]; then skip "what is packed runs alone" "unshare is not permitted here"; finish; fi
+if [ -z "$how" ]; then skip "the packed folder runs by itself" "unshare is not permitted here"; finish; fi
 bare() { EMPTY=$scratch/empty timeout 300 $how bash "$scratch/bare.sh" "${hidden[@]}" "${folders[@]}" -- "$@" >"$scratch/out" 2>"$scratch/err"; }
-if ! bare true; then skip "what is packed runs alone" "mounts are not permitted here"; finish; fi
+if ! bare true; then skip "the packed folder runs by itself" "mounts are not permitted here"; finish; fi
 bare "$tally" --help; [ $? -ne 0 ]; ok "without these libraries the program does not start"
 bare "$packed/gpu_check.sh" --quick --device $device --tests test_cuda_device; status=$?; told
 [ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, ' && grep -q "ok: two ranks on one device = one, fp32" "$scratch/out"
-ok "what is packed runs alone, two ranks too, without libraries, MPI and network of this system"
+ok "the packed folder runs, with two ranks too, without this system's libraries, MPI and network"
 finish

@@ -66,7 +66,7 @@ many_parameters() {
 }
 printf '%s\n' '/* a(1, 2, 3, 4, 5, 6, 7, 8, 9) */' 'typedef struct {' 'int (*in_a_table)(int, int, int, int, int, int, int, int, int);' '} table;' \
     'void eight(int, int, int, int, int, int, int, void (*)(int, int));' 'void nine(int a, int b, int c, int d,' 'int e, int f, int g, int h, int i);' >"$scratch/parameters.h"
-[ "$(many_parameters "$scratch/parameters.h")" = "$scratch/parameters.h: nine, 9 parameters" ]; ok "a ninth parameter is found"
+[ "$(many_parameters "$scratch/parameters.h")" = "$scratch/parameters.h: nine, 9 parameters" ]; ok "the search finds a ninth parameter"
 many_parameters $(ls {runtime,layers,optim,parallel,train,train/*,tools,tests}/*.{h,cuh} 2>/dev/null) >"$scratch/err"
 [ ! -s "$scratch/err" ]; ok "no function in a header has more than eight parameters"
 # Phrases that had to be read twice; a bracket in each keeps this file from matching.
@@ -76,8 +76,8 @@ found=0
 for phrase in "tells at every"" step what the step cost" "that share a GPU"" count and pay" "without that"" anything comes" "is no"" plain file" "to this; 0: no""t"; do
     echo "$phrase" >"$scratch/phrase"; riddle_in "$scratch/phrase" >/dev/null && found=$((found + 1))
 done
-[ $found -eq 5 ]; ok "a riddle is found"
-! riddle_in README.md CMakeLists.txt .ci runtime layers optim parallel train tools tests >"$scratch/err"; ok "no phrase that had to be read twice"
+[ $found -eq 5 ]; ok "the search finds each phrase"
+! riddle_in README.md CMakeLists.txt .ci runtime layers optim parallel train tools tests >"$scratch/err"; ok "no file has a phrase that had to be read twice"
 ! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.clang-tidy|\.ci|build.*|runs|out' >"$scratch/err"
-ok "nothing else at the top"
+ok "the top folder has no other files"
 finish

@@ -24,8 +24,8 @@ while kill -0 $run 2>/dev/null; do
     if ! grep -q '"step":2' "$metrics" 2>/dev/null || grep -q hw_thermal "$metrics"; then tells 0x4; else tells 0x44; fi
     sleep 0.02
 done
-wait $run; ok "it ends well"
-python3 - "$scratch/run" $(((energy - first) / 1000)) <<'P'; ok "its joules are the counter's, read by one rank; each step has clocks and reasons"
+wait $run; ok "the run ends with exit code 0"
+python3 - "$scratch/run" $(((energy - first) / 1000)) <<'P'; ok "the joules are those of the counter, read by one rank; each step has clocks and reasons for throttling"
 import json, sys
 steps = [s for s in (json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl")) if "loss" in s]
 ledger = json.load(open(sys.argv[1] + "/ledger.json"))
@@ -37,11 +37,11 @@ assert {s["gpu_throttle"] for s in steps} <= {"sw_power_cap", "sw_power_cap,hw_t
 assert ledger["price_usd_per_hour"] == 3, ledger # one GPU
 P
 count_of() { grep -c "$1" "$scratch/err"; }
-[ "$(count_of '^power: the GPU of rank 0 is at its power limit, 1410 of 1980 MHz')" -eq 1 ]; ok "the power limit is said once"
+[ "$(count_of '^power: the GPU of rank 0 is at its power limit, 1410 of 1980 MHz')" -eq 1 ]; ok "the log mentions the power limit once"
 if ! grep -q hw_thermal "$metrics" || tail -1 "$metrics" | grep -q hw_thermal; then
-    skip "throttling is said" "the run was over before the GPU could be made hot and cool again"; finish
+    skip "the log says when throttling begins and ends" "the run was over before the GPU could be made hot and cool again"; finish
 fi
 [ "$(count_of '^throttling begins: the GPU of rank 0 is slowed by heat (hardware slowdown), 1410 of 1980 MHz, 88 C')" -eq 1 ] &&
     [ "$(count_of '^throttling ends: no GPU is slowed by heat (hardware slowdown) any more')" -eq 1 ]
-ok "throttling is said when it begins and when it ends"
+ok "the log says when throttling begins and ends"
 finish

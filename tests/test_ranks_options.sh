@@ -61,12 +61,12 @@ DNNL_MAX_CPU_ISA=AVX2 differing 1 "$tally" train "${options[@]}" --data "$text" 
 cp "$tally" "$scratch/tally" && echo >>"$scratch/tally"
 program=$scratch/tally; two :; [ $? -eq 2 ] && one_line "the program, by the crc32 of its file: "; ok "another build of the program"
 program=$tally
-two : --help; [ $? -eq 2 ] && one_line "--help: off on ranks 0, 1, on on rank 2"; ok "--help on one rank does not keep the others waiting"
+two : --help; [ $? -eq 2 ] && one_line "--help: off on ranks 0, 1, on on rank 2"; ok "--help on one rank ends the job; the others do not wait"
 two --help : --help; [ $? -eq 0 ] && [ "$(grep -c '^usage' "$scratch/out")" -eq 1 ]; ok "--help on all of them is printed once"
 two : --stesp 3; [ $? -eq 2 ] && one_line "rank 2: --stesp"; ok "an unknown option on one rank"
 [ ! -e "$scratch/x" ]; ok "nothing is written for ranks that differ"
 
 cp "$scratch/model.json" "$scratch/same.json"; cp "$text" "$scratch/same.txt"; data=$scratch/same.txt
 two : --model "$scratch/same.json" --threads 2 --device cpu --price 2 --tdp-watts 9; [ $? -eq 0 ]
-ok "paths that lead to the same, and what belongs to a rank's own machine, may differ"
+ok "different paths to the same file, and options of a rank's machine, may differ"
 finish

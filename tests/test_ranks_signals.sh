@@ -18,12 +18,12 @@ ranks() {
 for shard in "none" "optimizer" "gradients" "full" "full --no-reduce-every-microbatch" "none --precision fp32"; do
     run=$scratch/run
     rm -rf "$scratch/whole"
-    ranks 0 "$scratch/whole" --shard $shard; ok "--shard $shard: the run ends well where no signal comes"
+    ranks 0 "$scratch/whole" --shard $shard; ok "--shard $shard: the run ends with exit code 0 without a signal"
     for look in 4 24 31 38; do
         rm -rf "$run"
         ranks $look "$run" --shard $shard; [ $? -eq 143 ] && grep -q "^stopped " "$scratch/err" &&
             ranks 0 "$run" --shard $shard --resume && [ "$(weights "$run")" = "$(weights "$scratch/whole")" ]
-        ok "--shard $shard: rank 1 gets a TERM at look $look, all stop, exit code 143, and resume bitwise"
+        ok "--shard $shard: rank 1 gets SIGTERM at its check number $look: all ranks stop with exit code 143, and resume bitwise"
     done
 done
 finish

@@ -7,7 +7,7 @@ ranks() { # N ARGUMENTS...
     local n=$1; shift
     timeout -s KILL 300 "$MPIEXEC" -np "$n" "$program" "$@" >"$scratch/out" 2>"$scratch/err"
 }
-for n in ${numbers_of_ranks#1 }; do ranks $n; ok "$n ranks: damage, pruning, what fails on one"; done
+for n in ${numbers_of_ranks#1 }; do ranks $n; ok "$n ranks: damaged files, pruning, errors of one rank"; done
 
 # cases: 2 models, 3 precisions, and the ways of sharding that so many ranks have
 for n in $numbers_of_ranks; do ranks $n save "$scratch/$n"; ok "$n ranks save every case"; done
@@ -18,7 +18,7 @@ for n in $numbers_of_ranks; do
     done
 done
 "$tally" inspect "$scratch/$n" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
-ok "inspect tells that what $n ranks saved is whole"
+ok "inspect verifies what $n ranks saved"
 
 # the program on what several ranks have saved: what it does on what it has saved alone
 for i in $(seq 300); do echo "line $i: a text to learn, with the number $((i * 7919 % 1000))"; done >"$scratch/text.txt"
@@ -30,7 +30,7 @@ train() { # RUN STEPS
 evaluate() { "$tally" eval "$1" --data "$scratch/text.txt" --seq-len 64 --precision fp32 --json 2>"$scratch/err" | sed 's/.*"loss":\([^,]*\).*/\1/'; }
 train "$scratch/alone" 4 && ranks 3 again "$scratch/alone/checkpoints/step-4" "$scratch/split" &&
     [ ! -e "$scratch/split/checkpoints/step-4/model.safetensors" ]
-ok "3 ranks save a run's checkpoint anew"
+ok "3 ranks save a run's checkpoint again"
 loss=$(evaluate "$scratch/alone"); [ -n "$loss" ] && [ "$(evaluate "$scratch/split")" = "$loss" ]; ok "eval finds the same loss: $loss"
 train "$scratch/alone" 7 && train "$scratch/split" 7 &&
     cmp "$scratch"/{alone,split}/checkpoints/step-7/model.safetensors 2>"$scratch/err" &&
@@ -42,15 +42,15 @@ newest() {
     "$program" newest "$scratch/run" >"$scratch/out" 2>"$scratch/err" && [ "$(tail -1 "$scratch/out")" = "$1" ] &&
         ranks 2 newest "$scratch/run" && [ "$(tail -1 "$scratch/out")" = "$1" ]
 }
-ranks 2 one "$scratch/run" 1 && newest 1; ok "2 ranks save one more"
+ranks 2 one "$scratch/run" 1 && newest 1; ok "2 ranks save one more checkpoint"
 for full in 0 1; do
     export FULL_DISK_ON_RANK=$full
     ranks 2 one "$scratch/run" 2; status=$?
     unset FULL_DISK_ON_RANK
     [ $status -eq 1 ] && [ "$(grep -c "rank [01] says: rank $full: .*File too large" "$scratch/err")" -eq 2 ] &&
         [ ! -e "$scratch/run/checkpoints/.step-2.tmp" ]
-    ok "rank $full cannot write: both ranks say so, nothing is left of it"
-    newest 1; ok "and the checkpoint before it is whole"
+    ok "rank $full cannot write: both ranks fail, and no part of this checkpoint is left"
+    newest 1; ok "the checkpoint before it is complete"
 done
 
 # killed RANK N: that rank dies before its N-th write, fsync or rename of a save by two ranks
@@ -68,7 +68,7 @@ for rank in 0 1; do
     done
     # its weights, its part of the optimizer's state; on rank 0 four more files, the folders, the rename
     [ $lost -eq 0 ] && [ $boundaries -ge $((rank ? 4 : 16)) ] && [ $boundaries -lt 60 ] && newest 2
-    ok "rank $rank of 2 killed at each of its $boundaries write boundaries: a whole checkpoint is there, and the next save works"
+    ok "rank $rank of 2 killed at each of its $boundaries write boundaries: a complete checkpoint exists, and the next save works"
     rm -rf "$scratch/run/checkpoints/step-2"
 done
 finish

@@ -29,34 +29,34 @@ again() { # NAME WORDS...: what is tried as one run
         [ "$(grep -c '^resume: --' "$scratch/err")" -eq 1 ] && told "^resume: --steps was $steps, is now $((steps + 1))$"
 }
 names=$("$tally" train --help | sed -nE 's/^  --(\[no-\])?([a-z0-9-]+).*/\2/p')
-[ "$(echo "$names" | wc -l)" -ge 40 ]; ok "the options are read off the help"
+[ "$(echo "$names" | wc -l)" -ge 40 ]; ok "--options lists the options"
 for name in $names; do
     case $name in
     resume | config | help) continue ;;
-    out) again 'quotes " and \ and ü'; ok "--out: resumed as it was begun"; continue ;;
-    data) again data --data "$scratch/a \"b\" \\c ü.txt" "$scratch/text.txt"; ok "--data: resumed as it was begun"; continue ;;
-    budget) again budget --budget 1e12 --price 1; ok "--budget 1e12: resumed as it was begun"; continue ;;
-    gemm-search) again "$name" --gemm-search; ok "--gemm-search: resumed as it was begun"; continue ;;
-    reduce-every-microbatch) again "$name" --no-reduce-every-microbatch; ok "--no-reduce-every-microbatch: resumed as it was begun"; continue ;;
+    out) again 'quotes " and \ and ü'; ok "--out: the resumed run has the same value"; continue ;;
+    data) again data --data "$scratch/a \"b\" \\c ü.txt" "$scratch/text.txt"; ok "--data: the resumed run has the same value"; continue ;;
+    budget) again budget --budget 1e12 --price 1; ok "--budget 1e12: the resumed run has the same value"; continue ;;
+    gemm-search) again "$name" --gemm-search; ok "--gemm-search: the resumed run has the same value"; continue ;;
+    reduce-every-microbatch) again "$name" --no-reduce-every-microbatch; ok "--no-reduce-every-microbatch: the resumed run has the same value"; continue ;;
     esac
-    [ "${values[$name]+known}" ]; ok "--$name has values to try in this test"
-    for value in ${values[$name]:-}; do again "$name" "--$name" "$value"; ok "--$name $value: resumed as it was begun"; done
+    [ "${values[$name]+known}" ]; ok "this test knows values for --$name"
+    for value in ${values[$name]:-}; do again "$name" "--$name" "$value"; ok "--$name $value: the resumed run has the same value"; done
 done
 
 # --- what is another one now ---
 train "$scratch/run" --warmup 1 --lr 1e-3 --eval-every 1
-resume "$scratch/run" --steps 8 --lr 2e-3 --beta2 0.99 --weight-decay 0 --eval-every 0 --price 2 --no-reduce-every-microbatch; ok "a run goes on with other options"
+resume "$scratch/run" --steps 8 --lr 2e-3 --beta2 0.99 --weight-decay 0 --eval-every 0 --price 2 --no-reduce-every-microbatch; ok "a run can be resumed with other options"
 for line in "--steps was 2, is now 8" "--lr was 0.001, is now 0.002" "--beta2 was 0.95, is now 0.99" "--weight-decay was 0.1, is now 0" \
     "--eval-every was 1, is now 0" "--price was not given, is now 2" "--reduce-every-microbatch was on, is now off"; do
-    told "^resume: $line$"; ok "told: $line"
+    told "^resume: $line$"; ok "logged: $line"
 done
-[ "$(grep -c '^resume: --' "$scratch/err")" -eq 7 ]; ok "and nothing else is"
+[ "$(grep -c '^resume: --' "$scratch/err")" -eq 7 ]; ok "no other option is logged"
 # cosine: 1e-4 + (lr - 1e-4)/2 (1 + cos(pi (step - 1)/(steps - 1))), step 2 of 2 and of 8
-told "^resume: the learning rate of step 3 is 0.001906; with the options before it would be 0.0001$"; ok "and the rate of the next step, with what it would have been"
-resume "$scratch/run"; ! told "with the options before"; ok "no other rate, no word of one"
+told "^resume: the learning rate of step 3 is 0.001906; with the options before it would be 0.0001$"; ok "the learning rate of the next step is logged, with its value under the options before"
+resume "$scratch/run"; ! told "with the options before"; ok "if the learning rate does not change, nothing about it is logged"
 refuses "fewer steps than are done" "--steps 5: .*/checkpoints/step-8 has done 8 steps already; expected 8 or more" train --out "$scratch/run" --resume --steps 5
 train "$scratch/warmup" --warmup 3 --lr 3e-3; told "^warning: --warmup 3 is longer than --steps 2: .* --lr 0.003, only 0.002$"; ok "a warm-up longer than the run is warned about"
-train "$scratch/warmup2" --warmup 2; ! told "warning: --warmup"; ok "one as long as the run is not"
+train "$scratch/warmup2" --warmup 2; ! told "warning: --warmup"; ok "a warm-up as long as the run is not warned about"
 
 # --- --min-lr: its default is no value that was given ---
 config() { python3 - "$scratch/run/config.json" "$@" <<'P'
@@ -65,10 +65,10 @@ o = json.load(open(sys.argv[1])); o.update(json.loads(sys.argv[2])); json.dump(o
 P
 }
 rm -rf "$scratch/run"; train "$scratch/run" --lr 5e-5; config '{"min_lr": 1e-4}' # as stored by earlier versions
-resume "$scratch/run" --steps 3; ok "a run of an earlier version, which stored the default above --lr, goes on"
+resume "$scratch/run" --steps 3; ok "a run of an earlier version, which stored a default --min-lr above --lr, can be resumed"
 refuses "--min-lr above --lr" "--min-lr 0.0001: exceeds --lr 5e-05" train "${options[@]}" --out "$scratch/none" --lr 5e-5 --min-lr 1e-4
 refuses "and on resume" "--min-lr 0.0001: exceeds --lr 5e-05" train --out "$scratch/run" --resume --min-lr 1e-4
-resume "$scratch/run" --lr 2e-5 --steps 4; ok "a lower --lr needs no --min-lr with it"
+resume "$scratch/run" --lr 2e-5 --steps 4; ok "a lower --lr needs no --min-lr"
 
 # --- what cannot train ---
 for bad in "eps 0" "eps 1e-21" "eps nan" "eps -1" "beta1 1" "beta2 1" "beta1 -0.1" "beta2 2" "lr inf" "lr nan" "lr 1e999" "lr -1" "lr 101" "min-lr -1" \
@@ -80,8 +80,8 @@ for bad in "eps 0" "eps 1e-21" "eps nan" "eps -1" "beta1 1" "beta2 1" "beta1 -0.
     echo "{\"${1//-/_}\": $2}" >"$scratch/bad.json"
     refuses "and in --config" "bad.json: \"${1//-/_}\" is $2, expected a" train --config "$scratch/bad.json" --model "$scratch/model.json" --data "$scratch/text.txt" --out "$scratch/none"
 done
-[ ! -e "$scratch/none" ]; ok "nothing is written for it"
+[ ! -e "$scratch/none" ]; ok "nothing is written for a resume that is refused"
 config '{"eps": 0}' # as accepted by earlier versions
 refuses "a stored run that cannot train" "run/config.json: \"eps\" is 0, expected a number from 1e-20 to 1" train --out "$scratch/run" --resume
-resume "$scratch/run" --steps 5 --eps 1e-8 && told "^resume: the options cannot be compared with those of the run so far: .*\"eps\" is 0"; ok "goes on with a value that can"
+resume "$scratch/run" --steps 5 --eps 1e-8 && told "^resume: the options cannot be compared with those of the run so far: .*\"eps\" is 0"; ok "the run can be resumed with a valid value"
 finish

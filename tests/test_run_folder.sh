@@ -43,37 +43,37 @@ for program in "${kinds[@]}"; do
     rm -rf "$run" "$moved"
     begin "$run" $program && mv "$run" "$moved"
     ended "run: the folder of the run was moved to $moved while the run was writing to it; step [0-9]* was saved there"
-    ok "$what: a folder that is moved ends the run, which says so"
-    [ ! -e "$run" ] && [ ! -e "$moved/.lock" ]; ok "nothing is made in its old place"
-    [ -d "$moved/checkpoints/step-$(last_step "$moved")" ]; ok "all steps are in the new one, metrics and weights"
-    goes_on "$moved"; ok "where the run goes on"
+    ok "$what: the run ends with an error if its folder is moved"
+    [ ! -e "$run" ] && [ ! -e "$moved/.lock" ]; ok "nothing is created in the old place"
+    [ -d "$moved/checkpoints/step-$(last_step "$moved")" ]; ok "all steps are in the new place, metrics and weights"
+    goes_on "$moved"; ok "the run can be resumed in the new place"
 
     rm -rf "$run" "$moved"
     begin "$run" $program && change sh -c 'mv "$1" "$2" && cp "$3" "$1"' - "$run" "$moved" "$scratch/model.json"
-    ended "was moved to $moved and replaced by another while"; ok "$what: moved, and a file in its place"
-    cmp -s "$run" "$scratch/model.json"; ok "which is left alone"
+    ended "was moved to $moved and replaced by another while"; ok "$what: the run ends if its folder is moved and a file takes its place"
+    cmp -s "$run" "$scratch/model.json"; ok "what took its place is unchanged"
 
     rm -rf "$run" "$moved" "$scratch/other"
     train "$scratch/other" --steps 5 --seed 7; files "$scratch/other" >"$scratch/files"
     begin "$run" $program && change sh -c 'mv "$1" "$2" && mv "$3" "$1"' - "$run" "$moved" "$scratch/other"
-    ended "was moved to $moved and replaced by another while"; ok "$what: moved, and another run in its place"
-    files "$run" | cmp -s - "$scratch/files"; ok "which is left alone"
+    ended "was moved to $moved and replaced by another while"; ok "$what: the run ends if its folder is moved and another run takes its place"
+    files "$run" | cmp -s - "$scratch/files"; ok "what took its place is unchanged"
 
     rm -rf "$run"
     begin "$run" $program && change rm -r "$run"
     ended "run: the folder of the run was deleted while the run was writing to it; nothing more was saved"
-    ok "$what: a folder that is deleted ends the run"
-    [ ! -e "$run" ]; ok "and is not made again"
+    ok "$what: the run ends with an error if its folder is deleted"
+    [ ! -e "$run" ]; ok "the deleted folder is not created again"
 
     begin "$run" $program && rm "$run/metrics.jsonl"
-    ended "run/metrics.jsonl: the file was deleted or moved while .*step [0-9]* was saved"; ok "$what: metrics.jsonl deleted"
+    ended "run/metrics.jsonl: the file was deleted or moved while .*step [0-9]* was saved"; ok "$what: the run ends with an error if metrics.jsonl is deleted"
     goes_on "$run" && grep -q "metrics.jsonl: is missing; the lines of steps 1 to [0-9]* are lost" "$scratch/err"
-    ok "the resume tells which lines are lost"
+    ok "--resume logs which lines are lost"
     rm -rf "$run"
     begin "$run" $program && cp "$run/metrics.jsonl" "$scratch/copy" && mv "$scratch/copy" "$run/metrics.jsonl"
-    ended "run/metrics.jsonl: the file was replaced by another while .*step [0-9]* was saved"; ok "$what: metrics.jsonl replaced"
+    ended "run/metrics.jsonl: the file was replaced by another while .*step [0-9]* was saved"; ok "$what: the run ends with an error if metrics.jsonl is replaced"
     goes_on "$run" && grep -q "metrics.jsonl: the lines\? of steps\? .* missing" "$scratch/err"
-    ok "the resume tells which lines are missing"
+    ok "--resume logs which lines are missing"
 done
 
 # between the last step and its checkpoint, in an evaluation of a second or more
@@ -81,7 +81,7 @@ rm -rf "$run" "$moved"; for i in $(seq 100); do cat "$text"; done >"$scratch/lon
 "$tally" train "${options[@]}" --data "$scratch/long.txt" --val-fraction 0.9 --batch 8 --seq-len 64 --eval-batches 0 --steps 1 --out "$run" 2>"$scratch/err" & pid=$!
 for i in $(seq 1200); do grep -q '^energy:' "$scratch/err" && break; sleep 0.05; done
 mv "$run" "$moved"; ended "run: the folder of the run was moved to $moved while .* step 1 was saved there"
-ok "a folder that is moved in an evaluation gets the last step too"
+ok "a folder that is moved during an evaluation gets the last step too"
 
 # while a checkpoint is written; the writer stands still until the move is done
 rm -rf "$run" "$moved"
@@ -101,10 +101,10 @@ rm -rf "$run"; train "$run" --steps 6; echo precious >"$scratch/precious"
 cp "$run/metrics.jsonl" "$scratch/metrics"; rm "$run/metrics.jsonl"; ln -s "$scratch/precious" "$run/metrics.jsonl"
 for name in metrics.jsonl config.json ledger.json report.html; do ln -sf "$scratch/precious" "$run/$name.tmp"; done
 train "$run" --resume --steps 8; [ $? -eq 2 ] && grep -q "metrics.jsonl: .*expected a regular file" "$scratch/err"
-ok "a resume does not follow metrics.jsonl that is a link"
+ok "--resume does not follow a metrics.jsonl that is a link"
 rm "$run/metrics.jsonl"; { cat "$scratch/metrics"; printf '{"st'; } >"$run/metrics.jsonl"
-train "$run" --resume --steps 8 && [ "$(cat "$scratch/precious")" = precious ]; ok "links in the place of temporary files lead nowhere"
-[ -z "$(find "$run" -type l)" ]; ok "and are gone"
+train "$run" --resume --steps 8 && [ "$(cat "$scratch/precious")" = precious ]; ok "links in the place of temporary files are not followed"
+[ -z "$(find "$run" -type l)" ]; ok "these links are removed"
 mkdir "$scratch/new"; ln -s "$scratch/precious" "$scratch/new/metrics.jsonl"
 train "$scratch/new" --steps 2 && [ "$(cat "$scratch/precious")" = precious ] && [ "$(grep -c loss "$scratch/new/metrics.jsonl")" -eq 2 ]
 ok "a new run replaces a link"
@@ -119,7 +119,7 @@ damaged() {
     (cd "$run" && "$@")
     train "$run" --resume --steps 12 && grep -q "$pattern" "$scratch/err" && [ "$(weights "$run" 12)" = "$expected" ]
     ok "resumed bitwise: $name"
-    "$tally" report "$run" 2>"$scratch/err" && ! grep -q "$pattern" "$scratch/err"; ok "and the damage is gone"
+    "$tally" report "$run" 2>"$scratch/err" && ! grep -q "$pattern" "$scratch/err"; ok "the damaged lines are removed"
 }
 damaged "a line of metrics.jsonl that is no JSON" "metrics.jsonl: line 3 .*is not a JSON object" sed -i '3s/"/x/3' metrics.jsonl
 damaged "a line of NULs" "metrics.jsonl: line 3 .*begins with 20 NUL bytes" sh -c '{ head -n 2 metrics.jsonl; head -c 20 /dev/zero; echo; tail -n +4 metrics.jsonl; } >m && mv m metrics.jsonl'
@@ -131,6 +131,6 @@ damaged "a ledger.json of NULs" "ledger.json.*the bill continues from the checkp
 rm -rf "$run"; cp -r "$scratch/base" "$run"; sed -i 3,5d "$run/metrics.jsonl"
 train "$run" --resume --steps 12 && grep -q "metrics.jsonl: the lines of steps 3 to 5 are missing" "$scratch/err" && [ "$(weights "$run" 12)" = "$expected" ]
 ok "resumed bitwise: lines that are missing"
-: >"$run/ledger.json"; "$tally" report "$run" 2>"$scratch/err" && grep -q "ledger.json" "$scratch/err"; ok "report tells of a damaged ledger.json"
-"$tally" inspect "$run" >"$scratch/out" 2>"$scratch/err" && grep -q "ledger.json" "$scratch/err"; ok "and so does inspect"
+: >"$run/ledger.json"; "$tally" report "$run" 2>"$scratch/err" && grep -q "ledger.json" "$scratch/err"; ok "report logs a damaged ledger.json"
+"$tally" inspect "$run" >"$scratch/out" 2>"$scratch/err" && grep -q "ledger.json" "$scratch/err"; ok "inspect logs a damaged ledger.json"
 finish

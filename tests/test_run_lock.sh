@@ -45,10 +45,10 @@ for kind in fresh resumed ranks; do
     elif [ $kind = resumed ]; then train "$run" "${heavy[@]}" --steps 3 && begin "$run" --resume
     elif [ -n "${ranks-}" ]; then under_way "$run" "${ranks[@]}" train "${options[@]}" "${heavy[@]}" --steps 100000000 --out "$run"
     else skip "ranks" "the build has no MPI"; continue; fi
-    ok "first: $kind"
+    ok "the first writer runs: $kind"
     ln -s "$run" "$scratch/link-to-$kind"
     second "$kind + fresh" "$tally" train "${options[@]}" --steps 3 --out "$run"
-    [ $kind = ranks ] || { [ "$(wc -l <"$scratch/err")" -eq 1 ] && grep -q "by process $pid on " "$scratch/err"; ok "in one line, with the first's process"; }
+    [ $kind = ranks ] || { [ "$(wc -l <"$scratch/err")" -eq 1 ] && grep -q "by process $pid on " "$scratch/err"; ok "the second writer is refused in one line that names the first's process"; }
     second "$kind + resumed" "$tally" train --resume --out "$run" --model "$scratch/model.json" --data "$text"
     second "$kind + fresh by a link" "$tally" train "${options[@]}" --steps 3 --out "$scratch/link-to-$kind"
     second "$kind + resumed by a link" "$tally" train "${options[@]}" --resume --out "$scratch/link-to-$kind/"
@@ -60,12 +60,12 @@ for kind in fresh resumed ranks; do
         second "$kind + ranks that resume" "${ranks[@]}" train "${options[@]}" --resume --out "$run"
     fi
     "$tally" inspect "$run" >"$scratch/out" 2>"$scratch/err"; ok "inspect needs no lock"
-    [ $kind = resumed ] || [ ! -e "$run/report.html" ] && [ ! -e "$scratch/loss.svg" ]; ok "the refused wrote nothing"
-    end; "$tally" inspect "$run" --json 2>"$scratch/err" | grep -q '"whole":true' && steps_are_whole "$run"; ok "$kind: the first ends well"
-    [ ! -e "$run/.lock" ]; ok "and leaves no lock behind"
-    "$tally" report "$run" 2>"$scratch/err"; ok "now its report can be written"
+    [ $kind = resumed ] || [ ! -e "$run/report.html" ] && [ ! -e "$scratch/loss.svg" ]; ok "the refused writer wrote nothing"
+    end; "$tally" inspect "$run" --json 2>"$scratch/err" | grep -q '"whole":true' && steps_are_whole "$run"; ok "$kind: the first writer ends with exit code 0"
+    [ ! -e "$run/.lock" ]; ok "the first writer removes its lock"
+    "$tally" report "$run" 2>"$scratch/err"; ok "after that the report can be written"
 done
-[ $refused -eq $asked ]; ok "second writer refused: $refused of $asked"
+[ $refused -eq $asked ]; ok "the second writer was refused $refused of $asked times"
 
 # in the same instant: one of them trains
 one_of_many=0
@@ -78,7 +78,7 @@ for i in 1 2 3; do
     done
     [ $won -eq 1 ] && [ $lost -eq 3 ] && steps_are_whole "$run" && one_of_many=$((one_of_many + 1))
 done
-[ $one_of_many -eq 3 ]; ok "four that begin in the same instant: one trains, three are refused"
+[ $one_of_many -eq 3 ]; ok "of four writers that start at the same time, one trains and three are refused"
 
 # what a killed process leaves
 run=$scratch/killed
@@ -86,24 +86,24 @@ begin "$run" --checkpoint-every 5
 for i in $(seq 1200); do [ -d "$run/checkpoints/step-5" ] && break; sleep 0.05; done
 kill -9 $pid; wait $pid 2>/dev/null
 [ -s "$run/.lock" ]; ok "a killed process leaves its lock"
-"$tally" report "$run" 2>"$scratch/err" && grep -q "the lock of process $pid on .* is stale" "$scratch/err"; ok "it is taken over, and told"
+"$tally" report "$run" 2>"$scratch/err" && grep -q "the lock of process $pid on .* is stale" "$scratch/err"; ok "the lock of a killed process is taken over, and this is logged"
 begin "$run" --checkpoint-every 5 --resume; kill -9 $pid; wait $pid 2>/dev/null
 train "$run" --resume --steps $(($(tail -1 "$run/metrics.jsonl" | sed 's/{"step":\([0-9]*\),.*/\1/') + 5)) && grep -q "is stale" "$scratch/err" && steps_are_whole "$run"
-ok "by a resume too"
-: >"$run/.lock"; "$tally" report "$run" 2>"$scratch/err"; ok "an empty lock of no running process"
-head -c 3000 /dev/urandom >"$run/.lock"; "$tally" report "$run" 2>"$scratch/err"; ok "and a damaged one"
+ok "--resume takes over a lock too"
+: >"$run/.lock"; "$tally" report "$run" 2>"$scratch/err"; ok "an empty lock that no running process holds is taken over"
+head -c 3000 /dev/urandom >"$run/.lock"; "$tally" report "$run" 2>"$scratch/err"; ok "a damaged lock that no running process holds is taken over"
 echo precious >"$scratch/precious"; ln -s "$scratch/precious" "$run/.lock"
 refuses "a link in the lock's place" "expected a regular file" report "$run"
-[ "$(cat "$scratch/precious")" = precious ]; ok "leads to nobody's file"
+[ "$(cat "$scratch/precious")" = precious ]; ok "the lock does not change a file that a link points to"
 rm "$run/.lock"; mkfifo "$run/.lock"; refuses "a pipe in the lock's place" "expected a regular file" report "$run"; rm "$run/.lock"
 cp -a "$scratch/fresh" "$scratch/copied"; run=$scratch/fresh; begin "$run" --resume; cp "$run/.lock" "$scratch/copied/.lock"
-train "$scratch/copied" --resume --steps 100000000 --budget 0; [ $? -eq 0 ]; ok "the copy of a run is another run"
+train "$scratch/copied" --resume --steps 100000000 --budget 0; [ $? -eq 0 ]; ok "a copy of a run can be resumed while the run is locked"
 end
 
 # nothing is left of a run that never began
 refuses "bad input" "no-such-text" train --data "$scratch/no-such-text" --out "$scratch/new/deep/er/run"
-[ ! -e "$scratch/new" ]; ok "leaves no folder"
+[ ! -e "$scratch/new" ]; ok "a train that is refused creates no folder"
 mkdir "$scratch/mine"; refuses "bad input, with a folder that was there" "no-such-text" train --data "$scratch/no-such-text" --out "$scratch/mine/run/"
-[ -d "$scratch/mine" ] && [ -z "$(ls -A "$scratch/mine")" ]; ok "leaves it as it was"
+[ -d "$scratch/mine" ] && [ -z "$(ls -A "$scratch/mine")" ]; ok "a train that is refused leaves an existing folder as it was"
 refuses "a report of no run" "$scratch/none" report "$scratch/none"
 finish

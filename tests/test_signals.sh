@@ -39,7 +39,7 @@ run=$scratch/nohup
 (trap '' HUP; exec "$tally" train "${options[@]}" --out "$run" >"$scratch/out" 2>"$scratch/err") & pid=$!
 wait_for_steps "$run" 1; kill -HUP $pid
 wait_for_steps "$run" $(($(steps_of "$run") + 3)); kill -TERM $pid; wait $pid; [ $? -eq 143 ]
-ok "HUP that was ignored at the start, by nohup, stays ignored"
+ok "a HUP that nohup ignores stays ignored"
 
 # --- at start-up, which here measures the peak for a minute ---
 run=$scratch/start
@@ -48,7 +48,7 @@ for i in $(seq 3000); do [ -s "$run/config.json" ] && break; sleep 0.1; done
 kill -TERM $pid; wait $pid
 [ $? -eq 143 ] && grep -q "^stopped by SIGTERM before the first step: there is nothing new to save" "$scratch/err" && ! grep -q "^step" "$scratch/err"
 ok "SIGTERM while the run starts ends it at once, and says that there is nothing to save"
-"$tally" train "${options[@]}" --steps 2 --out "$run" --resume >"$scratch/out" 2>"$scratch/err"; ok "and it can be begun again"
+"$tally" train "${options[@]}" --steps 2 --out "$run" --resume >"$scratch/out" 2>"$scratch/err"; ok "the run can be started again"
 
 # --- within a step and an evaluation: broken off between two units of the model, at the N-th look for a signal ---
 short=(--global-batch 128 --steps 5 --eval-every 2 --checkpoint-every 3)
@@ -72,7 +72,7 @@ rm -rf "$run"
 "$tally" train "${options[@]}" --global-batch 64 --steps 1 --eval-batches 1 --out "$run" >"$scratch/out" 2>"$scratch/err"
 TALLY_STOP_AT_LOOK=16 "$tally" train "${options[@]}" --global-batch 64 --steps 2 --eval-batches 0 --out "$run" --resume >"$scratch/out" 2>"$scratch/err"
 [ $? -eq 143 ] && grep -q "^the evaluation after step 2 was interrupted" "$scratch/err" && [ "$(newest "$run")" = 2 ]
-ok "an evaluation that is broken off leaves the checkpoint, and says so"
+ok "an evaluation that is interrupted leaves a checkpoint, and the log says so"
 python3 -c 'import json, sys
 ledger = json.load(open(sys.argv[1] + "/ledger.json"))
 assert abs(sum(ledger["bookings"].values()) - ledger["wall_s"]) < 1e-6, ledger' "$run" 2>"$scratch/err"
@@ -82,14 +82,14 @@ ok "and every second is booked once"
 run=$scratch/tee
 "$tally" train "${options[@]}" --out "$run" > >(head -1 >/dev/null; exec <&-; echo >"$scratch/unread") 2>&1 & pid=$!
 for i in $(seq 3000); do [ -s "$scratch/unread" ] && break; sleep 0.1; done
-wait_for_steps "$run" 1; wait_for_steps "$run" $(($(steps_of "$run") + 3)); ok "the log's reader has ended, and the run goes on"
-kill -INT $pid; wait $pid; [ $? -eq 130 ]; ok "SIGINT then saves and stops, as Ctrl-C under tee does"
+wait_for_steps "$run" 1; wait_for_steps "$run" $(($(steps_of "$run") + 3)); ok "the run continues after the reader of its log has ended"
+kill -INT $pid; wait $pid; [ $? -eq 130 ]; ok "SIGINT then saves and stops the run, like Ctrl-C with tee"
 resumes "$run"; ok "and resumed, the weights are bitwise those of a run that never stopped"
 
 for fd in 0 1 2; do
     run=$scratch/closed-$fd
     (eval "exec $fd>&-"; exec "$tally" train "${options[@]}" --out "$run" --steps 4 --checkpoint-every 2); [ $? -eq 0 ]
-    ok "descriptor $fd closed: the run ends well"
+    ok "with descriptor $fd closed, the run ends with exit code 0"
     python3 -c 'import json, sys
 steps = [json.loads(line)["step"] for line in open(sys.argv[1] + "/metrics.jsonl")]
 assert steps == [1, 2, 3, 4], steps' "$run" 2>"$scratch/python"
@@ -100,14 +100,14 @@ done 2>"$scratch/err"
 # --- writes that fail ---
 (ulimit -f 24; exec "$tally" train "${options[@]}" --out "$scratch/limit" --steps 2 >"$scratch/out" 2>"$scratch/err")
 [ $? -eq 1 ] && grep -q "^tally: $scratch/limit/.*: .*File too large" "$scratch/err"
-ok "a file over ulimit -f: an error that names it, exit code 1"
+ok "a file that exceeds ulimit -f is an error that names the file, exit code 1"
 run=$scratch/results
 "$tally" train "${options[@]}" --out "$run" --steps 1 >"$scratch/out" 2>"$scratch/err"
 for command in "inspect $run --json" "inspect --models" "generate $run --tokens 1000000000 --temperature 0" "train --help"; do
     "$tally" $command >/dev/full 2>"$scratch/err"; [ $? -eq 1 ] && grep -q "^tally: standard output: No space left" "$scratch/err"
-    ok "${command%% *}: a full disk for its result is an error"
+    ok "${command%% *}: a full disk for the result is an error"
 done
 { "$tally" generate "$run" --temperature 0 --tokens 1000000000 2>"$scratch/err"; echo $? >"$scratch/code"; } | head -c 1 >/dev/null
 [ "$(cat "$scratch/code")" = 1 ] && grep -q "^tally: standard output: Broken pipe" "$scratch/err"
-ok "generate ends when nobody reads its text any more"
+ok "generate ends when the reader of its text has ended"
 finish

@@ -14,7 +14,7 @@ train "$scratch/whole"; ok "a run ends with exit code 0"
 [ "$(grep -c '"loss"' "$scratch/whole/metrics.jsonl")" -eq 24 ]; ok "metrics.jsonl has a line a step"
 [ "$(ls "$scratch/whole/checkpoints" | sort | tr '\n' ' ')" = "step-20 step-24 " ]; ok "--keep 2 keeps the last two checkpoints"
 [ -s "$scratch/whole/report.html" ]; ok "the report is written"
-train "$scratch/again"; [ "$(weights "$scratch/again")" = "$(weights "$scratch/whole")" ]; ok "the same run again gives the same bits"
+train "$scratch/again"; [ "$(weights "$scratch/again")" = "$(weights "$scratch/whole")" ]; ok "a repeated run gives the same bits"
 refuses "a folder that holds a run is not overwritten" "already holds a run" train "${options[@]}" --out "$scratch/whole"
 
 # the ledger: bookings add up to wall time, money to the price
@@ -61,7 +61,7 @@ expected=$(weights "$scratch/short" 6) same=0 boundaries=0
 TALLY_CRASH_AT_WRITE=$((boundaries - 16)) train "$scratch/lost" "${short[@]}" 2>/dev/null
 wall=$(tail -1 "$scratch/lost/metrics.jsonl" | sed 's/.*"wall_s":\([0-9.]*\).*/\1/')
 train "$scratch/lost" --resume "${short[@]}"
-python3 - "$scratch/lost" "$wall" <<'P'; ok "what a crash cost is booked as lost work, and stays in the bill"
+python3 - "$scratch/lost" "$wall" <<'P'; ok "the time of a killed attempt is booked as lost work, and stays in the bill"
 import json, sys
 l = json.load(open(sys.argv[1] + "/ledger.json"))
 events = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl") if '"event"' in x]
@@ -79,10 +79,10 @@ assert l["wall_s"] / 3600 < l["usd"] < 3 * l["wall_s"] / 3600, l
 del l["usd_by_booking"]
 json.dump(l, open(p, "w"))
 P
-ok "what is billed stays so at another price"
+ok "money that is billed stays the same at another price"
 train "$scratch/lost" --resume "${short[@]}" --steps 7 --price 2 && python3 -c 'import json, sys
 l = json.load(open(sys.argv[1] + "/ledger.json")); assert abs(l["usd"] - 2 * l["wall_s"] / 3600) < 1e-9, l' "$scratch/lost"
-ok "a bill without money by booking, as older ones are, is priced as now"
+ok "an older bill without money by booking is priced at the present price"
 
 python3 - "$scratch/killed" <<'P'; ok "a killed run's ledger still adds up, and its lost work is booked"
 import json, sys
@@ -104,7 +104,7 @@ for signal in INT:130 TERM:143; do
     [ $? -eq "$expected" ]
     ok "SIG$signal saves and stops with its exit code"
     "$tally" inspect "$run" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
-    ok "and the checkpoint it left is whole"
+    ok "this checkpoint is complete"
 done
 
 train "$scratch/budget" --steps 100000 --price 3600 --budget 1.5; status=$?
@@ -114,21 +114,21 @@ ok "--budget ends the run with a checkpoint before it is exceeded"
 train "$scratch/diverged" --lr 100 --warmup 0 --eps 1e-20 --beta1 0 --clip 0 --schedule constant --max-skipped 3; [ $? -eq 1 ] && grep -q "max-skipped" "$scratch/err"
 ok "losses that are not finite end the run after --max-skipped, with exit code 1"
 "$tally" inspect "$scratch/diverged" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
-ok "and leave a checkpoint of the last good weights"
+ok "they leave a checkpoint of the last weights that are finite"
 
 for variant in "--precision fp32" "--moments bf16" "--master none" "--recompute block" "--global-batch 256"; do
     train "$scratch/v1" $variant && train "$scratch/v2" --steps 24 $variant --checkpoint-every 7
     [ "$(weights "$scratch/v1")" = "$(weights "$scratch/v2")" ]
-    ok "$variant: repeatable bitwise"
+    ok "$variant: a repeated run gives the same bits"
     rm -rf "$scratch/v1" "$scratch/v2"
 done
 train "$scratch/blocks" --recompute block; [ "$(weights "$scratch/blocks")" = "$(weights "$scratch/whole")" ]
-ok "--recompute block ends in bitwise the weights of none"
+ok "--recompute block ends with bitwise the weights of --recompute none"
 
 "$tally" train --out "$scratch/whole" --resume --steps 30 >"$scratch/out" 2>"$scratch/err" && [ -d "$scratch/whole/checkpoints/step-30" ]
-ok "--resume --steps goes on with the run's own options"
+ok "--resume --steps continues with the options of the run"
 "$tally" generate "$scratch/whole" --seed 3 --tokens 40 >"$scratch/a" 2>"$scratch/err" && "$tally" generate "$scratch/whole" --seed 3 --tokens 40 >"$scratch/b" 2>/dev/null && cmp -s "$scratch/a" "$scratch/b"
-ok "generate repeats itself with a seed"
+ok "generate with the same seed gives the same text"
 "$tally" eval "$scratch/whole" --data "$text" --seq-len 32 --json >"$scratch/out" 2>"$scratch/err" && grep -q '"loss":[0-9]' "$scratch/out"
 ok "eval prints a loss"
 
