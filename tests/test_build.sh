@@ -20,5 +20,5 @@ configure auto -DTALLY_CUDA=AUTO "$nvcc" && told out "CUDA: $scratch/nvcc: .*: C
     ! grep -qE 'parallel/(comm_nccl|nccl_library|comm_staged)|DTALLY_CUDA' "$scratch/auto/compile_commands.json"
 ok "TALLY_CUDA=AUTO builds for the CPU only if nvcc does not work"
 configure on -DTALLY_CUDA=ON "$nvcc"; [ $? -ne 0 ] && told err "TALLY_CUDA=ON: $scratch/nvcc: "; ok "TALLY_CUDA=ON fails and gives the reason"
-configure auto -DTALLY_CUDA=OFF && told out "CUDA is off: CPU only"; ok "a folder configured with AUTO can be configured with OFF"
+configure auto -DTALLY_CUDA=OFF && told out "CUDA is disabled: CPU only"; ok "a folder configured with AUTO can be configured with OFF"
 finish

@@ -28,7 +28,7 @@ printf '#!/bin/sh\necho "Some GPU, 580.1, 81559 MiB, 1980 MHz, 700.00 W"\n' >"$s
 chmod +x "$scratch/bin/nvidia-smi"
 PATH=$scratch/bin:$PATH check tools --build "$TESTS" --quick --device $device --tests 'test_cuda_[dn]*[em]' --out "$scratch/results.md"; status=$?; told
 [ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$'; ok "all parts run, on $device"
-grep -q "gradients of all recompute policies: the same bits" "$scratch/out" && grep -q "ok: two ranks on one device = one, bf16" "$scratch/out"
+grep -q "gradients are bitwise the same with all recompute policies" "$scratch/out" && grep -q "ok: losses of two ranks and of one are equal within rounding, bf16" "$scratch/out"
 ok "the comparisons with the tiny model run"
 grep -qE '^\| tiny \| 1 x 1, none, fp32, fp32, own \| [0-9.]+ \| [0-9]+ \| ' "$scratch/results.md" && grep -q '^{.*"step_ms":' "$scratch/results.md"
 ok "--out gets the table and its JSON lines"
@@ -38,7 +38,7 @@ in_order ${first:+"$first"} "== the step" '"step_ms":' "== a tiny model" "== ban
 ok "tests of GEMM, attention, norm and loss run first, then the step, whose JSON is printed at once"
 in_order "recompute none, moments fp32, master fp32: does not fit" "micro-batch 1 x 1, recompute none, moments fp32, master fp32: 0.0 GiB planned"
 ok "a step that does not fit the GPU's memory is not started, and the output says which shape is measured"
-grep -qF "SKIP step of tiny, attention cudnn: this build has none" "$scratch/out"; ok "a build without cuDNN says so"
+grep -qF "SKIP step of tiny, attention cudnn: it is not in this build" "$scratch/out"; ok "a build without cuDNN says so"
 
 "$tally" bench step --device $device --model llama-3m -B 1 -T 8 --steps 1 --warmup 1 --peak-seconds 0 --json >"$scratch/out" 2>"$scratch/err" &&
     grep -q '"peak_measured_flops":null,"fraction_of_peak":null' "$scratch/out"; ok "bench step --peak-seconds 0 measures no peak"
@@ -88,7 +88,7 @@ if built --quick; grep -q "without cuDNN's attention: cudnn_frontend.h" "$scratc
 else skip "the output names what is missing for cuDNN" "this machine has cudnn_frontend.h"; fi
 rm "$scratch"/bin/{cmake,nvcc}
 
-check tools --build "$scratch/none"; [ $? -eq 2 ] && grep -q "none: no tally in it" "$scratch/err"; ok "a folder without a build is refused"
+check tools --build "$scratch/none"; [ $? -eq 2 ] && grep -q "none: found no tally in it" "$scratch/err"; ok "a folder without a build is refused"
 check tools --nonsense; [ $? -eq 2 ] && grep -q -- "--nonsense: no such option" "$scratch/err"; ok "an unknown option is refused"
 mkdir "$scratch/mine" && check tools --build "$TESTS" --pack "$scratch/mine"
 [ $? -eq 2 ] && [ -d "$scratch/mine" ]; ok "--pack does not overwrite a folder of something else"
@@ -96,7 +96,7 @@ mkdir "$scratch/mine" && check tools --build "$TESTS" --pack "$scratch/mine"
 packed=$scratch/there/tally-gpu
 check tools --build "$TESTS" --pack "$packed"; ok "--pack"
 [ "$(stat -c %s "$packed.tar.gz")" -le $((60 << 20)) ]; ok "the packed folder is below 60 MiB compressed"
-if [ ! -x "$packed/mpi/bin/mpirun" ]; then skip "the packed folder runs by itself" "$(grep 'two ranks are skipped' "$scratch/out")"; finish; fi
+if [ ! -x "$packed/mpi/bin/mpirun" ]; then skip "the packed folder runs by itself" "$(grep 'will skip the checks with two ranks' "$scratch/out")"; finish; fi
 
 # this system's own are taken away: the libraries that were packed, MPI's programs, plugins and texts
 rm -rf "$packed" && tar -C "$scratch/there" -xzf "$packed.tar.gz"
@@ -123,6 +123,6 @@ bare() { EMPTY=$scratch/empty timeout 300 $how bash "$scratch/bare.sh" "${hidden
 if ! bare true; then skip "the packed folder runs by itself" "mounts are not permitted here"; finish; fi
 bare "$tally" --help; [ $? -ne 0 ]; ok "without these libraries the program does not start"
 bare "$packed/gpu_check.sh" --quick --device $device --tests test_cuda_device; status=$?; told
-[ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, ' && grep -q "ok: two ranks on one device = one, fp32" "$scratch/out"
+[ $status -eq 0 ] && last | grep -qE '^[1-9][0-9]* passed, 0 failed, ' && grep -q "ok: losses of two ranks and of one are equal within rounding, fp32" "$scratch/out"
 ok "the packed folder runs, with two ranks too, without this system's libraries, MPI and network"
 finish

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Tries the commands of the README as a newcomer would: in a bare Debian, made with debootstrap, from a fresh clone of what is
+# Runs the commands of the README as a new user would: in a bare Debian, made with debootstrap, from a fresh clone of what is
 # committed here. Needs root, debootstrap and the network. Mounts are private to this script and end with it.
 # Usage: tools/bare_system.sh SUITE FOLDER [COMMAND...]
 #   SUITE    bookworm (Debian 12), trixie (Debian 13) or another that debootstrap knows
-#   FOLDER   where the system is made; one that is there already is used as it is, with a new clone
+#   FOLDER   where the system is made; a system that exists there is reused, with a new clone
 #   COMMAND  by default tools/quickstart.sh --seconds 10 and then tools/test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ if [ -z "${BARE_SYSTEM:-}" ]; then BARE_SYSTEM=1 exec unshare --mount --propagat
 suite=$1 root=$2; shift 2
 if [ -e "$root" ]; then
     found=$(sed -n 's/^VERSION_CODENAME=//p' "$root/etc/os-release" 2>/dev/null || true)
-    [ "$found" = "$suite" ] || { echo "$root: found '$found' in etc/os-release, expected $suite, or no such folder" >&2; exit 2; }
+    [ "$found" = "$suite" ] || { echo "$root: is a system of '$found' by its etc/os-release, expected $suite or a folder that does not exist" >&2; exit 2; }
 else
     debootstrap --variant=minbase "$suite" "$root" http://deb.debian.org/debian
 fi

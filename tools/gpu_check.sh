@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Everything that needs a real GPU, in under 8 minutes after the build, the most important first: tests of GEMM, attention,
-# norm and loss; the step benchmark, with cuDNN's attention too where the build has it; a tiny model against the CPU and on
-# two ranks; the other tests; bandwidths; compute-sanitizer. The last line is "N passed, N failed, N skipped".
+# Runs everything that needs a real GPU, in under 8 minutes after the build, the most important first: tests of GEMM,
+# attention, norm and loss; the step benchmark, also with cuDNN's attention if the build has it; a tiny model, compared with the
+# CPU and on two ranks; the other tests; bandwidths; compute-sanitizer. The last line is "N passed, N failed, N skipped".
 #
 #   tools/gpu_check.sh                 in a checkout on a machine with a GPU: builds in build-gpu with nvcc, then checks
 #   tools/gpu_check.sh --pack DIR      on a machine with nvcc, GPU or not: builds, and puts into DIR (and DIR.tar.gz) what a
 #                                      machine without compiler, packages and network needs beside driver, libcudart and libcublasLt
-#   DIR/gpu_check.sh                   there
+#   DIR/gpu_check.sh                   on that machine: checks
 #
-#   --build FOLDER   what is built there, in the place of build-gpu
-#   --out FILE       appends device, date, command, counts and table, as tests/gpu/RESULTS.md wants them
+#   --build FOLDER   checks the programs in FOLDER, and builds nothing
+#   --out FILE       appends device, date, command, counts and table to FILE, in the format of tests/gpu/RESULTS.md
 #   --tests PATTERN  only the tests that match (default test_cuda_*)
-#   --device NAME    cuda or cuda:N; cpu only to try this script
-#   --quick          no sanitizer, and the table for a tiny model alone: to try this script
+#   --device NAME    cuda or cuda:N; cpu is for trying out this script
+#   --quick          no sanitizer, and only a tiny model in the table: for trying out this script
 #
 # A build has cuDNN's attention where cudnn.h, libcudnn.so.9 and cudnn_frontend.h are found: in the toolkit, in Python's
 # packages nvidia-cudnn-cu13 and nvidia-cudnn-frontend, or in the folders that CUDNN_INCLUDE_DIR, CUDNN_LIBRARY_DIR and
@@ -27,12 +27,12 @@ build='' out='' tests='test_cuda_*' device=cuda quick=false pack=''
 while [ $# -gt 0 ]; do
     case $1 in
     --pack | --build | --out | --tests | --device)
-        [ $# -ge 2 ] || die "$1 wants a value"
+        [ $# -ge 2 ] || die "$1: expected a value after it"
         declare "${1#--}=$2"; shift 2 ;;
     --quick) quick=true; shift ;;
     --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
-    -*) die "$1: no such option; --help lists them" ;;
-    *) [ -x "$1/build/tally" ] || die "$1: no packed folder: it has no build/tally"
+    -*) die "$1: no such option; --help lists the options" ;;
+    *) [ -x "$1/build/tally" ] || die "$1: found no build/tally in it, expected a packed folder"
         here=$(cd "$1" && pwd); shift ;;
     esac
 done
@@ -108,27 +108,27 @@ compile() { # FOLDER TARGETS CMAKE_OPTION...
 # A build that is packed goes to a machine that may have no cuDNN: there its program is one more, in FOLDER-cudnn.
 build_here() { # FOLDER
     local nvcc small='' programs
-    command -v cmake >/dev/null || die "no cmake here, and nothing was packed"
-    nvcc=$(PATH=$PATH${CUDA_HOME:+:$CUDA_HOME/bin}:/usr/local/cuda/bin command -v "${CUDACXX:-nvcc}") || die "no nvcc here, and nothing was packed"
+    command -v cmake >/dev/null || die "found neither cmake nor a packed folder"
+    nvcc=$(PATH=$PATH${CUDA_HOME:+:$CUDA_HOME/bin}:/usr/local/cuda/bin command -v "${CUDACXX:-nvcc}") || die "found neither nvcc nor a packed folder"
     if grep -q -- --compress-mode <<<"$("$nvcc" --help)"; then small=--compress-mode=size; fi # kernels of a quarter of the size
     programs="tally $(basename -s .c tests/test_cuda_*.c | xargs)"
     find_cudnn
     if [ -n "$cudnn_absent" ]; then echo "building in $1, without cuDNN's attention: $cudnn_absent not found"
     elif [ -n "$pack" ]; then
-        echo "building in $1, and with cuDNN's attention in $1-cudnn"
+        echo "building in $1, and with cuDNN's attention also in $1-cudnn"
         compile "$1-cudnn" "tally test_cuda_cudnn" "${cudnn_options[@]}" ||
-            { tail -30 "$log" >&2; die "the build with cuDNN in $1-cudnn failed; CUDNN_INCLUDE_DIR and the like name another"; }
+            { tail -30 "$log" >&2; die "the build with cuDNN in $1-cudnn failed; CUDNN_INCLUDE_DIR, CUDNN_LIBRARY_DIR and CUDNN_FRONTEND_INCLUDE_DIR choose another cuDNN"; }
     else
         echo "building in $1, with cuDNN's attention"
         compile "$1" "$programs" "${cudnn_options[@]}" && return
         tail -30 "$log" >&2
-        echo "the build with cuDNN failed, as above: building again, without cuDNN's attention"
+        echo "the build with cuDNN failed (see above): building again, without cuDNN's attention"
     fi
     compile "$1" "$programs" -DTALLY_CUDNN=OFF || { tail -30 "$log" >&2; die "the build in $1 failed"; }
 }
 
 if [ -z "$build" ]; then build=$root/build-gpu; build_here "$build"; fi
-[ -x "$build/tally" ] || die "$build: no tally in it"
+[ -x "$build/tally" ] || die "$build: found no tally in it"
 if [ -n "$pack" ]; then . tools/gpu_pack.sh; pack_into "$pack" "$build"; exit; fi
 SECONDS=0
 tally=$build/tally
@@ -158,7 +158,7 @@ write_report() {
         echo "## ${gpu:-no GPU}, $(date -u +%Y-%m-%d), commit ${commit:-unknown}"
         echo; echo "\`$command_line\`: $passed passed, $failed failed, $skipped skipped, in $SECONDS s."
         if [ -s "$scratch/table" ]; then
-            echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights, attention | ms a step | tokens/s | MFU | of measured peak | memory | aim | best peer |"
+            echo; echo "| model, T = $seq_len | micro-batch x accumulate, recompute, Adam's moments, master weights, attention | ms per step | tokens/s | MFU | share of measured peak | memory | aim | best peer |"
             echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"; cat "$scratch/table"
             echo; echo '```'; cat "$scratch/lines"; echo '```'
         fi
@@ -178,7 +178,7 @@ too_late() { # NAME SECONDS: of its group
 }
 within() { # SECONDS COMMAND...
     local seconds=$1 left=$((limit_s - SECONDS)); shift
-    [ "$left" -ge 5 ] || { echo "no time left of $limit_s s" >"$log"; return 124; }
+    [ "$left" -ge 5 ] || { echo "none of the $limit_s s are left" >"$log"; return 124; }
     timeout -k 5 "$((seconds < left ? seconds : left))" "$@" </dev/null 3>&- & # so that a signal is heard while it runs
     child=$!
     wait "$child"
@@ -201,7 +201,7 @@ find_cudnn_program() { # FOLDERS
     tally_cudnn=$tally no_cudnn=''
     if ldd "$tally" | grep -q 'libcudnn\.so'; then return; fi
     tally_cudnn=$build/tally_cudnn
-    if [ ! -x "$tally_cudnn" ]; then no_cudnn="this build has none"; return; fi
+    if [ ! -x "$tally_cudnn" ]; then no_cudnn="it is not in this build"; return; fi
     for library in $(absent "$tally_cudnn"); do
         if folder=$(folder_of "$library" "$1"); then also_in "$folder"; fi
     done
@@ -253,7 +253,7 @@ export TALLY=$tally TESTS=$build SANITIZED=OFF CMOCKA_MESSAGE_OUTPUT=TAP
 commit=$(sed -n 's/^commit //p' "$root/PACKED" 2>/dev/null || git -C "$root" describe --always --dirty --exclude '*' 2>/dev/null)
 gpu=$(PATH=$PATH:/usr/local/nvidia/bin nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader 2>/dev/null)
 echo "== tally ${commit:-of an unknown commit}, $(date -u +'%Y-%m-%d %H:%M') UTC, $(uname -sr), $(nproc) CPUs"
-echo "   GPU: ${gpu:-nvidia-smi tells of none}"
+echo "   GPU: ${gpu:-nvidia-smi lists none}"
 find_libraries
 export MPIEXEC=$mpirun
 [ -z "$no_cudnn" ] || echo "   without cuDNN's attention: $no_cudnn"
@@ -275,7 +275,7 @@ run_tap() { # NAME SECONDS COMMAND...
     grep -E '^ok [0-9]+.*# SKIP' "$log" | sed 's/^ok/      SKIP/'
     if [ "$bad" -gt 0 ]; then grep -E '^not ok|^#' "$log" | head -20 | sed 's/^/      /'
     elif [ "$status" -ne 0 ]; then fail "$name" "$(ended "$status")"
-    elif [ $((ok + skips)) -eq 0 ]; then fail "$name" "told of no test"; fi
+    elif [ $((ok + skips)) -eq 0 ]; then fail "$name" "printed no result of a test"; fi
 }
 
 first='test_cuda_(gemm|attention|cudnn|norm|loss)' found=false
@@ -368,7 +368,7 @@ qwen_15b() { measure "$1" qwen2.5-1.5b "62%, 64k" "56.7%, 58.9k (LLMQ)" "16 8 no
 qwen_3b() { measure "$1" qwen2.5-3b "65%, 34k" "59.3%, 30.9k (LLMQ)" "8 8 none fp32 fp32" "8 8 selective fp32 fp32" "4 12 none fp32 fp32" "4 12 block fp32 fp32" "4 12 selective bf16 none"; }
 qwen_7b() { measure "$1" qwen2.5-7b "68%, 15.6k" "60.1%, 13.8k (LLMQ)" "4 8 block fp32 fp32" "8 4 none bf16 none" "8 4 block bf16 none" "4 8 block bf16 none"; }
 
-echo "== the step: bf16, as tally bench step --device $device has it"
+echo "== the step: bf16, measured by tally bench step --device $device"
 seq_len=1024 measured=4 peak=''
 if $quick; then
     seq_len=32 measured=1
@@ -408,10 +408,10 @@ same_as() { # NAME RUN OTHER PRECISION LAUNCHER OPTIONS...: trains RUN, compares
 
 echo "== a tiny model, $steps steps"
 for precision in fp32 bf16; do
-    if ! train "cpu-$precision" "" --precision $precision --device cpu --batch 4; then fail "the CPU's run, $precision" "does not end well"; continue; fi
-    same_as "$device = cpu, $precision" "cuda-$precision" "cpu-$precision" $precision "" --device "$device" --batch 4
+    if ! train "cpu-$precision" "" --precision $precision --device cpu --batch 4; then fail "the run on the CPU, $precision" "did not end with exit code 0"; continue; fi
+    same_as "losses on $device and on the CPU are equal within rounding, $precision" "cuda-$precision" "cpu-$precision" $precision "" --device "$device" --batch 4
     [ -f "$scratch/cuda-$precision.losses" ] || continue
-    name="two ranks on one device = one, $precision"
+    name="losses of two ranks and of one are equal within rounding, $precision"
     if [ -z "$mpirun" ]; then skip "$name" "no mpirun"
     elif [ "$device" = cpu ]; then same_as "$name" "two-$precision" "cuda-$precision" $precision "$mpirun -np 2" --device cpu --batch 2
     else same_as "$name" "two-$precision" "cuda-$precision" $precision "$mpirun -np 2" --device "${device/%cuda/cuda:0}" --comm staged --batch 2; fi
@@ -420,12 +420,12 @@ within 60 "$tally" bench recompute --device "$device" --model "$scratch/tiny.jso
 status=$?
 if [ $status -ne 0 ]; then fail "recompute policies" "$(ended $status)"
 elif grep -q DIFFER "$log" || [ "$(grep -c 'bitwise those of none' "$log")" -ne 3 ]; then fail "recompute policies" "gradients differ"
-else pass "gradients of all recompute policies: the same bits"; fi
+else pass "gradients are bitwise the same with all recompute policies"; fi
 
 # --- (e) the rest ---
 
 echo "== bandwidth of the operations"
-if ! grep -qE '^ *op  ' <<<"$("$tally" bench --help 2>&1)"; then skip "bench op" "this tally has none"
+if ! grep -qE '^ *op  ' <<<"$("$tally" bench --help 2>&1)"; then skip "bench op" "this tally does not have it"
 else
     shape=(--model qwen2.5-0.5b -B 16 -T 1024); ! $quick || shape=(--model "$scratch/tiny.json" -B 1 -T 32 --steps 1 --warmup 1)
     within 60 "$tally" bench op --device "$device" "${shape[@]}" >"$log" 2>&1; status=$?
@@ -437,7 +437,7 @@ run_tests -v "$first" 240
 $found || skip "$tests" "no such test in $build or tests/"
 
 if ! $quick; then
-    echo "== more of the step"
+    echo "== the step with more models"
     [ -n "$no_cudnn" ] || { gpt2_124m cudnn; qwen_15b cudnn; qwen_3b cudnn; }
     qwen_7b own
 fi

@@ -1,11 +1,11 @@
-# The half of gpu_check.sh that packs, read by it: what is built, and all that it needs beside the C library, the driver and
-# the CUDA runtime libraries, into one folder.
+# The part of gpu_check.sh that packs: it puts the programs, and all that they need except the C library, the driver and the
+# CUDA runtime libraries, into one folder.
 
-# of glibc and of NVIDIA: the other machine's own
+# libraries of glibc and of NVIDIA, which the other machine has
 left_out='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcuda|libcudart|libcublas|libcublasLt|libcudnn.*|libnvrtc.*|libnvidia.*)\.so'
-# newer ones are better where there are any: looked for last
+# the other machine's own are better if they are newer, so these are searched last
 fallback='^(libstdc\+\+|libgcc_s|libz|libudev|libcap|libzstd|liblzma)\.so'
-# of networks and launchers that one machine needs none of, and of MPI's files
+# plugins for networks, launchers and MPI's file access, which are not needed on one machine
 plugins_left_out='ofi|ucx|openib|usnic|psm|portals|verbs|romio|slurm|_tm|lsf|_alps|monitoring|memheap|spml|scoll|sshmem|atomic|io_|fs_|fcoll|fbtl|sharedfp|crs|snapc|sstore|_tcp_rdma'
 
 copy_libraries() { # DIR ELF...
@@ -17,14 +17,14 @@ copy_libraries() { # DIR ELF...
     done
 }
 
-# Open MPI finds its plugins and texts by folder: gpu_check.sh names those here in the environment
+# Open MPI finds its plugins and texts by folder: gpu_check.sh sets these folders in the environment
 pack_mpi() { # DIR
     local dir=$1 plugins share pmix plugin
     plugins=$(ompi_info --parsable --path pkglibdir 2>/dev/null | sed -n 's/^path:pkglibdir://p' | head -1)
     share=$(ompi_info --parsable --path pkgdatadir 2>/dev/null | sed -n 's/^path:pkgdatadir://p' | head -1)
-    if ! grep -q 'libmpi\.so' <<<"$(ldd "$dir/build/tally")"; then echo "no MPI in this build: two ranks are skipped there"; return; fi
-    if [ ! -d "$plugins" ]; then echo "no Open MPI here: two ranks are skipped there"; return; fi
-    if ! command -v orted >/dev/null; then echo "this Open MPI has no orted (4 has it, 5 has not): two ranks are skipped there"; return; fi
+    if ! grep -q 'libmpi\.so' <<<"$(ldd "$dir/build/tally")"; then echo "this build has no MPI: gpu_check.sh will skip the checks with two ranks"; return; fi
+    if [ ! -d "$plugins" ]; then echo "found no plugins of Open MPI: gpu_check.sh will skip the checks with two ranks"; return; fi
+    if ! command -v orted >/dev/null; then echo "this Open MPI has no orted (version 4 has it, 5 does not): gpu_check.sh will skip the checks with two ranks"; return; fi
     mkdir -p "$dir"/mpi/{bin,plugins,pmix,share,etc}
     install -m 755 "$(readlink -f "$(command -v mpirun)")" "$dir/mpi/bin/mpirun"
     install -m 755 "$(readlink -f "$(command -v orted)")" "$dir/mpi/bin/orted"
@@ -46,13 +46,13 @@ mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 2^20 }'; }
 
 pack_into() { # DIR BUILD
     local dir=$1 build=$2 program whole packed
-    [ ! -e "$dir" ] || [ -f "$dir/PACKED" ] || die "--pack $dir: is there, and not of an earlier --pack"
+    [ ! -e "$dir" ] || [ -f "$dir/PACKED" ] || die "--pack $dir: exists, but was not made by --pack"
     rm -rf "$dir"
     mkdir -p "$dir"/{build,lib/fallback,tests} || exit 1
     for program in "$build"/tally "$build"/test_cuda_*; do
         [ -f "$program" ] && [ -x "$program" ] && install -m 755 "$program" "$dir/build/"
     done
-    if [ -x "$build-cudnn/tally" ]; then # for the case that cuDNN is there
+    if [ -x "$build-cudnn/tally" ]; then # used if the other machine has cuDNN
         install -m 755 "$build-cudnn/tally" "$dir/build/tally_cudnn"
         install -m 755 "$build-cudnn/test_cuda_cudnn" "$dir/build/"
     fi
@@ -69,7 +69,7 @@ pack_into() { # DIR BUILD
     tar -C "$(dirname "$dir")" -czf "$dir.tar.gz" "$(basename "$dir")" || exit 1
     whole=$(du -sb "$dir" | cut -f1) packed=$(stat -c %s "$dir.tar.gz")
     du -b "$dir"/build/* "$dir"/lib/*.so* | sort -rn | head -8 | awk '{ printf "  %6.1f MiB  %s\n", $1 / 2^20, $2 }'
-    echo "$dir: $(mib "$whole"), as $dir.tar.gz $(mib "$packed"); it needs glibc $(sed -n 's/^glibc //p' "$dir/PACKED") or newer"
-    [ "$whole" -le $((60 << 20)) ] || echo "$dir is of more than 60 MiB: let it travel as $dir.tar.gz"
-    [ "$packed" -le $((60 << 20)) ] || die "$dir.tar.gz is of more than 60 MiB"
+    echo "$dir: $(mib "$whole"); $dir.tar.gz: $(mib "$packed"); needs glibc $(sed -n 's/^glibc //p' "$dir/PACKED") or newer"
+    [ "$whole" -le $((60 << 20)) ] || echo "$dir is larger than 60 MiB: copy $dir.tar.gz instead"
+    [ "$packed" -le $((60 << 20)) ] || die "$dir.tar.gz is larger than 60 MiB"
 }

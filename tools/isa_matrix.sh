@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything for x86-64-v2, -v3 and -v4 and runs the numeric tests of each, and then those of -v2 with oneDNN held to
-# each of its instruction sets. What this processor lacks is compiled and not run. Takes some ten minutes.
+# Builds everything for x86-64-v2, -v3 and -v4 and runs the numeric tests of each build. Then it runs those of -v2 with oneDNN
+# limited to each of its instruction sets. What this processor cannot run is only compiled. Takes about ten minutes.
 # Usage: tools/isa_matrix.sh [FOLDER]      FOLDER: where the builds go, by default build-isa
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ runs() { # TITLE LEVEL PATTERN
     ctest --test-dir "$builds/$2" -R "$3" -V -j "$(nproc)" >"$log" 2>&1
     local status=$?
     grep -E '^[0-9]+: not ok .*|\*\*\*' "$log" | grep -v '# SKIP'
-    echo "$1: $(grep -cE '^[0-9]+: ok' "$log") passed, $([ $status -eq 0 ] && echo "none failed" || echo "FAILED")"
+    echo "$1: $(grep -cE '^[0-9]+: ok' "$log") passed, $([ $status -eq 0 ] && echo "none failed" || echo "some FAILED")"
     [ $status -eq 0 ] || failed=1
 }
 
@@ -27,13 +27,13 @@ for level in x86-64-v2 x86-64-v3 x86-64-v4; do
     grep 'warning:' "$log" | sort -u
     if [ "$level" = x86-64-v2 ] || /lib64/ld-linux-x86-64.so.2 --help | grep -q "^  $level (supported"; then
         runs "$level" $level "$numeric|$kernels"
-    else echo "$level: built, not run: this processor lacks it"; fi
+    else echo "$level: built, but not run, because this processor does not have it"; fi
 done
 
 for isa in SSE41 AVX AVX2 AVX512_CORE AVX512_CORE_VNNI AVX512_CORE_BF16 AVX512_CORE_AMX; do
     case $isa in AVX512_CORE_AMX) flag=amx_bf16 ;; AVX512_CORE_BF16) flag=avx512_bf16 ;; AVX512_CORE_VNNI) flag=avx512_vnni ;;
         AVX512_CORE) flag=avx512bw ;; AVX2) flag=avx2 ;; AVX) flag=avx ;; *) flag=sse4_1 ;; esac
-    grep -qw $flag /proc/cpuinfo || { echo "oneDNN held to $isa: not run: this processor lacks it"; continue; }
-    ONEDNN_MAX_CPU_ISA=$isa DNNL_MAX_CPU_ISA=$isa runs "oneDNN held to $isa" x86-64-v2 "$numeric"
+    grep -qw $flag /proc/cpuinfo || { echo "oneDNN limited to $isa: not run, because this processor does not have it"; continue; }
+    ONEDNN_MAX_CPU_ISA=$isa DNNL_MAX_CPU_ISA=$isa runs "oneDNN limited to $isa" x86-64-v2 "$numeric"
 done
 exit $failed
