@@ -11,7 +11,7 @@ train() { local run=$1; shift; "$tally" train "${options[@]}" --out "$run" "$@" 
 weights() { cat "$1"/checkpoints/step-"${2:-24}"/{model,optimizer}.safetensors | sha256sum; }
 
 train "$scratch/whole"; ok "a run ends with exit code 0"
-[ "$(grep -c '"loss"' "$scratch/whole/metrics.jsonl")" -eq 24 ]; ok "metrics.jsonl has a line a step"
+[ "$(grep -c '"loss"' "$scratch/whole/metrics.jsonl")" -eq 24 ]; ok "metrics.jsonl has one line per step"
 [ "$(ls "$scratch/whole/checkpoints" | sort | tr '\n' ' ')" = "step-20 step-24 " ]; ok "--keep 2 keeps the last two checkpoints"
 [ -s "$scratch/whole/report.html" ]; ok "the report is written"
 train "$scratch/again"; [ "$(weights "$scratch/again")" = "$(weights "$scratch/whole")" ]; ok "a repeated run gives the same bits"

@@ -142,7 +142,7 @@ static void print_table(const stage_result results[STAGES], const model_config *
         printf(" %11s %11s %11s %11s\n", text_bytes(other).text, text_bytes(total(f)).text,
                text_bytes(f->products).text, text_bytes(f->resident).text);
     }
-    printf("  %-10s %11s %11s %9s %10s %11s %11s\n", "a step", "sent/rank", "formula", "step ms", "exposed ms",
+    printf("  %-10s %11s %11s %9s %10s %11s %11s\n", "per step", "sent/rank", "formula", "step ms", "exposed ms",
            "of the step", "transfer ms");
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
@@ -151,9 +151,9 @@ static void print_table(const stage_result results[STAGES], const model_config *
                text_bytes(formula_bytes(v, (shard_stage)s, (double)results[s].parameters, world->ranks)).text,
                results[s].median_s * 1e3, f->waited_s * 1e3, 100 * f->waited_s / results[s].median_s, f->busy_s * 1e3);
     }
-    printf("  GEMM: workspaces of GEMMs; measured: growth of the process; buffers of communication, allocated before: "
-           "%s\n",
-           text_bytes(results[0].f.staging).text);
+    printf(
+        "  GEMM: workspaces of GEMMs. measured: growth of the process's memory, without %s of communication buffers\n",
+        text_bytes(results[0].f.staging).text);
 }
 
 static status fill_row(json_t *row, const stage_result *r, const bench_values *v, int stage, int ranks) {

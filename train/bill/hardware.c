@@ -21,12 +21,12 @@ const hardware_link hardware_node_links[] = {
 const hardware_link hardware_networks[] = {
     [HARDWARE_IB_HDR200] = {
         .name = "ib-hdr200",
-        .bytes_per_s = 25e9, .source = "HDR InfiniBand, 200 Gb/s, an adapter a GPU",
+        .bytes_per_s = 25e9, .source = "HDR InfiniBand, 200 Gb/s, one adapter per GPU",
         .reached = 24.0 / 25, .reached_source = "NCCL's maintainers, github.com/NVIDIA/nccl/issues/412: 24 of 25 GB/s",
         .latency_s = 14e-6, .latency_source = NCCL_RING},
     [HARDWARE_IB_NDR400] = {
         .name = "ib-ndr400",
-        .bytes_per_s = 50e9, .source = "NDR InfiniBand, 400 Gb/s, an adapter a GPU",
+        .bytes_per_s = 50e9, .source = "NDR InfiniBand, 400 Gb/s, one adapter per GPU",
         .reached = 47.0 / 50,
         .reached_source = "NCCL's maintainers, github.com/NVIDIA/nccl-tests/issues/290: 46 to 48 of 50 GB/s",
         .latency_s = 14e-6, .latency_source = NCCL_RING},

@@ -95,7 +95,7 @@ static void write_totals(FILE *out, const report_run *r) {
     loss_card(out, "held-out loss", r->of[REPORT_VAL_LOSS].last);
     if (r->width == 1) snprintf(note, sizeof note, "median of the steps");
     else snprintf(note, sizeof note, "median of one step in %ld", r->width);
-    card(out, "tokens a second", rate, text_count(rate).text, note);
+    card(out, "tokens per second", rate, text_count(rate).text, note);
     snprintf(value, sizeof value, "%.1f%%", 100 * mfu);
     if (isnan(of_measured)) snprintf(note, sizeof note, "median, of the device's dense peak");
     else snprintf(note, sizeof note, "median; %.1f%% of the measured peak", 100 * of_measured);
@@ -174,7 +174,7 @@ static chart loss_chart(const report_run *r, const char *title, chart_series *se
     series[0] = (chart_series){"training", CHART_THIN, r->loss};
     series[1] = (chart_series){"smoothed", CHART_LINE, r->smooth_loss};
     series[2] = (chart_series){"held out", CHART_DOTS, r->val_loss};
-    return (chart){title, "step", "loss (nats a token)", r->x, r->n, series, 3, false};
+    return (chart){title, "step", "loss (nats per token)", r->x, r->n, series, 3, false};
 }
 
 static void write_page(FILE *out, const report_run *r) {
@@ -190,8 +190,8 @@ static void write_page(FILE *out, const report_run *r) {
     chart loss = loss_chart(r, "Loss by step", series);
     fputs("<h2>Loss</h2>\n", out);
     chart_write_inline(out, &loss);
-    fputs("<h2>Tokens a second</h2>\n", out);
-    chart speed = {"Tokens a second by step", "step", "tokens/s", r->x, r->n, rate, 2, true};
+    fputs("<h2>Tokens per second</h2>\n", out);
+    chart speed = {"Tokens per second by step", "step", "tokens/s", r->x, r->n, rate, 2, true};
     chart_write_inline(out, &speed);
     fputs("<h2>Where each second went</h2>\n", out);
     write_bookings(out, r);
