@@ -185,10 +185,10 @@ static void dgelu(void **state) {
         OK(run_product(both.cuda, g, (how){.dgelu = true, .align = 8}));
     }
     gemm_args g = {.M = 8, .N = 14, .K = 7, .ab = BF16, .d = BF16}, f32 = {.M = 8, .N = 15, .K = 7};
-    FAILS(ARG, "dgelu_of where", run_product(both.cuda, g, (how){.dgelu = true, .align = 1}));
-    FAILS(ARG, "dgelu_of where", run_product(both.cuda, g, (how){.dgelu = true, .align = 8, .offset = 4}));
-    FAILS(ARG, "dgelu_of where", run_product(both.cuda, g, (how){.dgelu = true, .align = 8, .bias = true}));
-    FAILS(ARG, "dgelu_of where", run_product(both.cuda, f32, (how){.dgelu = true, .align = 8}));
+    FAILS(ARG, "dgelu_of is set", run_product(both.cuda, g, (how){.dgelu = true, .align = 1}));
+    FAILS(ARG, "dgelu_of is set", run_product(both.cuda, g, (how){.dgelu = true, .align = 8, .offset = 4}));
+    FAILS(ARG, "dgelu_of is set", run_product(both.cuda, g, (how){.dgelu = true, .align = 8, .bias = true}));
+    FAILS(ARG, "dgelu_of is set", run_product(both.cuda, f32, (how){.dgelu = true, .align = 8}));
 }
 
 /* Only the emulation can be configured to have no algorithm. Shapes used before do not ask for one again. */
