@@ -38,6 +38,11 @@ static status check_shape(attention_shape s) {
     return STATUS_OK;
 }
 
+const char *attention_kind_name(attention_kind kind) {
+    switch (kind) { ATTENTION_KIND_LIST(CHOICES_RETURN_NAME) }
+    return "?";
+}
+
 status attention_choose_cpu(device *dev, attention_kind kind) {
     if (kind == ATTENTION_CUDNN) FAIL(ARG, "--attention cudnn: %s is not a GPU; expected own", dev->name);
     return STATUS_OK;

@@ -39,6 +39,7 @@ typedef struct {
 
 #define ATTENTION_KIND_LIST(X) X(ATTENTION_OWN, "own") X(ATTENTION_CUDNN, "cudnn")
 typedef enum { ATTENTION_KIND_LIST(CHOICES_VALUE) } attention_kind;
+const char *attention_kind_name(attention_kind kind); /* as --attention names it */
 
 /* Chooses the kernels for Tq = Tk on CUDA; ATTENTION_OWN when the device opens. ARG if the device or the build has no cuDNN.
  * cuDNN plans a shape at its first use and allocates memory then. attention_memory_bytes counts it, but the memory planner

@@ -43,7 +43,7 @@ static status fill_json(json_t *o, const bench_values *v, const device *dev, con
     TRY(json_add_i64(o, "parameters", r->parameters));
     TRY(json_add_string(o, "precision", dtype_name((dtype)v->dtypes.precision)));
     TRY(json_add_string(o, "recompute", v->recompute));
-    TRY(json_add_string(o, "attention", v->attention ? "cudnn" : "own"));
+    TRY(json_add_string(o, "attention", attention_kind_name((attention_kind)v->attention)));
     TRY(json_add_i64(o, "batch", v->batch));
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     TRY(json_add_i64(o, "accumulate", v->accumulate));
