@@ -115,9 +115,9 @@ static size_t write_outline(char *out, size_t *out_bytes, size_t limit, const ch
 }
 
 json_t *json_outline_load(const char *text, size_t bytes, json_fault *fault) {
-    /* It grows most where -0, (3 bytes) becomes "#12345678", (12 bytes), or "#12345678901234", (18) in a larger text. */
+    /* It grows most where -0"" (4 bytes), which jansson refuses, becomes "#123456789""123456789" (23 bytes). */
     size_t n;
-    char *outline = malloc((bytes < 100000000 ? 4 : 6) * bytes + 16);
+    char *outline = malloc(6 * bytes + 16);
     json_error_t error = {0};
     json_t *json = NULL;
     *fault = (json_fault){.no_memory = true};

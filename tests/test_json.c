@@ -49,6 +49,11 @@ static void refuses_what_is_not_json(void **state) {
     for (int i = 1; i < MANY; i += 2) many[i] = '0';
     many[0] = '[', many[MANY - 1] = ']', many[MANY] = 0;
     refused(many, MANY, "x.json: holds more than 1048576 JSON values");
+    /* the outline grows most */
+    for (int i = 0; i < MANY; i++) many[i] = "-0\"\""[i % 4];
+    refused(many, MANY, "x.json:1:3: found \"\"-0");
+    memset(many, '"', MANY);
+    refused(many, MANY, "x.json:1:3: found \"\"");
     free(many);
     char deep[4096];
     memset(deep, '[', sizeof deep);
