@@ -273,6 +273,11 @@ json_t *json_add_object(json_t *o, const char *key) { return add_container(o, ke
 
 json_t *json_add_array(json_t *o, const char *key) { return add_container(o, key, json_array()); }
 
+json_t *json_append_object(json_t *array) {
+    json_t *item = json_object();
+    return json_array_append_new(array, item) ? NULL : item;
+}
+
 /* ---- printing ---- */
 
 static void print_string(FILE *out, const char *s) {

@@ -49,6 +49,7 @@ status json_add_bool(json_t *o, const char *key, bool v);
 status json_add_string(json_t *o, const char *key, const char *v);
 json_t *json_add_object(json_t *o, const char *key); /* an empty object; NULL: no memory, or `o` is NULL */
 json_t *json_add_array(json_t *o, const char *key);
+json_t *json_append_object(json_t *array); /* the same, at the end of an array */
 
 /* Doubles are printed in the fewest digits that read back to the same bits. One line without a final newline (for .jsonl), or
  * indented with one. *text is malloc'ed. */

@@ -334,9 +334,8 @@ static status fill_json(json_t *o, const workbench *w, const result results[OPER
     for (int i = 0; i < OPERATIONS; i++) {
         const result *r = &results[i];
         if (!r->bytes) continue;
-        json_t *row = json_object();
-        if (!row) FAIL(MEM, "no memory for the result");
-        json_array_append_new(list, row);
+        json_t *row = json_append_object(list);
+        if (!row) FAIL(MEM, "result");
         TRY(json_add_string(row, "operation", operations[i].name));
         TRY(json_add_double(row, "bytes", r->bytes));
         TRY(json_add_double(row, "us", r->op_median * 1e6));

@@ -32,7 +32,7 @@ static const option table[] = {
     {AT(model), .group = "Model and step", OPTION_MODEL, .default_text = "llama3.1-8b"},
     {AT(batch), OPTION_BATCH, .default_text = "1"},
     {AT(seq_len), OPTION_SEQ_LEN, .default_text = "2048"},
-    {AT(accumulate), OPTION_ACCUMULATE},
+    {AT(accumulate), OPTION_ACCUMULATE(1 << 16)},
     {AT(dtypes.precision), OPTION_PRECISION},
     {AT(dtypes.moments), OPTION_MOMENTS},
     {AT(dtypes.master), OPTION_MASTER},
@@ -322,9 +322,8 @@ static status fill_json(json_t *o, const row *rows, int count, const setting *s,
     if (!list) FAIL(MEM, "no memory for the result");
     TRY(fill_machine(o, s, v));
     for (int i = 0; i < count; i++) {
-        json_t *item = json_object();
-        if (!item) FAIL(MEM, "no memory for the result");
-        json_array_append_new(list, item);
+        json_t *item = json_append_object(list);
+        if (!item) FAIL(MEM, "result");
         TRY(fill_row(item, &rows[i]));
     }
     return STATUS_OK;
