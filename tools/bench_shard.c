@@ -76,7 +76,8 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     shard_options shard;
     status_code st = STATUS_OK;
     TRY_DONE(placement_choose_gpu(j->world->placement, v->device, &gpu));
-    TRY_DONE(device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, gpu));
+    st = device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, gpu);
+    TRY_DONE(comm_agree(j->world, st));
     TRY_DONE(comm_open_device(&peers, j->world, dev, (comm_kind)v->comm));
     TRY_DONE(sharding(&shard, peers, v, stage));
     TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, shard, true));
@@ -188,9 +189,8 @@ static status fill_json(json_t *o, const stage_result results[STAGES], const mod
     TRY(json_add_i64(o, "accumulate", v->accumulate));
     TRY(json_add_string(o, "precision", dtype_name((dtype)v->dtypes.precision)));
     for (int s = 0; s < STAGES; s++) {
-        json_t *row = json_object();
-        if (!row) FAIL(MEM, "no memory for the result");
-        json_array_append_new(list, row);
+        json_t *row = json_append_object(list);
+        if (!row) FAIL(MEM, "result");
         TRY(fill_row(row, &results[s], v, s, world->ranks));
     }
     return STATUS_OK;

@@ -8,7 +8,7 @@ static const option table[] = {
     {AT(model), .group = "Model and step", OPTION_MODEL, .default_text = "gpt2-124m"},
     {AT(batch), OPTION_BATCH " (short: -B)", .default_text = "4"},
     {AT(seq_len), OPTION_SEQ_LEN " (short: -T)", .default_text = "256"},
-    {AT(accumulate), OPTION_ACCUMULATE},
+    {AT(accumulate), OPTION_ACCUMULATE(1 << 20)},
     {AT(dtypes.precision), OPTION_PRECISION},
     {AT(dtypes.moments), OPTION_MOMENTS},
     {AT(dtypes.master), OPTION_MASTER},
@@ -18,7 +18,7 @@ static const option table[] = {
     {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
     {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
     {AT(sharding.reduce_every_microbatch), OPTION_REDUCE_EVERY_MICROBATCH},
-    {AT(comm_timeout), OPTION_COMM_TIMEOUT},
+    {AT(comm_timeout), OPTION_COMM_TIMEOUT(0.1)},
     {AT(comm), OPTION_COMM},
 
     {AT(steps), .group = "Measurement", .name = "steps", .argument = "N", .default_text = "10", .min = 1, .max = 1e6,
@@ -65,10 +65,12 @@ static void spell_out(int argc, char **argv) {
     }
 }
 
-static status bench(const options *o, const bench_values *v) {
+/* *ranks: false for a benchmark that one process runs alone, also under mpirun */
+static status bench(const options *o, const bench_values *v, bool *ranks) {
     static const char *const names[] = {"step", "recompute", "shard", "op"};
     TRY(command_words(o, 1, 1, "benchmark: step, recompute, shard or op"));
     const char *name = o->words.list[0];
+    *ranks = strcmp(name, names[2]) == 0;
     if (strcmp(name, names[0]) == 0) return bench_step(v);
     if (strcmp(name, names[1]) == 0) return bench_recompute(v);
     if (strcmp(name, names[2]) == 0) return bench_shard(o, v);
@@ -79,12 +81,12 @@ static status bench(const options *o, const bench_values *v) {
 status command_bench(int argc, char **argv, int *exit_code) {
     options o = {0};
     bench_values v = {0};
-    bool done;
+    bool done, ranks = true;
     (void)exit_code;
     spell_out(argc, argv);
     status_code st = command_parse(&o, &v, &help, argc, argv, &done);
-    if (!st && !done) st = bench(&o, &v);
-    if (st) job_refuse(st);
+    if (!st && !done) st = bench(&o, &v, &ranks);
+    if (st && ranks) job_refuse(st);
     options_free(&o);
     return st;
 }

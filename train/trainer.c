@@ -20,6 +20,11 @@ static void book_end(trainer *t, booking with) {
     range_end();
 }
 
+static status write_ledger(trainer *t) {
+    bool root = trainer_is_root(t);
+    return comm_agree(t->world, root ? ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens) : STATUS_OK);
+}
+
 static status save(trainer *t) {
     booking before = book_begin(t, BOOK_CHECKPOINT);
     uint64_t since = meter_clock_ns();
@@ -38,7 +43,7 @@ static status save(trainer *t) {
     t->saved_ns = meter_clock_ns();
     t->mine.save_s = (double)(t->saved_ns - since) * 1e-9;
     TRY(trainer_gather(t));
-    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens) : STATUS_OK;
+    return write_ledger(t);
 }
 
 static status look_at_folder_now(trainer *t) {
@@ -284,9 +289,9 @@ static status run(trainer *t, train_outcome *outcome) {
 /* The report shows the ledger as of now. The time of writing it is booked too, so the ledger is written last. */
 static status report(trainer *t) {
     book_begin(t, BOOK_CHECKPOINT);
-    if (trainer_is_root(t)) TRY(report_write(t->o->out));
+    TRY(comm_agree(t->world, trainer_is_root(t) ? report_write(t->o->out) : STATUS_OK));
     TRY(trainer_gather(t));
-    return trainer_is_root(t) ? ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens) : STATUS_OK;
+    return write_ledger(t);
 }
 
 status trainer_run(const train_options *o, train_outcome *outcome) {

@@ -209,7 +209,7 @@ static void log_other_order(const progress *then, const progress *now) {
 }
 
 static status resume(trainer *t, const char *folder, progress then) {
-    TRY(check_same_model(t, folder));
+    TRY(comm_agree(t->world, check_same_model(t, folder)));
     log_other_order(&then, &t->p);
     TRY(checkpoint_load(folder, &t->m.parameters, &t->c));
     then.threads = t->p.threads;
@@ -238,7 +238,7 @@ static status check_room(const trainer *t, model_shape s, parameters_options pre
 
 static status open_model(trainer *t) {
     const train_options *o = t->o;
-    TRY(model_config_load(&t->c, o->model));
+    TRY(comm_agree(t->world, model_config_load(&t->c, o->model)));
     if (t->c.V != BYTE_VOCABULARY)
         log_line("vocabulary: %d, bytes and end-of-text, from the data (%s has %ld)", BYTE_VOCABULARY, t->c.name,
                  t->c.V);
@@ -266,7 +266,7 @@ static status start_or_resume(trainer *t) {
         FAIL(ARG, "--out %s: already holds a run; continue it with --resume, or name another folder", o->out);
     fill_fixed(t);
     if (found) {
-        TRY(checkpoint_progress(folder.text, &then));
+        TRY(comm_agree(t->world, checkpoint_progress(folder.text, &then)));
         TRY(check_fixed(t, folder.text, &then));
         TRY(trainer_check_steps(t, folder.text, &then));
     }
@@ -329,7 +329,7 @@ status trainer_open(trainer *t) {
     TRY(placement_choose_gpu(t->world->placement, o->device, &gpu));
     TRY(comm_agree(t->world, device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, gpu)));
     gemm_search(t->dev, o->gemm_search);
-    TRY(attention_choose(t->dev, o->attention));
+    TRY(comm_agree(t->world, attention_choose(t->dev, o->attention)));
     TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
