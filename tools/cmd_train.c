@@ -78,7 +78,7 @@ static const option table[] = {
     {AT(sharding.gather_dtype), OPTION_GATHER_DTYPE},
     {AT(sharding.reduce_dtype), OPTION_REDUCE_DTYPE},
     {AT(sharding.reduce_every_microbatch), OPTION_REDUCE_EVERY_MICROBATCH},
-    {AT(comm_timeout), OPTION_COMM_TIMEOUT},
+    {AT(comm_timeout), OPTION_COMM_TIMEOUT(1)},
     {AT(comm), OPTION_COMM},
 
     {AT(out), .group = "The run", .name = "out", .argument = "RUN",

@@ -31,8 +31,8 @@
 #define OPTION_BATCH                                                                                                   \
     .name = "batch", .argument = "B", .min = 1, .max = 1 << 20, .help = "sequences in a micro-batch of one rank"
 #define OPTION_SEQ_LEN .name = "seq-len", .argument = "T", .min = 1, .max = 1 << 20, .help = "tokens in a sequence"
-#define OPTION_ACCUMULATE                                                                                              \
-    .name = "accumulate", .argument = "N", .default_text = "1", .min = 1, .max = 1 << 16,                              \
+#define OPTION_ACCUMULATE(MOST)                                                                                        \
+    .name = "accumulate", .argument = "N", .default_text = "1", .min = 1, .max = MOST,                                 \
     .help = "micro-batches that each rank processes in a step; their gradients are added up"
 #define OPTION_RECOMPUTE                                                                                               \
     .name = "recompute", .argument = "POLICY", .default_text = "none",                                                 \
@@ -82,7 +82,7 @@ typedef struct {
 enum { GATHER_LIST(CHOICES_VALUE) };
 
 #define OPTION_REPLICAS                                                                                                \
-    .name = "replicas", .argument = "R", .default_text = "1", .min = 1, .max = 1 << 20,                                \
+    .name = "replicas", .argument = "R", .default_text = "1", .min = 1, .max = 1e6,                                    \
     .help = "divide the ranks into R groups: the model is sharded inside each group, and gradients are all-reduced "   \
             "across groups; with --shard none, every rank is a group of its own"
 #define OPTION_GATHER_DTYPE                                                                                            \
@@ -100,8 +100,8 @@ enum { GATHER_LIST(CHOICES_VALUE) };
     .name = "comm", .choices = CHOICES_TEXT(COMM_KIND_LIST), .default_text = "auto",                                   \
     .help = "how GPUs communicate: nccl (directly), staged (through host memory, slow), auto (nccl if NCCL can be "    \
             "used and each rank has a GPU of its own, else staged)"
-#define OPTION_COMM_TIMEOUT                                                                                            \
-    .name = "comm-timeout", .argument = "SECONDS", .default_text = "600", .min = 0.1, .max = 1e6,                      \
+#define OPTION_COMM_TIMEOUT(LEAST)                                                                                     \
+    .name = "comm-timeout", .argument = "SECONDS", .default_text = "600", .min = LEAST, .max = 1e6,                    \
     .help = "fail if a rank waits this long in a collective without receiving anything"
 
 /* o->world and o->ranks stay zero. ARG if --gather-dtype contradicts the precision. SHARD_NONE ignores --replicas. */
