@@ -134,8 +134,9 @@ static spent_totals totals_now(uint64_t now) {
 
 static void write_slot(spent_totals t) {
     char slot[SLOT + 1];
-    heartbeat h = {++beat.last.sequence, t, beat.last.usd_per_hour};
+    heartbeat h = {beat.last.sequence + 1, t, beat.last.usd_per_hour};
     if (beat.fd < 0 || !durable_allowed() || slot_text(slot, &h)) return;
+    beat.last.sequence = h.sequence;
     errno = 0;
     if (pwrite(beat.fd, slot, SLOT, (off_t)(h.sequence % SLOTS * SLOT)) != SLOT && !beat.error)
         beat.error = errno ? errno : EIO;

@@ -23,6 +23,7 @@ typedef struct {
     uint64_t dropped;
     size_t buffered;
     char *buffer; /* [BUFFER] to be written to out */
+    bool created; /* next is this process's own file */
 } rewinding;
 
 /* Ignores a wall_s that no checkpoint could hold: a digit of it is damaged. */
@@ -85,6 +86,7 @@ static status begin_copy(rewinding *w) {
     if (w->out >= 0) return STATUS_OK;
     if (!(w->buffer = malloc(BUFFER))) FAIL(MEM, "%s: no memory for a buffer", w->path);
     TRY(durable_create(&w->out, w->next.text));
+    w->created = true;
     return copy_beginning(w);
 }
 
@@ -159,7 +161,7 @@ status metrics_rewind(const char *path, uint64_t step, spent_totals *last) {
     status_code st = rewind_file(&w, step, last);
     metrics_reader_close(w.in);
     if (w.out >= 0) close(w.out);
-    if (st && w.buffer) unlink(w.next.text);
+    if (st && w.created) unlink(w.next.text);
     free(w.buffer);
     return st;
 }
