@@ -335,7 +335,7 @@ static status fill_json(json_t *o, const workbench *w, const result results[OPER
         const result *r = &results[i];
         if (!r->bytes) continue;
         json_t *row = json_append_object(list);
-        if (!row) FAIL(MEM, "result");
+        if (!row) FAIL(MEM, "no memory for the result");
         TRY(json_add_string(row, "operation", operations[i].name));
         TRY(json_add_double(row, "bytes", r->bytes));
         TRY(json_add_double(row, "us", r->op_median * 1e6));

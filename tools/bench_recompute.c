@@ -65,7 +65,7 @@ static status fill_json(json_t *o, const policy_result results[POLICIES], const 
     TRY(json_add_i64(o, "seq_len", v->seq_len));
     for (int p = 0; p < POLICIES; p++) {
         json_t *row = json_append_object(list);
-        if (!row) FAIL(MEM, "result");
+        if (!row) FAIL(MEM, "no memory for the result");
         TRY(json_add_string(row, "recompute", policies[p]));
         TRY(json_add_u64(row, "activation_bytes", results[p].last.activation_bytes));
         TRY(json_add_double(row, "step_ms", results[p].median_s * 1e3));

@@ -190,7 +190,7 @@ static status fill_json(json_t *o, const stage_result results[STAGES], const mod
     TRY(json_add_string(o, "precision", dtype_name((dtype)v->dtypes.precision)));
     for (int s = 0; s < STAGES; s++) {
         json_t *row = json_append_object(list);
-        if (!row) FAIL(MEM, "result");
+        if (!row) FAIL(MEM, "no memory for the result");
         TRY(fill_row(row, &results[s], v, s, world->ranks));
     }
     return STATUS_OK;

@@ -323,7 +323,7 @@ static status fill_json(json_t *o, const row *rows, int count, const setting *s,
     TRY(fill_machine(o, s, v));
     for (int i = 0; i < count; i++) {
         json_t *item = json_append_object(list);
-        if (!item) FAIL(MEM, "result");
+        if (!item) FAIL(MEM, "no memory for the result");
         TRY(fill_row(item, &rows[i]));
     }
     return STATUS_OK;
