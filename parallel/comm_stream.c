@@ -109,8 +109,8 @@ static bool find_dead(comm_stream *s, const operation *o) {
     for (int i = 0; i < o->call.group->ranks; i++) {
         int r = o->call.members[i];
         if (r == host->rank || !process_gone(&all[r].process, &all[host->rank].process)) continue;
-        keep_error(s, "rank %d (%s, pid %ld) died; other ranks wait for it in %s %lu of step %lu", r, all[r].process.host,
-                   all[r].process.pid, o->call.what, o->call.number, o->step);
+        keep_error(s, "rank %d (%s, pid %ld) died; other ranks wait for it in %s %lu of step %lu", r,
+                   all[r].process.host, all[r].process.pid, o->call.what, o->call.number, o->step);
         return true;
     }
     return false;

@@ -199,7 +199,8 @@ static status look_after_peers(messages *m, const messages_lane *l, uint64_t now
     for (int r = 0; r < m->ranks; r++) {
         const process *p = &m->where->all[r].process;
         if (!is_missing(l, r) || !process_gone(p, &m->where->all[m->rank].process)) continue;
-        if (m->dead[r]) FAIL(COMM, "rank %d (%s, pid %ld) died; other ranks wait for it in %s", r, p->host, p->pid, m->what);
+        if (m->dead[r])
+            FAIL(COMM, "rank %d (%s, pid %ld) died; other ranks wait for it in %s", r, p->host, p->pid, m->what);
         m->dead[r] = true;
     }
     return m->waited_ns >= m->timeout_ns ? timed_out(m, l) : STATUS_OK;
