@@ -6,7 +6,7 @@ set -euo pipefail
 packages=("$@")
 if [ ${#packages[@]} -eq 0 ]; then
     packages=(gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev libjansson-dev libhwloc-dev zlib1g-dev
-        openmpi-bin libopenmpi-dev)
+        libpcre2-dev libutf8proc-dev libzstd-dev openmpi-bin libopenmpi-dev)
 fi
 
 missing=()
