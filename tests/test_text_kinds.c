@@ -13,9 +13,9 @@ static void check_kind(const char *path, text_kind kind) {
     corpus c;
     OK(load_one(&c, path));
     check_two(&c);
-    assert_int_equal(c.kinds[kind].files, 1);
-    assert_int_equal(c.kinds[kind].documents, 2);
-    assert_int_equal(c.kinds[kind].tokens, c.count);
+    assert_int_equal(c.text.kinds[kind].files, 1);
+    assert_int_equal(c.text.kinds[kind].documents, 2);
+    assert_int_equal(c.text.kinds[kind].tokens, c.count);
     corpus_free(&c);
 }
 
@@ -66,11 +66,11 @@ static void test_json_without_documents(void **state) {
         put("d/a.json", cases[i].text);
         log_begin();
         status_code st = load_one(&c, in("d"));
-        if (!st) corpus_log(&c);
+        if (!st) documents_log(&c.text);
         const char *said = log_end();
         OK(st);
         check_tokens(&c, "b|");
-        assert_int_equal(c.bad_lines, 0);
+        assert_int_equal(c.text.bad_lines, 0);
         if (!strstr(said, "data: skipped: ") || !strstr(said, "d/a.json")) fail_msg("%s", said);
         corpus_free(&c);
     }
@@ -164,11 +164,11 @@ static void test_bad_lines_are_left_out(void **state) {
     corpus c;
     log_begin();
     status_code st = load_leaving(&c, path, NULL, 15);
-    if (!st) corpus_log(&c);
+    if (!st) documents_log(&c.text);
     const char *said = log_end();
     OK(st);
     check_tokens(&c, "one|one|one|one|one|");
-    assert_int_equal(c.bad_lines, 15);
+    assert_int_equal(c.text.bad_lines, 15);
     if (!strstr(said, "a.jsonl:1: found \"text\" that is null") ||
         !strstr(said, "a.jsonl:3: found no valid JSON at column 1") ||
         !strstr(said, "a.jsonl:4: found no key \"text\" but \"content\"") || !strstr(said, "bad line: 15 in all") ||
@@ -185,12 +185,12 @@ static void test_bad_lines_are_left_out(void **state) {
     FAILS(DATA, "none of its 20 lines can be used; the last: ", load_leaving(&c, path, "body", 100));
     OK(load_leaving(&c, put("b.json", "[{\"text\":\"one\"},{\"text\":3},,tru,{\"text\":\"two\"},]"), NULL, 4));
     check_two(&c);
-    assert_int_equal(c.bad_lines, 4);
+    assert_int_equal(c.text.bad_lines, 4);
     corpus_free(&c);
     /* a NUL byte costs its line; so does the end that is missing */
     OK(load_leaving(&c, put_bytes("c.jsonl", "{\"text\":\"one\"}\n\0\0\0\n{\"text\":\"two\"}\n{\"te", 39), NULL, 2));
     check_two(&c);
-    assert_int_equal(c.bad_lines, 2);
+    assert_int_equal(c.text.bad_lines, 2);
     corpus_free(&c);
 }
 
@@ -236,7 +236,7 @@ static void test_latin1_is_named(void **state) {
         put("a.txt", cases[i].text);
         log_begin();
         status_code st = load_one(&c, in("a.txt"));
-        if (!st) corpus_log(&c);
+        if (!st) documents_log(&c.text);
         const char *said = log_end();
         OK(st);
         corpus_free(&c);
@@ -245,6 +245,25 @@ static void test_latin1_is_named(void **state) {
         if ((strstr(said, expected) != NULL) != (cases[i].byte != 0) || (strstr(said, "not UTF-8") && !cases[i].byte))
             fail_msg("case %d: %s", (int)i, said);
     }
+}
+
+/* nothing of such a file of a folder is used, wherever the byte is */
+static void test_nul_at_the_end_of_a_long_file(void **state) {
+    (void)state;
+    char *text = long_text();
+    text[LONG - 1] = 0;
+    put_folder("d");
+    put_bytes("d/a.txt", text, LONG);
+    put_gz("d/b.txt.gz", "wb", text, LONG);
+    put("d/c.txt", "one");
+    check_one(in("d"), "one|");
+    text[LONG - 1] = '.';
+    put_bytes("d/a.txt", text, LONG);
+    corpus c;
+    OK(load_one(&c, in("d")));
+    assert_int_equal(c.count, LONG + 1 + 4);
+    corpus_free(&c);
+    free(text);
 }
 
 static void test_padding_behind_gzip(void **state) {
@@ -279,7 +298,7 @@ static void test_a_file_given_twice_is_said(void **state) {
     corpus c;
     log_begin();
     status_code st = load_strictly(&c, paths, 3, 0, 1);
-    if (!st) corpus_log(&c);
+    if (!st) documents_log(&c.text);
     const char *said = log_end();
     OK(st);
     assert_int_equal(c.documents, 4);
@@ -289,7 +308,7 @@ static void test_a_file_given_twice_is_said(void **state) {
         fail_msg("%s", said);
     log_begin();
     st = load_one(&c, in("d"));
-    if (!st) corpus_log(&c);
+    if (!st) documents_log(&c.text);
     said = log_end();
     OK(st);
     corpus_free(&c);
@@ -311,7 +330,7 @@ static void test_the_log_of_many_files_is_short(void **state) {
     corpus c;
     log_begin();
     status_code st = load_strictly(&c, paths, FILES, 0, 1);
-    if (!st) corpus_log(&c);
+    if (!st) documents_log(&c.text);
     const char *said = log_end();
     OK(st);
     corpus_free(&c);
@@ -324,19 +343,13 @@ static void test_the_log_of_many_files_is_short(void **state) {
 int main(void) {
 #define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_documents_by_every_name),
-        WITH_FOLDER(test_what_stays_plain),
-        WITH_FOLDER(test_json_without_documents),
-        WITH_FOLDER(test_array_crosses_buffers),
-        WITH_FOLDER(test_marks_are_no_tokens),
-        WITH_FOLDER(test_surrogates),
-        WITH_FOLDER(test_nul_only_matters_in_the_text),
-        WITH_FOLDER(test_bad_lines_are_left_out),
-        WITH_FOLDER(test_encodings_are_named),
-        WITH_FOLDER(test_latin1_is_named),
-        WITH_FOLDER(test_padding_behind_gzip),
-        WITH_FOLDER(test_a_file_given_twice_is_said),
-        WITH_FOLDER(test_the_log_of_many_files_is_short),
+        WITH_FOLDER(test_documents_by_every_name),       WITH_FOLDER(test_what_stays_plain),
+        WITH_FOLDER(test_json_without_documents),        WITH_FOLDER(test_array_crosses_buffers),
+        WITH_FOLDER(test_marks_are_no_tokens),           WITH_FOLDER(test_surrogates),
+        WITH_FOLDER(test_nul_only_matters_in_the_text),  WITH_FOLDER(test_bad_lines_are_left_out),
+        WITH_FOLDER(test_encodings_are_named),           WITH_FOLDER(test_latin1_is_named),
+        WITH_FOLDER(test_nul_at_the_end_of_a_long_file), WITH_FOLDER(test_padding_behind_gzip),
+        WITH_FOLDER(test_a_file_given_twice_is_said),    WITH_FOLDER(test_the_log_of_many_files_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

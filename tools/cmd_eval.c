@@ -107,7 +107,7 @@ static status eval(options *o, const values *v) {
     TRY_DONE(model_init(&m, dev, &f.config, s, precision, NULL));
     TRY_DONE(weights_read(&m.parameters, &f.config, f.folder.text));
     model_config_log(&f.config, false);
-    corpus_log(&data);
+    documents_log(&data.text);
     if (data.count < 2) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
     TRY_DONE(step_evaluate(&m, &data, v->batches, &nats));
     if (!isfinite(nats))

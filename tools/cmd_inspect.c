@@ -217,9 +217,9 @@ static status add_kinds(json_t *o, const corpus *c) {
     json_t *kinds = json_add_object(o, "kinds");
     if (!kinds) FAIL(MEM, "no memory for the result");
     for (int i = 0; i < TEXT_KINDS; i++) {
-        const text_count_of_kind *k = &c->kinds[i];
+        const text_count_of_kind *k = &c->text.kinds[i];
         if (!k->files) continue;
-        json_t *kind = json_add_object(kinds, corpus_kind_name((text_kind)i));
+        json_t *kind = json_add_object(kinds, documents_kind_name((text_kind)i));
         if (!kind) FAIL(MEM, "no memory for the result");
         TRY(json_add_i64(kind, "files", k->files));
         TRY(json_add_i64(kind, "documents", k->documents));
@@ -233,13 +233,13 @@ static status add_text(json_t *o, const char *path, const text_options *text) {
     text_source from = shared_options_text(text, &path, 1);
     TRY(corpus_load(&c, &from, 0, 0));
     status_code st = STATUS_OK;
-    corpus_log(&c);
+    documents_log(&c.text);
     TRY_DONE(json_add_string(o, "data", path));
     TRY_DONE(json_add_i64(o, "documents", c.documents));
     TRY_DONE(json_add_i64(o, "text_bytes", c.bytes));
     TRY_DONE(json_add_i64(o, "tokens", c.count));
     TRY_DONE(json_add_u64(o, "crc32", c.crc32));
-    TRY_DONE(json_add_i64(o, "bad_lines", c.bad_lines));
+    TRY_DONE(json_add_i64(o, "bad_lines", c.text.bad_lines));
     TRY_DONE(add_kinds(o, &c));
 done:
     corpus_free(&c);

@@ -45,7 +45,7 @@ void trainer_log_start(const trainer *t) {
     log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.parameters.p.parameters,
              dtype_name(o->precision.t), o->recompute);
     model_config_log(&t->c, true);
-    corpus_log(&t->data);
+    documents_log(&t->data.text);
     log_line("data: %s of text, %ld documents, %ld tokens to train on, %ld held out",
              text_bytes((double)t->data.bytes).text, t->data.documents, t->data.train_count,
              t->data.count - t->data.train_count);

@@ -16,14 +16,18 @@ bool text_file_named(const text_file *f, const char *ending) {
     return ends_in(f->path, strlen(f->path) - (f->gz ? 3 : 0), ending);
 }
 
-status text_file_open(text_file *f, const char *path) {
-    f->path = path;
-    f->gz = ends_in(path, strlen(path), ".gz");
+static void begin(text_file *f) {
     f->member_ended = false;
     f->bytes = 0;
     f->chunk_bytes = 0;
     f->not_utf8_at = -1;
     f->sequence.due = 0;
+}
+
+status text_file_open(text_file *f, const char *path) {
+    f->path = path;
+    f->gz = ends_in(path, strlen(path), ".gz");
+    begin(f);
     int fd;
     size_t size;
     TRY(file_open(&fd, path, &size));
@@ -38,6 +42,15 @@ status text_file_open(text_file *f, const char *path) {
         FAIL(MEM, "%s: no memory for zlib", path);
     }
     return STATUS_OK;
+}
+
+void text_file_rewind(text_file *f) {
+    rewind(f->file);
+    if (f->gz) {
+        inflateReset(&f->z);
+        f->z.avail_in = 0;
+    }
+    begin(f);
 }
 
 void text_file_close(text_file *f) {

@@ -39,6 +39,7 @@ typedef struct {
 status text_file_open(text_file *f, const char *path);
 status text_file_read(text_file *f);  /* the next chunk */
 status text_file_drain(text_file *f); /* reads to the end, to find damage by gzip's checksum */
+void text_file_rewind(text_file *f);  /* the next chunk is the first again */
 void text_file_close(text_file *f);
 
 /* What the file is by its first chunk, if not UTF-8 text: "UTF-16LE", "a zip archive"; NULL: not known. text_file_wide, the
