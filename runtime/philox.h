@@ -31,7 +31,7 @@ PHILOX_INLINE philox_block philox(uint64_t key, uint64_t counter_low, uint64_t c
 }
 
 /* streams, in counter_high: different uses never share numbers */
-enum { RNG_INIT = 1, RNG_ORDER = 2, RNG_ROUND = 3, RNG_SAMPLE = 4 };
+enum { RNG_INIT = 1, RNG_ORDER = 2, RNG_ROUND = 3, RNG_SAMPLE = 4, RNG_WINDOWS = 5 };
 
 /* The number of an element that is rounded: part of the counter, so that all three get independent random bits. */
 enum { ROUND_WEIGHT, ROUND_M, ROUND_V };

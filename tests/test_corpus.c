@@ -300,10 +300,14 @@ static void test_training_never_sees_what_is_held_out(void **state) {
     OK(load_strictly(&c, &path, 1, 0.2, 1)); /* 5000 tokens, the last 1000 of them: 999 b and end-of-text */
     assert_int_equal(c.train_count, 4000);
     int32_t tokens[64], targets[64];
-    for (i64 i = 0; corpus_val_batch(&c, i, 4, 16, tokens, targets); i++)
+    source s = source_of_corpus(&c, "a");
+    assert_int_equal(source_held_out_batches(&s, 4, 16), 16);
+    for (i64 i = 0; i < 16; i++) {
+        OK(source_held_out(&s, i, 4, 16, tokens, targets));
         for (int j = 0; j < 64; j++) assert_true(tokens[j] == 'b' || tokens[j] == TOKEN_END_OF_TEXT);
+    }
     loader *l;
-    OK(loader_open(&l, &c, 4, 16, 1, 0, 0, 1));
+    OK(loader_open(&l, &s, 1, (loader_options){.B = 4, .T = 16, .seed = 1, .ranks = 1}, NULL));
     for (int i = 0; i < 200; i++) {
         token_batch b;
         OK(loader_next(l, &b));

@@ -11,15 +11,26 @@ static corpus counting(i64 count, i64 train_count) {
     return c;
 }
 
+/* the orders of both kinds must hold the same promises */
+static loader_order kind = LOADER_ORDER_TABLE;
+
+static status open_one(loader **l, const corpus *c, loader_options o, i64 position) {
+    static source s; /* the loader of another corpus is closed by then */
+    s = source_of_corpus(c, "text");
+    o.order = kind;
+    return loader_open(l, &s, 1, o, &(mix_position){.windows = position, .used = {position}});
+}
+
 /* reads n windows (a multiple of B) and checks each token by token */
 static void collect(i64 *windows, i64 n, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position) {
     loader *l;
-    OK(loader_open(&l, c, B, T, seed, position, 0, 1));
-    assert_int_equal(loader_position(l), position);
+    OK(open_one(&l, c, (loader_options){.B = B, .T = T, .seed = seed, .ranks = 1}, position));
+    assert_int_equal(loader_position(l).windows, position);
     for (i64 i = 0; i < n; i += B) {
         token_batch b;
         OK(loader_next(l, &b));
-        assert_int_equal(loader_position(l), position + i + B);
+        assert_int_equal(loader_position(l).windows, position + i + B);
+        assert_int_equal(loader_position(l).used[0], position + i + B);
         for (i64 row = 0; row < B; row++) {
             i64 first = b.tokens[row * T];
             assert_int_equal(first % T, 0);
@@ -45,8 +56,8 @@ static void test_each_window_once_an_epoch(void **state) {
         i64 B = cases[k].B, n = (epochs * W + B - 1) / B * B; /* batches straddle epochs unless B divides W */
         i64 *windows = malloc((size_t)n * sizeof *windows);
         loader *l;
-        OK(loader_open(&l, &c, B, cases[k].T, 5, 0, 0, 1));
-        assert_int_equal(loader_windows_per_epoch(l), W);
+        OK(open_one(&l, &c, (loader_options){.B = B, .T = cases[k].T, .seed = 5, .ranks = 1}, 0));
+        assert_int_equal(loader_windows_per_epoch(l, 0), W);
         loader_close(l);
         collect(windows, n, &c, B, cases[k].T, 5, 0);
         for (i64 e = 0; e < epochs; e++) {
@@ -86,6 +97,107 @@ static void test_resume_from_any_position(void **state) {
     corpus_free(&c);
 }
 
+/* Earlier versions have stored positions in this order. The numbers were computed by another program from the definition: Philox,
+ * and Fisher-Yates from the end. */
+static void test_order_of_earlier_versions(void **state) {
+    (void)state;
+    static const i64 expected[22] = {6, 2, 10, 1, 0, 9, 7, 5, 8, 4, 3, 2, 5, 10, 8, 3, 6, 0, 4, 9, 7, 1};
+    corpus c = counting(45, 45);
+    i64 windows[22];
+    source s = source_of_corpus(&c, "text");
+    loader *l;
+    OK(loader_open(&l, &s, 1, (loader_options){.B = 1, .T = 4, .seed = 9, .ranks = 1}, NULL));
+    assert_int_equal(loader_order_of(l), LOADER_ORDER_TABLE); /* chosen for a text of bytes */
+    loader_close(l);
+    s.byte_text = false;
+    OK(loader_open(&l, &s, 1, (loader_options){.B = 1, .T = 4, .seed = 9, .ranks = 1}, NULL));
+    assert_int_equal(loader_order_of(l), LOADER_ORDER_KEYED);
+    loader_close(l);
+    kind = LOADER_ORDER_TABLE;
+    collect(windows, 22, &c, 1, 4, 9, 0);
+    assert_memory_equal(windows, expected, sizeof windows);
+    corpus_free(&c);
+}
+
+/* ---- several sources ---- */
+
+enum { SOURCES = 3, TOKENS = 401, LENGTH = 4, WINDOWS = 100 };
+static const double weights[SOURCES] = {5, 3, 2};
+
+/* source k holds the tokens 1000 k + i */
+static void three(source s[SOURCES], uint16_t tokens[SOURCES][TOKENS]) {
+    for (int k = 0; k < SOURCES; k++) {
+        for (int i = 0; i < TOKENS; i++) tokens[k][i] = (uint16_t)(1000 * k + i);
+        s[k] = (source){.name = "s", .weight = weights[k], .count = TOKENS, .train_count = TOKENS, .text = tokens[k]};
+    }
+}
+
+static void test_mix(void **state) {
+    (void)state;
+    enum { N = 600 };
+    uint16_t tokens[SOURCES][TOKENS];
+    source s[SOURCES];
+    int whole[N];
+    i64 used[SOURCES] = {0};
+    bool seen[SOURCES][WINDOWS] = {{0}};
+    token_batch b;
+    loader *l;
+    three(s, tokens);
+    OK(loader_open(&l, s, SOURCES, (loader_options){.B = 1, .T = LENGTH, .seed = 3, .ranks = 1}, NULL));
+    for (int i = 0; i < N; i++) {
+        OK(loader_next(l, &b));
+        whole[i] = b.tokens[0];
+        int k = b.tokens[0] / 1000, window = b.tokens[0] % 1000 / LENGTH;
+        for (int t = 0; t < LENGTH; t++) assert_int_equal(b.targets[t], b.tokens[0] + t + 1);
+        if (used[k] % WINDOWS == 0) memset(seen[k], 0, sizeof seen[k]); /* an epoch of this source begins */
+        assert_false(seen[k][window]);
+        seen[k][window] = true;
+        used[k]++;
+        mix_position p = loader_position(l);
+        assert_int_equal(p.windows, i + 1);
+        for (int j = 0; j < SOURCES; j++) {
+            assert_int_equal(p.used[j], used[j]);
+            assert_true(fabs((double)used[j] - (i + 1) * weights[j] / 10) < SOURCES);
+        }
+    }
+    loader_close(l);
+    /* resumed anywhere, on any number of ranks, with other batches: the same windows */
+    mix_position p = {0};
+    mix m = mix_init(weights, SOURCES);
+    for (int at = 0; at < 400; at++) {
+        for (int ranks = 1; ranks <= 3; ranks += 2)
+            for (int rank = 0; rank < ranks && at % 7 == 0; rank++) {
+                loader_options o = {.B = 2, .T = LENGTH, .seed = 3, .rank = rank, .ranks = ranks};
+                OK(loader_open(&l, s, SOURCES, o, &p));
+                for (int i = 0; i < 10; i++) {
+                    OK(loader_next(l, &b));
+                    for (int row = 0; row < 2; row++)
+                        assert_int_equal(b.tokens[row * LENGTH], whole[at + (i * ranks + rank) * 2 + row]);
+                }
+                loader_close(l);
+            }
+        assert_int_equal(mix_next(&m, &p), whole[at] / 1000);
+    }
+}
+
+static void test_a_source_fails(void **state) {
+    (void)state;
+    uint16_t tokens[SOURCES][TOKENS];
+    source s[SOURCES];
+    token_batch b;
+    loader *l;
+    three(s, tokens);
+    for (int k = 0; k < SOURCES; k++) s[k].most = 3000;
+    tokens[1][398] = 3000;
+    OK(loader_open(&l, s, SOURCES, (loader_options){.B = 1, .T = LENGTH, .seed = 3, .ranks = 1}, NULL));
+    status_code st = STATUS_OK;
+    for (int i = 0; !st && i < 1000; i++) st = loader_next(l, &b);
+    assert_int_equal(st, STATUS_DATA);
+    assert_non_null(strstr(status_message(), "s: token 398 is 3000, expected 0 to 2999: the model's vocabulary"));
+    FAILS(DATA, "s: token 398 is 3000", loader_next(l, &b));
+    loader_close(l);
+}
+
 static void test_ranks_share_the_windows_of_one(void **state) {
     (void)state;
     enum { W = 11, T = 4, N = 3 * W + 8, B = 2, POSITION = 5 };
@@ -95,11 +207,12 @@ static void test_ranks_share_the_windows_of_one(void **state) {
     for (int ranks = 1; ranks <= 4; ranks++)
         for (int rank = 0; rank < ranks; rank++) {
             loader *l;
-            OK(loader_open(&l, &c, B, T, 9, POSITION, rank, ranks));
+            loader_options o = {.B = B, .T = T, .seed = 9, .rank = rank, .ranks = ranks};
+            OK(open_one(&l, &c, o, POSITION));
             for (i64 i = 0; (i + 1) * ranks * B <= N; i++) {
                 token_batch b;
                 OK(loader_next(l, &b));
-                assert_int_equal(loader_position(l), POSITION + (i + 1) * ranks * B);
+                assert_int_equal(loader_position(l).windows, POSITION + (i + 1) * ranks * B);
                 for (i64 row = 0; row < B; row++)
                     assert_int_equal(b.tokens[row * T] / T, whole[POSITION + (i * ranks + rank) * B + row]);
             }
@@ -112,7 +225,7 @@ static void test_batch_stays_valid_until_the_next_call(void **state) {
     (void)state;
     corpus c = counting(5000, 5000);
     loader *l;
-    OK(loader_open(&l, &c, 3, 7, 1, 0, 0, 1));
+    OK(open_one(&l, &c, (loader_options){.B = 3, .T = 7, .seed = 1, .ranks = 1}, 0));
     for (int i = 0; i < 50; i++) {
         token_batch b;
         int32_t copy[21];
@@ -131,7 +244,7 @@ static void test_close_at_any_moment(void **state) {
     corpus c = counting(3000, 3000);
     for (int i = 0; i < 200; i++) {
         loader *l;
-        OK(loader_open(&l, &c, 2, 16, 1, i, 0, 1));
+        OK(open_one(&l, &c, (loader_options){.B = 2, .T = 16, .seed = 1, .ranks = 1}, i));
         token_batch b;
         for (int k = 0; k < i % 7; k++) OK(loader_next(l, &b));
         if (i % 3 == 0) usleep(300); /* long enough, as a rule, for the ring to be full */
@@ -145,12 +258,15 @@ static void test_loader_refuses(void **state) {
     (void)state;
     corpus c = counting(20, 16);
     loader *l;
-    FAILS(DATA, "found 16 tokens, expected at least 17 for one sequence of 16", loader_open(&l, &c, 1, 16, 1, 0, 0, 1));
+    loader_options o = {.B = 1, .T = 16, .ranks = 1};
+    FAILS(DATA, "text: found 16 tokens to train on, expected at least 17 for one sequence of 16",
+          open_one(&l, &c, o, 0));
     assert_null(l);
-    FAILS(ARG, "batch 0", loader_open(&l, &c, 0, 4, 1, 0, 0, 1));
-    FAILS(ARG, "sequence length 0", loader_open(&l, &c, 1, 0, 1, 0, 0, 1));
-    FAILS(ARG, "position -1", loader_open(&l, &c, 1, 4, 1, -1, 0, 1));
-    OK(loader_open(&l, &c, 1, 15, 1, 0, 0, 1));
+    FAILS(ARG, "batch 0", open_one(&l, &c, (loader_options){.T = 4, .ranks = 1}, 0));
+    FAILS(ARG, "sequence length 0", open_one(&l, &c, (loader_options){.B = 1, .ranks = 1}, 0));
+    o.T = 15;
+    FAILS(ARG, "position -1", open_one(&l, &c, o, -1));
+    OK(open_one(&l, &c, o, 0));
     loader_close(l);
     corpus_free(&c);
 }
@@ -166,8 +282,11 @@ static void test_held_out_windows(void **state) {
         i64 held = cases[k][0], B = cases[k][1], T = cases[k][2], train = 1000, next = train;
         corpus c = counting(train + held, train);
         int32_t tokens[32], targets[32];
-        i64 i = 0;
-        for (; corpus_val_batch(&c, i, B, T, tokens, targets); i++) {
+        source s = source_of_corpus(&c, "text");
+        i64 windows = held > 1 ? (held - 1 + T - 1) / T : 0, batches = (windows + B - 1) / B;
+        assert_int_equal(source_held_out_batches(&s, B, T), batches);
+        for (i64 i = 0; i < batches; i++) {
+            OK(source_held_out(&s, i, B, T, tokens, targets));
             assert_true(targets[0] != -1);
             for (i64 j = 0; j < B * T; j++) {
                 /* every token of the held-out part but the first, once, in order */
@@ -179,17 +298,31 @@ static void test_held_out_windows(void **state) {
             }
         }
         assert_int_equal(next, held > 1 ? train + held - 1 : train);
-        i64 windows = held > 1 ? (held - 1 + T - 1) / T : 0;
-        assert_int_equal(i, (windows + B - 1) / B);
         corpus_free(&c);
     }
 }
 
+static int keyed(void **state) {
+    (void)state;
+    kind = LOADER_ORDER_KEYED;
+    return 0;
+}
+static int table(void **state) {
+    (void)state;
+    kind = LOADER_ORDER_TABLE;
+    return 0;
+}
+
 int main(void) {
+#define OF_BOTH_KINDS(f)                                                                                               \
+    {#f " (table)", f, table, NULL, NULL}, { #f " (keyed)", f, keyed, NULL, NULL }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_window_once_an_epoch),
-        cmocka_unit_test(test_resume_from_any_position),
-        cmocka_unit_test(test_ranks_share_the_windows_of_one),
+        OF_BOTH_KINDS(test_each_window_once_an_epoch),
+        OF_BOTH_KINDS(test_resume_from_any_position),
+        OF_BOTH_KINDS(test_ranks_share_the_windows_of_one),
+        cmocka_unit_test(test_order_of_earlier_versions),
+        cmocka_unit_test(test_mix),
+        cmocka_unit_test(test_a_source_fails),
         cmocka_unit_test(test_batch_stays_valid_until_the_next_call),
         cmocka_unit_test(test_close_at_any_moment),
         cmocka_unit_test(test_loader_refuses),

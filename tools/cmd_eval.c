@@ -99,7 +99,6 @@ static status eval(options *o, const values *v) {
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
     text_source from = shared_options_text(&v->text, (const char *const *)v->data.list, v->data.count);
     TRY_DONE(corpus_load(&data, &from, 0, 0));
-    data.train_count = 0; /* all of it is held out */
     model_shape s = {.B = v->batch, .T = v->seq_len};
     if (!s.T) TRY_DONE(default_seq_len(&s.T, &f));
     TRY_DONE(comm_open_self(&world));
@@ -109,7 +108,9 @@ static status eval(options *o, const values *v) {
     model_config_log(&f.config, false);
     documents_log(&data.text);
     if (data.count < 2) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
-    TRY_DONE(step_evaluate(&m, &data, v->batches, &nats));
+    data.train_count = 0; /* all of it is held out */
+    source text = source_of_corpus(&data, "--data");
+    TRY_DONE(step_evaluate(&m, &text, v->batches, &nats));
     if (!isfinite(nats))
         FAIL_DONE(NUMERIC, "%s: the loss is %s, expected a finite one; the weights are broken", f.folder.text,
                   isnan(nats) ? "NaN" : "infinite");

@@ -146,10 +146,11 @@ typedef struct {
 } batch_sum;
 
 /* Past the last batch: one without targets, because the gathers of the forward pass need every rank. */
-static status evaluate_batch(model *m, const corpus *c, i64 batch, i64 end, int32_t *tokens, batch_sum *sum) {
+static status evaluate_batch(model *m, const source *s, i64 batch, i64 end, int32_t *tokens, batch_sum *sum) {
     i64 n = m->s.B * m->s.T;
     int32_t *targets = tokens + n;
-    if ((end && batch >= end) || !corpus_val_batch(c, batch, m->s.B, m->s.T, tokens, targets))
+    if (batch < end) TRY(source_held_out(s, batch, m->s.B, m->s.T, tokens, targets));
+    else
         for (i64 i = 0; i < n; i++) tokens[i] = 0, targets[i] = -1;
     TRY(model_loss(m, &sum->nats, (token_batch){tokens, targets, m->s.B, m->s.T}));
     sum->counted = 0;
@@ -157,18 +158,18 @@ static status evaluate_batch(model *m, const corpus *c, i64 batch, i64 end, int3
     return STATUS_OK;
 }
 
-status step_evaluate(model *m, const corpus *c, i64 batches, double *loss) {
+status step_evaluate(model *m, const source *s, i64 batches, double *loss) {
     comm *world = m->parameters.o.shard.world;
     int ranks = world->ranks;
-    i64 n = m->s.B * m->s.T;
+    i64 n = m->s.B * m->s.T, end = source_held_out_batches(s, m->s.B, m->s.T);
     batch_sum total = {0}, mine;
     status_code st = STATUS_OK;
     int32_t *tokens = malloc((size_t)n * 8);
     batch_sum *all = malloc((size_t)ranks * sizeof *all);
     if (!tokens || !all) FAIL_DONE(MEM, "no memory for a held-out batch of %ld tokens", n);
-    for (i64 i = 0; (!batches || i < batches) && corpus_val_batch(c, i, m->s.B, m->s.T, tokens, tokens + n);
-         i += ranks) {
-        TRY_DONE(evaluate_batch(m, c, i + world->rank, batches, tokens, &mine));
+    if (batches && batches < end) end = batches;
+    for (i64 i = 0; i < end; i += ranks) {
+        TRY_DONE(evaluate_batch(m, s, i + world->rank, end, tokens, &mine));
         TRY_DONE(comm_allgather_host(world, all, &mine, sizeof mine));
         for (int r = 0; r < ranks; r++) { /* in the order of batches: the same sum on any number of ranks */
             total.nats += all[r].nats;

@@ -72,7 +72,7 @@ static status evaluate_now(trainer *t) {
     booking before = book_begin(t, BOOK_EVALUATION);
     uint64_t since = meter_clock_ns();
     trainer_look_begin(t);
-    status_code st = step_evaluate(&t->m, &t->data, t->o->eval_batches, &t->val_loss);
+    status_code st = step_evaluate(&t->m, &t->source, t->o->eval_batches, &t->val_loss);
     t->evaluation_left = st == STATUS_STOPPED;
     if (t->evaluation_left) {
         t->val_loss = NAN;
@@ -148,7 +148,7 @@ static status queue_step(trainer *t) {
     TRY(st);
     q->bytes_sent = comm_read_totals(t->peers).bytes_sent - t->asked_bytes - bytes;
     q->flops_executed = meter_flops_executed(&t->dev->flops) - flops;
-    q->windows = (uint64_t)loader_position(t->loader);
+    q->position = loader_position(t->loader);
     t->under_way++;
     return STATUS_OK;
 }
@@ -215,7 +215,7 @@ static status finish_step(trainer *t) {
     TRY(collect_step(t, &q, &r));
     t->p.step++;
     t->p.tokens += (uint64_t)t->global_batch;
-    t->p.windows = q.windows;
+    t->p.windows = (uint64_t)q.position.windows;
     t->p.updates = t->m.parameters.step;
     t->p.finite = !r.skipped;
     throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);

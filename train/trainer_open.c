@@ -313,6 +313,14 @@ static void estimate_pauses(trainer *t) {
         t->mine.eval_s = tokens * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_assumed / 2);
 }
 
+static status open_loader(trainer *t) {
+    loader_options o = {
+        .B = t->o->batch, .T = t->o->seq_len, .seed = t->o->seed, .rank = t->world->rank, .ranks = t->world->ranks};
+    mix_position position = {.windows = (i64)t->p.windows, .used = {(i64)t->p.windows}};
+    t->source = source_of_corpus(&t->data, "training text");
+    return loader_open(&t->loader, &t->source, 1, o, &position);
+}
+
 status trainer_open(trainer *t) {
     const train_options *o = t->o;
     int gpu;
@@ -337,8 +345,7 @@ status trainer_open(trainer *t) {
     TRY(comm_agree(t->world, corpus_load(&t->data, &o->data, o->val_fraction, o->seed)));
     TRY(check_same_data(t));
     TRY(start_or_resume(t));
-    TRY(loader_open(&t->loader, &t->data, o->batch, o->seq_len, o->seed, (i64)t->p.windows, t->world->rank,
-                    t->world->ranks));
+    TRY(open_loader(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? open_files(t) : STATUS_OK));
     t->begun = true;
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, o->peak_seconds, &t->peak_measured));

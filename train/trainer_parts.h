@@ -41,7 +41,7 @@ typedef struct {
 /* a step in flight: queued, its result not yet collected */
 typedef struct {
     step_args args;
-    uint64_t windows; /* position in the data after the step */
+    mix_position position; /* in the data, after the step */
     uint64_t bytes_sent;
     u128 flops_executed;
 } queued_step;
@@ -53,6 +53,7 @@ typedef struct {
     device *dev;
     model_config c;
     corpus data;
+    source source;
     loader *loader;
     model m;
     step_state step_state; /* of m */

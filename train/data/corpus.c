@@ -129,15 +129,3 @@ void corpus_free(corpus *c) {
     documents_free(&c->text);
     *c = (corpus){0};
 }
-
-bool corpus_val_batch(const corpus *c, i64 i, i64 B, i64 T, int32_t *tokens, int32_t *targets) {
-    const uint16_t *held_out = c->tokens + c->train_count;
-    i64 pairs = c->count - c->train_count - 1; /* of a token and the next */
-    if (i * B * T >= pairs) return false;
-    for (i64 k = 0; k < B * T; k++) {
-        i64 at = i * B * T + k; /* windows lie end to end: row r of the batch begins T after row r - 1 */
-        tokens[k] = at < pairs ? held_out[at] : TOKEN_END_OF_TEXT;
-        targets[k] = at < pairs ? held_out[at + 1] : -1;
-    }
-    return true;
-}

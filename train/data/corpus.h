@@ -25,8 +25,4 @@ typedef struct {
 status corpus_load(corpus *c, const text_source *from, double val_fraction, uint64_t seed);
 void corpus_free(corpus *c);
 
-/* Held-out batch i: fixed windows in order, not shuffled. Positions past the end get token TOKEN_END_OF_TEXT and target -1.
- * False after the last batch, and always if fewer than 2 tokens are held out. */
-bool corpus_val_batch(const corpus *c, i64 i, i64 B, i64 T, int32_t *tokens, int32_t *targets);
-
 #endif

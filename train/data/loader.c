@@ -1,22 +1,32 @@
 #include "train/data/loader.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/rng.h"
+#include "train/data/order.h"
 
 /* one batch that the step reads, and three ahead: a new epoch's permutation or a page fault delays the thread */
 enum { RING = 4 };
 
+/* one source, as the thread reads it */
+typedef struct {
+    const source *from;
+    i64 windows;
+    i64 epoch; /* that the order is of; -1: none yet */
+    order keyed;
+} stream;
+
 struct loader {
-    const corpus *c;
-    i64 B, T, windows;
-    int rank, ranks;
-    uint64_t seed;
-    i64 first;       /* position at loader_open */
-    uint32_t *order; /* windows of the current epoch; only the thread uses it */
-    i64 order_epoch; /* the current epoch; -1: none yet */
-    int32_t *slots;  /* [RING][2][B,T]: tokens, then targets */
+    loader_options o;
+    mix mix;
+    stream streams[MIX_SOURCES];
+    uint32_t *table;                      /* LOADER_ORDER_TABLE: the windows of the current epoch of the only source */
+    int32_t *slots;                       /* [RING][B,T], then [RING][B,T] targets */
+    int32_t *window;                      /* [T+1] */
+    mix_position made_at;                 /* only the thread uses it */
+    mix_position taken_at, ends_at[RING]; /* the run's position after the batch */
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;
@@ -25,83 +35,118 @@ struct loader {
     /* guarded by the lock */
     i64 made, released;
     bool stop;
+    status_code failed; /* the thread has ended */
+    char message[1024];
 };
 
-/* Fisher-Yates with 4 bytes a window, and not a Feistel cipher, which needs no memory: every permutation is equally likely,
- * and the table is small beside the tokens (2 T bytes a window). The random numbers have the counter (epoch + 1,
- * RNG_ORDER); (0, RNG_ORDER) is used for the order of documents. */
-static void permute(loader *l, i64 epoch) {
-    uint64_t stream = ((uint64_t)(epoch + 1) << 32) | RNG_ORDER;
-    for (i64 i = 0; i < l->windows; i++) l->order[i] = (uint32_t)i;
-    for (i64 i = l->windows - 1; i > 0; i--) {
-        uint64_t j = rng_below(l->seed, stream, (uint64_t)i, (uint64_t)i + 1);
-        uint32_t swapped = l->order[i];
-        l->order[i] = l->order[j];
-        l->order[j] = swapped;
+/* Fisher-Yates. The random numbers have the counter (epoch + 1, RNG_ORDER); (0, RNG_ORDER) is used for the order of documents. */
+static void fill_table(uint32_t *table, i64 windows, uint64_t seed, i64 epoch) {
+    uint64_t numbers = ((uint64_t)(epoch + 1) << 32) | RNG_ORDER;
+    for (i64 i = 0; i < windows; i++) table[i] = (uint32_t)i;
+    for (i64 i = windows - 1; i > 0; i--) {
+        uint64_t j = rng_below(seed, numbers, (uint64_t)i, (uint64_t)i + 1);
+        uint32_t swapped = table[i];
+        table[i] = table[j];
+        table[j] = swapped;
     }
-    l->order_epoch = epoch;
 }
 
-static void fill(loader *l, i64 batch) {
-    i64 T = l->T;
-    int32_t *tokens = l->slots + batch % RING * 2 * l->B * T, *targets = tokens + l->B * T;
-    for (i64 row = 0; row < l->B; row++, tokens += T, targets += T) {
-        i64 position = l->first + (batch * l->ranks + l->rank) * l->B + row;
-        if (position / l->windows != l->order_epoch) permute(l, position / l->windows);
-        const uint16_t *from = l->c->tokens + (i64)l->order[position % l->windows] * T;
-        for (i64 t = 0; t < T; t++) tokens[t] = from[t], targets[t] = from[t + 1];
+/* the window that is used as the `used`-th of its source */
+static i64 window_at(loader *l, int which, i64 used) {
+    stream *s = &l->streams[which];
+    i64 epoch = used / s->windows, i = used % s->windows;
+    bool other = epoch != s->epoch;
+    s->epoch = epoch;
+    if (l->o.order == LOADER_ORDER_TABLE) {
+        if (other) fill_table(l->table, s->windows, l->o.seed, epoch);
+        return l->table[i];
     }
+    if (other) s->keyed = order_init(s->windows, l->o.seed, (uint64_t)which, (uint64_t)epoch);
+    return order_at(&s->keyed, i);
+}
+
+/* Counts the windows of every rank, and reads those of this one. */
+static status fill(loader *l, i64 batch) {
+    i64 B = l->o.B, T = l->o.T;
+    int32_t *tokens = l->slots + batch % RING * B * T, *targets = tokens + RING * B * T;
+    for (i64 row = 0; row < B * l->o.ranks; row++) {
+        int which = mix_next(&l->mix, &l->made_at);
+        if (row / B != l->o.rank) continue;
+        i64 first = window_at(l, which, l->made_at.used[which] - 1) * T, at = row % B * T;
+        TRY(source_read(l->streams[which].from, first, T + 1, l->window));
+        memcpy(tokens + at, l->window, (size_t)T * sizeof *tokens);
+        memcpy(targets + at, l->window + 1, (size_t)T * sizeof *targets);
+    }
+    l->ends_at[batch % RING] = l->made_at;
+    return STATUS_OK;
 }
 
 static void *make_batches(void *argument) {
     loader *l = argument;
     pthread_mutex_lock(&l->lock);
-    while (!l->stop) {
+    while (!l->stop && !l->failed) {
         if (l->made - l->released == RING) {
             pthread_cond_wait(&l->slot_free, &l->lock);
             continue;
         }
         i64 batch = l->made;
         pthread_mutex_unlock(&l->lock);
-        fill(l, batch);
+        status_code st = fill(l, batch);
         pthread_mutex_lock(&l->lock);
-        l->made++;
+        if (st) snprintf(l->message, sizeof l->message, "%s", status_message());
+        l->failed = st;
+        l->made += !st;
         pthread_cond_signal(&l->batch_made);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
 }
 
-status loader_open(loader **out, const corpus *c, i64 B, i64 T, uint64_t seed, i64 position, int rank, int ranks) {
+static status open_streams(loader *l, const source *sources, int count) {
+    double weights[MIX_SOURCES];
+    i64 T = l->o.T;
+    for (int i = 0; i < count; i++) {
+        const source *s = &sources[i];
+        l->streams[i] = (stream){.from = s, .windows = source_windows(s, T), .epoch = -1};
+        weights[i] = s->weight;
+        if (l->streams[i].windows < 1)
+            FAIL(DATA,
+                 "%s: found %ld tokens to train on, expected at least %ld for one sequence of %ld and its last target",
+                 s->name, s->train_count, T + 1, T);
+    }
+    l->mix = mix_init(weights, count);
+    i64 windows = l->streams[0].windows;
+    if (l->o.order == LOADER_ORDER_CHOOSE)
+        l->o.order = count == 1 && sources->byte_text && windows <= LOADER_TABLE_WINDOWS ? LOADER_ORDER_TABLE
+                                                                                         : LOADER_ORDER_KEYED;
+    if (l->o.order == LOADER_ORDER_TABLE) {
+        if (windows > UINT32_MAX)
+            FAIL(DATA, "%s: found %ld sequences of %ld tokens, expected at most %u", sources->name, windows, T,
+                 UINT32_MAX);
+        l->table = malloc((size_t)windows * sizeof *l->table);
+        if (!l->table) FAIL(MEM, "no memory for the order of %ld sequences", windows);
+    }
+    return STATUS_OK;
+}
+
+status loader_open(loader **out, const source *sources, int count, loader_options o, const mix_position *position) {
     *out = NULL;
-    if (B < 1 || T < 1 || position < 0)
-        FAIL(ARG, "loader: batch %ld, sequence length %ld, position %ld; expected at least 1, 1, 0", B, T, position);
-    i64 windows = (c->train_count - 1) / T;
-    if (windows < 1)
-        FAIL(DATA, "training text: found %ld tokens, expected at least %ld for one sequence of %ld and its last target",
-             c->train_count, T + 1, T);
-    if (windows > UINT32_MAX)
-        FAIL(DATA, "training text: found %ld sequences of %ld tokens, expected at most %u", windows, T, UINT32_MAX);
+    if (o.B < 1 || o.T < 1 || (position && position->windows < 0))
+        FAIL(ARG, "loader: batch %ld, sequence length %ld, position %ld; expected at least 1, 1, 0", o.B, o.T,
+             position ? position->windows : 0);
+    if (count < 1 || count > MIX_SOURCES) FAIL(ARG, "loader: %d sources, expected 1 to %d", count, MIX_SOURCES);
     loader *l = calloc(1, sizeof *l);
     if (!l) FAIL(MEM, "no memory for the loader");
-    *l = (loader){.c = c,
-                  .B = B,
-                  .T = T,
-                  .windows = windows,
-                  .rank = rank,
-                  .ranks = ranks,
-                  .seed = seed,
-                  .first = position,
-                  .order_epoch = -1};
-    l->order = malloc((size_t)windows * sizeof *l->order);
-    l->slots = malloc((size_t)(RING * 2 * B * T) * sizeof *l->slots);
+    l->o = o;
+    if (position) l->made_at = l->taken_at = *position;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->batch_made, NULL);
     pthread_cond_init(&l->slot_free, NULL);
     status_code st = STATUS_OK;
-    if (!l->order || !l->slots)
-        FAIL_DONE(MEM, "no memory for the order of %ld sequences and %d batches of %ld x %ld tokens", windows, RING, B,
-                  T);
+    TRY_DONE(open_streams(l, sources, count));
+    l->slots = malloc((size_t)(RING * 2 * o.B * o.T) * sizeof *l->slots);
+    l->window = malloc((size_t)(o.T + 1) * sizeof *l->window);
+    if (!l->slots || !l->window) FAIL_DONE(MEM, "no memory for %d batches of %ld x %ld tokens", RING, o.B, o.T);
     int code = pthread_create(&l->thread, NULL, make_batches, l);
     if (code) FAIL_DONE(MEM, "cannot start the loader's thread: %s", strerror(code));
     l->running = true;
@@ -117,30 +162,35 @@ status loader_next(loader *l, token_batch *b) {
         l->released = l->taken;
         pthread_cond_signal(&l->slot_free);
     }
-    while (l->made == l->taken) pthread_cond_wait(&l->batch_made, &l->lock);
-    i64 batch = l->taken++;
+    while (l->made == l->taken && !l->failed) pthread_cond_wait(&l->batch_made, &l->lock);
+    bool none = l->made == l->taken;
     pthread_mutex_unlock(&l->lock);
-    const int32_t *tokens = l->slots + batch % RING * 2 * l->B * l->T;
-    *b = (token_batch){.tokens = tokens, .targets = tokens + l->B * l->T, .B = l->B, .T = l->T};
+    if (none) return status_fail(l->failed, __FILE__, __LINE__, "%s", l->message);
+    i64 slot = l->taken++ % RING;
+    l->taken_at = l->ends_at[slot];
+    const int32_t *tokens = l->slots + slot * l->o.B * l->o.T;
+    *b = (token_batch){.tokens = tokens, .targets = tokens + RING * l->o.B * l->o.T, .B = l->o.B, .T = l->o.T};
     return STATUS_OK;
 }
 
-i64 loader_position(const loader *l) { return l->first + l->taken * l->ranks * l->B; }
-i64 loader_windows_per_epoch(const loader *l) { return l->windows; }
+mix_position loader_position(const loader *l) { return l->taken_at; }
+i64 loader_windows_per_epoch(const loader *l, int which) { return l->streams[which].windows; }
+loader_order loader_order_of(const loader *l) { return l->o.order; }
 
 void loader_close(loader *l) {
     if (!l) return;
     if (l->running) {
         pthread_mutex_lock(&l->lock);
         l->stop = true;
-        pthread_cond_signal(&l->slot_free); /* the thread waits for it when the ring is full */
+        pthread_cond_signal(&l->slot_free);
         pthread_mutex_unlock(&l->lock);
         pthread_join(l->thread, NULL);
     }
     pthread_cond_destroy(&l->slot_free);
     pthread_cond_destroy(&l->batch_made);
     pthread_mutex_destroy(&l->lock);
-    free(l->order);
+    free(l->table);
     free(l->slots);
+    free(l->window);
     free(l);
 }
