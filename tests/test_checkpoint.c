@@ -1,3 +1,4 @@
+#include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -11,10 +12,13 @@
 #include "train/step.h"
 
 static device *dev;
+static model_files files; /* of the byte tokenizer */
 static char run[] = "/tmp/tally-checkpoint-XXXXXX";
 
-static const char *const file_names[] = {"config.json",           "generation_config.json", "model.safetensors",
-                                         "optimizer.safetensors", "progress.json",          "MANIFEST"};
+static const char *const file_names[] = {
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "README.md",   "model.safetensors",      "progress.json",  "optimizer.safetensors",
+    "MANIFEST"};
 enum { FILES = sizeof file_names / sizeof *file_names };
 
 static void open_trained(model *m, model_config *c, parameters_options o) {
@@ -105,7 +109,7 @@ static void what_is_saved_comes_back(void **unused) {
         model_config c;
         progress written = progress_of(i), read;
         open_trained(&a, &c, options[i]);
-        OK(checkpoint_save(run, &a.parameters, &c, &written));
+        OK(checkpoint_save(run, &a.parameters, &(checkpoint_contents){&c, &written, &files}));
         OK(checkpoint_verify(checkpoint_path(run, i).text));
         OK(checkpoint_progress(checkpoint_path(run, i).text, &read));
         assert_memory_equal(&written, &read, sizeof read);
@@ -126,7 +130,7 @@ static void save_as(progress p) {
     model m;
     model_config c;
     open_trained(&m, &c, tiny_options(BF16));
-    OK(checkpoint_save(run, &m.parameters, &c, &p));
+    OK(checkpoint_save(run, &m.parameters, &(checkpoint_contents){&c, &p, &files}));
     model_free(&m);
 }
 
@@ -261,7 +265,7 @@ static void break_weights(uint64_t step) {
     FILE *f = open_memstream(&lines, &size);
     for (i = 0; i < m.count; i++) manifest_line(f, &m.files[i]);
     fclose(f);
-    OK(manifest_write(folder.text, MANIFEST_ALONE, lines));
+    OK(manifest_write(folder.text, MANIFEST_FREE, lines));
     manifest_free(&m);
     free(bytes);
     free(lines);
@@ -291,38 +295,71 @@ static void what_is_not_finite_is_not_saved(void **unused) {
         bf16 *w = (bf16 *)s->weights + 19, good = *w;
         *w = bf16_from_f32(bad[i]);
         FAILS(NUMERIC, "step 6 is not saved: \"model.embed_tokens.weight\" holds values that are not finite",
-              checkpoint_save(run, s, &c, &p));
+              checkpoint_save(run, s, &(checkpoint_contents){&c, &p, &files}));
         *w = good;
         for (int j = 0; j < 3; j++) {
             float kept = *places[j];
             *places[j] = bad[i];
-            FAILS(NUMERIC, "holds values that are not finite", checkpoint_save(run, s, &c, &p));
+            FAILS(NUMERIC, "holds values that are not finite",
+                  checkpoint_save(run, s, &(checkpoint_contents){&c, &p, &files}));
             *places[j] = kept;
         }
     }
     assert_true(is_there(5) && !is_there(6));
-    OK(checkpoint_save(run, s, &c, &p));
+    OK(checkpoint_save(run, s, &(checkpoint_contents){&c, &p, &files}));
     model_free(&m);
 }
 
-/* as saved before generation_config.json was written */
-static void one_without_generation_config_loads(void **unused) {
+/* as earlier versions saved with one rank: with neither tokenizer nor card, and the oldest without generation_config.json */
+static void format_1_has_its_files_and_no_others(void **unused) {
     (void)unused;
+    static const char *const of_format_1[] = {"config.json", "generation_config.json", "model.safetensors",
+                                              "optimizer.safetensors", "progress.json"};
     save_at(5);
-    char *text, *line, *end;
-    size_t size;
-    OK(file_read(file_of(5, "MANIFEST").text, &text, &size));
-    char *files = strchr(text, '\n') + 1;
-    assert_non_null(line = strstr(files, "file generation_config.json "));
-    end = strchr(line, '\n') + 1;
-    memmove(line, end, strlen(end) + 1);
-    *strstr(files, "crc32 ") = 0;
-    OK(manifest_write(checkpoint_path(run, 5).text, MANIFEST_ALONE, files));
-    assert_int_equal(unlink(file_of(5, "generation_config.json").text), 0);
-    OK(checkpoint_verify(checkpoint_path(run, 5).text));
-    *strstr(files, "file optimizer") = 0; /* but no other file may be missing */
-    OK(manifest_write(checkpoint_path(run, 5).text, MANIFEST_ALONE, files));
-    FAILS(DATA, "expected exactly the files of format 1", checkpoint_verify(checkpoint_path(run, 5).text));
+    path_text folder = checkpoint_path(run, 5);
+    manifest m;
+    OK(manifest_read(&m, folder.text));
+    for (int missing = -1; missing < 5; missing++) {
+        char *lines = NULL;
+        size_t size;
+        FILE *f = open_memstream(&lines, &size);
+        for (int i = 0; i < 5; i++)
+            for (int j = 0; i != missing && j < m.count; j++)
+                if (strcmp(m.files[j].name, of_format_1[i]) == 0) manifest_line(f, &m.files[j]);
+        fclose(f);
+        OK(manifest_write(folder.text, MANIFEST_FIXED, lines));
+        if (missing < 0 || missing == 1) OK(checkpoint_verify(folder.text));
+        else FAILS(DATA, "expected exactly the files of format 1", checkpoint_verify(folder.text));
+        free(lines);
+    }
+    manifest_free(&m);
+}
+
+/* The model card holds what progress.json says. */
+static void the_card_tells_what_training_cost(void **unused) {
+    (void)unused;
+    progress p = progress_of(7);
+    model_config c = tiny_llama();
+    char *text;
+    p.tokens = 4096;
+    p.model_flops = 1.25e9;
+    p.spent.joules = 7.2e6;
+    p.val_loss = NAN;
+    strcpy(p.energy_source, "rapl");
+    OK(model_files_card(&text, &c, &p));
+    static const char *const parts[] = {"\n  tokens: 4096\n",
+                                        "\n  model_flops: 1.250000e+09\n",
+                                        "\n  energy_kwh: 2.000000e+00\n",
+                                        "\n  energy_source: \"rapl\"\n",
+                                        "\n  cost_usd: 3.600000e+00\n",
+                                        "\n  held_out_loss: null\n",
+                                        "| 4096 in 7 steps of 32, in sequences of 16 |",
+                                        "| 2 kWh (source: rapl) |",
+                                        "| cost | $3.6 |"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(text, parts[i])) fail_msg("no %s in %s", parts[i], text);
+    assert_null(strstr(text, "held-out loss"));
+    assert_null(strstr(text, "nan"));
     free(text);
 }
 
@@ -382,6 +419,10 @@ static void the_newest_are_kept_and_leftovers_go(void **unused) {
 int main(void) {
     OK(device_open(&dev, "cpu", 2, 0));
     assert_non_null(mkdtemp(run));
+    tokenizer *bytes;
+    OK(tokenizer_open(&bytes, NULL));
+    OK(model_files_read(&files, bytes, NULL));
+    tokenizer_close(bytes);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_saved_comes_back, start_clean),
         cmocka_unit_test_setup(a_file_older_than_ranks_is_of_one, start_clean),
@@ -391,13 +432,15 @@ int main(void) {
         cmocka_unit_test_setup(where_all_are_bad_the_newest_is_taken, start_clean),
         cmocka_unit_test_setup(weights_of_an_older_version_are_looked_at, start_clean),
         cmocka_unit_test_setup(what_is_not_finite_is_not_saved, start_clean),
-        cmocka_unit_test_setup(one_without_generation_config_loads, start_clean),
+        cmocka_unit_test_setup(format_1_has_its_files_and_no_others, start_clean),
+        cmocka_unit_test(the_card_tells_what_training_cost),
         cmocka_unit_test_setup(broken_later_ones_take_no_place, start_clean),
         cmocka_unit_test_setup(another_model_is_refused, start_clean),
         cmocka_unit_test_setup(the_newest_are_kept_and_leftovers_go, start_clean),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)!durable_remove_folder(run);
+    model_files_free(&files);
     device_close(dev);
     return failed;
 }

@@ -68,7 +68,7 @@ static status save_filled(const char *folder, int which, int precision, const wa
     open_state(&m, which, precision, w);
     filled_each(&m.parameters, filled_set);
     parameters_weights_changed(&m.parameters);
-    status_code st = checkpoint_save(folder, &m.parameters, &c, &p);
+    status_code st = checkpoint_save(folder, &m.parameters, &(checkpoint_contents){&c, &p, NULL});
     model_free(&m);
     return st;
 }
@@ -130,7 +130,7 @@ static void save_again(const char *from, const char *to) {
     OK(checkpoint_progress(from, &p));
     tiny_open(&m, dev, &c, (recompute_policy){RECOMPUTE_NONE, 0}, o);
     OK(checkpoint_load(from, &m.parameters, &c));
-    OK(checkpoint_save(to, &m.parameters, &c, &p));
+    OK(checkpoint_save(to, &m.parameters, &(checkpoint_contents){&c, &p, NULL}));
     model_free(&m);
 }
 
@@ -184,7 +184,7 @@ static void a_flipped_byte_of_any_file_is_refused_by_all(void **unused) {
     path_text folder = checkpoint_path(run, 7);
     OK(checkpoint_verify(folder.text));
     OK(manifest_read(&m, folder.text));
-    assert_int_equal(m.count, world->ranks == 1 ? 5 : 4 + 2 * world->ranks);
+    assert_int_equal(m.count, world->ranks == 1 ? 6 : 5 + 2 * world->ranks);
     OK(comm_barrier(world)); /* all have verified it whole */
     for (int i = 0; i < m.count; i++) {
         i64 byte = (i64)rng_below(8, 97, (uint64_t)i, (uint64_t)m.files[i].bytes);
@@ -235,13 +235,13 @@ static void what_is_not_finite_on_one_rank_is_saved_by_none(void **unused) {
     parameters_weights_changed(&m.parameters);
     float *v = m.parameters.v, kept = *v;
     if (world->rank == world->ranks - 1) *v = INFINITY;
-    FAILS(NUMERIC, "step 9 is not saved: ", checkpoint_save(run, &m.parameters, &c, &p));
+    FAILS(NUMERIC, "step 9 is not saved: ", checkpoint_save(run, &m.parameters, &(checkpoint_contents){&c, &p, NULL}));
     assert_int_not_equal(stat(checkpoint_path(run, 9).text, &info), 0);
     *v = kept;
-    OK(checkpoint_save(run, &m.parameters, &c, &p));
+    OK(checkpoint_save(run, &m.parameters, &(checkpoint_contents){&c, &p, NULL}));
     expect_newest(9);
     p.step = 10, p.finite = 0;
-    OK(checkpoint_save(run, &m.parameters, &c, &p));
+    OK(checkpoint_save(run, &m.parameters, &(checkpoint_contents){&c, &p, NULL}));
     expect_newest(7);
     model_free(&m);
 }

@@ -139,34 +139,12 @@ static void test_other_keys_are_refused_or_told(void **state) {
     assert_string_equal(c.unknown + sizeof c.unknown - 4, "...");
 }
 
-/* with these keys transformers' generate() stops where a text ends */
-static void test_models_of_bytes_tell_where_a_text_ends(void **state) {
-    (void)state;
-    model_config c;
-    for (int i = 0; i < 2; i++) {
-        OK(model_config_load(&c, i ? "gpt2-124m" : "llama-3m"));
-        c.V = 257;
-        for (int j = 0; j < 2; j++) {
-            json_t *json = j ? model_config_generation_json(&c) : model_config_to_json(&c);
-            const json_t *bos = json_object_get(json, "bos_token_id"), *eos = json_object_get(json, "eos_token_id");
-            assert_true(json_number_or_nan(bos) == 256);
-            assert_true(json_number_or_nan(eos) == 256);
-            json_decref(json);
-        }
-    }
-    c.V = 50257;
-    json_t *json = model_config_to_json(&c);
-    assert_null(json_object_get(json, "eos_token_id"));
-    json_decref(json);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dropout_is_told),
         cmocka_unit_test(test_a_window_that_is_not_reached_is_no_window),
         cmocka_unit_test(test_rope_is_read_as_transformers_reads_it),
         cmocka_unit_test(test_other_keys_are_refused_or_told),
-        cmocka_unit_test(test_models_of_bytes_tell_where_a_text_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

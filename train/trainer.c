@@ -31,8 +31,9 @@ static status save(trainer *t) {
     TRY(comm_agree(t->world, trainer_is_root(t) ? metrics_sync(t->metrics, t->metrics_path.text) : STATUS_OK));
     TRY(trainer_gather(t));
     t->p.spent = t->bill.total;
+    snprintf(t->p.energy_source, sizeof t->p.energy_source, "%s", ledger_energy_source(&t->bill));
     if (t->p.step != t->saved_step) {
-        TRY(checkpoint_save(t->o->out, &t->m.parameters, &t->c, &t->p));
+        TRY(checkpoint_save(t->o->out, &t->m.parameters, &(checkpoint_contents){&t->c, &t->p, &t->files}));
         if (!t->p.finite)
             log_line("warning: the loss is not finite at checkpoint step-%lu; --resume will not use this checkpoint",
                      t->p.step);
@@ -81,6 +82,7 @@ static status evaluate_now(trainer *t) {
     } else {
         TRY(st);
     }
+    t->p.val_loss = t->val_loss;
     if (!t->evaluation_left && t->data.count - t->data.train_count > 1 && !isfinite(t->val_loss)) t->p.finite = 0;
     t->mine.eval_s = (double)(meter_clock_ns() - since) * 1e-9;
     book_end(t, before);
@@ -218,8 +220,10 @@ static status finish_step(trainer *t) {
     t->p.windows = (uint64_t)q.position.windows;
     t->p.updates = t->m.parameters.step;
     t->p.finite = !r.skipped;
+    t->p.loss = r.loss;
     throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
     step_record record = trainer_log_record(t, &q.args, &r);
+    t->p.model_flops += (double)record.flops_model;
     t->bytes_sent += record.bytes_sent;
     TRY(check_peak(t, &record));
     if (evaluates(t, t->p.step)) {

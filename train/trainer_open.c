@@ -139,6 +139,7 @@ static void fill_fixed(trainer *t) {
     const parameters_options *s = &t->o->precision;
     t->p.seed = t->o->seed;
     t->p.finite = 1;
+    t->p.loss = t->p.val_loss = NAN;
     t->p.data_crc32 = t->data.crc32;
     t->p.train_tokens = (uint64_t)t->data.train_count;
     t->p.seq_len = (uint64_t)t->o->seq_len;
@@ -217,6 +218,8 @@ static status resume(trainer *t, const char *folder, progress then) {
     then.batch = t->p.batch;
     memcpy(then.sharding, t->p.sharding, sizeof then.sharding);
     memcpy(then.device, t->p.device, sizeof then.device);
+    if (isnan(then.model_flops)) /* saved by an earlier version */
+        then.model_flops = (double)then.tokens * cost_flops_per_token(&t->c, t->o->seq_len);
     t->p = then;
     t->saved_step = then.step;
     TRY(step_set_updates(&t->step_state, then.updates));
@@ -285,6 +288,14 @@ static status begin_heartbeat(trainer *t) {
     return heartbeat_begin(out, fresh, &t->earlier);
 }
 
+static status read_model_files(trainer *t) {
+    tokenizer *bytes;
+    TRY(tokenizer_open(&bytes, NULL));
+    status_code st = model_files_read(&t->files, bytes, NULL);
+    tokenizer_close(bytes);
+    return st;
+}
+
 /* the files that rank 0 writes, once nothing can refuse the run any more */
 static status open_files(trainer *t) {
     const train_options *o = t->o;
@@ -345,6 +356,7 @@ status trainer_open(trainer *t) {
     TRY(comm_agree(t->world, corpus_load(&t->data, &o->data, o->val_fraction, o->seed)));
     TRY(check_same_data(t));
     TRY(start_or_resume(t));
+    TRY(comm_agree(t->world, trainer_is_root(t) ? read_model_files(t) : STATUS_OK));
     TRY(open_loader(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? open_files(t) : STATUS_OK));
     t->begun = true;
@@ -367,6 +379,7 @@ status trainer_open(trainer *t) {
 void trainer_close(trainer *t) {
     loader_close(t->loader);
     model_free(&t->m);
+    model_files_free(&t->files);
     corpus_free(&t->data);
     if (t->peers) comm_set_meter(t->peers, NULL);
     ledger_close(&t->bill);

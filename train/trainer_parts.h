@@ -56,6 +56,7 @@ typedef struct {
     source source;
     loader *loader;
     model m;
+    model_files files;     /* on rank 0: what a checkpoint copies */
     step_state step_state; /* of m */
     ledger bill;
     progress p;

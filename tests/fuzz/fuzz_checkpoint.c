@@ -53,7 +53,7 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
                   .moments = "fp32",
                   .master = "fp32"};
     open_model();
-    FUZZ_CHECK(checkpoint_save(fuzz_folder(), &m.parameters, &c, &p) == STATUS_OK);
+    FUZZ_CHECK(checkpoint_save(fuzz_folder(), &m.parameters, &(checkpoint_contents){&c, &p, NULL}) == STATUS_OK);
     char paths[5][4200];
     const char *list[6] = {0};
     for (int i = 0; files[i]; i++) {
@@ -83,7 +83,7 @@ static void put_manifest(void) {
         free(text);
     }
     FUZZ_CHECK(fclose(out) == 0);
-    FUZZ_CHECK(manifest_write(fuzz_folder(), MANIFEST_ALONE, lines) == STATUS_OK);
+    FUZZ_CHECK(manifest_write(fuzz_folder(), MANIFEST_FIXED, lines) == STATUS_OK);
     free(lines);
 }
 

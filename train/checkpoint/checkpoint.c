@@ -74,30 +74,6 @@ status checkpoint_load(const char *folder, parameters *s, const model_config *c)
 
 /* --- writing --- */
 
-static status config_text(char **text, json_t *config) {
-    if (!config) FAIL(MEM, "no memory for config.json");
-    status_code st = json_print(text, config, JSON_INDENTED);
-    json_decref(config);
-    return st;
-}
-
-/* Writes the text and frees it; adds its line to those of the manifest. */
-static status write_text(FILE *lines, const char *folder, const char *name, char *text) {
-    blockfile *f = NULL;
-    blockfile_sums sums = {0};
-    status_code st = STATUS_OK;
-    TRY_DONE(blockfile_create(&f, folder, name));
-    TRY_DONE(blockfile_write(f, text, strlen(text)));
-    st = blockfile_close(f, &sums);
-    f = NULL;
-    if (!st) manifest_line(lines, &sums);
-done:
-    blockfile_abandon(f);
-    free(sums.crc);
-    free(text);
-    return st;
-}
-
 /* Writes this rank's files; *text: their lines of the manifest. */
 static status write_share(char **text, const char *folder, parameters *s, const model_config *c) {
     blockfile_sums weights = {0}, optimizer = {0};
@@ -136,7 +112,7 @@ static status join_texts(comm *world, char **text) {
 }
 
 /* Writes what one rank writes for all, after all ranks have written their files. */
-static status write_common(const char *folder, const parameters *s, const model_config *c, const progress *p,
+static status write_common(const char *folder, const parameters *s, const checkpoint_contents *with,
                            const char *shares) {
     bool several = s->o.shard.world->ranks > 1;
     char *text, *all = NULL;
@@ -144,19 +120,16 @@ static status write_common(const char *folder, const parameters *s, const model_
     FILE *lines = open_memstream(&all, &size);
     if (!lines) FAIL(MEM, "%s: no memory for its manifest", folder);
     status_code st = STATUS_OK;
-    TRY_DONE(config_text(&text, model_config_to_json(c)));
-    TRY_DONE(write_text(lines, folder, "config.json", text));
-    TRY_DONE(config_text(&text, model_config_generation_json(c)));
-    TRY_DONE(write_text(lines, folder, "generation_config.json", text));
+    TRY_DONE(model_files_write(lines, folder, with->files, with->config, s->o.t, with->progress));
     fputs(shares, lines);
     if (several) {
-        TRY_DONE(weights_index(&text, s, c));
-        TRY_DONE(write_text(lines, folder, "model.safetensors.index.json", text));
+        TRY_DONE(weights_index(&text, s, with->config));
+        TRY_DONE(model_files_put(lines, folder, "model.safetensors.index.json", text));
     }
-    TRY_DONE(progress_text(&text, p));
-    TRY_DONE(write_text(lines, folder, "progress.json", text));
+    TRY_DONE(progress_text(&text, with->progress));
+    TRY_DONE(model_files_put(lines, folder, "progress.json", text));
     if (fflush(lines)) FAIL_DONE(MEM, "%s: no memory for its manifest", folder);
-    TRY_DONE(manifest_write(folder, several ? MANIFEST_RANKS : MANIFEST_ALONE, all));
+    TRY_DONE(manifest_write(folder, MANIFEST_FREE, all));
     st = durable_sync_folder(folder);
 done:
     fclose(lines);
@@ -175,7 +148,7 @@ static status set_aside(const target *to) {
     return durable_rename(to->final.text, to->old.text);
 }
 
-static status save_into(const target *to, parameters *s, const model_config *c, const progress *p) {
+static status save_into(const target *to, parameters *s, const checkpoint_contents *with) {
     comm *world = s->o.shard.world;
     bool first = world->rank == 0;
     char *shares = NULL;
@@ -183,9 +156,9 @@ static status save_into(const target *to, parameters *s, const model_config *c, 
     if (first) st = durable_remove_folder(to->temporary.text);
     if (first && !st) st = durable_make_folders(to->temporary.text);
     TRY_DONE(comm_agree(world, st));
-    TRY_DONE(comm_agree(world, write_share(&shares, to->temporary.text, s, c)));
+    TRY_DONE(comm_agree(world, write_share(&shares, to->temporary.text, s, with->config)));
     TRY_DONE(join_texts(world, &shares));
-    if (first) st = write_common(to->temporary.text, s, c, p, shares);
+    if (first) st = write_common(to->temporary.text, s, with, shares);
     if (first && !st && to->exists) st = set_aside(to);
     if (first && !st) st = durable_rename(to->temporary.text, to->final.text);
     if (first && !st && to->exists) st = durable_remove_folder(to->old.text);
@@ -195,15 +168,16 @@ done:
     return st;
 }
 
-status checkpoint_save(const char *run, parameters *s, const model_config *c, const progress *p) {
+status checkpoint_save(const char *run, parameters *s, const checkpoint_contents *with) {
     comm *world = s->o.shard.world;
+    const progress *p = with->progress;
     target to = {.final = checkpoint_path(run, p->step),
                  .temporary = hidden_path(run, p->step, "tmp"),
                  .old = hidden_path(run, p->step, "old")};
     struct stat info;
     to.exists = stat(to.final.text, &info) == 0;
     TRY(comm_broadcast_host(world, &to.exists, sizeof to.exists));
-    status_code st = save_into(&to, s, c, p);
+    status_code st = save_into(&to, s, with);
     if (!st) return STATUS_OK;
     char message[1024];
     snprintf(message, sizeof message, "%s", status_message());

@@ -1,13 +1,12 @@
 /* A checkpoint is a folder RUN/checkpoints/step-N:
  *
- *   config.json            the model, with Hugging Face's keys
- *   generation_config.json the tokens at which a text begins and ends, for transformers' generate()
+ *   config.json, generation_config.json, tokenizer.json, README.md and the like                   (model_files.h)
  *   model.safetensors      weights in their training dtype, with Hugging Face's names      (weights.h)
  *   optimizer.safetensors  master.*, m.*, v.* of every parameter                            (optimizer_file.h)
  *   progress.json          step, position in the data, what the run has spent               (progress.h)
  *   MANIFEST               name, size and a crc32 per 4 MiB block of the files above        (manifest.h)
  *
- * Several ranks write their parts of the weights and of the optimizer state into files of their own, with Hugging Face's index.
+ * transformers loads it as it is. Several ranks write their parts of the weights and of the optimizer state into files of their own, with Hugging Face's index.
  * Any number of ranks with any sharding can load it.
  *
  * A checkpoint is written as .step-N.tmp, every file is fsynced, then the folder is renamed. So a folder named step-N is
@@ -20,14 +19,20 @@
 
 #include "runtime/path.h"
 #include "runtime/status.h"
-#include "train/checkpoint/progress.h"
+#include "train/checkpoint/model_files.h"
 #include "train/model/parameters.h"
 
 path_text checkpoint_path(const char *run, uint64_t step);
 
+typedef struct {
+    const model_config *config;
+    const progress *progress;
+    const model_files *files; /* rank 0's count; NULL: no tokenizer */
+} checkpoint_contents;
+
 /* Replaces a checkpoint of the same step. NUMERIC if a weight, a moment or a master weight is not finite; then nothing is
  * saved. */
-status checkpoint_save(const char *run, parameters *s, const model_config *c, const progress *p);
+status checkpoint_save(const char *run, parameters *s, const checkpoint_contents *with);
 /* Call it after a save at `step`. Keeps the newest `keep` checkpoints up to `step` that are not marked as not finite; of the
  * marked ones it keeps only that of `step`. Removes later checkpoints, which a resume has skipped, and what interrupted saves
  * left. */

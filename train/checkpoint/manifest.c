@@ -68,7 +68,7 @@ static bool holds(const manifest *m, const char *name) {
 }
 
 static status check_names(const manifest *m, const char *path, int format) {
-    if (format == MANIFEST_ALONE) {
+    if (format == MANIFEST_FIXED) {
         int older = m->count == ALONE - 1; /* format 1 without generation_config.json */
         bool same = m->count == ALONE - older;
         for (int i = 0; same && i < m->count; i++) same = strcmp(m->files[i].name, alone[i + (i > 0 ? older : 0)]) == 0;
@@ -83,7 +83,7 @@ static status parse(manifest *m, const char *path, char *text, int lines) {
     int format, block;
     char *rest = NULL, *line = strtok_r(text, "\n", &rest);
     if (!line || sscanf(line, "tally-checkpoint %d block %d", &format, &block) != 2 || block != BLOCKFILE_BLOCK ||
-        (format != MANIFEST_ALONE && format != MANIFEST_RANKS))
+        (format != MANIFEST_FIXED && format != MANIFEST_FREE))
         FAIL(DATA, "%s: found \"%.60s\", expected a checkpoint of format 1 or 2", path, line ? line : "");
     m->files = calloc((size_t)lines + 1, sizeof *m->files);
     if (!m->files) FAIL(MEM, "%s: no memory for %d files", path, lines);

@@ -4,9 +4,8 @@
  *   file NAME BYTES CRC32 CRC32 ...           a line per file, a crc32 per block
  *   crc32 CRC32                               of all lines above
  *
- * Format 1, written by one rank: config.json, generation_config.json (absent in older checkpoints), model.safetensors,
- * optimizer.safetensors, progress.json, in this order. Format 2, written by several ranks: config.json, progress.json and any
- * other files. */
+ * Format 2: config.json, progress.json and any other files. Format 1, which earlier versions wrote with one rank: config.json,
+ * generation_config.json (absent in the oldest), model.safetensors, optimizer.safetensors, progress.json, in this order. */
 #ifndef TALLY_MANIFEST_H
 #define TALLY_MANIFEST_H
 
@@ -14,7 +13,7 @@
 
 #include "train/checkpoint/blockfile.h"
 
-enum { MANIFEST_ALONE = 1, MANIFEST_RANKS = 2 };
+enum { MANIFEST_FIXED = 1, MANIFEST_FREE = 2 };
 
 typedef struct {
     blockfile_sums *files;

@@ -20,6 +20,9 @@ typedef struct {
     uint64_t ranks;   /* 1 in a file without it: it is older than ranks */
     uint64_t batch;   /* per rank; 0 in a file without it */
     spent spent;
+    double model_flops;     /* of the tokens trained on, without recomputation; NaN: unknown */
+    double loss, val_loss;  /* of the last step, and held-out loss of the last evaluation; NaN: unknown */
+    char energy_source[32]; /* of spent.joules, as in ledger.json; "" in a file without it */
     /* 1: loss and gradient of the last step were finite, and so was the held-out loss if it was evaluated at this step; 0: they
      * were not; PROGRESS_FINITE_UNKNOWN in a file without it */
     int64_t finite;

@@ -8,7 +8,6 @@
 #include "runtime/log.h"
 #include "runtime/nearest.h"
 #include "runtime/path.h"
-#include "runtime/tokens.h"
 #include "train/model/model_keys.h"
 #include "train/model/presets.h"
 
@@ -319,14 +318,6 @@ static void write_rope(json_t *json, const rope_scaling *r) {
     json_object_set_new(scaling, "original_max_position_embeddings", json_real(r->original_context));
 }
 
-/* transformers' generate() stops at eos. Its default for GPT-2 is beyond the vocabulary of bytes; which tokens of another
- * vocabulary these are is not known here. */
-static void add_tokens(json_t *json, const model_config *c) {
-    if (c->V != BYTE_VOCABULARY) return;
-    json_object_set_new(json, "bos_token_id", json_integer(TOKEN_END_OF_TEXT));
-    json_object_set_new(json, "eos_token_id", json_integer(TOKEN_END_OF_TEXT));
-}
-
 json_t *model_config_to_json(const model_config *c) {
     int type = 0;
     while (types[type].arch != c->arch) type++;
@@ -349,12 +340,5 @@ json_t *model_config_to_json(const model_config *c) {
     }
     json_object_set_new(json, "initializer_range", json_real(c->init_std));
     json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
-    add_tokens(json, c);
-    return json;
-}
-
-json_t *model_config_generation_json(const model_config *c) {
-    json_t *json = json_object();
-    add_tokens(json, c);
     return json;
 }
