@@ -15,14 +15,36 @@ enum {
 #define ALIGNED __attribute__((aligned(64)))
 
 static inline i64 min_i64(i64 a, i64 b) { return a < b ? a : b; }
+static inline i64 max_i64(i64 a, i64 b) { return a > b ? a : b; }
 
-/* pairs (i, j <= i + Tk - Tq) of one head */
-static u128 attention_pairs(attention_shape s) {
-    u128 Tq = (u128)s.Tq;
-    return Tq * (Tq + 1) / 2 + Tq * (u128)(s.Tk - s.Tq);
+/* the first key that query i sees; along a row it never decreases */
+static inline i64 first_key(const attention_shape *s, i64 b, i64 i) {
+    i64 low = s->window ? i + s->Tk - s->Tq - s->window + 1 : 0;
+    return max_i64(low, s->starts ? s->starts[b * s->Tq + i] : 0);
 }
 
-static u128 product_flops(attention_shape s) { return 2 * (u128)s.B * (u128)s.H * (u128)s.D * attention_pairs(s); }
+/* of one sequence whose queries see `seen` keys at most: 1 + 2 + .. + T */
+static u128 triangle(i64 T, i64 seen) {
+    u128 short_rows = (u128)min_i64(T, seen);
+    return short_rows * (short_rows + 1) / 2 + ((u128)T - short_rows) * (u128)seen;
+}
+
+u128 attention_pairs(i64 B, i64 T, i64 window, const int32_t *starts) {
+    u128 pairs = 0;
+    i64 most = window ? window : T;
+    if (!starts) return (u128)B * triangle(T, most);
+    for (i64 n = 0; n < B * T; n++) pairs += (u128)min_i64(n % T - starts[n] + 1, most);
+    return pairs;
+}
+
+/* the pairs of a head; with a cache, the queries are the last of Tk */
+static u128 pairs_of(attention_shape s) {
+    i64 past = s.Tk - s.Tq;
+    if (s.starts) return (u128)s.pairs;
+    return attention_pairs(s.B, s.Tk, s.window, NULL) - (past ? attention_pairs(s.B, past, s.window, NULL) : 0);
+}
+
+static u128 product_flops(attention_shape s) { return 2 * (u128)s.H * (u128)s.D * pairs_of(s); }
 
 u128 attention_forward_flops(attention_shape s) { return 2 * product_flops(s); }
 
@@ -35,6 +57,9 @@ static status check_shape(attention_shape s) {
     if (s.ldq < s.H * s.D || s.ldo < s.H * s.D || s.ldk < s.K * s.D)
         FAIL(ARG, "attention: row strides q %ld, k %ld, o %ld, expected at least %ld, %ld, %ld", s.ldq, s.ldk, s.ldo,
              s.H * s.D, s.K * s.D, s.H * s.D);
+    if (s.window < 0) FAIL(ARG, "attention: a window of %ld keys, expected 0 (all) or more", s.window);
+    if (s.starts && s.Tq != s.Tk)
+        FAIL(ARG, "attention: starts of documents with %ld queries, expected as many as keys, %ld", s.Tq, s.Tk);
     return STATUS_OK;
 }
 
@@ -54,28 +79,37 @@ size_t attention_memory_bytes(const device *dev) { return dev->libraries[DEVICE_
 
 /* ---- forward ---- */
 
+/* removes the scores of keys before the first one that query i + lane sees; j: the tile's first key */
+static void mask_strip(float *scores, i64 keys, const attention_shape *s, i64 b, i64 i, i64 queries, i64 j) {
+    for (i64 lane = 0; lane < queries; lane++) {
+        i64 hidden = min_i64(keys, first_key(s, b, i + lane) - j);
+        for (i64 n = 0; n < hidden; n++) scores[n * STRIP + lane] = -INFINITY;
+    }
+}
+
 /* One strip against one tile of keys: scores [keys, STRIP], a query a lane, become probabilities relative to the
  * running maximum; the sums so far and the output rows are scaled down where the maximum rose. Lane i sees key j where
- * j <= diagonal + i. */
+ * j <= diagonal + i. A lane that has seen no key yet has the maximum -inf and the sum 0. */
 SIMD_CLONES static void softmax_strip(float *restrict scores, i64 keys, i64 diagonal, float *restrict max,
                                       float *restrict sum, float *restrict o, i64 Dp, i64 queries) {
-    float m[STRIP], l[STRIP] = {0}, shrink[STRIP];
+    float m[STRIP], l[STRIP] = {0}, shrink[STRIP], base[STRIP];
     for (i64 j = diagonal + 1 > 0 ? diagonal + 1 : 0; j < keys; j++)
         for (i64 i = 0; i < STRIP; i++) scores[j * STRIP + i] = j > diagonal + i ? -INFINITY : scores[j * STRIP + i];
     memcpy(m, max, sizeof m);
     for (i64 j = 0; j < keys; j++)
         for (i64 i = 0; i < STRIP; i++) m[i] = scores[j * STRIP + i] > m[i] ? scores[j * STRIP + i] : m[i];
+    for (i64 i = 0; i < STRIP; i++) base[i] = m[i] == -INFINITY ? 0 : m[i];
     for (i64 j = 0; j < keys; j++) {
         float *restrict p = scores + j * STRIP;
 #pragma omp simd
         for (i64 i = 0; i < STRIP; i++) {
-            p[i] = simd_expf(p[i] - m[i]);
+            p[i] = simd_expf(p[i] - base[i]);
             l[i] += p[i];
         }
     }
 #pragma omp simd
     for (i64 i = 0; i < STRIP; i++) {
-        shrink[i] = simd_expf(max[i] - m[i]);
+        shrink[i] = simd_expf(max[i] - base[i]);
         sum[i] = sum[i] * shrink[i] + l[i];
         max[i] = m[i];
     }
@@ -101,13 +135,14 @@ static void forward_item(dtype t, void *o, float *lse, const void *q, const void
     float scores[KEYS * STRIP] ALIGNED = {0}, max[QUERIES] ALIGNED, sum[QUERIES] ALIGNED;
     i64 Dp = tile_padded(s.D), group = h / (s.H / s.K), past = s.Tk - s.Tq;
     i64 rows = min_i64(QUERIES, s.Tq - first);
+    bool masked = s.window || s.starts;
 
     tile_load(out, tensor_at(q, t, (b * s.Tq + first) * s.ldq + h * s.D), t, s.ldq, rows, s.D, s.scale);
     tile_transpose(qt, QUERIES, out, Dp, tile_padded(rows));
     memset(out, 0, (size_t)(rows * Dp) * sizeof *out);
     for (i64 i = 0; i < QUERIES; i++) max[i] = -INFINITY, sum[i] = 0;
 
-    for (i64 j = 0; j <= first + rows - 1 + past; j += KEYS) {
+    for (i64 j = first_key(&s, b, first) / KEYS * KEYS; j <= first + rows - 1 + past; j += KEYS) {
         i64 tile = min_i64(KEYS, s.Tk - j), row = (b * s.Tk + j) * s.ldk + group * s.D;
         tile_load(key, tensor_at(k, t, row), t, s.ldk, tile, s.D, 1);
         tile_load(value, tensor_at(v, t, row), t, s.ldk, tile, s.D, 1);
@@ -117,9 +152,11 @@ static void forward_item(dtype t, void *o, float *lse, const void *q, const void
         for (i64 i = 0; i < rows; i += STRIP) {
             i64 queries = min_i64(STRIP, rows - i), diagonal = first + i + past - j;
             i64 keys = min_i64(tile, diagonal + queries);
-            if (keys <= 0) continue;
+            if (keys <= 0 || first_key(&s, b, first + i) >= j + keys) continue;
             tile_product((tile_view){scores, STRIP}, (tile_view){key, Dp}, false, (tile_view){qt + i, QUERIES}, keys,
                          tile_padded(queries), s.D, false);
+            if (masked && first_key(&s, b, first + i + queries - 1) > j)
+                mask_strip(scores, keys, &s, b, first + i, queries, j);
             softmax_strip(scores, keys, diagonal, max + i, sum + i, out + i * Dp, Dp, queries);
             tile_product((tile_view){out + i * Dp, Dp}, (tile_view){scores, STRIP}, true, (tile_view){value, Dp},
                          queries, Dp, keys, true);
@@ -177,6 +214,14 @@ SIMD_CLONES static void row_deltas(float *delta, const void *o, const void *d_o,
     }
 }
 
+/* clears what query i + lane has computed for keys before the first one that it sees; j: the tile's first key */
+static void mask_gradients(float *p, float *ds, const attention_shape *s, i64 b, i64 i, i64 queries, i64 keys, i64 j) {
+    for (i64 lane = 0; lane < queries; lane++) {
+        i64 hidden = min_i64(keys, first_key(s, b, i + lane) - j);
+        for (i64 n = 0; n < hidden; n++) p[lane * KEYS + n] = ds[lane * KEYS + n] = 0;
+    }
+}
+
 /* p [queries, KEYS] from scores to probabilities, ds from dp to the gradient of the scores. Query i sees key j where
  * j <= diagonal + i. */
 SIMD_CLONES static void score_gradients(float *restrict p, float *restrict ds, const float *lse, const float *delta,
@@ -204,6 +249,7 @@ static void backward_item(dtype t, void *dk, void *dv, dtype tg, i64 ldg, const 
     float query[STRIP * MAX_D] ALIGNED, dout[STRIP * MAX_D] ALIGNED;
     float p[STRIP * KEYS] ALIGNED, ds[STRIP * KEYS] ALIGNED;
     i64 T = s.Tq, Dp = tile_padded(s.D);
+    bool masked = s.window || s.starts;
     i64 q0 = b * T * s.ldq + h * s.D, k0 = b * T * s.ldk + h / (s.H / s.K) * s.D, o0 = b * T * s.ldo + h * s.D;
     float *dquery = scratch, *delta = scratch + T * Dp;
     const float *lse = x->lse + (b * s.H + h) * T;
@@ -219,6 +265,7 @@ static void backward_item(dtype t, void *dk, void *dv, dtype tg, i64 ldg, const 
         memset(dkey, 0, (size_t)(tile * Dp) * sizeof *dkey);
         memset(dvalue, 0, (size_t)(tile * Dp) * sizeof *dvalue);
         for (i64 i = j; i < T; i += STRIP) {
+            if (masked && first_key(&s, b, i) >= j + tile) break; /* nor does any later query see this tile */
             i64 queries = min_i64(STRIP, T - i), keys = min_i64(tile, i + queries - j);
             tile_load(query, tensor_at(q, t, q0 + i * s.ldq), t, s.ldq, queries, s.D, s.scale);
             tile_load(dout, tensor_at(d_o, t, o0 + i * s.ldo), t, s.ldo, queries, s.D, 1);
@@ -230,6 +277,7 @@ static void backward_item(dtype t, void *dk, void *dv, dtype tg, i64 ldg, const 
             tile_product((tile_view){ds, KEYS}, (tile_view){dout, Dp}, false, (tile_view){valuet, KEYS}, queries,
                          tile_padded(keys), s.D, false);
             score_gradients(p, ds, lse + i, delta + i, queries, keys, i - j);
+            if (masked && first_key(&s, b, i + queries - 1) > j) mask_gradients(p, ds, &s, b, i, queries, keys, j);
             tile_product((tile_view){dvalue, Dp}, (tile_view){p, KEYS}, true, (tile_view){dout, Dp}, keys, Dp, queries,
                          true);
             tile_product((tile_view){dkey, Dp}, (tile_view){ds, KEYS}, true, (tile_view){query, Dp}, keys, Dp, queries,

@@ -1,7 +1,9 @@
 /* Causal grouped-query attention, flash-style (Dao et al. 2022): tiles, online softmax, no T x T matrix in memory.
  *
- *   o[b,i,h] = sum_j p_ij v[b,j,g(h)],  p_i = softmax_j(scale * q[b,i,h].k[b,j,g(h)]) over j <= i + Tk - Tq
+ *   o[b,i,h] = sum_j p_ij v[b,j,g(h)],  p_i = softmax_j(scale * q[b,i,h].k[b,j,g(h)]) over low(b,i) <= j <= i + Tk - Tq
  *   g(h) = h / (H/K)      lse[b,h,i] = log sum_j exp(scale q.k), saved for backward
+ *   low(b,i) = max(starts[b,i], i + Tk - Tq - window + 1): a sliding window, and documents that do not see each other
+ *   (tokens.h). 0 without either. Tiles of keys that no query of a block sees are skipped.
  *
  *   q, o, dq, do [B,Tq,H,D]   k, v, dk, dv [B,Tk,K,D]   of dtype t, each row (b,i) with its own stride in elements
  *   (ldq, ldk for k and v, ldo for o and do; dq like q, dk and dv like k); lse [B,H,Tq] f32
@@ -17,13 +19,13 @@
  *                                    backward); GPUs of compute capability 8.6, 8.9 and 12.0 have only 99
  *   attention_cudnn.cu               Tq = Tk after attention_choose(dev, ATTENTION_CUDNN), and then no other path: bf16,
  *                                    D a multiple of 8 up to 128, T at least 2, pointers and strides multiples of 16
- *                                    bytes; anything else is an ARG error
+ *                                    bytes, no window, no starts; anything else is an ARG error
  * cuDNN's o and gradients equal ours within the rounding of bf16, its lse within that of f32; the bits differ. It runs in its
  * deterministic mode. What it does with NaN is not specified here.
  * D <= 256; on CUDA B and H are at most 65535. NaN and inf propagate. A masked pair inside a tile has weight 0 in the sums, so
  * that a NaN in v (in backward also in q and do) can reach rows of its tile that do not depend on it.
- * FLOPs counted, lower triangle only, with S = sum_i (i+1+Tk-Tq), the pairs of a head: forward 4*B*H*D*S;
- * backward 10*B*H*D*S: 2*B*H*D*S (the scores again) as recompute, 8*B*H*D*S as dgrad. */
+ * FLOPs counted: of the pairs (b,i,j) that the formula names, P = attention_pairs of a head over all sequences. Forward 4*H*D*P;
+ * backward 10*H*D*P: 2*H*D*P (the scores again) as recompute, 8*H*D*P as dgrad. */
 #ifndef TALLY_ATTENTION_H
 #define TALLY_ATTENTION_H
 
@@ -34,7 +36,10 @@ enum { ATTENTION_PADDING = 128 }; /* CUDA's scratch pads the queries of a head t
 typedef struct {
     i64 B, Tq, Tk, H, K, D;
     i64 ldq, ldk, ldo;
-    float scale; /* 1/sqrt(D) */
+    float scale;           /* 1/sqrt(D) */
+    i64 window;            /* the most keys that a query sees, itself included; 0: all */
+    const int32_t *starts; /* [B,Tq], on the device; only with Tq = Tk; or NULL. The host checks them: tokens.h. */
+    i64 pairs;             /* with starts: attention_pairs of them, on the host; else not read */
 } attention_shape;
 
 #define ATTENTION_KIND_LIST(X) X(ATTENTION_OWN, "own") X(ATTENTION_CUDNN, "cudnn")
@@ -48,6 +53,8 @@ status attention_choose(device *dev, attention_kind kind);
 HALVES(attention_choose);
 size_t attention_memory_bytes(const device *dev); /* held by cuDNN; 0 for our own kernels */
 
+/* Pairs of a query and a key that it sees, of one head of B sequences of T tokens. starts: on the host, or NULL. */
+u128 attention_pairs(i64 B, i64 T, i64 window, const int32_t *starts);
 u128 attention_forward_flops(attention_shape s);
 size_t attention_backward_scratch_bytes(const device *dev, attention_shape s);
 

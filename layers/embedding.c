@@ -19,6 +19,8 @@ static status check_tokens(const char *name, const int32_t *tokens, i64 N, i64 V
     return STATUS_OK;
 }
 
+static i64 position_of(const token_batch *b, i64 n) { return n % b->T - (b->starts ? b->starts[n] : 0); }
+
 SIMD_CLONES static void add_row(dtype t, void *x, const void *a, const void *b, i64 C) {
     float wide_a[SIMD_CHUNK], wide_b[SIMD_CHUNK], out[SIMD_CHUNK];
     for (i64 c = 0; c < C; c += SIMD_CHUNK) {
@@ -38,7 +40,7 @@ status embedding_forward_cpu(device *dev, dtype t, void *x, token_batch b, const
     for (i64 n = 0; n < N; n++) {
         void *row = tensor_at(x, t, n * C);
         const void *token_row = tensor_at(e->wte, t, b.tokens[n] * C);
-        if (e->wpe) add_row(t, row, token_row, tensor_at(e->wpe, t, (first + n % b.T) * C), C);
+        if (e->wpe) add_row(t, row, token_row, tensor_at(e->wpe, t, (first + position_of(&b, n)) * C), C);
         else memcpy(row, token_row, (size_t)C * dtype_bytes(t));
     }
     return STATUS_OK;
@@ -60,13 +62,14 @@ SIMD_CLONES static void add_token_columns(dtype t, float *dwte, const void *dx, 
     }
 }
 
-SIMD_CLONES static void add_position(dtype t, float *row, const void *dx, i64 C) {
+/* the same for the rows of positions */
+SIMD_CLONES static void add_position_columns(dtype t, float *dwpe, const void *dx, const token_batch *b, i64 C,
+                                             i64 first, i64 width) {
     float wide[SIMD_CHUNK];
-    for (i64 c = 0; c < C; c += SIMD_CHUNK) {
-        i64 n = simd_chunk(C - c);
-        const float *restrict d = simd_view_f32(wide, tensor_at(dx, t, c), t, n);
-        float *restrict to = row + c;
-        for (i64 i = 0; i < n; i++) to[i] += d[i];
+    for (i64 n = 0; n < b->B * b->T; n++) {
+        const float *restrict d = simd_view_f32(wide, tensor_at(dx, t, n * C + first), t, width);
+        float *restrict row = dwpe + position_of(b, n) * C + first;
+        for (i64 i = 0; i < width; i++) row[i] += d[i];
     }
 }
 
@@ -81,8 +84,7 @@ status embedding_backward_cpu(device *dev, dtype t, const void *dx, token_batch 
     if (!e->dwpe) return STATUS_OK;
     if (!e->accumulate_wpe) TRY(dev->ops->zero(dev, e->dwpe, (size_t)(e->positions * C) * 4));
 #pragma omp parallel for schedule(static)
-    for (i64 p = 0; p < b.T; p++)
-        for (i64 i = 0; i < b.B; i++) add_position(t, e->dwpe + p * C, tensor_at(dx, t, (i * b.T + p) * C), C);
+    for (i64 c = 0; c < C; c += width) add_position_columns(t, e->dwpe, dx, &b, C, c, C - c < width ? C - c : width);
     return STATUS_OK;
 }
 

@@ -8,20 +8,19 @@ enum { THREADS = 256, IN_FLIGHT = 4 };
 
 /* one block per token */
 template <class E, int W>
-static __global__ void forward_kernel(E *x, const int32_t *tokens, const E *wte, const E *wpe, unsigned T, i64 C, i64 V,
-                                      i64 first) {
+static __global__ void forward_kernel(E *x, token_batch b, const E *wte, const E *wpe, i64 C, i64 V, i64 first) {
     i64 n = blockIdx.x;
-    int32_t token = tokens[n];
+    int32_t token = b.tokens[n];
     bool known = token >= 0 && token < V;
     x += n * C;
     wte += (known ? token : 0) * C;
-    if (wpe) wpe += (first + blockIdx.x % T) * C;
+    if (wpe) wpe += (first + blockIdx.x % (unsigned)b.T - (b.starts ? b.starts[n] : 0)) * C;
     for (i64 c = threadIdx.x * W; c < C; c += blockDim.x * W) {
-        float a[W], b[W];
+        float a[W], p[W];
         load(a, wte + c);
-        if (wpe) load(b, wpe + c);
+        if (wpe) load(p, wpe + c);
 #pragma unroll
-        for (int k = 0; k < W; k++) a[k] = !known ? NAN : wpe ? a[k] + b[k] : a[k];
+        for (int k = 0; k < W; k++) a[k] = !known ? NAN : wpe ? a[k] + p[k] : a[k];
         store(x + c, a);
     }
 }
@@ -37,6 +36,11 @@ typedef struct {
 } places;
 
 DEVICE_INLINE bool in_vocabulary(int32_t token, i64 V) { return token >= 0 && token < V; }
+
+static __global__ void positions_kernel(int32_t *positions, const int32_t *starts, unsigned N, unsigned T) {
+    unsigned n = blockIdx.x * THREADS + threadIdx.x;
+    if (n < N) positions[n] = (int32_t)(n % T) - starts[n];
+}
 
 static __global__ void count_kernel(places p, const int32_t *tokens, unsigned N, i64 V) {
     unsigned n = blockIdx.x * THREADS + threadIdx.x;
@@ -147,8 +151,8 @@ static __global__ void position_kernel(float *dwpe, const E *dx, unsigned B, uns
 
 template <class E, int W>
 static status forward_run(device *dev, void *x, token_batch b, const embedding *e, i64 first) {
-    RUN(dev, (forward_kernel<E, W>), (unsigned)(b.B * b.T), even_threads(e->C / W, THREADS), 0, (E *)x, b.tokens,
-        (const E *)e->wte, (const E *)e->wpe, (unsigned)b.T, e->C, e->V, first);
+    RUN(dev, (forward_kernel<E, W>), (unsigned)(b.B * b.T), even_threads(e->C / W, THREADS), 0, (E *)x, b,
+        (const E *)e->wte, (const E *)e->wpe, e->C, e->V, first);
     return STATUS_OK;
 }
 
@@ -159,12 +163,20 @@ extern "C" status embedding_forward_cuda(device *dev, dtype t, void *x, token_ba
                           : forward_run<E, 1>(dev, x, b, e, first));
 }
 
-static status find_places(device *dev, places *p, const int32_t *tokens, unsigned N, i64 V) {
+/* of the tokens, or, where positions of documents is set, of their positions, which it writes to scratch first */
+static status find_places(device *dev, places *p, token_batch b, i64 V, bool positions) {
+    const unsigned N = (unsigned)(b.B * b.T), by_token = (unsigned)ceil_div(N, THREADS);
+    const int32_t *tokens = b.tokens;
     void *scratch;
-    TRY(cuda_scratch(dev, &scratch, (size_t)(1 + 2 * V + 2 * (i64)N) * sizeof(unsigned)));
+    TRY(cuda_scratch(dev, &scratch, (size_t)(1 + 2 * V + (positions ? 3 : 2) * (i64)N) * sizeof(unsigned)));
     uint2 *lists = (uint2 *)scratch;
-    unsigned *behind = (unsigned *)(lists + V), by_token = (unsigned)ceil_div(N, THREADS);
+    unsigned *behind = (unsigned *)(lists + V);
     *p = (places){lists, behind, behind + 1, behind + 1 + N};
+    if (positions) {
+        int32_t *own = (int32_t *)(p->listed + N);
+        RUN(dev, positions_kernel, by_token, THREADS, 0, own, b.starts, N, (unsigned)b.T);
+        tokens = own;
+    }
     TRY(dev->ops->zero(dev, scratch, (size_t)(1 + 2 * V) * sizeof(unsigned)));
     RUN(dev, count_kernel, by_token, THREADS, 0, *p, tokens, N, V);
     RUN(dev, start_kernel, (unsigned)ceil_div(V, THREADS), THREADS, 0, *p, V);
@@ -173,21 +185,25 @@ static status find_places(device *dev, places *p, const int32_t *tokens, unsigne
     return STATUS_OK;
 }
 
-template <class E, int W>
-static status backward_run(device *dev, const void *dx, places p, token_batch b, const embedding *e) {
-    unsigned along = even_threads(e->C / W, THREADS);
-    RUN(dev, (token_kernel<E, W>), (unsigned)e->V, dim3(along, THREADS / along), 0, e->dwte, (const E *)dx, p, e->C,
-        e->accumulate_wte);
+template <class E, int W> static status backward_run(device *dev, const void *dx, token_batch b, const embedding *e) {
+    const unsigned along = even_threads(e->C / W, THREADS);
+    const dim3 block(along, THREADS / along);
+    places p = {};
+    TRY(find_places(dev, &p, b, e->V, false));
+    RUN(dev, (token_kernel<E, W>), (unsigned)e->V, block, 0, e->dwte, (const E *)dx, p, e->C, e->accumulate_wte);
     if (!e->dwpe) return STATUS_OK;
+    if (b.starts) { /* a position occurs as often as documents have it: as tokens do */
+        TRY(find_places(dev, &p, b, e->positions, true));
+        RUN(dev, (token_kernel<E, W>), (unsigned)e->positions, block, 0, e->dwpe, (const E *)dx, p, e->C,
+            e->accumulate_wpe);
+        return STATUS_OK;
+    }
     RUN(dev, (position_kernel<E, W>), (unsigned)e->positions, along, 0, e->dwpe, (const E *)dx, (unsigned)b.B,
         (unsigned)b.T, e->C, e->accumulate_wpe);
     return STATUS_OK;
 }
 
 extern "C" status embedding_backward_cuda(device *dev, dtype t, const void *dx, token_batch b, const embedding *e) {
-    places p = {};
     bool wide = fits_16(t, dx, e->C) && fits_16(F32, e->dwte, e->C) && fits_16(F32, e->dwpe, e->C);
-    TRY(find_places(dev, &p, b.tokens, (unsigned)(b.B * b.T), e->V));
-    WITH_TYPE(t, E,
-              return wide ? backward_run<E, lanes<E>::all>(dev, dx, p, b, e) : backward_run<E, 1>(dev, dx, p, b, e));
+    WITH_TYPE(t, E, return wide ? backward_run<E, lanes<E>::all>(dev, dx, b, e) : backward_run<E, 1>(dev, dx, b, e));
 }

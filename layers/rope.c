@@ -67,7 +67,7 @@ static void rotate(dtype t, void *x, const rope *r, rope_shape s, i64 first, flo
     i64 half = r->D / 2;
 #pragma omp parallel for schedule(static)
     for (i64 n = 0; n < s.B * s.T; n++) {
-        i64 angles = (first + n % s.T) * half;
+        i64 angles = (first + n % s.T - (s.starts ? s.starts[n] : 0)) * half;
         rotate_row(t, tensor_at(x, t, n * s.ld), r->cos + angles, r->sin + angles, sign, s.G, r->D);
     }
 }

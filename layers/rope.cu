@@ -8,10 +8,11 @@ enum { THREADS = 256 };
 
 /* One block per row. A thread rotates the same W pairs of each of its heads, so it reads their angles once. */
 template <class E, int W>
-static __global__ void rotate_kernel(E *x, i64 ld, const float *cosines, const float *sines, float sign, unsigned T,
-                                     int G, int D, i64 first) {
-    int half = D / 2, j = threadIdx.x * W;
-    i64 angles = (first + blockIdx.x % T) * half + j;
+static __global__ void rotate_kernel(E *x, const float *cosines, const float *sines, float sign, rope_shape shape,
+                                     int D, i64 first) {
+    const int half = D / 2, j = threadIdx.x * W, G = (int)shape.G;
+    const i64 ld = shape.ld;
+    i64 angles = (first + blockIdx.x % (unsigned)shape.T - (shape.starts ? shape.starts[blockIdx.x] : 0)) * half + j;
     float c[W], s[W];
     load(c, cosines + angles);
     load(s, sines + angles);
@@ -34,8 +35,8 @@ template <class E, int W>
 static status rotate_run(device *dev, E *x, const rope *r, rope_shape s, i64 first, float sign) {
     unsigned packs = (unsigned)(r->D / 2 / W);
     i64 sweeps = ceil_div(s.G * packs, THREADS), heads = ceil_div(s.G, sweeps);
-    RUN(dev, (rotate_kernel<E, W>), (unsigned)(s.B * s.T), dim3(packs, (unsigned)heads), 0, x, s.ld,
-        (const float *)r->cos, (const float *)r->sin, sign, (unsigned)s.T, (int)s.G, (int)r->D, first);
+    RUN(dev, (rotate_kernel<E, W>), (unsigned)(s.B * s.T), dim3(packs, (unsigned)heads), 0, x, (const float *)r->cos,
+        (const float *)r->sin, sign, s, (int)r->D, first);
     return STATUS_OK;
 }
 

@@ -6,7 +6,8 @@
  *     else s = (original/w - low)/(high - low): (1 - s) f/factor + s f
  *
  *   x [B,T,G,D] of dtype t, in place: row stride ld elements, G heads side by side; cos, sin [positions, D/2] f32
- *   Row (b,t) is at position first + t. backward rotates by the negative angle, from position 0.
+ *   Row (b,t) is at position first + t - starts[b,t]; without starts, at first + t. backward rotates by the negative angle,
+ *   with first = 0.
  * Heads of q and of k that lie side by side in a row are rotated by one call. Bytes: x read and written once; the tables,
  * which all heads of a row share, come from cache. */
 #ifndef TALLY_ROPE_H
@@ -27,6 +28,7 @@ typedef struct {
 
 typedef struct {
     i64 B, T, G, ld;
+    const int32_t *starts; /* [B,T] on the device (tokens.h), or NULL */
 } rope_shape;
 
 void rope_table(float *cos_table, float *sin_table, i64 positions, i64 D, rope_scaling s); /* host; in float64 */

@@ -297,13 +297,13 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
                    .seed = 3};
     model m;
     step_state steps;
-    OK(step_init(&steps, &m, dev, c, (model_shape){B, T, r}, o));
+    OK(step_init(&steps, &m, dev, c, (model_shape){.B = B, .T = T, .recompute = r}, o));
     OK(parameters_randomize(&m.parameters, 11));
     for (int step = 0; step <= UPDATES; step++) {
         for (int i = 0; step < UPDATES && i < micro; i++) {
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
-            OK(model_forward_backward(&m, NULL, (token_batch){tokens, targets, B, T}, 1.0f / (SEQUENCES * T), i == 0,
-                                      i + 1 == micro));
+            OK(model_forward_backward(&m, NULL, (token_batch){.tokens = tokens, .targets = targets, .B = B, .T = T},
+                                      1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
         }
         step_result result;
         if (step > 0) {

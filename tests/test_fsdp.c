@@ -87,7 +87,7 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
     int32_t tokens[SEQUENCES * T], targets[SEQUENCES * T];
     model m;
     step_state steps;
-    OK(step_init(&steps, &m, dev, c, (model_shape){B, T, r}, o));
+    OK(step_init(&steps, &m, dev, c, (model_shape){.B = B, .T = T, .recompute = r}, o));
     OK(parameters_randomize(&m.parameters, 11));
     uint64_t sent = 0;
     for (int step = 0; step < STEPS; step++) {
@@ -104,8 +104,8 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
         if (step == 1) sent = bytes_sent(); /* the first step's slots are not typical */
         for (int i = 0; i < micro; i++) {
             fill(tokens, targets, step, (i * ranks + rank) * B, B);
-            OK(model_forward_backward(&m, &loss, (token_batch){tokens, targets, B, T}, 1.0f / (SEQUENCES * T), i == 0,
-                                      i + 1 == micro));
+            OK(model_forward_backward(&m, &loss, (token_batch){.tokens = tokens, .targets = targets, .B = B, .T = T},
+                                      1.0f / (SEQUENCES * T), i == 0, i + 1 == micro));
         }
         OK(step_update_weights(&steps, &a));
         OK(step_collect(&steps, &result));

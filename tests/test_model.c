@@ -145,7 +145,8 @@ static void planned_memory_is_what_is_taken(void **unused) {
         model_config c = tiny_llama();
         model m;
         size_t planned[MEM_CATEGORIES];
-        OK(model_plan(planned, dev, &c, (model_shape){TINY_B, TINY_T, policies[p]}, tiny_options(BF16), NULL));
+        OK(model_plan(planned, dev, &c, (model_shape){.B = TINY_B, .T = TINY_T, .recompute = policies[p]},
+                      tiny_options(BF16), NULL));
         tiny_open(&m, dev, &c, policies[p], tiny_options(BF16));
         assert_memory_equal(planned, m.memory.bytes, sizeof planned);
         assert_int_equal(m.memory.used, m.memory.capacity);
@@ -165,11 +166,11 @@ static void activation_memory_follows_the_formula(void **unused) {
         size_t shallow[MEM_CATEGORIES], deep[MEM_CATEGORIES];
         recompute_policy r = policies[p];
         r.blocks = c.L;
-        OK(model_plan(deep, dev, &c, (model_shape){4, 256, r}, tiny_options(BF16), NULL));
+        OK(model_plan(deep, dev, &c, (model_shape){.B = 4, .T = 256, .recompute = r}, tiny_options(BF16), NULL));
         model_config fewer = c;
         fewer.L = c.L - 4;
         r.blocks = fewer.L;
-        OK(model_plan(shallow, dev, &fewer, (model_shape){4, 256, r}, tiny_options(BF16), NULL));
+        OK(model_plan(shallow, dev, &fewer, (model_shape){.B = 4, .T = 256, .recompute = r}, tiny_options(BF16), NULL));
         assert_int_equal(deep[MEM_ACTIVATIONS] - shallow[MEM_ACTIVATIONS], 4 * kept[p]);
     }
 }
@@ -180,8 +181,10 @@ static void checkpointing_saves_at_least_70_percent(void **unused) {
     size_t none[MEM_CATEGORIES], block[MEM_CATEGORIES];
     OK(model_config_load(&c, "gpt2-124m"));
     assert_int_equal(c.L, 12);
-    OK(model_plan(none, dev, &c, (model_shape){4, 256, {RECOMPUTE_NONE, 0}}, tiny_options(BF16), NULL));
-    OK(model_plan(block, dev, &c, (model_shape){4, 256, {RECOMPUTE_BLOCK, 12}}, tiny_options(BF16), NULL));
+    OK(model_plan(none, dev, &c, (model_shape){.B = 4, .T = 256, .recompute = {RECOMPUTE_NONE, 0}}, tiny_options(BF16),
+                  NULL));
+    OK(model_plan(block, dev, &c, (model_shape){.B = 4, .T = 256, .recompute = {RECOMPUTE_BLOCK, 12}},
+                  tiny_options(BF16), NULL));
     assert_true((double)block[MEM_ACTIVATIONS] <= 0.3 * (double)none[MEM_ACTIVATIONS]);
 }
 
@@ -250,7 +253,8 @@ static void sequences_beyond_the_context_are_refused(void **unused) {
     (void)unused;
     model_config c = tiny_gpt2();
     model m;
-    FAILS(ARG, "context of 32", model_init(&m, dev, &c, (model_shape){1, 33, policies[0]}, tiny_options(F32), NULL));
+    FAILS(ARG, "context of 32",
+          model_init(&m, dev, &c, (model_shape){.B = 1, .T = 33, .recompute = policies[0]}, tiny_options(F32), NULL));
 }
 
 int main(void) {

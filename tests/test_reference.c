@@ -90,7 +90,7 @@ static float *on_host(const void *from, i64 n) {
 
 static void open_model(step_state *steps, model *m, const reference *r, dtype t) {
     parameters_options o = {.t = t, .master = true, .moments = F32, .training = true, .shard = {.world = world}};
-    OK(step_init(steps, m, dev, &r->c, (model_shape){B, T, {RECOMPUTE_NONE, 0}}, o));
+    OK(step_init(steps, m, dev, &r->c, (model_shape){.B = B, .T = T, .recompute = {RECOMPUTE_NONE, 0}}, o));
     load_weights(m, r);
 }
 
@@ -124,7 +124,8 @@ static void fp32_gradients(void **unused) {
         fetch_tokens(tokens, &r, "tokens");
         fetch_tokens(targets, &r, "targets");
         fetch(&expected_loss, &r, "loss", 1);
-        OK(model_forward_backward(&m, &loss, (token_batch){tokens, targets, B, T}, 1.0f / N, true, true));
+        OK(model_forward_backward(&m, &loss, (token_batch){.tokens = tokens, .targets = targets, .B = B, .T = T},
+                                  1.0f / N, true, true));
         if (fabs(loss / N - expected_loss) > 1e-5 * expected_loss)
             fail_msg("%s: loss %.8g, expected %.8g", names[i], loss / N, expected_loss);
         float *expected = malloc((size_t)m.parameters.p.size * 4),
@@ -166,8 +167,9 @@ static void fp32_ten_steps(void **unused) {
             .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .micro_batches = 1};
         for (int step = 0; step < STEPS; step++) {
             double nats;
-            OK(model_forward_backward(&m, &nats, (token_batch){tokens + step * N, targets + step * N, B, T}, 1.0f / N,
-                                      true, true));
+            OK(model_forward_backward(
+                &m, &nats, (token_batch){.tokens = tokens + step * N, .targets = targets + step * N, .B = B, .T = T},
+                1.0f / N, true, true));
             step_result result;
             OK(step_update_weights(&steps, &a));
             OK(step_collect(&steps, &result));
@@ -218,8 +220,9 @@ static void bf16_is_as_close_as_pytorch(void **unused) {
             .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .micro_batches = 1};
         for (int step = 0; step < STEPS; step++) {
             double nats;
-            OK(model_forward_backward(&m, &nats, (token_batch){tokens + step * N, targets + step * N, B, T}, 1.0f / N,
-                                      true, true));
+            OK(model_forward_backward(
+                &m, &nats, (token_batch){.tokens = tokens + step * N, .targets = targets + step * N, .B = B, .T = T},
+                1.0f / N, true, true));
             if (step == 0) {
                 float *grads = on_host(m.parameters.grads, n);
                 double ours = distance(grads, exact, n), theirs = distance(peer, exact, n);

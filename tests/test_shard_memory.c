@@ -29,7 +29,7 @@ static void check(const char *name, const model_config *c, int ranks, shard_stag
                             .moments = F32,
                             .training = true,
                             .shard = {.ranks = ranks, .stage = stage, .accumulate_locally = locally}};
-    OK(step_memory(bytes, dev, c, (model_shape){1, 128, {RECOMPUTE_BLOCK, c->L}}, o));
+    OK(step_memory(bytes, dev, c, (model_shape){.B = 1, .T = 128, .recompute = {RECOMPUTE_BLOCK, c->L}}, o));
     double P = (double)model_config_parameters(c), N = ranks, block = block_parameters(c);
     double table = (double)(c->V * c->C), embedding = table + (c->learned_positions ? (double)(c->context * c->C) : 0);
     bool sharded = ranks > 1, full = sharded && stage == SHARD_FULL;
@@ -64,9 +64,9 @@ static void replicas_hold_what_their_group_size_says(void **unused) {
     size_t of_8[MEM_CATEGORIES], of_4[MEM_CATEGORIES];
     parameters_options o = {.t = BF16, .master = true, .moments = F32, .training = true};
     o.shard = (shard_options){.ranks = 8, .stage = SHARD_FULL, .replicas = 2};
-    OK(step_memory(of_8, dev, &c, (model_shape){1, 128, {RECOMPUTE_NONE, 0}}, o));
+    OK(step_memory(of_8, dev, &c, (model_shape){.B = 1, .T = 128, .recompute = {RECOMPUTE_NONE, 0}}, o));
     o.shard = (shard_options){.ranks = 4, .stage = SHARD_FULL};
-    OK(step_memory(of_4, dev, &c, (model_shape){1, 128, {RECOMPUTE_NONE, 0}}, o));
+    OK(step_memory(of_4, dev, &c, (model_shape){.B = 1, .T = 128, .recompute = {RECOMPUTE_NONE, 0}}, o));
     assert_memory_equal(of_8, of_4, sizeof of_8);
 }
 

@@ -69,14 +69,14 @@ static inline parameters_options tiny_options(dtype t) {
 }
 
 static inline void tiny_open(model *m, device *dev, const model_config *c, recompute_policy r, parameters_options o) {
-    OK(model_init(m, dev, c, (model_shape){TINY_B, TINY_T, r}, o, NULL));
+    OK(model_init(m, dev, c, (model_shape){.B = TINY_B, .T = TINY_T, .recompute = r}, o, NULL));
     OK(parameters_randomize(&m->parameters, 11));
 }
 
 /* the same with steps */
 static inline void tiny_open_steps(step_state *s, model *m, device *dev, const model_config *c, recompute_policy r,
                                    parameters_options o) {
-    OK(step_init(s, m, dev, c, (model_shape){TINY_B, TINY_T, r}, o));
+    OK(step_init(s, m, dev, c, (model_shape){.B = TINY_B, .T = TINY_T, .recompute = r}, o));
     OK(parameters_randomize(&m->parameters, 11));
 }
 

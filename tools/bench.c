@@ -73,8 +73,9 @@ static status queue_step(step_state *s, const step_args *a, const int32_t *token
     i64 n = m->s.B * m->s.T * a->micro_batches * world->ranks;
     TRY(step_begin(s));
     for (i64 i = 0; i < a->micro_batches; i++)
-        TRY(model_forward_backward(m, NULL, (token_batch){tokens, tokens + 1, m->s.B, m->s.T}, (float)(1.0 / (double)n),
-                                   i == 0, i + 1 == a->micro_batches));
+        TRY(model_forward_backward(m, NULL,
+                                   (token_batch){.tokens = tokens, .targets = tokens + 1, .B = m->s.B, .T = m->s.T},
+                                   (float)(1.0 / (double)n), i == 0, i + 1 == a->micro_batches));
     return step_update_weights(s, a);
 }
 

@@ -103,7 +103,8 @@ static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
     TRY(embedding_forward(dev, s->env.t, a.x, (token_batch){.tokens = s->tokens, .B = 1, .T = n}, &e, s->used));
     for (i64 l = 0; l < c->L; l++) {
         w = parameters_views(&s->parameters, (int)l + 1);
-        TRY(block_forward(&s->env, &w, &a, s->y, 1, n, &s->cache[l], s->used));
+        const block_batch b = {.B = 1, .T = n, .window = model_config_window(c, l)};
+        TRY(block_forward(&s->env, &w, &a, s->y, &b, &s->cache[l], s->used));
         void *input = a.x;
         a.x = s->y;
         s->y = input;

@@ -152,7 +152,7 @@ static status evaluate_batch(model *m, const source *s, i64 batch, i64 end, int3
     if (batch < end) TRY(source_held_out(s, batch, m->s.B, m->s.T, tokens, targets));
     else
         for (i64 i = 0; i < n; i++) tokens[i] = 0, targets[i] = -1;
-    TRY(model_loss(m, &sum->nats, (token_batch){tokens, targets, m->s.B, m->s.T}));
+    TRY(model_loss(m, &sum->nats, (token_batch){.tokens = tokens, .targets = targets, .B = m->s.B, .T = m->s.T}));
     sum->counted = 0;
     for (i64 i = 0; i < n; i++) sum->counted += targets[i] >= 0;
     return STATUS_OK;

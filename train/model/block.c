@@ -97,22 +97,25 @@ void block_layout_shared(block_activations *shared, arena *a, const block_env *e
 }
 
 /* queries have the row stride of qkv; keys and values have ldk */
-static attention_shape attention_of(const model_config *c, i64 B, i64 Tq, i64 Tk, i64 ldk) {
-    return (attention_shape){.B = B,
-                             .Tq = Tq,
-                             .Tk = Tk,
+static attention_shape attention_of(const model_config *c, const block_batch *b, i64 past, i64 ldk) {
+    return (attention_shape){.B = b->B,
+                             .Tq = b->T,
+                             .Tk = past + b->T,
                              .H = c->H,
                              .K = c->K,
                              .D = c->D,
                              .ldq = qkv_width(c),
                              .ldk = ldk,
                              .ldo = q_width(c),
-                             .scale = 1.0f / sqrtf((float)c->D)};
+                             .scale = 1.0f / sqrtf((float)c->D),
+                             .window = b->window,
+                             .starts = b->starts,
+                             .pairs = b->pairs};
 }
 
 /* q and k lie side by side in rows as wide as qkv's: their heads are rotated together */
-static rope_shape qk_heads(const model_config *c, i64 B, i64 T) {
-    return (rope_shape){.B = B, .T = T, .G = c->H + c->K, .ld = qkv_width(c)};
+static rope_shape qk_heads(const model_config *c, const block_batch *b) {
+    return (rope_shape){.B = b->B, .T = b->T, .G = c->H + c->K, .ld = qkv_width(c), .starts = b->starts};
 }
 
 static i64 max_i64(i64 a, i64 b) { return a > b ? a : b; }
@@ -125,7 +128,7 @@ void block_layout_gradients(block_gradients *g, arena *a, const block_env *e, i6
     g->dn = arena_take(a, MEM_SCRATCH, (size_t)(N * c->C) * bytes);
     g->d_act = arena_take(a, MEM_SCRATCH, (size_t)(N * max_i64(c->F, q_width(c))) * bytes);
     g->d_up = arena_take(a, MEM_SCRATCH, (size_t)(N * max_i64(c->swiglu ? 2 * c->F : 0, qkv_width(c))) * bytes);
-    attention_shape s = attention_of(c, B, T, T, qkv_width(c));
+    attention_shape s = attention_of(c, &(block_batch){.B = B, .T = T}, 0, qkv_width(c));
     g->attention = arena_take(a, MEM_SCRATCH, attention_backward_scratch_bytes(e->dev, s));
 }
 
@@ -147,8 +150,8 @@ static status forward_activation(const block_env *e, const block_activations *a,
 /* where q lies for attention, with k after it. qk-norm writes q and k to a buffer of their own; v stays in qkv. */
 static void *rotated_qk(const model_config *c, const block_activations *a) { return c->qk_norm ? a->qk : a->qkv; }
 
-static status forward_positions(const block_env *e, const block_layers *l, const block_activations *a, i64 B, i64 T,
-                                i64 first) {
+static status forward_positions(const block_env *e, const block_layers *l, const block_activations *a,
+                                const block_batch *b, i64 first) {
     const model_config *c = e->c;
     dtype t = e->t;
     void *q = rotated_qk(c, a), *k = tensor_at(q, t, q_width(c));
@@ -158,7 +161,7 @@ static status forward_positions(const block_env *e, const block_layers *l, const
         TRY(norm_forward(e->dev, t, k, a->k_norm, raw_k, &l->k_norm));
     }
     if (c->learned_positions) return STATUS_OK;
-    return rope_forward(e->dev, t, q, &e->rope, qk_heads(c, B, T), first);
+    return rope_forward(e->dev, t, q, &e->rope, qk_heads(c, b), first);
 }
 
 static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T,
@@ -169,27 +172,27 @@ static status append_to_cache(const block_env *e, const block_cache *cache, cons
     return e->dev->ops->copy_rows(e->dev, tensor_at(cache->v, e->t, first * width), row, v, stride, row, T);
 }
 
-static status forward_attention(const block_env *e, const block_activations *a, i64 B, i64 T, const block_cache *cache,
-                                i64 first) {
+static status forward_attention(const block_env *e, const block_activations *a, const block_batch *b,
+                                const block_cache *cache, i64 first) {
     const model_config *c = e->c;
     i64 ld = qkv_width(c);
     const void *q = rotated_qk(c, a), *k = tensor_at(q, e->t, q_width(c)),
                *v = tensor_at(a->qkv, e->t, q_width(c) + k_width(c));
-    if (!cache) return attention_forward(e->dev, e->t, a->a, a->lse, q, k, v, attention_of(c, B, T, T, ld));
-    TRY(append_to_cache(e, cache, k, v, T, first));
-    attention_shape s = attention_of(c, 1, T, first + T, k_width(c));
+    if (!cache) return attention_forward(e->dev, e->t, a->a, a->lse, q, k, v, attention_of(c, b, 0, ld));
+    TRY(append_to_cache(e, cache, k, v, b->T, first));
+    attention_shape s = attention_of(c, b, first, k_width(c));
     return attention_forward(e->dev, e->t, a->a, a->lse, q, cache->k, cache->v, s);
 }
 
-status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, i64 B, i64 T,
+status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, const block_batch *b,
                      const block_cache *cache, i64 first) {
     device *dev = e->dev;
-    i64 N = B * T;
+    i64 N = b->B * b->T;
     block_layers l = layers_of(e->c, w, N, false);
     TRY(norm_forward(dev, e->t, a->n1, a->norm1, a->x, &l.norm1));
     TRY(linear_forward(dev, e->t, a->qkv, a->n1, &l.qkv, NULL, N));
-    TRY(forward_positions(e, &l, a, B, T, first));
-    TRY(forward_attention(e, a, B, T, cache, first));
+    TRY(forward_positions(e, &l, a, b, first));
+    TRY(forward_attention(e, a, b, cache, first));
     TRY(linear_forward(dev, e->t, a->x_mid, a->a, &l.attn, a->x, N));
     TRY(norm_forward(dev, e->t, a->n2, a->norm2, a->x_mid, &l.norm2));
     TRY(linear_forward(dev, e->t, a->up, a->n2, &l.up, NULL, N));
@@ -216,23 +219,23 @@ static status backward_mlp(const block_env *e, const block_layers *l, const bloc
 
 /* Gradients of the rotated (and normed) q and k become those of the GEMM's output, in place in dqkv. */
 static status backward_positions(const block_env *e, const block_layers *l, const block_activations *a, void *dqkv,
-                                 i64 B, i64 T) {
+                                 const block_batch *b) {
     const model_config *c = e->c;
     dtype t = e->t;
     i64 q = q_width(c);
     void *dk = tensor_at(dqkv, t, q);
-    if (!c->learned_positions) TRY(rope_backward(e->dev, t, dqkv, &e->rope, qk_heads(c, B, T)));
+    if (!c->learned_positions) TRY(rope_backward(e->dev, t, dqkv, &e->rope, qk_heads(c, b)));
     if (!c->qk_norm) return STATUS_OK;
     TRY(norm_backward(e->dev, t, dqkv, NULL, dqkv, a->qkv, a->q_norm, &l->q_norm));
     return norm_backward(e->dev, t, dk, NULL, dk, tensor_at(a->qkv, t, q), a->k_norm, &l->k_norm);
 }
 
 static status backward_attention(const block_env *e, const block_layers *l, const block_activations *a,
-                                 const block_gradients *g, i64 B, i64 T) {
+                                 const block_gradients *g, const block_batch *b) {
     const model_config *c = e->c;
     device *dev = e->dev;
     dtype t = e->t;
-    i64 N = B * T, q = q_width(c), k = k_width(c), ld = qkv_width(c);
+    i64 N = b->B * b->T, q = q_width(c), k = k_width(c), ld = qkv_width(c);
     void *d_a = g->d_act, *dqkv = g->d_up;
     TRY(linear_backward(dev, t, d_a, g->dx, a->a, &l->attn, N));
     const void *rotated = rotated_qk(c, a);
@@ -240,30 +243,31 @@ static status backward_attention(const block_env *e, const block_layers *l, cons
         .q = rotated, .k = tensor_at(rotated, t, q), .v = tensor_at(a->qkv, t, q + k), .o = a->a, .lse = a->lse};
     const attention_gradients d = {
         .dq = dqkv, .dk = tensor_at(dqkv, t, q), .dv = tensor_at(dqkv, t, q + k), .d_o = d_a};
-    TRY(attention_backward(dev, t, &d, &x, g->attention, attention_of(c, B, T, T, ld)));
-    TRY(backward_positions(e, l, a, dqkv, B, T));
+    TRY(attention_backward(dev, t, &d, &x, g->attention, attention_of(c, b, 0, ld)));
+    TRY(backward_positions(e, l, a, dqkv, b));
     TRY(linear_backward(dev, t, g->dn, dqkv, a->n1, &l->qkv, N));
     return norm_backward(dev, t, g->dx, g->dx, g->dn, a->x, a->norm1, &l->norm1);
 }
 
-static status recompute(const block_env *e, const unit_views *w, const block_activations *a, i64 B, i64 T,
+static status recompute(const block_env *e, const unit_views *w, const block_activations *a, const block_batch *b,
                         recompute_kind policy) {
-    if (policy == RECOMPUTE_BLOCK) return block_forward(e, w, a, NULL, B, T, NULL, 0);
-    block_layers l = layers_of(e->c, w, B * T, false);
+    if (policy == RECOMPUTE_BLOCK) return block_forward(e, w, a, NULL, b, NULL, 0);
+    block_layers l = layers_of(e->c, w, b->B * b->T, false);
     TRY(norm_forward(e->dev, e->t, a->n1, a->norm1, a->x, &l.norm1));
     TRY(norm_forward(e->dev, e->t, a->n2, a->norm2, a->x_mid, &l.norm2));
-    return forward_activation(e, a, B * T);
+    return forward_activation(e, a, b->B * b->T);
 }
 
 status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
-                      i64 B, i64 T, recompute_kind policy, bool accumulate) {
+                      const block_batch *b, recompute_kind policy, bool accumulate) {
+    i64 N = b->B * b->T;
     if (policy != RECOMPUTE_NONE) {
         TRY(device_recompute(e->dev, true));
-        status_code st = recompute(e, w, a, B, T, policy);
+        status_code st = recompute(e, w, a, b, policy);
         TRY(device_recompute(e->dev, false));
         TRY(st);
     }
-    block_layers l = layers_of(e->c, w, B * T, accumulate);
-    TRY(backward_mlp(e, &l, a, g, B * T));
-    return backward_attention(e, &l, a, g, B, T);
+    block_layers l = layers_of(e->c, w, N, accumulate);
+    TRY(backward_mlp(e, &l, a, g, N));
+    return backward_attention(e, &l, a, g, b);
 }

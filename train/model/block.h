@@ -52,6 +52,14 @@ typedef struct {
     void *k, *v;
 } block_cache;
 
+/* the tokens that a block computes, and what attention sees of them (attention.h) */
+typedef struct {
+    i64 B, T;
+    i64 window;
+    const int32_t *starts; /* [B,T] on the device, or NULL */
+    i64 pairs;             /* with starts */
+} block_batch;
+
 /* Take memory from the arena: for the activations that one block keeps under the policy, and for those that all blocks share.
  * block_merge gives a block's activations: the kept ones, and shared ones for the rest. */
 void block_layout_kept(block_activations *kept, arena *a, const block_env *e, i64 N, recompute_kind policy);
@@ -61,12 +69,12 @@ block_activations block_merge(const block_activations *shared, const block_activ
 
 /* y NULL: stops before the last GEMM, for recompute in backward. cache: NULL in training; else the T new tokens, at positions
  * from `first` on, are appended to it and attend to all of it. */
-status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, i64 B, i64 T,
+status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, const block_batch *b,
                      const block_cache *cache, i64 first);
 
 /* Replaces g->dx. Recomputes from a->x the activations that the policy does not keep. Weight gradients are =, or += if
  * accumulate. */
 status block_backward(const block_env *e, const unit_views *w, const block_activations *a, const block_gradients *g,
-                      i64 B, i64 T, recompute_kind policy, bool accumulate);
+                      const block_batch *b, recompute_kind policy, bool accumulate);
 
 #endif

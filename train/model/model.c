@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "layers/attention.h"
 #include "layers/classifier.h"
 #include "layers/crossentropy.h"
 #include "layers/embedding.h"
@@ -16,6 +17,7 @@ static void layout(model *m, arena *a, const model_extra *extra) {
     rope_layout(&m->env.rope, a, c->learned_positions ? 0 : m->s.T, c->D);
     m->tokens = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
     m->targets = arena_take(a, MEM_SCRATCH, (size_t)N * 4);
+    m->starts = arena_take(a, MEM_SCRATCH, m->s.documents ? (size_t)N * 4 : 0);
     bool training = m->parameters.o.training;
     for (i64 l = 0; l < c->L; l++)
         block_layout_kept(&m->kept[l], a, e, N, training ? recompute_of_block(m->s.recompute, l) : RECOMPUTE_BLOCK);
@@ -122,11 +124,18 @@ static classifier classifier_of(const model *m, const walk_unit *head) {
                         .V = m->c.V};
 }
 
-static token_batch batch_on_device(const model *m) {
-    return (token_batch){.tokens = m->tokens, .targets = m->targets, .B = m->s.B, .T = m->s.T};
-}
-
 static void *block_output(model *m, i64 layer) { return layer + 1 < m->c.L ? m->kept[layer + 1].x : m->x; }
+
+/* Kernels find what is not masked by bisection: it must be as tokens.h says. */
+static status check_starts(const model *m, token_batch b) {
+    if (!m->s.documents) FAIL(ARG, "a batch with starts of documents, but the model was opened without documents");
+    for (i64 n = 0; n < b.B * b.T; n++) {
+        i64 t = n % b.T;
+        if (b.starts[n] != t && (t == 0 || b.starts[n] != b.starts[n - 1]))
+            FAIL(DATA, "start %d at %ld of the batch, expected %ld or that of the token before it", b.starts[n], n, t);
+    }
+    return STATUS_OK;
+}
 
 /* on the host, since a GPU would report it only later */
 static status check_batch(const model *m, token_batch b) {
@@ -138,23 +147,49 @@ static status check_batch(const model *m, token_batch b) {
         if (b.targets[n] < -1 || b.targets[n] >= m->c.V)
             FAIL(DATA, "target %d at %ld of the batch, expected -1 to %ld", b.targets[n], n, m->c.V - 1);
     }
-    return STATUS_OK;
+    return b.starts ? check_starts(m, b) : STATUS_OK;
 }
 
 /* --- the callbacks of the walk (walk.h) --- */
 
 typedef struct {
     model *m;
-    token_batch batch; /* on the host */
+    token_batch batch;        /* on the host */
+    i64 pairs, pairs_in_full; /* of a head, in layers with the window and in others; only with starts */
     float scale;
     bool first;
 } micro_batch;
 
+static token_batch batch_on_device(const micro_batch *b) {
+    const model *m = b->m;
+    return (token_batch){.tokens = m->tokens,
+                         .targets = m->targets,
+                         .B = m->s.B,
+                         .T = m->s.T,
+                         .starts = b->batch.starts ? m->starts : NULL};
+}
+
+static block_batch batch_of_layer(const micro_batch *b, i64 layer) {
+    const model *m = b->m;
+    i64 window = model_config_window(&m->c, layer);
+    return (block_batch){.B = m->s.B,
+                         .T = m->s.T,
+                         .window = window,
+                         .starts = b->batch.starts ? m->starts : NULL,
+                         .pairs = window ? b->pairs : b->pairs_in_full};
+}
+
 static status begin(void *context) {
-    const micro_batch *b = context;
+    micro_batch *b = context;
     model *m = b->m;
+    const int32_t *starts = b->batch.starts;
     size_t bytes = (size_t)(m->s.B * m->s.T) * 4;
     TRY(check_batch(m, b->batch));
+    if (starts) {
+        b->pairs_in_full = (i64)attention_pairs(m->s.B, m->s.T, 0, starts);
+        b->pairs = (i64)attention_pairs(m->s.B, m->s.T, m->c.window, starts);
+        TRY(m->dev->ops->upload(m->dev, m->starts, starts, bytes));
+    }
     TRY(m->dev->ops->upload(m->dev, m->tokens, b->batch.tokens, bytes));
     return m->dev->ops->upload(m->dev, m->targets, b->batch.targets, bytes);
 }
@@ -165,15 +200,18 @@ static status look(void *context) {
 }
 
 static status forward_embedding(void *context, const walk_unit *u) {
-    model *m = ((micro_batch *)context)->m;
+    const micro_batch *b = context;
+    model *m = b->m;
     const embedding e = embedding_of(m, u);
-    return embedding_forward(m->dev, m->env.t, m->kept[0].x, batch_on_device(m), &e, 0);
+    return embedding_forward(m->dev, m->env.t, m->kept[0].x, batch_on_device(b), &e, 0);
 }
 
 static status forward_block(void *context, const walk_unit *u) {
-    model *m = ((micro_batch *)context)->m;
-    block_activations a = block_merge(&m->shared, &m->kept[u->layer]);
-    return block_forward(&m->env, &u->v, &a, block_output(m, u->layer), m->s.B, m->s.T, NULL, 0);
+    const micro_batch *b = context;
+    model *m = b->m;
+    const block_activations a = block_merge(&m->shared, &m->kept[u->layer]);
+    const block_batch batch = batch_of_layer(b, u->layer);
+    return block_forward(&m->env, &u->v, &a, block_output(m, u->layer), &batch, NULL, 0);
 }
 
 static status forward_head(void *context, const walk_unit *u) {
@@ -187,7 +225,7 @@ static status head_loss(void *context, const walk_unit *u) {
     model *m = b->m;
     dtype t = m->env.t;
     const classifier head = classifier_of(m, u);
-    TRY(classifier_forward_backward(m->dev, t, m->losses, head.dw ? m->h : NULL, m->h, &head, batch_on_device(m),
+    TRY(classifier_forward_backward(m->dev, t, m->losses, head.dw ? m->h : NULL, m->h, &head, batch_on_device(b),
                                     b->scale));
     if (!head.dw) return STATUS_OK;
     if (m->nats) TRY(crossentropy_sum_losses(m->dev, m->nats, m->losses, m->s.B * m->s.T, !b->first));
@@ -196,16 +234,19 @@ static status head_loss(void *context, const walk_unit *u) {
 }
 
 static status backward_block(void *context, const walk_unit *u) {
-    model *m = ((micro_batch *)context)->m;
-    block_activations a = block_merge(&m->shared, &m->kept[u->layer]);
-    return block_backward(&m->env, &u->v, &a, &m->gradients, m->s.B, m->s.T,
-                          recompute_of_block(m->s.recompute, u->layer), u->accumulate);
+    const micro_batch *b = context;
+    model *m = b->m;
+    const block_activations a = block_merge(&m->shared, &m->kept[u->layer]);
+    const block_batch batch = batch_of_layer(b, u->layer);
+    return block_backward(&m->env, &u->v, &a, &m->gradients, &batch, recompute_of_block(m->s.recompute, u->layer),
+                          u->accumulate);
 }
 
 static status backward_embedding(void *context, const walk_unit *u) {
-    model *m = ((micro_batch *)context)->m;
+    const micro_batch *b = context;
+    model *m = b->m;
     const embedding e = embedding_of(m, u);
-    return embedding_backward(m->dev, m->env.t, m->gradients.dx, batch_on_device(m), &e);
+    return embedding_backward(m->dev, m->env.t, m->gradients.dx, batch_on_device(b), &e);
 }
 
 static const walk_ops ops = {.begin = begin,

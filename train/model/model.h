@@ -12,6 +12,7 @@
 typedef struct {
     i64 B, T;
     recompute_policy recompute;
+    bool documents; /* batches may have starts (tokens.h) */
 } model_shape;
 
 typedef struct {
@@ -22,6 +23,7 @@ typedef struct {
     arena memory; /* holds the parameters and the buffers below */
     block_env env;
     int32_t *tokens, *targets; /* [B,T] on the device */
+    int32_t *starts;           /* [B,T] on the device, with shape.documents */
     block_activations *kept;   /* [L] */
     block_activations shared;
     block_gradients gradients;
@@ -52,7 +54,7 @@ status model_plan(size_t bytes[MEM_CATEGORIES], device *dev, const model_config 
                   parameters_options options, const model_extra *extra);
 void model_free(model *m);
 
-/* b: on the host, with the model's B and T. DATA where a token or target is out of range. loss: the sum of nats. */
+/* b: on the host, with the model's B and T. DATA where a token, target or start is out of range. loss: the sum of nats. */
 status model_loss(model *m, double *loss, token_batch b);
 /* One micro-batch. first: it is the first of its step; gradients and *m->nats are =, else +=. last: it is the last of its step;
  * gradients that are reduced once a step are reduced now. fsdp_finish_gradients waits for the reductions.

@@ -62,6 +62,11 @@ static double count_parameters(const model_config *c) {
 
 i64 model_config_parameters(const model_config *c) { return (i64)count_parameters(c); }
 
+i64 model_config_window(const model_config *c, i64 layer) {
+    bool full = layer < MODEL_CONFIG_LISTED && c->full_layers[layer / 64] >> layer % 64 & 1;
+    return full ? 0 : c->window;
+}
+
 static status check_rope(const model_config *c, const char *where) {
     const rope_scaling *r = &c->rope;
     if (c->D % 2) FAIL(DATA, "%s: key \"head_dim\" is %ld, expected an even number", where, c->D);

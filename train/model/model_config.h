@@ -13,6 +13,8 @@ typedef struct json_t json_t;
 
 typedef enum { ARCH_GPT2, ARCH_LLAMA, ARCH_QWEN2, ARCH_QWEN3 } architecture; /* decides Hugging Face's names only */
 
+enum { MODEL_CONFIG_LISTED = 1024 }; /* layers that full_layers can name; those after them have the window */
+
 typedef struct {
     char name[64]; /* preset, or the config file's path */
     architecture arch;
@@ -26,6 +28,8 @@ typedef struct {
     bool proj_bias; /* of attention's output and of the feed-forward */
     bool qk_norm;   /* RMS norm of every head of q and k before RoPE */
     bool tied;      /* the head is the embedding */
+    i64 window; /* the most keys that a query sees, itself included, in the layers that are not in full_layers; 0: all */
+    uint64_t full_layers[MODEL_CONFIG_LISTED / 64]; /* bit l: layer l sees all keys, whatever window is */
     rope_scaling rope;
     double init_std; /* of matrices: normal; those that write to the residual stream / sqrt(2L) */
     /* what model_config_log reports of a config.json; else "" */
@@ -45,5 +49,6 @@ status model_config_check(const model_config *c);
 void model_config_print_presets(FILE *out); /* one line per preset: name, parameters, shape */
 
 i64 model_config_parameters(const model_config *c);
+i64 model_config_window(const model_config *c, i64 layer); /* attention.h; 0: all keys */
 
 #endif
