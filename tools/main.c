@@ -10,6 +10,7 @@
 #include "runtime/log.h"
 #include "runtime/nearest.h"
 #include "tools/command.h"
+#include "tools/version.h"
 
 typedef struct {
     const char *name, *about;
@@ -60,7 +61,9 @@ static void print_help(FILE *out) {
     for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
     fputs(
         "\n`tally COMMAND --help` lists the command's options; `tally COMMAND --options` lists them for scripts, with\n"
-        "tabs between the fields.\n"
+        "tabs between the fields. `tally --options` lists the commands. `tally --version` prints the version, and "
+        "what\n"
+        "the program was built with.\n"
         "Exit status: 0 success; 1 failure; 2 invalid input; 128 + N stopped by signal N, after saving a checkpoint\n"
         "(130: SIGINT or Ctrl-C, 143: SIGTERM).\n",
         out);
@@ -76,6 +79,14 @@ static status run(int argc, char **argv, int *exit_code) {
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         *exit_code = argc < 2 ? 2 : 0;
+        return STATUS_OK;
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        version_print(stdout);
+        return STATUS_OK;
+    }
+    if (argc == 2 && strcmp(argv[1], "--options") == 0) {
+        for (int i = 0; i < COMMANDS; i++) printf("%s\t%s\n", commands[i].name, commands[i].about);
         return STATUS_OK;
     }
     for (int i = 0; i < COMMANDS; i++)

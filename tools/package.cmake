@@ -1,0 +1,78 @@
+# What `tally --version` prints; the man page and the shell completion, made from the program's option tables; `cmake --install`;
+# and `cpack` for a Debian package.
+include(GNUInstallDirs)
+include(${CMAKE_SOURCE_DIR}/tools/version.cmake)
+set(MADE ${CMAKE_BINARY_DIR}/made)
+
+# --- version ---
+add_custom_target(tally_version BYPRODUCTS ${MADE}/tally_version.h COMMENT ""
+  COMMAND ${CMAKE_COMMAND} -D SOURCE=${CMAKE_SOURCE_DIR} -D HEADER=${MADE}/tally_version.h -P ${CMAKE_SOURCE_DIR}/tools/version.cmake)
+add_dependencies(tally tally_version)
+target_include_directories(tally PRIVATE ${MADE})
+set(BUILT_BY "compiled by ${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
+set(BUILT_MPI "no MPI")
+if(MPI_C_FOUND)
+  string(REGEX REPLACE "[,\n].*" "" BUILT_MPI "${MPI_C_LIBRARY_VERSION_STRING}")
+  if(NOT BUILT_MPI)
+    set(BUILT_MPI "MPI ${MPI_C_VERSION}")
+  endif()
+endif()
+set(BUILT_CUDA "no CUDA")
+set(BUILT_NCCL "no NCCL")
+set(BUILT_CUDNN "no cuDNN")
+if(TALLY_CUDA STREQUAL "EMULATED")
+  set(BUILT_CUDA "CUDA emulated on the CPU, for tests only")
+elseif(TALLY_HAVE_CUDA)
+  set(BUILT_CUDA "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
+  string(REPLACE ";" ", " BUILT_CUDA "${BUILT_CUDA}")
+endif()
+if(TALLY_HAVE_NCCL AND NCCL_INCLUDE_DIR)
+  file(STRINGS ${NCCL_INCLUDE_DIR}/nccl.h lines REGEX "define NCCL_(MAJOR|MINOR|PATCH) ")
+  string(REGEX REPLACE "[^0-9;]" "" lines "${lines}")
+  list(JOIN lines "." lines)
+  set(BUILT_NCCL "NCCL ${lines} (its header; the library is loaded when it is needed)")
+endif()
+if(TALLY_CUDNN)
+  set(BUILT_CUDNN "cuDNN")
+endif()
+foreach(name BUILT_BY BUILT_MPI BUILT_CUDA BUILT_NCCL BUILT_CUDNN)
+  set_property(SOURCE tools/version.c APPEND PROPERTY COMPILE_DEFINITIONS "${name}=\"${${name}}\"")
+endforeach()
+
+# --- man page and completion ---
+set(PAGES ${MADE}/tally.1 ${MADE}/tally.bash ${MADE}/tally.zsh ${MADE}/tally.fish)
+file(MAKE_DIRECTORY ${MADE})
+add_custom_command(OUTPUT ${PAGES} COMMENT "The man page and the shell completion"
+  COMMAND sh ${CMAKE_SOURCE_DIR}/tools/manual.sh $<TARGET_FILE:tally> ${MADE}
+  DEPENDS tally tools/manual.sh tools/manual.awk tools/completion.awk)
+add_custom_target(tally_pages ALL DEPENDS ${PAGES})
+
+# --- cmake --install ---
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+install(TARGETS tally)
+install(FILES ${MADE}/tally.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${MADE}/tally.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME tally)
+install(FILES ${MADE}/tally.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions RENAME _tally)
+install(FILES ${MADE}/tally.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+file(GLOB pages tools/*.md)
+install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_DOCDIR}/tools)
+
+# --- cpack: a package for the Debian or Ubuntu that it is built on ---
+tally_version(CPACK_PACKAGE_VERSION ${CMAKE_SOURCE_DIR})
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_VERBATIM_VARIABLES ON)
+set(CPACK_PACKAGE_CONTACT "The tally authors <tally@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "trainer for transformer language models that reports what every step costs")
+set(CPACK_PACKAGE_DESCRIPTION "tally trains transformer language models in C and CUDA. At every step it
+reports what the step cost: FLOPs, utilisation, memory, energy and money.")
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_SOURCE_DIR}/tools/debian.cmake)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+if(MPI_C_FOUND)
+  set(CPACK_DEBIAN_PACKAGE_RECOMMENDS openmpi-bin)
+endif()
+include(CPack)
