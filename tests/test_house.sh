@@ -22,6 +22,7 @@ sources=({runtime,layers,optim,parallel,train,train/*,tools,tests,tests/*}/*.{c,
 [ "$(grep -lsE '#include [<"]hwloc' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes hwloc"
 [ "$(grep -lsE '#include [<"]pcre2' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes PCRE2"
 [ "$(grep -lsE '#include [<"]utf8proc' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes utf8proc"
+[ "$(grep -lsE '#include [<"]zstd' {runtime,layers,optim,parallel,train,train/*,tools}/*.{c,h} | wc -l)" -eq 1 ]; ok "one file includes zstd"
 [ "$(grep -lsE '#include [<"]cublasLt' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuBLASLt"
 [ "$(grep -lsE '#include [<"]nccl' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes NCCL"
 [ "$(grep -lsE '#include [<"]cudnn' "${sources[@]}" | wc -l)" -eq 1 ]; ok "one file includes cuDNN"

@@ -142,7 +142,7 @@ typedef struct {
 #define OPTION_DATA(PURPOSE)                                                                                           \
     .name = "data", .argument = "PATH",                                                                                \
     .help = PURPOSE ": files or folders of files. A file holds plain text, or JSON objects (.jsonl, .ndjson, .json) "  \
-                    "with one document each, under the key --text-key. Files may be compressed (.gz)"
+                    "with one document each, under the key --text-key. Files may be compressed (.gz, .zst)"
 #define OPTION_TEXT_KEY                                                                                                \
     .name = "text-key", .argument = "KEY", .default_text = "text",                                                     \
     .help = "key under which a JSON object holds its text"

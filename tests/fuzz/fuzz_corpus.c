@@ -6,7 +6,7 @@
 
 #include "train/data/corpus.h"
 
-static const char *const names[] = {"x.txt", "x.jsonl", "x.json", "x", "x.txt.gz", "x.jsonl.gz"};
+static const char *const names[] = {"x.txt", "x.jsonl", "x.json", "x", "x.txt.gz", "x.jsonl.gz", "x.jsonl.zst"};
 enum { NAMES = sizeof names / sizeof *names };
 
 static fuzz_input zipped(char kind, const char *text) {
@@ -29,7 +29,11 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
     seeds[3] = fuzz_text("3{\"text\": \"a line of an unnamed kind\"}\n{\"text\": \"another\"}\n");
     seeds[4] = zipped('4', "A text of two lines.\nThe second.\n");
     seeds[5] = zipped('5', "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
-    return 6;
+    static const char frame[] = "6\x28\xb5\x2f\xfd\x04\x58\x79\x00\x00{\"text\":\"one\"}\n\xad\x54\x03\xf5";
+    seeds[6] = (fuzz_input){malloc(sizeof frame), sizeof frame - 1};
+    FUZZ_CHECK(seeds[6].data);
+    memcpy(seeds[6].data, frame, sizeof frame - 1);
+    return 7;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {

@@ -8,14 +8,42 @@
 #include <sys/stat.h>
 
 #include <search.h>
+#include <zlib.h>
 
-static status add_file(reading *r, const char *path, bool named) {
+/* counts a file, for documents_scan */
+static status list_file(document_files *f, const char *path) {
+    struct stat s = {0};
+    if (strcmp(path, DOCUMENTS_INPUT) && stat(path, &s)) FAIL(IO, "%s: %s", path, strerror(errno));
+    const i64 facts[] = {s.st_size, s.st_mtim.tv_sec, s.st_mtim.tv_nsec};
+    f->files++;
+    f->bytes += s.st_size;
+    f->crc32 = (uint32_t)crc32_z(f->crc32, (const unsigned char *)path, strlen(path) + 1);
+    f->crc32 = (uint32_t)crc32_z(f->crc32, (const unsigned char *)facts, sizeof facts);
+    return STATUS_OK;
+}
+
+/* true: it was read before the place where this reading begins */
+static bool skip_file(reading *r, const char *path) {
+    struct stat s;
+    if (r->d->next.file >= r->begin.file) return false;
+    if (strcmp(path, DOCUMENTS_INPUT) && !stat(path, &s)) r->d->input_bytes += s.st_size;
+    return true;
+}
+
+static status read_file(reading *r, const char *path, bool named) {
     i64 bad = r->d->story->bad.count;
     bool no_text;
     status_code st = documents_file_read(r, path, named, &no_text);
     if (named || !no_text) return st;
     notes_cut(&r->d->story->bad, bad);
     return notes_add(&r->d->story->passed_over, "%s", status_message());
+}
+
+static status add_file(reading *r, const char *path, bool named) {
+    if (r->scan) return list_file(r->scan, path);
+    status_code st = skip_file(r, path) ? STATUS_OK : read_file(r, path, named);
+    r->d->next = (document_place){.file = r->d->next.file + 1};
+    return st;
 }
 
 static int visible(const struct dirent *entry) { return entry->d_name[0] != '.'; }
@@ -58,8 +86,11 @@ done:
     return st;
 }
 
+static bool resumed(const reading *r) { return r->begin.file || r->begin.bytes; }
+
 static status add_named(reading *r, const char *path) {
     struct stat s;
+    if (r->from->input && !strcmp(path, "-")) return add_file(r, DOCUMENTS_INPUT, true);
     if (stat(path, &s)) FAIL(DATA, "%s: %s, expected a text file or a folder", path, strerror(errno));
     if (S_ISREG(s.st_mode)) return add_file(r, path, true);
     if (!S_ISDIR(s.st_mode))
@@ -67,7 +98,7 @@ static status add_named(reading *r, const char *path) {
     i64 documents = r->d->count, passed_over = r->d->story->passed_over.count;
     TRY(add_folder(r, path));
     bool reason = r->d->story->passed_over.count > passed_over && passed_over < NOTES_KEPT;
-    if (r->d->count == documents)
+    if (r->d->count == documents && !r->scan && !resumed(r))
         FAIL(DATA, "%s: found no text in this folder, expected at least one text file that is not empty%s%s", path,
              reason ? "; skipped: " : "", reason ? r->d->story->passed_over.first[passed_over] : "");
     return STATUS_OK;
@@ -84,31 +115,54 @@ static status add_paths(reading *r) {
     return STATUS_OK;
 }
 
-status documents_read(document_summary *d, const text_source *from, document_sink to) {
+static status read_all(reading *r, document_summary *d) {
+    d->story = calloc(1, sizeof *d->story);
+    if (!d->story) FAIL(MEM, "no memory for %zu bytes of the data", sizeof *d->story);
+    d->story->from = *r->from;
+    d->story->has_tokens = r->to.tokens != NULL;
+    if (r->from->template) TRY(json_template_parse(&r->template, r->from->template));
+    TRY(add_paths(r));
+    d->bad_lines = d->story->bad.count + r->begin.bad_lines;
+    if (d->count == 0 && !r->scan && !resumed(r))
+        FAIL(DATA, "%s%s: found no text, expected at least one file that is not empty", r->from->paths[0],
+             r->from->count > 1 ? " and the other paths" : "");
+    return STATUS_OK;
+}
+
+static status read_or_scan(document_summary *d, document_files *scan, const text_source *from, document_place at,
+                           document_sink to) {
     *d = (document_summary){0};
     if (from->count < 1) FAIL(ARG, "data: found no path, expected at least one file or folder");
-    status_code st = STATUS_OK;
     reading *r = calloc(1, sizeof *r);
-    d->story = calloc(1, sizeof *d->story);
-    if (!r || !d->story) FAIL_DONE(MEM, "no memory for %zu bytes of the data", sizeof *r + sizeof *d->story);
-    d->story->from = *from;
-    d->story->has_tokens = to.tokens != NULL;
+    if (!r) FAIL(MEM, "no memory for %zu bytes of the data", sizeof *r);
     r->d = d;
+    r->scan = scan;
     r->from = from;
+    r->begin = at;
     r->to = to;
-    TRY_DONE(add_paths(r));
-    d->bad_lines = d->story->bad.count;
-    if (d->count == 0)
-        FAIL_DONE(DATA, "%s%s: found no text, expected at least one file that is not empty", from->paths[0],
-                  from->count > 1 ? " and the other paths" : "");
-done:
-    if (r) {
-        tdestroy(r->seen, free);
-        free(r->line);
-        free(r);
-    }
+    status_code st = read_all(r, d);
+    tdestroy(r->seen, free);
+    json_template_free(&r->template);
+    free(r->line);
+    free(r);
     if (st) documents_free(d);
     return st;
+}
+
+status documents_read(document_summary *d, const text_source *from, document_sink to) {
+    return read_or_scan(d, NULL, from, (document_place){0}, to);
+}
+
+status documents_read_from(document_summary *d, const text_source *from, document_place at, document_sink to) {
+    return read_or_scan(d, NULL, from, at, to);
+}
+
+status documents_scan(document_files *f, const text_source *from) {
+    document_summary d;
+    *f = (document_files){0};
+    TRY(read_or_scan(&d, f, from, (document_place){0}, (document_sink){0}));
+    documents_free(&d);
+    return STATUS_OK;
 }
 
 void documents_free(document_summary *d) {

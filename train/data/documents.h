@@ -1,6 +1,6 @@
 /* Reads the documents of text files as a stream: in memory there is a chunk of plain text or a line of JSON.
  *
- * The name of a file (in any case, before .gz) and its first bytes decide how it is read:
+ * The name of a file (in any case, before .gz or .zst) and its first bytes decide how it is read:
  *   .jsonl .ndjson   one document a line: the string under `text_key` of a JSON object
  *   .json            the same, or an array of such objects; other contents are not text
  *   .txt .text .md   one document
@@ -14,7 +14,9 @@
 #ifndef TALLY_DOCUMENTS_H
 #define TALLY_DOCUMENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "runtime/status.h"
 #include "runtime/tensor.h"
@@ -30,8 +32,19 @@ typedef struct {
     const char *const *paths;
     int count;
     const char *text_key; /* NULL: "text" */
+    const char *template; /* NULL: the text alone. Else makes it from the strings under several keys: json_template.h */
     i64 max_bad_lines;
+    bool input; /* the path "-" is standard input */
 } text_source;
+
+/* A place between documents, from which another documents_read of the same source can go on. */
+typedef struct {
+    i64 file;           /* number of files before it, in the order of reading, with those that are skipped */
+    i64 bytes;          /* of the file's text before it, decompressed */
+    i64 number;         /* of the line or element that comes next, from 1; 0: the array has ended */
+    i64 bad_lines;      /* before it, in all files */
+    uint32_t input_crc; /* of the text before it, if the file is standard input */
+} document_place;
 
 /* Receives the documents. An error of either function ends the reading and is returned. */
 typedef struct {
@@ -44,7 +57,9 @@ typedef struct {
 typedef struct documents_story documents_story;
 
 typedef struct {
-    i64 count, bytes; /* of documents; of their text */
+    i64 count, bytes;    /* of documents; of their text */
+    document_place next; /* while the sink's `end` runs: where the next document begins */
+    i64 input_bytes;     /* of the files so far, as they are on the disk */
     text_count_of_kind kinds[TEXT_KINDS];
     i64 bad_lines;    /* skipped */
     const char *path; /* of the file that is being read, for messages of the sink */
@@ -53,6 +68,15 @@ typedef struct {
 
 status documents_read(document_summary *d, const text_source *from,
                       document_sink to); /* d: unchanged until documents_free */
+/* The same from a place on. There may be no document left. The log does not know what was before. */
+status documents_read_from(document_summary *d, const text_source *from, document_place at, document_sink to);
+
+/* What documents_read would read, by the names, sizes and times of the files. */
+typedef struct {
+    i64 files, bytes; /* on the disk; standard input is a file of 0 bytes */
+    uint32_t crc32;   /* of all of that */
+} document_files;
+status documents_scan(document_files *f, const text_source *from);
 /* Logs the kind, documents and tokens or bytes of each path, and every warning. The paths must still be valid. */
 void documents_log(const document_summary *d);
 const char *documents_kind_name(text_kind kind); /* "plain text" */

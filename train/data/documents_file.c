@@ -4,8 +4,7 @@
 #include <sys/stat.h>
 
 #include <search.h>
-
-#include "train/data/json_text.h"
+#include <zlib.h>
 
 enum { LARGEST_OBJECT = 64 << 20 }; /* it is in memory at least once, as read */
 
@@ -21,10 +20,53 @@ static status end_document(reading *r) {
     if (r->d->bytes == r->start) return STATUS_OK;
     r->start = r->d->bytes;
     r->d->count++;
+    r->d->next.bad_lines = r->begin.bad_lines + r->d->story->bad.count;
     return r->to.end(r->to.context);
 }
 
 /* ---- objects of JSON ---- */
+
+/* the reading goes on within this file */
+static bool is_resumed(const reading *r) { return r->d->next.file == r->begin.file && r->begin.bytes > 0; }
+
+/* Standard input has no time or size by which a change is seen. */
+static void sum_input(reading *r, size_t used) {
+    if (!r->file.is_input || used <= r->summed) return;
+    r->input_crc = (uint32_t)crc32_z(r->input_crc, (const unsigned char *)r->file.chunk + r->summed, used - r->summed);
+    r->summed = used;
+}
+
+/* The next document begins behind `used` bytes of the chunk. */
+static void set_next(reading *r, size_t used, i64 number) {
+    sum_input(r, used);
+    r->d->next.bytes = r->file.bytes - (i64)(r->file.chunk_bytes - used);
+    r->d->next.number = number;
+    r->d->next.input_crc = r->input_crc;
+}
+
+static status read_chunk(reading *r) {
+    sum_input(r, r->file.chunk_bytes);
+    TRY(text_file_read(&r->file));
+    r->summed = 0;
+    r->d->input_bytes = r->input_before + r->file.input_bytes;
+    return STATUS_OK;
+}
+
+/* to the place within this file where the reading begins */
+static status skip_text(reading *r) {
+    const text_file *f = &r->file;
+    document_place next = r->d->next;
+    while (f->is_input && f->bytes < r->begin.bytes && f->chunk_bytes) TRY(read_chunk(r));
+    if (f->is_input && f->bytes >= r->begin.bytes) set_next(r, f->chunk_bytes - (size_t)(f->bytes - r->begin.bytes), 0);
+    if (f->is_input && (f->bytes < r->begin.bytes || r->input_crc != r->begin.input_crc))
+        FAIL(DATA, "%s: its first %ld bytes are not those of the last time; expected the same text again", f->path,
+             r->begin.bytes);
+    r->d->next = next;
+    TRY(text_file_skip_to(&r->file, r->begin.bytes));
+    r->summed = 0;
+    r->d->input_bytes = r->input_before + f->input_bytes;
+    return STATUS_OK;
+}
 
 static const char *key_of(const reading *r) { return r->from->text_key ? r->from->text_key : "text"; }
 
@@ -32,17 +74,22 @@ static const char *key_of(const reading *r) { return r->from->text_key ? r->from
 static status bad_line(reading *r) {
     i64 most = r->from->max_bad_lines;
     TRY(notes_add(&r->d->story->bad, "%s", status_message()));
-    if (r->d->story->bad.count <= most) return STATUS_OK;
+    if (r->d->story->bad.count + r->begin.bad_lines <= most) return STATUS_OK;
     if (most == 0) FAIL(DATA, "%s", status_message());
     FAIL(DATA, "%s: more than --max-bad-lines %ld bad lines; the first: %s", r->file.path, most,
          r->d->story->bad.first[0]);
+}
+
+static status_code get_text(reading *r, const char **text, bool *is_json, json_text_place at) {
+    if (!r->template.count) return json_text_get(text, is_json, r->line, r->line_bytes, key_of(r), at);
+    return json_template_fill(text, is_json, &r->template, r->line, r->line_bytes, at);
 }
 
 /* must_parse: if it is not JSON, the whole file fails, and not only this line */
 static status add_object(reading *r, json_text_place at, bool must_parse) {
     const char *text;
     bool is_json;
-    status_code st = json_text_get(&text, &is_json, r->line, r->line_bytes, key_of(r), at);
+    status_code st = get_text(r, &text, &is_json, at);
     if (st == STATUS_DATA && !is_json && must_parse)
         FAIL_DONE(DATA,
                   "%s: its first line is not a whole JSON object; expected one object per line, or an array of objects",
@@ -93,7 +140,8 @@ static status check_all(reading *r) {
         TRY(text_file_read(f));
     }
     text_file_rewind(f);
-    return text_file_read(f);
+    f->chunk_bytes = 0;
+    return read_chunk(r);
 }
 
 static status add_plain(reading *r, bool named, bool *no_text) {
@@ -102,11 +150,14 @@ static status add_plain(reading *r, bool named, bool *no_text) {
     while (!st && f->chunk_bytes > 0) {
         st = check_nul(f);
         if (!st) st = add_text(r, f->chunk, f->chunk_bytes);
-        if (!st) st = text_file_read(&r->file);
+        if (!st) st = read_chunk(r);
     }
     *no_text = st == STATUS_DATA && r->d->bytes == r->start;
     TRY(st);
-    return end_document(r);
+    r->d->next.file++; /* there is only one document */
+    st = end_document(r);
+    r->d->next.file--;
+    return st;
 }
 
 /* in concatenated files a line may begin with a byte-order mark */
@@ -129,7 +180,7 @@ static status end_line(reading *r, json_text_place at, bool *must_parse) {
 
 static status add_lines(reading *r, bool must_parse) {
     const text_file *f = &r->file;
-    json_text_place at = {.path = f->path, .number = 1};
+    json_text_place at = {.path = f->path, .number = is_resumed(r) ? r->begin.number : 1};
     while (f->chunk_bytes > 0) {
         for (size_t used = 0; used < f->chunk_bytes;) {
             const char *from = f->chunk + used, *newline = memchr(from, '\n', f->chunk_bytes - used);
@@ -137,11 +188,13 @@ static status add_lines(reading *r, bool must_parse) {
             TRY(extend_line(r, from, bytes));
             used += bytes + 1;
             if (!newline) break;
+            set_next(r, used, at.number + 1);
             TRY(end_line(r, at, &must_parse));
             at.number++;
         }
-        TRY(text_file_read(&r->file));
+        TRY(read_chunk(r));
     }
+    set_next(r, 0, at.number + 1);
     return r->line_bytes ? end_line(r, at, &must_parse) : STATUS_OK;
 }
 
@@ -149,6 +202,8 @@ static status add_array(reading *r) {
     const text_file *f = &r->file;
     json_text_array a = {0};
     json_text_place at = {.path = f->path, .element = true, .number = 1};
+    if (is_resumed(r)) a.depth = 1, at.number = r->begin.number;
+    a.ended = is_resumed(r) && r->begin.number == 0;
     while (f->chunk_bytes > 0) {
         for (size_t used = 0, element; used < f->chunk_bytes;) {
             bool whole;
@@ -157,10 +212,11 @@ static status add_array(reading *r) {
             TRY(extend_line(r, from, element));
             if (!whole) continue;
             if (a.ended && at.number == 1 && json_text_blank(r->line, r->line_bytes)) continue; /* [] */
+            set_next(r, used, a.ended ? 0 : at.number + 1);
             TRY(add_object(r, at, false));
             at.number++;
         }
-        TRY(text_file_read(&r->file));
+        TRY(read_chunk(r));
     }
     if (!a.ended) FAIL(DATA, "%s: ends within element %ld, expected the ] of the array", f->path, at.number);
     if (a.behind) FAIL(DATA, "%s: found text after the ] of the array, expected the end", f->path);
@@ -172,12 +228,11 @@ static status add_array(reading *r) {
 /* for names without a known ending */
 static bool first_line_has_text(reading *r) {
     const text_file *f = &r->file;
-    const char *newline = memchr(f->chunk, '\n', f->chunk_bytes), *text = NULL;
+    const char *newline = memchr(f->chunk, '\n', f->chunk_bytes), *text;
     size_t bytes = newline ? (size_t)(newline - f->chunk) : f->chunk_bytes;
     bool is_json;
     if (!bytes || f->chunk[0] != '{' || extend_line(r, f->chunk, bytes)) return false;
-    bool has =
-        json_text_get(&text, &is_json, r->line, bytes, key_of(r), (json_text_place){f->path, false, 1}) == STATUS_OK;
+    bool has = get_text(r, &text, &is_json, (json_text_place){f->path, false, 1}) == STATUS_OK;
     r->line_bytes = 0;
     return has;
 }
@@ -205,18 +260,22 @@ static status add_contents(reading *r, bool named, text_kind *kind, bool *no_tex
     const text_file *f = &r->file;
     i64 documents = r->d->count, bad = r->d->story->bad.count;
     r->line_bytes = 0;
-    TRY(text_file_read(&r->file));
+    r->input_before = r->d->input_bytes;
+    r->summed = 0;
+    r->input_crc = 0;
+    TRY(read_chunk(r));
     const char *wide = text_file_wide(f);
     if (wide) {
         *no_text = true;
         FAIL(DATA, "%s: looks like %s, expected UTF-8; `iconv -f %s -t UTF-8` converts it", f->path, wide, wide);
     }
     TRY(choose_kind(r, kind));
+    if (is_resumed(r)) TRY(skip_text(r));
     if (*kind == TEXT_PLAIN) return add_plain(r, named, no_text);
     if (*kind == TEXT_JSON_ARRAY) TRY(add_array(r));
     else TRY(add_lines(r, text_file_named(f, ".json")));
     bad = r->d->story->bad.count - bad;
-    if (bad && r->d->count == documents)
+    if (bad && r->d->count == documents && !is_resumed(r))
         FAIL(DATA, "%s: none of its %ld %s can be used; the last: %s", f->path, bad,
              *kind == TEXT_JSON_ARRAY ? "elements" : "lines", status_message());
     return STATUS_OK;
@@ -246,9 +305,10 @@ static status add_opened(reading *r, bool named, bool *no_text) {
     text_kind kind = TEXT_PLAIN;
     i64 tokens = r->to.tokens ? *r->to.tokens : 0;
     status_code st = add_contents(r, named, &kind, no_text);
-    if (st == STATUS_DATA && text_file_named(f, ".json") && r->d->bytes == before.bytes) *no_text = true;
-    /* a damaged gzip stream looks like binary data or bad JSON before its crc is reached: report the damage instead */
-    if (st == STATUS_DATA && f->gz) {
+    if (st == STATUS_DATA && text_file_named(f, ".json") && r->d->bytes == before.bytes && !is_resumed(r))
+        *no_text = true;
+    /* a damaged compressed stream looks like binary data or bad JSON before its checksum is reached: report the damage instead */
+    if (st == STATUS_DATA && f->packing != TEXT_FILE_PLAIN) {
         status_code damage = text_file_drain(&r->file);
         if (damage) *no_text = false, st = damage;
     }
@@ -270,7 +330,8 @@ static status add_opened(reading *r, bool named, bool *no_text) {
 status documents_file_read(reading *r, const char *path, bool named, bool *no_text) {
     *no_text = false;
     r->d->path = path;
-    TRY(text_file_open(&r->file, path));
+    if (strcmp(path, DOCUMENTS_INPUT)) TRY(text_file_open(&r->file, path));
+    else TRY(text_file_open_input(&r->file, path));
     status_code st = add_opened(r, named, no_text);
     text_file_close(&r->file);
     return st;

@@ -3,6 +3,7 @@
 #define TALLY_DOCUMENTS_PARTS_H
 
 #include "train/data/documents.h"
+#include "train/data/json_template.h"
 #include "train/data/notes.h"
 #include "train/data/text_file.h"
 
@@ -11,12 +12,20 @@ typedef struct {
     document_summary *d;
     const text_source *from;
     document_sink to;
-    i64 start;  /* d->bytes where the current document begins */
+    i64 start;            /* d->bytes where the current document begins */
+    document_place begin; /* of documents_read_from */
+    document_files *scan; /* NULL: read, do not only list */
+    i64 input_before;     /* d->input_bytes where the file begins */
+    uint32_t input_crc;   /* of standard input's text up to `summed` bytes of the chunk */
+    size_t summed;
+    json_template template;
     char *line; /* of JSON, as much as has been read of it */
     size_t line_bytes, line_capacity;
     void *seen; /* files read so far: a tree by device and inode (search.h) */
     text_file file;
 } reading;
+
+#define DOCUMENTS_INPUT "standard input" /* the path of "-" */
 
 enum { STORY_PATHS = 12 }; /* the log has one line for each of the first paths: a shell's * may give many */
 

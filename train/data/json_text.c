@@ -67,29 +67,44 @@ static status find_text(size_t *offset, json_t *tree, const char *key, json_text
     return STATUS_OK;
 }
 
-status json_text_get(const char **text, bool *is_json, char *json, size_t bytes, const char *key, json_text_place at) {
-    *text = NULL;
+status json_text_parse(json_t **tree, bool *is_json, char *json, size_t bytes, const char *key, json_text_place at) {
+    *tree = NULL;
     *is_json = false;
     const char *nul = memchr(json, 0, bytes);
     if (nul) FAIL(DATA, "%s: found a NUL byte at column %ld, expected JSON", where(at).text, (nul - json) + 1);
     if (json_too_many_values(json, bytes))
         FAIL(DATA, "%s: holds more than %d JSON values, expected fewer", where(at).text, JSON_MOST_VALUES);
     json_fault fault;
-    json_t *tree = json_outline_load(json, bytes, &fault);
-    if (!tree && fault.no_memory) FAIL(MEM, "%s: no memory for %zu bytes of JSON", where(at).text, bytes);
-    if (!tree)
+    *tree = json_outline_load(json, bytes, &fault);
+    if (!*tree && fault.no_memory) FAIL(MEM, "%s: no memory for %zu bytes of JSON", where(at).text, bytes);
+    if (!*tree)
         FAIL(DATA, "%s: found no valid JSON at column %zu (%s), expected an object with a string \"%.80s\"",
              where(at).text, fault.at + 1, fault.reason, key);
     *is_json = true;
+    return STATUS_OK;
+}
+
+status json_text_find(char **text, size_t *length, json_t *tree, char *json, const char *key, json_text_place at) {
     size_t offset = 0;
-    status_code st = find_text(&offset, tree, key, at);
+    TRY(find_text(&offset, tree, key, at));
+    *length = json_outline_string(json + offset, json + offset);
+    if (memchr(json + offset, 0, *length))
+        FAIL(DATA, "%s: found \\u0000 in \"%.80s\", expected text without NUL", where(at).text, key);
+    json[offset + *length] = 0;
+    *text = json + offset;
+    return STATUS_OK;
+}
+
+status json_text_get(const char **text, bool *is_json, char *json, size_t bytes, const char *key, json_text_place at) {
+    json_t *tree;
+    size_t length;
+    char *found = NULL;
+    *text = NULL;
+    TRY(json_text_parse(&tree, is_json, json, bytes, key, at));
+    status_code st = json_text_find(&found, &length, tree, json, key, at);
     json_decref(tree);
     TRY(st);
-    size_t length = json_outline_string(json + offset, json + offset);
-    if (memchr(json + offset, 0, length))
-        FAIL(DATA, "%s: found \\u0000 in \"%.80s\", expected text without NUL", where(at).text, key);
-    json[offset + length] = 0;
-    *text = json + offset;
+    *text = found;
     return STATUS_OK;
 }
 

@@ -20,6 +20,11 @@ typedef struct {
  * string under the key, or \u0000 in that string. */
 status json_text_get(const char **text, bool *is_json, char *json, size_t bytes, const char *key, json_text_place at);
 
+/* Its two halves. *tree: what json_text_find needs; free it with json_decref. Each key once: *text is decoded in place. */
+typedef struct json_t json_t;
+status json_text_parse(json_t **tree, bool *is_json, char *json, size_t bytes, const char *key, json_text_place at);
+status json_text_find(char **text, size_t *length, json_t *tree, char *json, const char *key, json_text_place at);
+
 /* Splits an array, from its '[' on. Initialise with zeros. A call reads up to `bytes` of text and returns how many it has read:
  * the first *element of them belong to the current element, which ends there if *whole. */
 typedef struct {
