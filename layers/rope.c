@@ -5,9 +5,25 @@
 
 #include "runtime/simd.h"
 
+/* the pair of elements, as a fraction, that turns so many times within the original context */
+static double pair_that_turns(double turns, i64 D, rope_scaling s) {
+    return (double)D * log(s.original_context / (turns * 2 * M_PI)) / (2 * log(s.theta));
+}
+
+static double yarn_frequency(double f, i64 j, i64 D, rope_scaling s) {
+    double a = pair_that_turns(s.beta_fast, D, s), b = pair_that_turns(s.beta_slow, D, s);
+    if (s.truncate) a = floor(a), b = ceil(b);
+    a = fmax(a, 0), b = fmin(b, (double)D - 1);
+    if (a == b) b += 0.001; /* as the reference does */
+    double r = fmin(fmax(((double)j - a) / (b - a), 0), 1);
+    return r * f / s.factor + (1 - r) * f;
+}
+
 static double inverse_frequency(i64 j, i64 D, rope_scaling s) {
     double f = pow(s.theta, -2.0 * (double)j / (double)D);
-    if (s.factor == 0) return f;
+    if (s.type == ROPE_DEFAULT || s.type == ROPE_DYNAMIC) return f;
+    if (s.type == ROPE_LINEAR) return f / s.factor;
+    if (s.type == ROPE_YARN) return yarn_frequency(f, j, D, s);
     double wavelength = 2 * M_PI / f;
     if (wavelength < s.original_context / s.high_freq_factor) return f;
     if (wavelength > s.original_context / s.low_freq_factor) return f / s.factor;
@@ -16,11 +32,12 @@ static double inverse_frequency(i64 j, i64 D, rope_scaling s) {
 }
 
 void rope_table(float *cos_table, float *sin_table, i64 positions, i64 D, rope_scaling s) {
+    double scale = s.type == ROPE_YARN ? s.attention_factor : 1;
     for (i64 j = 0; j < D / 2; j++) {
         double f = inverse_frequency(j, D, s);
         for (i64 p = 0; p < positions; p++) {
-            cos_table[p * (D / 2) + j] = (float)cos((double)p * f);
-            sin_table[p * (D / 2) + j] = (float)sin((double)p * f);
+            cos_table[p * (D / 2) + j] = (float)(scale * cos((double)p * f));
+            sin_table[p * (D / 2) + j] = (float)(scale * sin((double)p * f));
         }
     }
 }

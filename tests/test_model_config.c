@@ -59,14 +59,22 @@ static void assert_same(const model_config *a, const model_config *b) {
     SAME(learned_positions);
     SAME(swiglu);
     SAME(qkv_bias);
-    SAME(proj_bias);
+    SAME(attn_bias);
+    SAME(mlp_bias);
+    SAME(window);
+    assert_memory_equal(a->full_layers, b->full_layers, sizeof a->full_layers);
     SAME(qk_norm);
     SAME(tied);
     SAME(rope.theta);
+    SAME(rope.type);
     SAME(rope.factor);
     SAME(rope.low_freq_factor);
     SAME(rope.high_freq_factor);
     SAME(rope.original_context);
+    SAME(rope.beta_fast);
+    SAME(rope.beta_slow);
+    SAME(rope.attention_factor);
+    SAME(rope.truncate);
     SAME(init_std);
 #undef SAME
 }
@@ -145,7 +153,7 @@ static const char qwen2_json[] =
 static const char qwen3_json[] =
     "{\"model_type\":\"qwen3\",\"attention_bias\":false,\"dtype\":\"bfloat16\",\"head_dim\":128,\"hidden_act\":"
     "\"silu\","
-    "\"hidden_size\":1024,\"initializer_range\":0.02,\"intermediate_size\":3072,\"layer_types\":[\"full_attention\"],"
+    "\"hidden_size\":1024,\"initializer_range\":0.02,\"intermediate_size\":3072,"
     "\"max_position_embeddings\":40960,\"num_attention_heads\":16,\"num_hidden_layers\":28,\"num_key_value_heads\":8,"
     "\"rms_norm_eps\":1e-06,\"rope_parameters\":{\"rope_theta\":1000000.0,\"rope_type\":\"default\"},"
     "\"sliding_window\":null,\"tie_word_embeddings\":true,\"use_sliding_window\":false,\"vocab_size\":151936}";
@@ -196,11 +204,11 @@ static void test_what_is_left_out_has_the_familys_default(void **state) {
     READ(llama_json, "tie_word_embeddings", NULL);
     assert_false(c.tied);
     READ(llama_json, "rope_scaling", "null");
-    assert_true(c.rope.factor == 0 && c.rope.theta == 500000);
+    assert_true(c.rope.type == ROPE_DEFAULT && c.rope.theta == 500000);
     READ(llama_json, "rope_theta", NULL);
     assert_true(c.rope.theta == 10000);
     READ(llama_json, "rope_scaling", "{\"type\":\"default\"}");
-    assert_true(c.rope.factor == 0);
+    assert_true(c.rope.type == ROPE_DEFAULT);
     READ(qwen3_json, "rope_parameters",
          "{\"rope_theta\":7,\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"
          "\"original_max_position_embeddings\":8192}");
@@ -209,7 +217,7 @@ static void test_what_is_left_out_has_the_familys_default(void **state) {
     json_t *mistral = edited(llama_json, "model_type", "\"mistral\"");
     assert_int_equal(json_object_set_new(mistral, "sliding_window", json_null()), 0);
     OK(model_config_from_json(&c, mistral, "x.json"));
-    assert_int_equal(c.arch, ARCH_LLAMA);
+    assert_int_equal(c.arch, ARCH_MISTRAL);
     json_decref(mistral);
 }
 
@@ -254,12 +262,26 @@ static void test_what_we_do_not_compute_is_refused_by_name(void **state) {
         {llama_json, "rms_norm_eps", NULL, "key \"rms_norm_eps\" is missing, expected a number"},
         {llama_json, "rope_theta", "0", "key \"rope_theta\" is 0, expected a number above 0"},
         {llama_json, "rope_theta", "\"1e4\"", "key \"rope_theta\" is \"1e4\", expected a number"},
-        {llama_json, "attention_bias", "true", "key \"attention_bias\" is true, expected false"},
-        {llama_json, "mlp_bias", "true", "key \"mlp_bias\" is true, expected false"},
+        {llama_json, "attention_bias", "1", "key \"attention_bias\" is 1, expected true or false"},
+        {qwen2_json, "attention_bias", "true", "key \"attention_bias\" is true, expected false"},
+        {qwen3_json, "mlp_bias", "true", "key \"mlp_bias\" is true, expected false"},
         {llama_json, "hidden_act", "\"gelu\"", "key \"hidden_act\" is \"gelu\", expected \"silu\""},
         {llama_json, "partial_rotary_factor", "0.5", "key \"partial_rotary_factor\" is 0.5, expected 1"},
-        {llama_json, "rope_scaling", "{\"type\":\"linear\",\"factor\":2}",
-         "key \"rope_type\" in \"rope_scaling\" is \"linear\", expected \"default\" or \"llama3\""},
+        {llama_json, "rope_scaling", "{\"type\":\"longrope\",\"factor\":2}",
+         "key \"rope_type\" in \"rope_scaling\" is \"longrope\", expected \"default\", \"linear\""},
+        {llama_json, "rope_scaling", "{\"type\":\"linear\",\"factor\":2,\"long_factor\":[1]}",
+         "key \"long_factor\" in \"rope_scaling\" is [1], expected no such key"},
+        {llama_json, "rope_scaling", "{\"type\":\"linear\"}", "key \"factor\" is missing, expected a number"},
+        {llama_json, "rope_scaling", "{\"type\":\"dynamic\",\"factor\":0.5}",
+         "key \"factor\" of RoPE is 0.5, expected a number from 1"},
+        {llama_json, "rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"beta_fast\":1}",
+         "key \"beta_fast\" is 1, expected a number above beta_slow 1"},
+        {llama_json, "rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"attention_factor\":-1}",
+         "key \"attention_factor\" of RoPE is -1, expected a number above 0"},
+        {llama_json, "rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"truncate\":1}",
+         "key \"truncate\" is 1, expected true or false"},
+        {qwen3_json, "rope_parameters", "{\"full_attention\":{\"rope_theta\":1}}",
+         "key \"full_attention\" in \"rope_parameters\" is {\"rope_theta\":1}, expected no such key"},
         {llama_json, "rope_scaling", "{\"factor\":2}", "key \"rope_type\" in \"rope_scaling\" is missing"},
         {llama_json, "rope_scaling", "2", "key \"rope_scaling\" is 2, expected null or an object"},
         {llama_json, "rope_scaling", "{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1}",
@@ -267,19 +289,17 @@ static void test_what_we_do_not_compute_is_refused_by_name(void **state) {
         {llama_json, "rope_scaling",
          "{\"rope_type\":\"llama3\",\"factor\":0,\"low_freq_factor\":1,\"high_freq_factor\":4,"
          "\"original_max_position_embeddings\":8192}",
-         "key \"factor\" in \"rope_scaling\" is 0, expected a number from 1"},
+         "key \"factor\" of RoPE is 0, expected a number from 1"},
         {llama_json, "rope_scaling",
          "{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4,"
          "\"original_max_position_embeddings\":8192}",
          "key \"high_freq_factor\" is 4, expected a number above low_freq_factor 4"},
         {qwen3_json, "rope_parameters", "{\"rope_theta\":1,\"partial_rotary_factor\":0.25}",
          "key \"partial_rotary_factor\" is 0.25, expected 1"},
-        {llama_json, "model_type", "\"mistral\"",
-         "key \"sliding_window\" is missing (which is 4096), expected null or at least max_position_embeddings, "
-         "131072"},
         {qwen2_json, "use_sliding_window", "1", "key \"use_sliding_window\" is 1, expected true or false"},
         {qwen2_json, "num_key_value_heads", NULL, "key \"num_key_value_heads\" is missing"},
-        {qwen3_json, "layer_types", "[\"full_attention\",\"sliding_attention\"]", "key \"sliding_window\" is null"},
+        {qwen3_json, "layer_types", "[\"full_attention\",\"sliding_attention\"]",
+         "key \"layer_types\" has 2 layers, expected num_hidden_layers 28"},
         {qwen3_json, "layer_types", "\"full_attention\"", "key \"layer_types\" is \"full_attention\", expected a list"},
         {qwen3_json, "head_dim", NULL, "key \"head_dim\" is missing"},
     };
@@ -308,7 +328,7 @@ static void test_check_of_a_config_made_by_hand(void **state) {
     c.K = 4;
     FAILS(DATA, "key \"n_embd\" is 768, expected n_head x head size = 12 x 64", model_config_check(&c));
     OK(model_config_load(&c, "llama3.2-1b"));
-    c.rope.factor = 0.5;
+    c.rope.type = ROPE_LINEAR, c.rope.factor = 0.5;
     FAILS(DATA, "key \"factor\" of RoPE is 0.5", model_config_check(&c));
 }
 

@@ -21,10 +21,13 @@ static void test_llama3_scaling(void **state) {
     (void)state;
     enum { D = 128 };
     float c[2 * D / 2], s[2 * D / 2]; /* at position 1 the angle is the frequency */
-    rope_table(
-        c, s, 2, D,
-        (rope_scaling){
-            .theta = 500000, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_context = 8192});
+    rope_table(c, s, 2, D,
+               (rope_scaling){.theta = 500000,
+                              .type = ROPE_LLAMA3,
+                              .factor = 8,
+                              .low_freq_factor = 1,
+                              .high_freq_factor = 4,
+                              .original_context = 8192});
     int kept = 0, blended = 0, stretched = 0;
     for (int j = 0; j < D / 2; j++) {
         double f = exp(-2.0 * j / D * log(500000)), turns = 8192 * f / (2 * acos(-1)), want;
@@ -35,6 +38,51 @@ static void test_llama3_scaling(void **state) {
         assert_true(fabs(s[D / 2 + j] - sin(want)) <= 1.001 * F32_ROUNDOFF * sin(want));
     }
     assert_true(kept > 20 && blended > 3 && stretched > 20);
+}
+
+/* Frequencies and factors that transformers 5.24 computes (ROPE_INIT_FUNCTIONS, float32) for theta 10000 and these settings.
+ * They round f32 some five times on the way, ours once: 5 * 2^-24 relative each. */
+static void test_scalings_of_transformers(void **state) {
+    (void)state;
+    enum { D = 16 };
+    static const struct {
+        rope_scaling s;
+        double frequencies[D / 2];
+    } cases[] = {
+        {{.theta = 10000, .type = ROPE_LINEAR, .factor = 2.5},
+         {0.400000006, 0.1264911, 0.0399999991, 0.0126491114, 0.00399999972, 0.00126491114, 0.000400000019,
+          0.000126491112}},
+        {{.theta = 10000, .type = ROPE_DYNAMIC, .factor = 4},
+         {1, 0.316227764, 0.100000001, 0.0316227786, 0.00999999978, 0.00316227786, 0.00100000005, 0.000316227786}},
+        {{.theta = 10000,
+          .type = ROPE_YARN,
+          .factor = 4,
+          .original_context = 256,
+          .beta_fast = 32,
+          .beta_slow = 1,
+          .attention_factor = 1,
+          .truncate = true},
+         {1, 0.25693506, 0.0625, 0.0138349654, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-05}},
+        {{.theta = 10000,
+          .type = ROPE_YARN,
+          .factor = 8,
+          .original_context = 256,
+          .beta_fast = 6,
+          .beta_slow = 2,
+          .attention_factor = 1.25},
+         {1, 0.316227764, 0.0691734999, 0.00395284733, 0.00124999997, 0.000395284733, 0.000125000006, 3.95284733e-05}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float c[2 * D / 2], s[2 * D / 2];
+        double scale = cases[i].s.type == ROPE_YARN ? cases[i].s.attention_factor : 1;
+        rope_table(c, s, 2, D, cases[i].s);
+        for (int j = 0; j < D / 2; j++) {
+            double f = cases[i].frequencies[j];
+            assert_true(fabs(c[j] - scale) <= F32_ROUNDOFF * scale && s[j] == 0); /* at position 0 */
+            assert_true(fabs(s[D / 2 + j] - scale * sin(f)) <= 6 * F32_ROUNDOFF * scale * f);
+            assert_true(fabs(c[D / 2 + j] - scale * cos(f)) <= 6 * F32_ROUNDOFF * scale);
+        }
+    }
 }
 
 static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
@@ -113,6 +161,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_llama3_scaling),
+        cmocka_unit_test(test_scalings_of_transformers),
         cmocka_unit_test(test_against_reference),
         cmocka_unit_test(test_bad_arguments),
     };

@@ -11,7 +11,8 @@ static double block_parameters(const model_config *c) {
     double C = (double)c->C, q = (double)(c->H * c->D), k = (double)(c->K * c->D), F = (double)c->F;
     double n = C * (q + 2 * k) + q * C + (c->swiglu ? 3 : 2) * C * F + (c->layer_norm ? 4 : 2) * C;
     if (c->qkv_bias) n += q + 2 * k;
-    if (c->proj_bias) n += C + (c->swiglu ? 2 : 1) * F + C;
+    if (c->attn_bias) n += C;
+    if (c->mlp_bias) n += (c->swiglu ? 2 : 1) * F + C;
     return n + (c->qk_norm ? 2 * (double)c->D : 0);
 }
 

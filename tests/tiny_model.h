@@ -23,7 +23,8 @@ static inline model_config tiny_gpt2(void) {
                           .layer_norm = true,
                           .learned_positions = true,
                           .qkv_bias = true,
-                          .proj_bias = true,
+                          .attn_bias = true,
+                          .mlp_bias = true,
                           .tied = true,
                           .init_std = 0.15};
 }

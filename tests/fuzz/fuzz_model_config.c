@@ -20,7 +20,14 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
                   "\"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"num_key_value_heads\": 1, \"head_dim\": 16, "
                   "\"rms_norm_eps\": 1e-6, \"max_position_embeddings\": 64, \"rope_theta\": 1e6, "
                   "\"tie_word_embeddings\": true, \"hidden_act\": \"silu\", \"attention_bias\": false}");
-    return 3;
+    seeds[3] =
+        fuzz_text("{\"model_type\": \"qwen2\", \"vocab_size\": 257, \"hidden_size\": 32, \"intermediate_size\": 64, "
+                  "\"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 1, \"rms_norm_eps\": "
+                  "1e-6, \"max_position_embeddings\": 64, \"use_sliding_window\": true, \"sliding_window\": 99, "
+                  "\"max_window_layers\": 1, \"layer_types\": [\"full_attention\", \"sliding_attention\"], "
+                  "\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"beta_fast\": 16, \"mscale\": 2, "
+                  "\"mscale_all_dim\": 0.5, \"truncate\": false, \"rope_theta\": 5000}}");
+    return 4;
 }
 
 static char *written(const model_config *c) {

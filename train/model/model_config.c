@@ -10,6 +10,8 @@
 #include "runtime/path.h"
 #include "train/model/model_keys.h"
 #include "train/model/presets.h"
+#include "train/model/rope_keys.h"
+#include "train/model/window_keys.h"
 
 static const double most_parameters = 1e15; /* far above any model, and below 2^53: doubles are exact */
 
@@ -34,9 +36,9 @@ static const struct {
     const char *model_type, *class_name;
     architecture arch;
 } types[] = {
-    {"gpt2", "GPT2LMHeadModel", ARCH_GPT2},        {"llama", "LlamaForCausalLM", ARCH_LLAMA},
-    {"qwen2", "Qwen2ForCausalLM", ARCH_QWEN2},     {"qwen3", "Qwen3ForCausalLM", ARCH_QWEN3},
-    {"mistral", "MistralForCausalLM", ARCH_LLAMA}, /* Llama with a sliding window; written as llama */
+    {"gpt2", "GPT2LMHeadModel", ARCH_GPT2},          {"llama", "LlamaForCausalLM", ARCH_LLAMA},
+    {"qwen2", "Qwen2ForCausalLM", ARCH_QWEN2},       {"qwen3", "Qwen3ForCausalLM", ARCH_QWEN3},
+    {"mistral", "MistralForCausalLM", ARCH_MISTRAL},
 };
 enum { TYPES = sizeof types / sizeof *types };
 
@@ -52,7 +54,8 @@ static double count_parameters(const model_config *c) {
     double norm = c->layer_norm ? 2 * C : C;
     double block = 2 * norm + (q + 2 * k) * C + C * q + up * C + C * F;
     if (c->qkv_bias) block += q + 2 * k;
-    if (c->proj_bias) block += C + up + C;
+    if (c->attn_bias) block += C;
+    if (c->mlp_bias) block += up + C;
     if (c->qk_norm) block += 2 * D;
     double ends = V * C + norm;
     if (c->learned_positions) ends += (double)c->context * C;
@@ -65,25 +68,6 @@ i64 model_config_parameters(const model_config *c) { return (i64)count_parameter
 i64 model_config_window(const model_config *c, i64 layer) {
     bool full = layer < MODEL_CONFIG_LISTED && c->full_layers[layer / 64] >> layer % 64 & 1;
     return full ? 0 : c->window;
-}
-
-static status check_rope(const model_config *c, const char *where) {
-    const rope_scaling *r = &c->rope;
-    if (c->D % 2) FAIL(DATA, "%s: key \"head_dim\" is %ld, expected an even number", where, c->D);
-    if (!(r->theta > 0) || !isfinite(r->theta))
-        FAIL(DATA, "%s: key \"rope_theta\" is %g, expected a number above 0", where, r->theta);
-    if (r->factor == 0) return STATUS_OK;
-    if (!(r->factor >= 1) || !isfinite(r->factor))
-        FAIL(DATA, "%s: key \"factor\" of RoPE is %g, expected a number from 1", where, r->factor);
-    if (!(r->low_freq_factor > 0) || !isfinite(r->low_freq_factor))
-        FAIL(DATA, "%s: key \"low_freq_factor\" is %g, expected a number above 0", where, r->low_freq_factor);
-    if (!(r->high_freq_factor > r->low_freq_factor) || !isfinite(r->high_freq_factor))
-        FAIL(DATA, "%s: key \"high_freq_factor\" is %g, expected a number above low_freq_factor %g", where,
-             r->high_freq_factor, r->low_freq_factor);
-    if (!(r->original_context >= 1) || !isfinite(r->original_context))
-        FAIL(DATA, "%s: key \"original_max_position_embeddings\" is %g, expected a number from 1", where,
-             r->original_context);
-    return STATUS_OK;
 }
 
 /* where: the file, or the model's name */
@@ -100,7 +84,9 @@ static status check(const model_config *c, const char *where) {
     if (c->arch == ARCH_GPT2 && (c->K != c->H || c->H * c->D != c->C))
         FAIL(DATA, "%s: key \"n_embd\" is %ld, expected n_head x head size = %ld x %ld, a key/value head each", where,
              c->C, c->H, c->D);
-    if (!c->learned_positions) TRY(check_rope(c, where));
+    if (!c->learned_positions && c->D % 2)
+        FAIL(DATA, "%s: key \"head_dim\" is %ld, expected an even number", where, c->D);
+    if (!c->learned_positions) TRY(rope_keys_check(&c->rope, where));
     if (!(c->norm_eps > 0 && c->norm_eps < 1))
         FAIL(DATA, "%s: key \"%s\" is %g, expected a number between 0 and 1", where,
              c->arch == ARCH_GPT2 ? "layer_norm_epsilon" : "rms_norm_eps", (double)c->norm_eps);
@@ -197,41 +183,29 @@ static bool is_size(const keys_of *of, const char *key) {
     return false;
 }
 
-/* "rope_theta" beside "rope_scaling" (transformers up to 4), or all in "rope_parameters" (from 5). Where both objects are
- * there, transformers 5.24 reads "rope_scaling" alone; what stands in it comes before the "rope_theta" outside. */
-static status read_rope(rope_scaling *r, const json_t *json, const char *path) {
-    *r = (rope_scaling){.theta = 10000}; /* transformers' default */
-    TRY(read_number(&r->theta, json, path, "rope_theta", false));
-    const json_t *parameters = json_object_get(json, "rope_parameters");
-    const json_t *scaling = json_object_get(json, "rope_scaling");
-    bool older = !absent(scaling) && (!json_is_object(scaling) || json_object_size(scaling));
-    const char *key = older ? "rope_scaling" : "rope_parameters";
-    const json_t *given = older ? scaling : parameters;
-    if (absent(given)) return STATUS_OK;
-    if (!json_is_object(given))
-        FAIL(DATA, "%s: key \"%s\" is %s, expected null or an object", path, key, model_keys_show(given).text);
-    TRY(read_number(&r->theta, given, path, "rope_theta", false));
-    const json_t *partial = json_object_get(given, "partial_rotary_factor");
-    if (!absent(partial) && json_number_or_nan(partial) != 1)
-        FAIL(DATA, "%s: key \"partial_rotary_factor\" is %s, expected 1", path, model_keys_show(partial).text);
-    const json_t *type = json_object_get(given, "rope_type");
-    if (!type) type = json_object_get(given, "type");
-    const char *name = json_string_or_null(type) ? json_string_or_null(type) : "";
-    if (strcmp(name, "default") == 0 || (!type && given == parameters)) return STATUS_OK;
-    if (strcmp(name, "llama3"))
-        FAIL(DATA, "%s: key \"rope_type\" in \"%s\" is %s, expected \"default\" or \"llama3\"", path, key,
-             model_keys_show(type).text);
-    TRY(read_number(&r->factor, given, path, "factor", true));
-    TRY(read_number(&r->low_freq_factor, given, path, "low_freq_factor", true));
-    TRY(read_number(&r->high_freq_factor, given, path, "high_freq_factor", true));
-    TRY(read_number(&r->original_context, given, path, "original_max_position_embeddings", true));
-    if (r->factor == 0) /* 0 would mean no scaling */
-        FAIL(DATA, "%s: key \"factor\" in \"%s\" is 0, expected a number from 1", path, key);
-    double outside = r->original_context;
-    TRY(read_number(&outside, json, path, "original_max_position_embeddings", false));
-    if (outside != r->original_context)
-        FAIL(DATA, "%s: key \"original_max_position_embeddings\" is %g, and %g in \"%s\"; expected the same", path,
-             outside, r->original_context, key);
+/* An optional key that is absent leaves *value as it is. */
+static status read_bool(bool *value, const json_t *json, const char *path, const char *key) {
+    const json_t *item = json_object_get(json, key);
+    if (item && !json_is_boolean(item))
+        FAIL(DATA, "%s: key \"%s\" is %s, expected true or false", path, key, model_keys_show(item).text);
+    if (item) *value = json_is_true(item);
+    return STATUS_OK;
+}
+
+/* Biases: in transformers, Llama and Qwen3 have the key "attention_bias" for q, k, v and o, and Llama "mlp_bias". Qwen2 always
+ * has biases of q, k and v alone, Mistral none. */
+static status read_llama(model_config *c, json_t *json, const char *path) {
+    TRY(rope_keys_read(&c->rope, json, path, c->context));
+    TRY(window_keys_read(c, json, path));
+    bool attention = false, mlp = false;
+    TRY(read_bool(&attention, json, path, "attention_bias"));
+    TRY(read_bool(&mlp, json, path, "mlp_bias"));
+    if (attention && c->arch != ARCH_LLAMA && c->arch != ARCH_QWEN3)
+        FAIL(DATA, "%s: key \"attention_bias\" is true, expected false for this model_type", path);
+    if (mlp && c->arch != ARCH_LLAMA)
+        FAIL(DATA, "%s: key \"mlp_bias\" is true, expected false for this model_type", path);
+    if (attention) c->qkv_bias = c->attn_bias = true;
+    if (mlp) c->mlp_bias = true;
     return STATUS_OK;
 }
 
@@ -246,19 +220,17 @@ status model_config_from_json(model_config *c, json_t *json, const char *path) {
     keys_of keys = {.path = path, .model_type = types[type].model_type, .gpt2 = c->arch == ARCH_GPT2};
     TRY(read_sizes(c, json, path, types[type].model_type));
     TRY(check_aliases(c, json, path));
-    TRY(model_keys_check(json, &keys, c->context));
+    TRY(model_keys_check(json, &keys));
+    if (c->arch != ARCH_GPT2) TRY(read_llama(c, json, path));
     model_keys_dropout(c->dropout, sizeof c->dropout, json);
     model_keys_unknown(c->unknown, sizeof c->unknown, json, &keys, is_size);
     double eps = 1e-5;
     if (c->arch == ARCH_GPT2) TRY(read_number(&eps, json, path, "layer_norm_epsilon", false));
     else TRY(read_number(&eps, json, path, "rms_norm_eps", true));
     c->norm_eps = (float)eps;
-    if (!c->learned_positions) TRY(read_rope(&c->rope, json, path));
     TRY(read_number(&c->init_std, json, path, "initializer_range", false));
-    const json_t *tied = json_object_get(json, "tie_word_embeddings");
-    if (tied && !json_is_boolean(tied))
-        FAIL(DATA, "%s: key \"tie_word_embeddings\" is %s, expected true or false", path, model_keys_show(tied).text);
-    c->tied = tied ? json_is_true(tied) : c->arch == ARCH_GPT2;
+    c->tied = c->arch == ARCH_GPT2; /* the default of transformers for each family */
+    TRY(read_bool(&c->tied, json, path, "tie_word_embeddings"));
     return check(c, path);
 }
 
@@ -309,18 +281,11 @@ static double shortest(float f) {
     return strtod(text, NULL);
 }
 
-static void write_rope(json_t *json, const rope_scaling *r) {
-    json_object_set_new(json, "rope_theta", json_real(r->theta));
-    if (r->factor == 0) {
-        json_object_set_new(json, "rope_scaling", json_null());
-        return;
-    }
-    json_t *scaling = json_add_object(json, "rope_scaling");
-    json_object_set_new(scaling, "rope_type", json_string("llama3"));
-    json_object_set_new(scaling, "factor", json_real(r->factor));
-    json_object_set_new(scaling, "low_freq_factor", json_real(r->low_freq_factor));
-    json_object_set_new(scaling, "high_freq_factor", json_real(r->high_freq_factor));
-    json_object_set_new(scaling, "original_max_position_embeddings", json_real(r->original_context));
+static void write_llama(json_t *json, const model_config *c) {
+    rope_keys_write(json, &c->rope);
+    window_keys_write(json, c);
+    if (c->attn_bias) json_object_set_new(json, "attention_bias", json_true());
+    if (c->mlp_bias) json_object_set_new(json, "mlp_bias", json_true());
 }
 
 json_t *model_config_to_json(const model_config *c) {
@@ -341,7 +306,7 @@ json_t *model_config_to_json(const model_config *c) {
     } else {
         json_object_set_new(json, "hidden_act", json_string("silu"));
         json_object_set_new(json, "rms_norm_eps", json_real(shortest(c->norm_eps)));
-        write_rope(json, &c->rope);
+        write_llama(json, c);
     }
     json_object_set_new(json, "initializer_range", json_real(c->init_std));
     json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));

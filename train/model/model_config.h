@@ -1,4 +1,4 @@
-/* The shape of a model: one block with switches covers GPT-2 and the Llama family (Llama, SmolLM2, Qwen2/2.5, Qwen3).
+/* The shape of a model: one block with switches covers GPT-2 and the Llama family (Llama, SmolLM2, Mistral, Qwen2/2.5, Qwen3).
  * Presets hold published shapes; a Hugging Face config.json gives any other. */
 #ifndef TALLY_MODEL_CONFIG_H
 #define TALLY_MODEL_CONFIG_H
@@ -11,7 +11,13 @@
 
 typedef struct json_t json_t;
 
-typedef enum { ARCH_GPT2, ARCH_LLAMA, ARCH_QWEN2, ARCH_QWEN3 } architecture; /* decides Hugging Face's names only */
+typedef enum {
+    ARCH_GPT2,
+    ARCH_LLAMA,
+    ARCH_QWEN2,
+    ARCH_QWEN3,
+    ARCH_MISTRAL
+} architecture; /* decides Hugging Face's names only */
 
 enum { MODEL_CONFIG_LISTED = 1024 }; /* layers that full_layers can name; those after them have the window */
 
@@ -25,7 +31,8 @@ typedef struct {
     bool learned_positions; /* else RoPE */
     bool swiglu;            /* else tanh GELU */
     bool qkv_bias;
-    bool proj_bias; /* of attention's output and of the feed-forward */
+    bool attn_bias; /* of attention's output */
+    bool mlp_bias;  /* of the feed-forward */
     bool qk_norm;   /* RMS norm of every head of q and k before RoPE */
     bool tied;      /* the head is the embedding */
     i64 window; /* the most keys that a query sees, itself included, in the layers that are not in full_layers; 0: all */

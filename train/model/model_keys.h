@@ -4,9 +4,9 @@
 #define TALLY_MODEL_KEYS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "runtime/status.h"
-#include "runtime/tensor.h"
 
 typedef struct json_t json_t;
 
@@ -22,9 +22,8 @@ typedef struct {
     bool gpt2; /* else of the Llama family */
 } keys_of;
 
-/* DATA, with the key's name, where a value asks for a computation that this program does not implement.
- * context: the model's. */
-status model_keys_check(const json_t *json, const keys_of *of, i64 context);
+/* DATA, with the key's name, where a value asks for a computation that this program does not implement. */
+status model_keys_check(const json_t *json, const keys_of *of);
 
 /* Texts for the log, "" where there is nothing to report: dropout above 0, as "attn_pdrop 0.1, resid_pdrop 0.1"; and the
  * keys that are unknown and for which is_size is false, as "\"a\", \"b\"". */

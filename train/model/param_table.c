@@ -38,14 +38,14 @@ static status add_block(param_table *p, const model_config *c, int u, i64 *used)
         TRY(add(p, u, used, l, P_KNORM_G, 1, c->D, 0, 1));
     }
     TRY(add(p, u, used, l, P_ATTN_W, c->C, q, residual_std, 0));
-    if (c->proj_bias) TRY(add(p, u, used, l, P_ATTN_B, 1, c->C, 0, 0));
+    if (c->attn_bias) TRY(add(p, u, used, l, P_ATTN_B, 1, c->C, 0, 0));
     TRY(add(p, u, used, l, P_NORM2_G, 1, c->C, 0, 1));
     if (c->layer_norm) TRY(add(p, u, used, l, P_NORM2_B, 1, c->C, 0, 0));
     i64 up = c->swiglu ? 2 * c->F : c->F;
     TRY(add(p, u, used, l, P_UP_W, up, c->C, std, 0));
-    if (c->proj_bias) TRY(add(p, u, used, l, P_UP_B, 1, up, 0, 0));
+    if (c->mlp_bias) TRY(add(p, u, used, l, P_UP_B, 1, up, 0, 0));
     TRY(add(p, u, used, l, P_DOWN_W, c->C, c->F, residual_std, 0));
-    if (c->proj_bias) TRY(add(p, u, used, l, P_DOWN_B, 1, c->C, 0, 0));
+    if (c->mlp_bias) TRY(add(p, u, used, l, P_DOWN_B, 1, c->C, 0, 0));
     return STATUS_OK;
 }
 

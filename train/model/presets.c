@@ -50,7 +50,7 @@ static const preset presets[] = {
 void presets_apply_architecture(model_config *c, architecture arch) {
     bool gpt2 = arch == ARCH_GPT2;
     c->arch = arch;
-    c->layer_norm = c->learned_positions = c->proj_bias = gpt2;
+    c->layer_norm = c->learned_positions = c->attn_bias = c->mlp_bias = gpt2;
     c->swiglu = !gpt2;
     c->qkv_bias = gpt2 || arch == ARCH_QWEN2;
     c->qk_norm = arch == ARCH_QWEN3;
@@ -77,6 +77,7 @@ void presets_get(model_config *c, int i) {
     c->rope.theta = p->theta;
     if (p->rope_factor > 0)
         c->rope = (rope_scaling){.theta = p->theta,
+                                 .type = ROPE_LLAMA3,
                                  .factor = p->rope_factor,
                                  .low_freq_factor = 1,
                                  .high_freq_factor = 4,
