@@ -9,6 +9,7 @@
 status command_train(int argc, char **argv, int *exit_code);
 status command_generate(int argc, char **argv, int *exit_code);
 status command_eval(int argc, char **argv, int *exit_code);
+status command_export(int argc, char **argv, int *exit_code);
 status command_inspect(int argc, char **argv, int *exit_code);
 status command_report(int argc, char **argv, int *exit_code);
 status command_bench(int argc, char **argv, int *exit_code);

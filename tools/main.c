@@ -21,6 +21,7 @@ static const command commands[] = {
     {"train", "train a model on text and report what every step costs", command_train},
     {"generate", "generate text with a trained model", command_generate},
     {"eval", "compute the loss of a trained model on text", command_eval},
+    {"export", "write a trained model as a folder that other programs load", command_export},
     {"inspect", "describe a run, a checkpoint, text, or a model's shape and cost; verify a checkpoint",
      command_inspect},
     {"report", "write the report.html of a run", command_report},

@@ -51,7 +51,8 @@ status checkpoint_progress(const char *folder, progress *p) {
     return progress_read(p, path_join(folder, "progress.json").text);
 }
 
-static status load_optimizer(const char *folder, parameters *s) {
+static status load_optimizer(const char *folder, parameters *s,
+                             status_code (*read)(parameters *s, const char *folder, const path_text *, int)) {
     manifest m;
     int count = 0;
     TRY(manifest_read(&m, folder));
@@ -60,7 +61,7 @@ static status load_optimizer(const char *folder, parameters *s) {
     if (!files) FAIL_DONE(MEM, "%s: no memory for %d files", folder, m.count);
     for (int i = 0; i < m.count; i++)
         if (strncmp(m.files[i].name, "optimizer", 9) == 0) files[count++] = path_join(folder, m.files[i].name);
-    st = optimizer_file_read(s, folder, files, count);
+    st = read(s, folder, files, count);
 done:
     free(files);
     manifest_free(&m);
@@ -69,7 +70,12 @@ done:
 
 status checkpoint_load(const char *folder, parameters *s, const model_config *c) {
     TRY(weights_read(s, c, folder));
-    return comm_agree(s->o.shard.world, load_optimizer(folder, s));
+    return comm_agree(s->o.shard.world, load_optimizer(folder, s, optimizer_file_read));
+}
+
+status checkpoint_load_weights(const char *folder, parameters *s, const model_config *c) {
+    TRY(weights_read(s, c, folder));
+    return s->o.t == F32 ? load_optimizer(folder, s, optimizer_file_read_master) : STATUS_OK;
 }
 
 /* --- writing --- */

@@ -47,5 +47,7 @@ status checkpoint_newest(comm *world, const char *run, int *found, path_text *fo
 status checkpoint_verify(const char *folder); /* checks every byte against the manifest */
 status checkpoint_progress(const char *folder, progress *p);
 status checkpoint_load(const char *folder, parameters *s, const model_config *c); /* weights, master, moments */
+/* Only the weights, all of them on one rank. In fp32: from the master weights, if the checkpoint has them. */
+status checkpoint_load_weights(const char *folder, parameters *s, const model_config *c);
 
 #endif

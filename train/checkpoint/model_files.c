@@ -8,7 +8,7 @@
 #include "runtime/tokens.h"
 #include "train/checkpoint/manifest.h"
 
-static const char generation_name[] = "generation_config.json";
+static const char generation_name[] = "generation_config.json", tokenizer_name_json[] = "tokenizer.json";
 
 /* --- reading --- */
 
@@ -59,7 +59,8 @@ static json_t *byte_level(void) {
 }
 
 /* A byte-level BPE without merges. */
-static json_t *bytes_json(const char *end) {
+static json_t *bytes_json(void) {
+    static const char end[] = "<|endoftext|>";
     json_t *vocabulary = json_object();
     for (int b = 0; b < 256; b++) {
         char symbol[4];
@@ -86,25 +87,61 @@ static json_t *plain_tokenizer_config(const tokenizer *t, const model_files *m) 
     return o;
 }
 
+static bool exists(const char *folder, const char *name) {
+    struct stat info;
+    return stat(path_join(folder, name).text, &info) == 0;
+}
+
+/* Whether the folder's tokenizer.json is the one that is written for the byte tokenizer. */
+static bool is_of_bytes(const char *folder) {
+    json_t *o, *bytes;
+    enum { LARGEST = 1 << 16 };
+    if (json_read_file_up_to(LARGEST, &o, path_join(folder, tokenizer_name_json).text)) return false;
+    bool same = (bytes = bytes_json()) && json_equal(o, bytes);
+    json_decref(bytes);
+    json_decref(o);
+    return same;
+}
+
+status model_files_tokenizer(tokenizer **t, const char *folder, i64 vocabulary) {
+    bool has = exists(folder, tokenizer_name_json) || exists(folder, "vocab.json") || exists(folder, "encoder.json");
+    if (!has && vocabulary != BYTE_VOCABULARY)
+        FAIL(DATA,
+             "%s: found no tokenizer.json, and the vocabulary has %ld tokens; expected a tokenizer, or %d tokens: "
+             "the bytes and an end-of-text",
+             folder, vocabulary, BYTE_VOCABULARY);
+    TRY(tokenizer_open(t, has && !is_of_bytes(folder) ? folder : NULL));
+    i64 size = tokenizer_size(*t);
+    if (size <= vocabulary) return STATUS_OK;
+    tokenizer_close(*t);
+    FAIL(DATA, "%s: the tokenizer has %ld tokens, expected at most the %ld of the model's vocabulary", folder, size,
+         vocabulary);
+}
+
 static const model_file *find(const model_files *m, const char *name) {
     for (int i = 0; i < m->count; i++)
         if (strcmp(m->list[i].name, name) == 0) return &m->list[i];
     return NULL;
 }
 
-status model_files_read(model_files *m, const tokenizer *t, const char *from) {
-    *m = (model_files){.begin = tokenizer_begin_of_text(t), .end = tokenizer_end_of_text(t)};
-    if (m->begin < 0) m->begin = m->end; /* the token that precedes a text in training */
-    path_text paths[TOKENIZER_MOST_FILES], generation = path_join(from ? from : "", generation_name);
-    struct stat info;
-    status_code st = STATUS_OK;
+static status add_tokenizer(model_files *m, const tokenizer *t) {
+    path_text paths[TOKENIZER_MOST_FILES];
     int files = tokenizer_files(t, paths);
-    for (int i = 0; i < files; i++) TRY_DONE(add_file(m, paths[i].text));
-    if (!files) TRY_DONE(add_json(m, "tokenizer.json", bytes_json(tokenizer_name(t, TOKEN_END_OF_TEXT))));
-    if (find(m, "tokenizer.json") && !find(m, "tokenizer_config.json"))
-        TRY_DONE(add_json(m, "tokenizer_config.json", plain_tokenizer_config(t, m)));
-    if (from && stat(generation.text, &info) == 0) TRY_DONE(add_file(m, generation.text));
-done:
+    m->tokenizer = true;
+    m->end = tokenizer_end_of_text(t);
+    m->begin = tokenizer_begin_of_text(t);
+    if (m->begin < 0) m->begin = m->end; /* the token that precedes a text in training */
+    for (int i = 0; i < files; i++) TRY(add_file(m, paths[i].text));
+    if (!files) TRY(add_json(m, tokenizer_name_json, bytes_json()));
+    if (find(m, tokenizer_name_json) && !find(m, "tokenizer_config.json"))
+        return add_json(m, "tokenizer_config.json", plain_tokenizer_config(t, m));
+    return STATUS_OK;
+}
+
+status model_files_read(model_files *m, const tokenizer *t, const char *from) {
+    *m = (model_files){0};
+    status_code st = t ? add_tokenizer(m, t) : STATUS_OK;
+    if (!st && from && exists(from, generation_name)) st = add_file(m, path_join(from, generation_name).text);
     if (st) model_files_free(m);
     return st;
 }
@@ -145,7 +182,7 @@ static status put_json(FILE *lines, const char *folder, const char *name, json_t
 /* transformers' generate() stops at eos. Where the keys are missing, its defaults for a family are tokens of another
  * vocabulary. */
 static json_t *with_tokens(json_t *o, const model_files *m) {
-    if (!o || !m) return o;
+    if (!o || !m || !m->tokenizer) return o;
     json_object_set_new(o, "bos_token_id", m->begin < 0 ? json_null() : json_integer(m->begin));
     json_object_set_new(o, "eos_token_id", m->end < 0 ? json_null() : json_integer(m->end));
     return o;

@@ -25,10 +25,15 @@ enum { MODEL_FILES_MOST = TOKENIZER_MOST_FILES + 2 };
 typedef struct {
     model_file list[MODEL_FILES_MOST]; /* those of the tokenizer; perhaps generation_config.json */
     int count;
+    bool tokenizer;     /* there is one: begin and end are known */
     int32_t begin, end; /* tokens that begin and end a text; -1: none */
 } model_files;
 
-/* Reads what is to be copied. from: a folder whose generation_config.json is kept, if it has one; NULL: none. Otherwise
+/* The tokenizer of the model in a folder: that of its files, or the byte tokenizer if it has none and a vocabulary of 257. DATA if
+ * there is none, or if it has more tokens than the vocabulary. */
+status model_files_tokenizer(tokenizer **t, const char *folder, i64 vocabulary);
+
+/* Reads what is to be copied. t: NULL: no tokenizer. from: a folder whose generation_config.json is kept, if it has one; NULL: none. Otherwise
  * generation_config.json is made from the tokenizer: its begin-of-text, or the end-of-text where it has none, and its
  * end-of-text. */
 status model_files_read(model_files *m, const tokenizer *t, const char *from);

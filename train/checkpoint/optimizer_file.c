@@ -179,9 +179,9 @@ static status copy_owned(parameters *s, const buffer *b, const param *p, const e
     return STATUS_OK;
 }
 
-static status read_tensors(parameters *s, const tensor_set *f, extent *list) {
-    buffer buffers[3];
-    int n = state_buffers(s, buffers), used = 0;
+/* *used: how many tensors of the files these were */
+static status read_buffers(parameters *s, const tensor_set *f, extent *list, const buffer *buffers, int n, int *used) {
+    *used = 0;
     for (int b = 0; b < n; b++)
         for (int i = 0; i < s->p.count; i++) {
             const param *p = &s->p.list[i];
@@ -191,21 +191,47 @@ static status read_tensors(parameters *s, const tensor_set *f, extent *list) {
             TRY(find_extents(f, &expected, elements, list, &count));
             TRY(check_cover(f, expected.name, elements, list, count));
             TRY(copy_owned(s, &buffers[b], p, list, count));
-            used += count;
+            *used += count;
         }
+    return STATUS_OK;
+}
+
+static status read_all(parameters *s, const tensor_set *f, extent *list) {
+    buffer buffers[3];
+    int n = state_buffers(s, buffers), used;
+    TRY(read_buffers(s, f, list, buffers, n, &used));
     if (f->count != used) FAIL(DATA, "%s: holds %d tensors, expected %d", f->path.text, f->count, used);
     return STATUS_OK;
 }
 
-status optimizer_file_read(parameters *s, const char *folder, const path_text *files, int count) {
+/* One rank's pieces lie in the order of its units, so that all weights are like a buffer of them. */
+static status read_master(parameters *s, const tensor_set *f, extent *list) {
+    const buffer master = {"master", s->weights, F32};
+    int used, first = tensor_set_from(f, "master.");
+    if (first == f->count || strncmp(f->list[first].tensor->name, "master.", 7) != 0) return STATUS_OK;
+    return read_buffers(s, f, list, &master, 1, &used);
+}
+
+static status read_files(parameters *s, const char *folder, const path_text *files, int count,
+                         status_code (*read)(parameters *s, const tensor_set *f, extent *list)) {
     tensor_set f;
     TRY(tensor_set_open(&f, count == 1 ? files[0] : path_join(folder, "optimizer-*.safetensors"), files, count));
     status_code st = STATUS_OK;
     extent *list = malloc((size_t)(f.count + 1) * sizeof *list);
     if (!list) FAIL_DONE(MEM, "%s: no memory for %d tensors", f.path.text, f.count);
-    st = read_tensors(s, &f, list);
+    st = read(s, &f, list);
 done:
     free(list);
     tensor_set_close(&f);
     return st;
+}
+
+status optimizer_file_read(parameters *s, const char *folder, const path_text *files, int count) {
+    return read_files(s, folder, files, count, read_all);
+}
+
+status optimizer_file_read_master(parameters *s, const char *folder, const path_text *files, int count) {
+    if (s->o.t != F32 || !s->weights || s->o.shard.world->ranks > 1)
+        FAIL(ARG, "master weights are read into all weights of one rank, in fp32");
+    return read_files(s, folder, files, count, read_master);
 }

@@ -18,4 +18,7 @@ status optimizer_file_write(const parameters *s, const char *folder, blockfile_s
  * rank, have one twice, or hold another tensor. Not collective. */
 status optimizer_file_read(parameters *s, const char *folder, const path_text *files, int count);
 
+/* Replaces the weights, in fp32 and all on one rank, by the master weights of the files, if they have any. */
+status optimizer_file_read_master(parameters *s, const char *folder, const path_text *files, int count);
+
 #endif

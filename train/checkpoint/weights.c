@@ -27,18 +27,50 @@ static safetensor describe(const param *p, const hf_piece *piece, dtype t) {
 
 /* --- writing --- */
 
+/* which file each tensor is in */
+typedef struct {
+    int files;
+    int *of; /* [parameters][3]: of each piece; the order of the pieces is that in their file */
+} file_plan;
+
+/* Unit u is in file u % files. */
+static status plan_by_units(file_plan *plan, const parameters *s) {
+    int ranks = s->o.shard.world->ranks;
+    plan->files = ranks < s->p.unit_count ? ranks : s->p.unit_count;
+    plan->of = malloc((size_t)s->p.count * 3 * sizeof *plan->of);
+    if (!plan->of) FAIL(MEM, "no memory for %d tensors", s->p.count * 3);
+    for (int i = 0; i < s->p.count * 3; i++) plan->of[i] = s->p.list[i / 3].unit % plan->files;
+    return STATUS_OK;
+}
+
+/* Files of up to `most` bytes of weights; a larger tensor gets a file of its own. */
+static status plan_by_size(file_plan *plan, const parameters *s, const model_config *c, i64 most) {
+    i64 used = 0;
+    *plan = (file_plan){.files = 1, .of = malloc((size_t)s->p.count * 3 * sizeof *plan->of)};
+    if (!plan->of) FAIL(MEM, "no memory for %d tensors", s->p.count * 3);
+    for (int i = 0; i < s->p.count; i++) {
+        hf_piece pieces[3];
+        int n = hf_pieces(pieces, c, &s->p.list[i]);
+        for (int j = 0; j < n; j++) {
+            i64 first, count;
+            piece_range(&s->p.list[i], &pieces[j], &first, &count);
+            i64 bytes = count * (i64)dtype_bytes(s->o.t);
+            if (used && used + bytes > most) plan->files++, used = 0;
+            used += bytes;
+            plan->of[3 * i + j] = plan->files - 1;
+        }
+    }
+    return STATUS_OK;
+}
+
 typedef struct {
     parameters *s;
     const model_config *c;
-    int file, files;
+    const file_plan *plan;
+    int file;
     blockfile *out;
     char *host, *turned; /* CHUNK elements, or the largest matrix to transpose */
 } writer;
-
-static int file_count(const parameters *s) {
-    int ranks = s->o.shard.world->ranks;
-    return ranks < s->p.unit_count ? ranks : s->p.unit_count;
-}
 
 typedef struct {
     char text[64];
@@ -78,7 +110,8 @@ static status write_unit(writer *w, int u, const unit_views *v) {
         hf_piece pieces[3];
         if (p->unit != u) continue;
         int n = hf_pieces(pieces, w->c, p);
-        for (int j = 0; j < n; j++) TRY(write_piece(w, p, &pieces[j], v->w[p->kind]));
+        for (int j = 0; j < n; j++)
+            if (w->plan->of[3 * i + j] == w->file) TRY(write_piece(w, p, &pieces[j], v->w[p->kind]));
     }
     return STATUS_OK;
 }
@@ -92,11 +125,11 @@ static status write_header(writer *w, safetensor *list) {
     for (int i = 0; i < all->count; i++) {
         const param *p = &all->list[i];
         hf_piece pieces[3];
-        if (p->unit % w->files != w->file) continue;
-        int n = hf_pieces(pieces, w->c, p);
-        for (int j = 0; j < n; j++) list[count++] = describe(p, &pieces[j], w->s->o.t);
+        int n = hf_pieces(pieces, w->c, p), before = count;
+        for (int j = 0; j < n; j++)
+            if (w->plan->of[3 * i + j] == w->file) list[count++] = describe(p, &pieces[j], w->s->o.t);
         size_t elements = (size_t)(p->rows * p->cols);
-        if (pieces[0].transposed && elements > largest) largest = elements;
+        if (count > before && pieces[0].transposed && elements > largest) largest = elements;
     }
     w->host = malloc(largest * 4);
     w->turned = malloc(largest * 4);
@@ -111,24 +144,31 @@ static status open_writer(writer *w, const char *folder) {
     safetensor *list = malloc((size_t)w->s->p.count * 3 * sizeof *list);
     status_code st = STATUS_OK;
     if (!list) FAIL_DONE(MEM, "%s: no memory for %d tensors", folder, w->s->p.count * 3);
-    TRY_DONE(blockfile_create(&w->out, folder, name_of(w->file, w->files).text));
+    TRY_DONE(blockfile_create(&w->out, folder, name_of(w->file, w->plan->files).text));
     st = write_header(w, list);
 done:
     free(list);
     return st;
 }
 
+static void free_writer(writer *w) {
+    blockfile_abandon(w->out);
+    free(w->host);
+    free(w->turned);
+}
+
 status weights_write(parameters *s, const model_config *c, const char *folder, blockfile_sums *sums) {
-    const comm *world = s->o.shard.world;
-    writer w = {.s = s, .c = c, .file = world->rank, .files = file_count(s)};
-    bool writes = w.file < w.files;
+    file_plan plan = {0};
+    writer w = {.s = s, .c = c, .plan = &plan, .file = s->o.shard.world->rank};
     *sums = (blockfile_sums){0};
     /* a rank that cannot write still gathers, because the others wait for it */
-    status_code written = writes ? open_writer(&w, folder) : STATUS_OK, st = STATUS_OK;
+    status_code written = plan_by_units(&plan, s), st = STATUS_OK;
+    bool writes = !written && w.file < plan.files;
+    if (writes) written = open_writer(&w, folder);
     for (int u = 0; u < s->p.unit_count; u++) {
         unit_views v;
         TRY_DONE(parameters_whole(s, u, &v));
-        if (writes && !written && u % w.files == w.file) written = write_unit(&w, u, &v);
+        if (writes && !written && u % plan.files == w.file) written = write_unit(&w, u, &v);
     }
     if (!written && writes) {
         written = blockfile_close(w.out, sums);
@@ -137,32 +177,67 @@ status weights_write(parameters *s, const model_config *c, const char *folder, b
     parameters_whole_end(s);
     TRY_DONE(written);
 done:
-    blockfile_abandon(w.out);
-    free(w.host);
-    free(w.turned);
+    free_writer(&w);
+    free(plan.of);
     return st;
 }
 
-static status fill_index(json_t *o, const parameters *s, const model_config *c) {
-    int files = file_count(s);
+static status write_file(parameters *s, const model_config *c, const char *folder, const file_plan *plan, int file) {
+    writer w = {.s = s, .c = c, .plan = plan, .file = file};
+    blockfile_sums sums = {0};
+    status_code st = STATUS_OK;
+    TRY_DONE(open_writer(&w, folder));
+    for (int u = 0; u < s->p.unit_count; u++) {
+        unit_views v = parameters_views(s, u);
+        TRY_DONE(write_unit(&w, u, &v));
+    }
+    st = blockfile_close(w.out, &sums);
+    w.out = NULL;
+done:
+    free_writer(&w);
+    free(sums.crc);
+    return st;
+}
+
+static status fill_index(json_t *o, const parameters *s, const model_config *c, const file_plan *plan) {
     json_t *metadata = json_add_object(o, "metadata"), *map = json_add_object(o, "weight_map");
     if (!metadata || !map) FAIL(MEM, "no memory for the index of the weights");
     TRY(json_add_i64(metadata, "total_size", s->p.parameters * (i64)dtype_bytes(s->o.t)));
     for (int i = 0; i < s->p.count; i++) {
-        const param *p = &s->p.list[i];
         hf_piece pieces[3];
-        int n = hf_pieces(pieces, c, p);
-        for (int j = 0; j < n; j++) TRY(json_add_string(map, pieces[j].name, name_of(p->unit % files, files).text));
+        int n = hf_pieces(pieces, c, &s->p.list[i]);
+        for (int j = 0; j < n; j++)
+            TRY(json_add_string(map, pieces[j].name, name_of(plan->of[3 * i + j], plan->files).text));
     }
     return STATUS_OK;
 }
 
-status weights_index(char **text, const parameters *s, const model_config *c) {
+static status index_text(char **text, const parameters *s, const model_config *c, const file_plan *plan) {
     json_t *o = json_object();
     if (!o) FAIL(MEM, "no memory for the index of the weights");
-    status_code st = fill_index(o, s, c);
+    status_code st = fill_index(o, s, c, plan);
     if (!st) st = json_print(text, o, JSON_INDENTED);
     json_decref(o);
+    return st;
+}
+
+status weights_index(char **text, const parameters *s, const model_config *c) {
+    file_plan plan;
+    TRY(plan_by_units(&plan, s));
+    status_code st = index_text(text, s, c, &plan);
+    free(plan.of);
+    return st;
+}
+
+status weights_export(parameters *s, const model_config *c, const char *folder, i64 most_bytes, char **index) {
+    file_plan plan;
+    *index = NULL;
+    TRY(plan_by_size(&plan, s, c, most_bytes));
+    status_code st = STATUS_OK;
+    for (int i = 0; i < plan.files; i++) TRY_DONE(write_file(s, c, folder, &plan, i));
+    if (plan.files > 1) st = index_text(index, s, c, &plan);
+done:
+    free(plan.of);
     return st;
 }
 

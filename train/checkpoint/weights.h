@@ -13,6 +13,9 @@
 status weights_write(parameters *s, const model_config *c, const char *folder, blockfile_sums *sums);
 /* The text of model.safetensors.index.json for the files of several ranks; malloc'ed. */
 status weights_index(char **text, const parameters *s, const model_config *c);
+/* One rank that holds all weights: files of up to most_bytes of weights each; a larger tensor gets a file of its own. *index: the
+ * text of model.safetensors.index.json, malloc'ed; NULL where there is one file, which is then model.safetensors. */
+status weights_export(parameters *s, const model_config *c, const char *folder, i64 most_bytes, char **index);
 
 /* path: see tensor_set_open_model. Converts F32 or BF16 to the dtype of the parameters; master weights, if any, get the value of
  * the file. Each rank reads what it owns. The files must hold every parameter in its shape, and no other tensor but buffers of
