@@ -6,6 +6,7 @@
 #include "runtime/json.h"
 #include "runtime/options.h"
 
+status command_tokenize(int argc, char **argv, int *exit_code);
 status command_train(int argc, char **argv, int *exit_code);
 status command_generate(int argc, char **argv, int *exit_code);
 status command_eval(int argc, char **argv, int *exit_code);

@@ -18,6 +18,7 @@ typedef struct {
 } command;
 
 static const command commands[] = {
+    {"tokenize", "turn text into token files, for corpora larger than memory", command_tokenize},
     {"train", "train a model on text and report what every step costs", command_train},
     {"generate", "generate text with a trained model", command_generate},
     {"eval", "compute the loss of a trained model on text", command_eval},
