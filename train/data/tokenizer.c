@@ -37,10 +37,9 @@ static status open_bytes(tokenizer *t) {
 
 status tokenizer_open(tokenizer **t, const char *path) {
     *t = NULL;
-    if (path && strcmp(path, "bytes") != 0) FAIL(DATA, "%s: expected \"bytes\"", path);
     tokenizer *opened = calloc(1, sizeof *opened);
     if (!opened) FAIL(MEM, "no memory for a tokenizer");
-    status_code st = open_bytes(opened);
+    status_code st = path && strcmp(path, "bytes") != 0 ? tokenizer_open_path(opened, path) : open_bytes(opened);
     if (st == STATUS_OK) *t = opened;
     else tokenizer_close(opened);
     return st;
@@ -48,7 +47,15 @@ status tokenizer_open(tokenizer **t, const char *path) {
 
 void tokenizer_close(tokenizer *t) {
     if (!t) return;
+    for (int i = 0; i < t->step_count; i++) {
+        free(t->steps[i].regex);
+        pattern_close(t->steps[i].p);
+    }
+    added_tokens_free(&t->added);
+    added_tokens_free(&t->added_normalized);
+    bpe_close(t->model);
     vocabulary_free(&t->tokens);
+    free(t->nfc);
     free(t->special);
     free(t->written);
     free(t->written_at);
@@ -72,6 +79,6 @@ int32_t tokenizer_begin_of_text(const tokenizer *t) { return t->begin_of_text; }
 const char *tokenizer_fingerprint(const tokenizer *t) { return t->fingerprint; }
 
 int tokenizer_files(const tokenizer *t, path_text files[TOKENIZER_MOST_FILES]) {
-    (void)t, (void)files;
-    return 0;
+    memcpy(files, t->files, (size_t)t->file_count * sizeof *files);
+    return t->file_count;
 }

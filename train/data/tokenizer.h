@@ -16,7 +16,9 @@
 
 typedef struct tokenizer tokenizer; /* does not change once it is open: threads share it */
 
-/* path: NULL or "bytes" for the byte tokenizer. DATA names what a file asks for and tally does not support. */
+/* path: NULL or "bytes" for the byte tokenizer; or a tokenizer.json with a BPE, byte-level or SentencePiece's; or a folder that
+ * holds one, or else GPT-2's two files, vocab.json (encoder.json) and merges.txt (vocab.bpe). "truncation" and "padding" of a
+ * tokenizer.json are for batches and are ignored. DATA names what else a file asks for and tally does not support. */
 status tokenizer_open(tokenizer **t, const char *path);
 void tokenizer_close(tokenizer *t);
 
@@ -33,7 +35,8 @@ int32_t tokenizer_begin_of_text(const tokenizer *t);       /* comes before each 
  * their files */
 const char *tokenizer_fingerprint(const tokenizer *t);
 
-/* The files that define it, to be copied beside a model that was trained with it. Returns how many there are. */
+/* The files that define it and those beside it (chat_template.jinja), to be copied beside a model that was trained with it.
+ * Returns how many there are. A tokenizer.json is the first; it may have another name. */
 enum { TOKENIZER_MOST_FILES = 8 };
 int tokenizer_files(const tokenizer *t, path_text files[TOKENIZER_MOST_FILES]);
 

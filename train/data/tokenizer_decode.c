@@ -8,6 +8,7 @@ struct tokenizer_decoder {
     bool special;
     int held; /* bytes of a character that is not complete */
     char hold[4];
+    bool started; /* something has been written */
 };
 
 status tokenizer_decoder_open(tokenizer_decoder **d, const tokenizer *t, bool special) {
@@ -23,7 +24,7 @@ void tokenizer_text_free(tokenizer_text *text) {
     *text = (tokenizer_text){0};
 }
 
-static status append(tokenizer_text *out, const char *text, size_t bytes) {
+status tokenizer_append_text(tokenizer_text *out, const char *text, size_t bytes) {
     if (out->capacity - out->bytes <= bytes) {
         size_t capacity = out->capacity ? out->capacity : 256;
         while (capacity - out->bytes <= bytes) capacity *= 2;
@@ -32,7 +33,7 @@ static status append(tokenizer_text *out, const char *text, size_t bytes) {
         out->text = larger;
         out->capacity = capacity;
     }
-    memcpy(out->text + out->bytes, text, bytes);
+    if (bytes) memcpy(out->text + out->bytes, text, bytes);
     out->bytes += bytes;
     out->text[out->bytes] = 0;
     return STATUS_OK;
@@ -58,15 +59,18 @@ static size_t unfinished(const char *text, size_t bytes) {
 status tokenizer_decode(tokenizer_decoder *d, tokenizer_text *out, const int32_t *ids, i64 count, bool last) {
     const tokenizer *t = d->t;
     size_t held = (size_t)d->held, start = out->bytes;
-    TRY(append(out, d->hold, held));
+    TRY(tokenizer_append_text(out, d->hold, held));
     for (i64 i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= t->tokens.size || (t->special[ids[i]] && !d->special)) continue;
-        size_t from = t->written_at[ids[i]];
-        TRY(append(out, t->written + from, t->written_at[ids[i] + 1] - from));
+        size_t from = t->written_at[ids[i]], to = t->written_at[ids[i] + 1];
+        if (t->strip_space && !d->started && from < to && t->written[from] == ' ') from++;
+        d->started = true;
+        TRY(tokenizer_append_text(out, t->written + from, to - from));
     }
     held = last ? 0 : unfinished(out->text + start, out->bytes - start);
     memcpy(d->hold, out->text + out->bytes - held, held);
     d->held = (int)held;
+    if (last) d->started = false;
     out->bytes -= held;
     if (out->text) out->text[out->bytes] = 0;
     return STATUS_OK;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALLEST = 1024 };
+enum { SMALLEST = 1024, LONGEST = 1 << 20 };
 
 static size_t hash(const char *name, size_t bytes) {
     uint64_t h = 14695981039346656037u; /* FNV-1a */
@@ -19,8 +19,8 @@ const char *vocabulary_name(const vocabulary *v, i64 id) {
 static size_t place(const vocabulary *v, const char *name, size_t bytes) {
     size_t at = hash(name, bytes) & v->mask;
     for (; v->table[at] >= 0; at = (at + 1) & v->mask) {
-        const char *other = vocabulary_name(v, v->table[at]);
-        if (strncmp(other, name, bytes) == 0 && !other[bytes]) break;
+        int32_t id = v->table[at];
+        if (v->bytes[id] == bytes && memcmp(vocabulary_name(v, id), name, bytes) == 0) break;
     }
     return at;
 }
@@ -39,7 +39,7 @@ static status grow_table(vocabulary *v) {
     v->mask = size - 1;
     for (i64 id = 0; id < v->size; id++) {
         const char *name = vocabulary_name(v, id);
-        if (name) v->table[place(v, name, strlen(name))] = (int32_t)id;
+        if (name) v->table[place(v, name, v->bytes[id])] = (int32_t)id;
     }
     return STATUS_OK;
 }
@@ -51,6 +51,9 @@ static status grow_ids(vocabulary *v, i64 id) {
     if (!larger) FAIL(MEM, "no memory for a vocabulary of %ld ids", room);
     memset(larger + v->room, 0, (size_t)(room - v->room) * sizeof *larger);
     v->starts = larger;
+    uint32_t *lengths = realloc(v->bytes, (size_t)room * sizeof *lengths);
+    if (!lengths) FAIL(MEM, "no memory for a vocabulary of %ld ids", room);
+    v->bytes = lengths;
     v->room = room;
     return STATUS_OK;
 }
@@ -72,7 +75,8 @@ status vocabulary_add(vocabulary *v, i64 id, const char *name, size_t bytes) {
     if (vocabulary_name(v, id))
         FAIL(DATA, "the tokens \"%.40s\" and \"%.*s\" have the same id %ld", vocabulary_name(v, id),
              (int)(bytes < 40 ? bytes : 40), name, id);
-    if (memchr(name, 0, bytes)) FAIL(DATA, "the token with the id %ld contains a NUL byte, expected text", id);
+    if (bytes > LONGEST)
+        FAIL(DATA, "the token with the id %ld is %zu bytes long, expected at most %d", id, bytes, LONGEST);
     if (!v->table || 2 * (size_t)v->count > v->mask) TRY(grow_table(v));
     size_t at = place(v, name, bytes);
     if (v->table[at] >= 0)
@@ -83,6 +87,7 @@ status vocabulary_add(vocabulary *v, i64 id, const char *name, size_t bytes) {
     memcpy(v->pool + v->used, name, bytes);
     v->pool[v->used + bytes] = 0;
     v->starts[id] = v->used + 1;
+    v->bytes[id] = (uint32_t)bytes;
     v->used += bytes + 1;
     if (id >= v->size) v->size = id + 1;
     v->table[at] = (int32_t)id;
@@ -93,6 +98,7 @@ status vocabulary_add(vocabulary *v, i64 id, const char *name, size_t bytes) {
 void vocabulary_free(vocabulary *v) {
     free(v->pool);
     free(v->starts);
+    free(v->bytes);
     free(v->table);
     *v = (vocabulary){0};
 }
