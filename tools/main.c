@@ -28,6 +28,7 @@ static const command commands[] = {
     {"report", "write the report.html of a run", command_report},
     {"bench", "measure training steps and their parts on this machine", command_bench},
     {"predict", "predict time and cost of a training step on a cluster", command_predict},
+    {"tokenizer", "train a tokenizer on text", command_tokenizer},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -1,0 +1,26 @@
+#include "tools/cmd_tokenizer.h"
+
+#include <string.h>
+
+#include "runtime/nearest.h"
+
+static const struct {
+    const char *name;
+    status (*run)(int argc, char **argv, int *exit_code);
+} verbs[] = {
+    {"train", cmd_tokenizer_train},
+};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+/* `tally tokenizer`, with --help, -h or --options alone, is about all of them */
+status command_tokenizer(int argc, char **argv, int *exit_code) {
+    const char *names[VERBS];
+    bool all = argc == 0 || argv[0][0] == '-';
+    for (int i = 0; i < VERBS; i++) {
+        names[i] = verbs[i].name;
+        if (!all && strcmp(argv[0], names[i]) == 0) return verbs[i].run(argc - 1, argv + 1, exit_code);
+        if (all) TRY(verbs[i].run(argc, argv, exit_code));
+    }
+    if (all) return STATUS_OK;
+    FAIL(ARG, "tokenizer %s: no such command; the nearest is %s", argv[0], nearest_name(argv[0], names, VERBS));
+}
