@@ -303,7 +303,7 @@ static void test_training_never_sees_what_is_held_out(void **state) {
     source s = source_of_corpus(&c, "a");
     assert_int_equal(source_held_out_batches(&s, 4, 16), 16);
     for (i64 i = 0; i < 16; i++) {
-        OK(source_held_out(&s, i, 4, 16, tokens, targets));
+        OK(source_held_out(&s, i, (source_batch){4, 16, tokens, targets, NULL}));
         for (int j = 0; j < 64; j++) assert_true(tokens[j] == 'b' || tokens[j] == TOKEN_END_OF_TEXT);
     }
     loader *l;

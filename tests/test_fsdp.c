@@ -117,9 +117,9 @@ static void train(curve *out, const model_config *c, parameters_options o, recom
     model_free(&m);
 }
 
-static parameters_options options_of(dtype t, shard_options shard) {
+static parameters_options options_of(dtype t, shard_options how) {
     parameters_options o = tiny_options(t);
-    o.shard = shard;
+    o.shard = how;
     return o;
 }
 

@@ -286,7 +286,7 @@ static void test_held_out_windows(void **state) {
         i64 windows = held > 1 ? (held - 1 + T - 1) / T : 0, batches = (windows + B - 1) / B;
         assert_int_equal(source_held_out_batches(&s, B, T), batches);
         for (i64 i = 0; i < batches; i++) {
-            OK(source_held_out(&s, i, B, T, tokens, targets));
+            OK(source_held_out(&s, i, (source_batch){B, T, tokens, targets, NULL}));
             assert_true(targets[0] != -1);
             for (i64 j = 0; j < B * T; j++) {
                 /* every token of the held-out part but the first, once, in order */

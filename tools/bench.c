@@ -133,7 +133,7 @@ static status run_steps(bench_run *r, step_state *s, const bench_values *v, cons
 }
 
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
-                     shard_options shard, bool checksum) {
+                     shard_options how, bool checksum) {
     model m = {0};
     step_state steps;
     *r = (bench_run){.count = v->steps};
@@ -145,14 +145,14 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     if (!tokens || !r->step_s) FAIL_DONE(MEM, "no memory for %ld tokens", n);
     TRY_DONE(recompute_parse(&s.recompute, recompute, c->L));
     parameters_options precision = shared_options_training(&v->dtypes);
-    precision.shard = shard;
+    precision.shard = how;
     gemm_search(dev, v->gemm_search);
     TRY_DONE(attention_choose(dev, (attention_kind)v->attention));
     uint64_t resident, peak;
     TRY_DONE(resident_bytes(&resident, dev, true));
     TRY_DONE(step_init(&steps, &m, dev, c, s, precision));
     TRY_DONE(parameters_randomize(&m.parameters, 1));
-    uint64_t seed = (uint64_t)shard.world->rank + 7;
+    uint64_t seed = (uint64_t)how.world->rank + 7;
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
     TRY_DONE(run_steps(r, &steps, v, tokens, checksum));
     TRY_DONE(resident_bytes(&peak, dev, false));

@@ -31,7 +31,7 @@ typedef struct {
 /* Builds the model, runs warm-up and measured steps, and frees it. Collective over shard.world. checksum: compute
  * gradient_crc32, for which all gradients are copied to the host once. */
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
-                     shard_options shard, bool checksum);
+                     shard_options how, bool checksum);
 void bench_run_free(bench_run *r);
 double bench_median(const double *x, i64 n);
 

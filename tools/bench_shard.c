@@ -73,14 +73,14 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     comm *peers = NULL;
     device *dev = NULL;
     bench_run r = {0};
-    shard_options shard;
+    shard_options how;
     status_code st = STATUS_OK;
     TRY_DONE(placement_choose_gpu(j->world->placement, v->device, &gpu));
     st = device_open(&dev, v->device, v->threads ? (int)v->threads : j->threads, gpu);
     TRY_DONE(comm_agree(j->world, st));
     TRY_DONE(comm_open_device(&peers, j->world, dev, (comm_kind)v->comm));
-    TRY_DONE(sharding(&shard, peers, v, stage));
-    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, shard, true));
+    TRY_DONE(sharding(&how, peers, v, stage));
+    TRY_DONE(bench_measure(&r, dev, c, v, v->recompute, how, true));
     memcpy(to->step_s + round * v->steps, r.step_s, (size_t)v->steps * sizeof(double));
     to->parameters = r.parameters;
     double weight = 1 / (double)v->rounds;

@@ -14,7 +14,7 @@
 static const double DEFAULT_MIN_LR = 1e-4;
 
 typedef struct {
-    char *config, *model, *out, *recompute, *device;
+    char *config, *model, *tokenizer, *out, *recompute, *device;
     string_list data;
     text_options text;
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
@@ -30,7 +30,8 @@ typedef struct {
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
     {AT(model), .group = "Model and data", OPTION_MODEL, .default_text = "llama-3m"},
-    {AT(data), OPTION_DATA("text to train on")},
+    {AT(data), OPTION_TRAINING_DATA},
+    {AT(tokenizer), OPTION_TOKENIZER},
     {AT(text.key), OPTION_TEXT_KEY},
     {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
     {AT(val_fraction), .name = "val-fraction", .argument = "X", .default_text = "0.1", .min = 0, .max = 0.9,
@@ -135,6 +136,7 @@ static train_options to_train_options(const values *v, const options *given) {
     return (train_options){
         .model = v->model,
         .data = shared_options_text(&v->text, (const char *const *)v->data.list, v->data.count),
+        .tokenizer = v->tokenizer,
         .out = v->out,
         .steps = v->steps,
         .batch = v->batch,
@@ -234,7 +236,8 @@ static status compare_with_stored(char **changes, schedule *before, const option
 
 /* Options that may differ between ranks: those of the rank's own machine (device, threads, price, power), and paths. What the
  * paths lead to must be the same: same_model compares the model, the trainer the rest. */
-static const char *const own_options[] = {"model", "data", "out", "device", "threads", "price", "tdp-watts"};
+static const char *const own_options[] = {"model",  "data",    "tokenizer", "out",
+                                          "device", "threads", "price",     "tdp-watts"};
 
 static status same_model(FILE *f, const char *name) {
     model_config c;

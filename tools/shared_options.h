@@ -143,6 +143,17 @@ typedef struct {
     .name = "data", .argument = "PATH",                                                                                \
     .help = PURPOSE ": files or folders of files. A file holds plain text, or JSON objects (.jsonl, .ndjson, .json) "  \
                     "with one document each, under the key --text-key. Files may be compressed (.gz, .zst)"
+#define OPTION_TRAINING_DATA                                                                                           \
+    .name = "data", .argument = "PATH[:WEIGHT]",                                                                       \
+    .help = "what to train on: token files (of `tally tokenize` or llm.c), text, or folders of either. With weights, " \
+            "as in a:0.7 b:0.3, each path is a source of its own and supplies that share of the sequences. A file of " \
+            "text holds plain text, or JSON objects (.jsonl, .ndjson, .json) with one document each, under the key "   \
+            "--text-key, and may be compressed (.gz, .zst)"
+#define OPTION_TOKENIZER                                                                                               \
+    .name = "tokenizer", .argument = "PATH",                                                                           \
+    .help =                                                                                                            \
+        "tokenizer for text: a tokenizer.json, or a folder with one or with GPT-2's files, or `bytes`; by default "    \
+        "that of the model's folder, else bytes"
 #define OPTION_TEXT_KEY                                                                                                \
     .name = "text-key", .argument = "KEY", .default_text = "text",                                                     \
     .help = "key under which a JSON object holds its text"

@@ -146,10 +146,10 @@ typedef struct {
 } batch_sum;
 
 /* Past the last batch: one without targets, because the gathers of the forward pass need every rank. */
-static status evaluate_batch(model *m, const source *s, i64 batch, i64 end, int32_t *tokens, batch_sum *sum) {
+static status evaluate_batch(model *m, source *s, i64 batch, i64 end, int32_t *tokens, batch_sum *sum) {
     i64 n = m->s.B * m->s.T;
     int32_t *targets = tokens + n;
-    if (batch < end) TRY(source_held_out(s, batch, m->s.B, m->s.T, tokens, targets));
+    if (batch < end) TRY(source_held_out(s, batch, (source_batch){m->s.B, m->s.T, tokens, targets, NULL}));
     else
         for (i64 i = 0; i < n; i++) tokens[i] = 0, targets[i] = -1;
     TRY(model_loss(m, &sum->nats, (token_batch){.tokens = tokens, .targets = targets, .B = m->s.B, .T = m->s.T}));
@@ -158,7 +158,7 @@ static status evaluate_batch(model *m, const source *s, i64 batch, i64 end, int3
     return STATUS_OK;
 }
 
-status step_evaluate(model *m, const source *s, i64 batches, double *loss) {
+status step_evaluate(model *m, source *s, i64 batches, double *loss) {
     comm *world = m->parameters.o.shard.world;
     int ranks = world->ranks;
     i64 n = m->s.B * m->s.T, end = source_held_out_batches(s, m->s.B, m->s.T);

@@ -54,6 +54,6 @@ status step_set_updates(step_state *s, uint64_t updates);
 
 /* loss: mean nats per held-out token over `batches` batches (0: all), which the ranks take in turns; the same on every rank.
  * NaN where nothing is held out. All ranks together. */
-status step_evaluate(model *m, const source *s, i64 batches, double *loss);
+status step_evaluate(model *m, source *s, i64 batches, double *loss);
 
 #endif

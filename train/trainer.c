@@ -33,7 +33,8 @@ static status save(trainer *t) {
     t->p.spent = t->bill.total;
     snprintf(t->p.energy_source, sizeof t->p.energy_source, "%s", ledger_energy_source(&t->bill));
     if (t->p.step != t->saved_step) {
-        TRY(checkpoint_save(t->o->out, &t->m.parameters, &(checkpoint_contents){&t->c, &t->p, &t->files}));
+        TRY(checkpoint_save(t->o->out, &t->m.parameters,
+                            &(checkpoint_contents){&t->c, &t->p, t->tokenizer ? &t->files : NULL}));
         if (!t->p.finite)
             log_line("warning: the loss is not finite at checkpoint step-%lu; --resume will not use this checkpoint",
                      t->p.step);
@@ -73,7 +74,7 @@ static status evaluate_now(trainer *t) {
     booking before = book_begin(t, BOOK_EVALUATION);
     uint64_t since = meter_clock_ns();
     trainer_look_begin(t);
-    status_code st = step_evaluate(&t->m, &t->source, t->o->eval_batches, &t->val_loss);
+    status_code st = trainer_evaluate(t, &t->val_loss);
     t->evaluation_left = st == STATUS_STOPPED;
     if (t->evaluation_left) {
         t->val_loss = NAN;
@@ -83,7 +84,7 @@ static status evaluate_now(trainer *t) {
         TRY(st);
     }
     t->p.val_loss = t->val_loss;
-    if (!t->evaluation_left && t->data.count - t->data.train_count > 1 && !isfinite(t->val_loss)) t->p.finite = 0;
+    if (!t->evaluation_left && trainer_holds_out(t) && !isfinite(t->val_loss)) t->p.finite = 0;
     t->mine.eval_s = (double)(meter_clock_ns() - since) * 1e-9;
     book_end(t, before);
     return STATUS_OK;
@@ -217,7 +218,7 @@ static status finish_step(trainer *t) {
     TRY(collect_step(t, &q, &r));
     t->p.step++;
     t->p.tokens += (uint64_t)t->global_batch;
-    t->p.windows = (uint64_t)q.position.windows;
+    trainer_set_position(t, &q.position);
     t->p.updates = t->m.parameters.step;
     t->p.finite = !r.skipped;
     t->p.loss = r.loss;

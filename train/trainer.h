@@ -11,6 +11,7 @@
 typedef struct {
     const char *model; /* preset, config.json, or folder with one */
     text_source data;
+    const char *tokenizer; /* see tokenizer_open; NULL: the model's, else bytes */
     const char *out;
     const char *config_json; /* written to RUN/config.json once nothing can refuse the run any more */
     const char *same;        /* text that must be the same on all ranks: see job_same.h */

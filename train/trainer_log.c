@@ -45,10 +45,7 @@ void trainer_log_start(const trainer *t) {
     log_line("model: %s, %ld parameters, %s, recompute %s", t->c.name, t->m.parameters.p.parameters,
              dtype_name(o->precision.t), o->recompute);
     model_config_log(&t->c, true);
-    documents_log(&t->data.text);
-    log_line("data: %s of text, %ld documents, %ld tokens to train on, %ld held out",
-             text_bytes((double)t->data.bytes).text, t->data.documents, t->data.train_count,
-             t->data.count - t->data.train_count);
+    dataset_log(&t->data);
     log_line("memory: %s%s", text_bytes((double)t->m.memory.capacity).text, t->world->ranks > 1 ? " per rank" : "");
     for (int i = 0; i < MEM_CATEGORIES; i++)
         if (bytes[i]) log_line("  %-12s %s", arena_category_name((mem_category)i), text_bytes((double)bytes[i]).text);
@@ -140,6 +137,7 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     if (t->world->ranks > 1 && steps)
         log_line("sent: %s per step and rank",
                  text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
+    trainer_log_epochs(t);
     if (t->p.skipped) log_line("steps skipped because the loss or gradient was not finite: %lu", t->p.skipped);
     if (isnan(t->bill.total.joules)) log_line("energy: unknown");
     else log_line("energy: %.5f kWh (%s)", t->bill.total.joules / 3.6e6, ledger_energy_source(&t->bill));

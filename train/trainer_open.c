@@ -55,32 +55,6 @@ static status find_datasheet_peak(trainer *t) {
     return STATUS_OK;
 }
 
-/* --- data must be the same on all ranks --- */
-
-typedef struct {
-    uint64_t crc32, count, train_count;
-} data_card;
-
-static status check_same_data(const trainer *t) {
-    const corpus *c = &t->data;
-    int ranks = t->world->ranks, r = 1;
-    data_card mine = {c->crc32, (uint64_t)c->count, (uint64_t)c->train_count},
-              *all = calloc((size_t)ranks, sizeof *all);
-    if (!all) FAIL(MEM, "no memory for %d ranks", ranks);
-    status_code st = STATUS_OK;
-    TRY_DONE(comm_allgather_host(t->world, all, &mine, sizeof mine));
-    while (r < ranks && memcmp(&all[r], &all[0], sizeof *all) == 0) r++;
-    if (r < ranks)
-        FAIL_DONE(DATA,
-                  "--data: rank %d reads %lu tokens, %lu of them to train on, with crc32 %08lx; rank 0 reads %lu, %lu, "
-                  "%08lx; "
-                  "expected the same files and --val-fraction on all ranks",
-                  r, all[r].count, all[r].train_count, all[r].crc32, all[0].count, all[0].train_count, all[0].crc32);
-done:
-    free(all);
-    return st;
-}
-
 /* --- the global batch --- */
 
 /* the largest --batch up to the given one that divides the global batch; 0: none does with this number of ranks */
@@ -141,7 +115,8 @@ static void fill_fixed(trainer *t) {
     t->p.finite = 1;
     t->p.loss = t->p.val_loss = NAN;
     t->p.data_crc32 = t->data.crc32;
-    t->p.train_tokens = (uint64_t)t->data.train_count;
+    t->p.train_tokens = (uint64_t)t->data.train_tokens;
+    snprintf(t->p.tokenizer, sizeof t->p.tokenizer, "%s", t->data.fingerprint[0] ? t->data.fingerprint : "not known");
     t->p.seq_len = (uint64_t)t->o->seq_len;
     t->p.threads = (uint64_t)t->dev->threads;
     t->p.ranks = (uint64_t)t->world->ranks;
@@ -170,6 +145,7 @@ static status check_fixed(const trainer *t, const char *folder, const progress *
     const progress *now = &t->p;
     TRY(check_same(folder, "--seed", then->seed, now->seed));
     TRY(check_same(folder, "--seq-len", then->seq_len, now->seq_len));
+    TRY(check_same_text(folder, "the tokenizer of the data", then->tokenizer, now->tokenizer));
     TRY(check_same(folder, "the crc32 of the data", then->data_crc32, now->data_crc32));
     TRY(check_same(folder, "--val-fraction: the number of tokens to train on", then->train_tokens, now->train_tokens));
     TRY(check_same_text(folder, "--precision", then->precision, now->precision));
@@ -242,10 +218,7 @@ static status check_room(const trainer *t, model_shape s, parameters_options pre
 static status open_model(trainer *t) {
     const train_options *o = t->o;
     TRY(comm_agree(t->world, model_config_load(&t->c, o->model)));
-    if (t->c.V != BYTE_VOCABULARY)
-        log_line("vocabulary: %d, bytes and end-of-text, from the data (%s has %ld)", BYTE_VOCABULARY, t->c.name,
-                 t->c.V);
-    t->c.V = BYTE_VOCABULARY;
+    TRY(trainer_choose_vocabulary(t));
     model_shape s = {.B = o->batch, .T = o->seq_len};
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
     parameters_options precision = o->precision;
@@ -288,14 +261,6 @@ static status begin_heartbeat(trainer *t) {
     return heartbeat_begin(out, fresh, &t->earlier);
 }
 
-static status read_model_files(trainer *t) {
-    tokenizer *bytes;
-    TRY(tokenizer_open(&bytes, NULL));
-    status_code st = model_files_read(&t->files, bytes, NULL);
-    tokenizer_close(bytes);
-    return st;
-}
-
 /* the files that rank 0 writes, once nothing can refuse the run any more */
 static status open_files(trainer *t) {
     const train_options *o = t->o;
@@ -317,19 +282,11 @@ static status open_files(trainer *t) {
 static void estimate_pauses(trainer *t) {
     const size_t *bytes = t->m.memory.bytes;
     t->mine.save_s = (double)(bytes[MEM_WEIGHTS] + bytes[MEM_MASTER] + bytes[MEM_MOMENTS]) / 200e6;
-    double tokens = (double)(t->data.count - t->data.train_count);
-    double most = (double)(t->o->eval_batches * t->o->batch) * (double)t->o->seq_len;
+    double tokens = (double)(t->data.tokens - t->data.train_tokens);
+    double most = (double)(t->o->eval_batches * t->o->batch * t->data.count) * (double)t->o->seq_len;
     if (t->o->eval_batches && tokens > most) tokens = most;
     if (t->peak_assumed > 0)
         t->mine.eval_s = tokens * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_assumed / 2);
-}
-
-static status open_loader(trainer *t) {
-    loader_options o = {
-        .B = t->o->batch, .T = t->o->seq_len, .seed = t->o->seed, .rank = t->world->rank, .ranks = t->world->ranks};
-    mix_position position = {.windows = (i64)t->p.windows, .used = {(i64)t->p.windows}};
-    t->source = source_of_corpus(&t->data, "training text");
-    return loader_open(&t->loader, &t->source, 1, o, &position);
 }
 
 status trainer_open(trainer *t) {
@@ -353,11 +310,11 @@ status trainer_open(trainer *t) {
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: the price of %s is not known; expected --price as well", o->budget, t->dev->name);
-    TRY(comm_agree(t->world, corpus_load(&t->data, &o->data, o->val_fraction, o->seed)));
-    TRY(check_same_data(t));
+    TRY(trainer_open_data(t));
     TRY(start_or_resume(t));
-    TRY(comm_agree(t->world, trainer_is_root(t) ? read_model_files(t) : STATUS_OK));
-    TRY(open_loader(t));
+    if (t->tokenizer)
+        TRY(comm_agree(t->world, trainer_is_root(t) ? model_files_read(&t->files, t->tokenizer, NULL) : STATUS_OK));
+    TRY(trainer_open_loader(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? open_files(t) : STATUS_OK));
     t->begun = true;
     if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, o->peak_seconds, &t->peak_measured));
@@ -380,7 +337,8 @@ void trainer_close(trainer *t) {
     loader_close(t->loader);
     model_free(&t->m);
     model_files_free(&t->files);
-    corpus_free(&t->data);
+    dataset_close(&t->data);
+    tokenizer_close(t->tokenizer);
     if (t->peers) comm_set_meter(t->peers, NULL);
     ledger_close(&t->bill);
     if (t->metrics) fclose(t->metrics);

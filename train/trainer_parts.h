@@ -16,6 +16,7 @@
 #include "train/bill/metrics.h"
 #include "train/bill/throttle.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/data/dataset.h"
 #include "train/run_lock.h"
 #include "train/step.h"
 #include "train/trainer.h"
@@ -52,8 +53,8 @@ typedef struct {
     comm *world, *peers; /* the same ranks: for host memory, and for memory of the device */
     device *dev;
     model_config c;
-    corpus data;
-    source source;
+    tokenizer *tokenizer; /* NULL: that of the token files is not at hand */
+    dataset data;
     loader *loader;
     model m;
     model_files files;     /* on rank 0: what a checkpoint copies */
@@ -111,6 +112,17 @@ status trainer_measure_peak(trainer *t, double seconds,
 /* trainer_resume.c: ARG if the checkpoint has more steps than --steps; logs what the new options change */
 status trainer_check_steps(const trainer *t, const char *folder, const progress *then);
 void trainer_log_changes(const trainer *t);
+
+/* trainer_data.c. Collective. */
+status trainer_open_data(trainer *t); /* the tokenizer and the data; fails unless they are the same on all ranks */
+status trainer_choose_vocabulary(trainer *t); /* sets t->c.V; DATA: the model's is too small for the data */
+status trainer_open_loader(trainer *t);
+/* Mean loss of the held-out part: of several sources, the mean by their weights of those that hold some out. NaN: none does. */
+status trainer_evaluate(trainer *t, double *loss);
+bool trainer_holds_out(const trainer *t);
+/* Into t->p: how much of each source is used at that position. */
+void trainer_set_position(trainer *t, const mix_position *position);
+void trainer_log_epochs(const trainer *t);
 
 /* trainer_stop.c. Whether a signal stops the run, the same on all ranks: with several ranks, only a signal that some rank had
  * received at the last trainer_gather counts. */

@@ -3,6 +3,7 @@
 #define TALLY_PROGRESS_H
 
 #include "train/bill/spent.h"
+#include "train/data/mix.h"
 
 enum { PROGRESS_FINITE_UNKNOWN = -1 };
 
@@ -26,6 +27,15 @@ typedef struct {
     /* 1: loss and gradient of the last step were finite, and so was the held-out loss if it was evaluated at this step; 0: they
      * were not; PROGRESS_FINITE_UNKNOWN in a file without it */
     int64_t finite;
+    uint64_t
+        keyed_order; /* 1: windows in the order of order.h; 0, and in a file without it: in the order of a table (loader.h) */
+    char tokenizer[64];    /* its fingerprint, or "not known"; "bytes" in a file without it */
+    uint64_t source_count; /* 0 in a file without it: then there is one source */
+    struct {
+        char data[48];    /* what --data calls it, or the end of that */
+        uint64_t windows; /* used of it */
+        double epochs;
+    } sources[MIX_SOURCES];
     char precision[16], moments[16], master[16];
     char device[160];  /* of rank 0, and how ranks communicate; "" in a file without it */
     char sharding[40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" in a file without it */

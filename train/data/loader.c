@@ -12,7 +12,7 @@ enum { RING = 4 };
 
 /* one source, as the thread reads it */
 typedef struct {
-    const source *from;
+    source *from;
     i64 windows;
     i64 epoch; /* that the order is of; -1: none yet */
     order keyed;
@@ -102,11 +102,11 @@ static void *make_batches(void *argument) {
     return NULL;
 }
 
-static status open_streams(loader *l, const source *sources, int count) {
+static status open_streams(loader *l, source *sources, int count) {
     double weights[MIX_SOURCES];
     i64 T = l->o.T;
     for (int i = 0; i < count; i++) {
-        const source *s = &sources[i];
+        source *s = &sources[i];
         l->streams[i] = (stream){.from = s, .windows = source_windows(s, T), .epoch = -1};
         weights[i] = s->weight;
         if (l->streams[i].windows < 1)
@@ -120,6 +120,7 @@ static status open_streams(loader *l, const source *sources, int count) {
         l->o.order = count == 1 && sources->byte_text && windows <= LOADER_TABLE_WINDOWS ? LOADER_ORDER_TABLE
                                                                                          : LOADER_ORDER_KEYED;
     if (l->o.order == LOADER_ORDER_TABLE) {
+        if (count > 1) FAIL(ARG, "loader: %d sources have no order by a table, expected 1", count);
         if (windows > UINT32_MAX)
             FAIL(DATA, "%s: found %ld sequences of %ld tokens, expected at most %u", sources->name, windows, T,
                  UINT32_MAX);
@@ -129,7 +130,7 @@ static status open_streams(loader *l, const source *sources, int count) {
     return STATUS_OK;
 }
 
-status loader_open(loader **out, const source *sources, int count, loader_options o, const mix_position *position) {
+status loader_open(loader **out, source *sources, int count, loader_options o, const mix_position *position) {
     *out = NULL;
     if (o.B < 1 || o.T < 1 || (position && position->windows < 0))
         FAIL(ARG, "loader: batch %ld, sequence length %ld, position %ld; expected at least 1, 1, 0", o.B, o.T,

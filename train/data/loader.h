@@ -27,7 +27,7 @@ typedef struct loader loader;
 
 /* A batch has B sequences of T tokens. This rank's batch i has the B windows from position + (i * ranks + rank) * B on.
  * position: what the run has used so far; NULL: nothing. The sources must stay as long as the loader. */
-status loader_open(loader **l, const source *sources, int count, loader_options o, const mix_position *position);
+status loader_open(loader **l, source *sources, int count, loader_options o, const mix_position *position);
 /* Waits for the next batch. It stays valid until the next call. Fails if a source cannot be read. */
 status loader_next(loader *l, token_batch *b);
 mix_position loader_position(const loader *l); /* of the run, if every rank has taken as many batches as this one */

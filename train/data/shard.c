@@ -146,13 +146,13 @@ void shard_close(shard *s) {
 
 /* Pages of a file that were read stay in the map, and count as this process's memory, until they are dropped. That takes a
  * system call that interrupts every thread, so it is done now and then. The page cache keeps them. */
-static void drop_pages(shard *s) { madvise((void *)s->map, s->map_bytes, MADV_DONTNEED); }
+void shard_drop(shard *s) { madvise((void *)s->map, s->map_bytes, MADV_DONTNEED); }
 
 static const unsigned char *touch(shard *s, size_t at, size_t bytes) {
     long more = bytes > LEAST_TOUCHED ? (long)bytes : LEAST_TOUCHED;
     if (atomic_fetch_add(&s->touched, more) + more >= DROP_AFTER) {
         atomic_store(&s->touched, more);
-        drop_pages(s);
+        shard_drop(s);
     }
     size_t page = (size_t)sysconf(_SC_PAGESIZE), skip = at % page;
     if (bytes > page) madvise((void *)(s->map + at - skip), bytes + skip, MADV_WILLNEED); /* one request to the disk */

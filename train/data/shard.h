@@ -53,6 +53,8 @@ void shard_close(shard *s);
 /* tokens first .. first + count - 1, which must be in the file, to `out`. Returns the largest of them, so that a caller can
  * refuse a token that its model does not have: the header's vocabulary may lie. */
 uint32_t shard_read(shard *s, i64 first, i64 count, int32_t *out);
+/* Drops the pages that were read from the map; shard_read does it by itself after 64 MiB. For a reader of many files. */
+void shard_drop(shard *s);
 /* For each of these tokens: where its document begins, counted from `first`; 0 if it begins before. Without documents in the
  * file (llm.c) they begin at the separators. */
 void shard_starts(shard *s, i64 first, i64 count, int32_t *starts);

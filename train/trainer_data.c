@@ -1,0 +1,191 @@
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/log.h"
+#include "runtime/path.h"
+#include "train/model/presets.h"
+#include "train/trainer_parts.h"
+
+/* --- opening --- */
+
+/* --tokenizer, or that of the model's folder. NULL: neither; text is then bytes. */
+static status open_tokenizer(trainer *t) {
+    static const char *const files[] = {"tokenizer.json", "vocab.json", "encoder.json"};
+    const char *path = t->o->tokenizer;
+    for (size_t i = 0; !path && i < sizeof files / sizeof *files; i++)
+        if (access(path_join(t->o->model, files[i]).text, F_OK) == 0) path = t->o->model;
+    return path ? tokenizer_open(&t->tokenizer, path) : STATUS_OK;
+}
+
+/* Rank 0 turns text into tokens, which may take longer than --comm-timeout: now and then it tells the others to go on waiting. */
+typedef struct {
+    trainer *t;
+    uint64_t told_ns;
+} telling;
+
+static status tell(const trainer *t, uint64_t working) {
+    return comm_broadcast_host(t->world, &working, sizeof working);
+}
+
+static status_code tell_now_and_then(void *context) {
+    telling *a = context;
+    uint64_t now = meter_clock_ns();
+    if (now - a->told_ns < 1000000000) return STATUS_OK;
+    a->told_ns = now;
+    return tell(a->t, 1);
+}
+
+static status wait_for_first(const trainer *t) {
+    uint64_t working = 1;
+    while (working) TRY(comm_broadcast_host(t->world, &working, sizeof working));
+    return STATUS_OK;
+}
+
+static status open_dataset(trainer *t) {
+    const train_options *o = t->o;
+    path_text folder = path_join(o->out, "data");
+    telling first = {t, meter_clock_ns()};
+    dataset_options d = {.from = o->data,
+                         .val_fraction = o->val_fraction,
+                         .seed = o->seed,
+                         .tokenizer = t->tokenizer,
+                         .folder = folder.text,
+                         .tick = tell_now_and_then,
+                         .context = &first};
+    status_code st = STATUS_OK;
+    if (trainer_is_root(t)) {
+        st = dataset_open(&t->data, &d);
+        if (st != STATUS_COMM) TRY(tell(t, 0));
+    } else {
+        TRY(wait_for_first(t));
+    }
+    TRY(comm_agree(t->world, st));
+    d.made = true;
+    d.tick = NULL;
+    return comm_agree(t->world, trainer_is_root(t) ? STATUS_OK : dataset_open(&t->data, &d));
+}
+
+typedef struct {
+    uint64_t crc32, count, train_count;
+} data_card;
+
+static status check_same_data(const trainer *t) {
+    const dataset *d = &t->data;
+    int ranks = t->world->ranks, r = 1;
+    data_card mine = {d->crc32, (uint64_t)d->tokens, (uint64_t)d->train_tokens},
+              *all = calloc((size_t)ranks, sizeof *all);
+    if (!all) FAIL(MEM, "no memory for %d ranks", ranks);
+    status_code st = STATUS_OK;
+    TRY_DONE(comm_allgather_host(t->world, all, &mine, sizeof mine));
+    while (r < ranks && memcmp(&all[r], &all[0], sizeof *all) == 0) r++;
+    if (r < ranks)
+        FAIL_DONE(DATA,
+                  "--data: rank %d reads %lu tokens, %lu of them to train on, with crc32 %08lx; rank 0 reads %lu, %lu, "
+                  "%08lx; "
+                  "expected the same files and --val-fraction on all ranks",
+                  r, all[r].count, all[r].train_count, all[r].crc32, all[0].count, all[0].train_count, all[0].crc32);
+done:
+    free(all);
+    return st;
+}
+
+status trainer_open_data(trainer *t) {
+    TRY(comm_agree(t->world, open_tokenizer(t)));
+    TRY(open_dataset(t));
+    if (!t->tokenizer && strcmp(t->data.fingerprint, "bytes") == 0)
+        TRY(comm_agree(t->world, tokenizer_open(&t->tokenizer, NULL)));
+    return check_same_data(t);
+}
+
+static bool is_preset(const char *name) {
+    for (int i = 0; i < presets_count(); i++)
+        if (strcmp(presets_name(i), name) == 0) return true;
+    return false;
+}
+
+/* A preset takes the vocabulary of the data, since its weights are new; a config.json says how many tokens there are, perhaps more
+ * than the tokenizer has, but with bytes it takes theirs too. */
+status trainer_choose_vocabulary(trainer *t) {
+    const dataset *d = &t->data;
+    model_config *c = &t->c;
+    bool bytes = strcmp(d->fingerprint, "bytes") == 0, preset = is_preset(t->o->model);
+    i64 before = c->V;
+    if (bytes || (preset && (d->fingerprint[0] || d->vocabulary > c->V))) c->V = d->vocabulary;
+    if (bytes && before != c->V)
+        log_line("vocabulary: %ld, bytes and end-of-text, from the data (%s has %ld)", c->V, c->name, before);
+    else if (before != c->V) log_line("vocabulary: %ld, from the data (%s has %ld)", c->V, c->name, before);
+    if (d->vocabulary > c->V)
+        FAIL(DATA,
+             "--model %s: has a vocabulary of %ld tokens, but the tokenizer of the data has %ld; expected a model "
+             "whose vocabulary holds them all",
+             t->o->model, c->V, d->vocabulary);
+    return STATUS_OK;
+}
+
+status trainer_open_loader(trainer *t) {
+    bool resumed = t->p.step > 0;
+    loader_options o = {.B = t->o->batch,
+                        .T = t->o->seq_len,
+                        .seed = t->o->seed,
+                        .rank = t->world->rank,
+                        .ranks = t->world->ranks,
+                        .order = !resumed           ? LOADER_ORDER_CHOOSE
+                                 : t->p.keyed_order ? LOADER_ORDER_KEYED
+                                                    : LOADER_ORDER_TABLE};
+    mix_position position = {.windows = (i64)t->p.windows};
+    if (t->p.source_count && t->p.source_count != (uint64_t)t->data.count)
+        FAIL(DATA, "the checkpoint has the positions of %lu sources, but --data has %d", t->p.source_count,
+             t->data.count);
+    if (!t->p.source_count) position.used[0] = position.windows;
+    for (uint64_t i = 0; i < t->p.source_count; i++) position.used[i] = (i64)t->p.sources[i].windows;
+    dataset_allow(&t->data, t->c.V);
+    TRY(loader_open(&t->loader, t->data.sources, t->data.count, o, &position));
+    t->p.keyed_order = loader_order_of(t->loader) == LOADER_ORDER_KEYED;
+    trainer_set_position(t, &position);
+    return STATUS_OK;
+}
+
+/* --- where the run is in its data --- */
+
+void trainer_set_position(trainer *t, const mix_position *position) {
+    t->p.windows = (uint64_t)position->windows;
+    t->p.source_count = (uint64_t)t->data.count;
+    for (int i = 0; i < t->data.count; i++) {
+        const char *name = t->data.sources[i].name;
+        size_t length = strlen(name), most = sizeof t->p.sources[i].data - 1;
+        snprintf(t->p.sources[i].data, most + 1, "%s", length > most ? name + length - most : name);
+        t->p.sources[i].windows = (uint64_t)position->used[i];
+        t->p.sources[i].epochs = (double)position->used[i] / (double)loader_windows_per_epoch(t->loader, i);
+    }
+}
+
+void trainer_log_epochs(const trainer *t) {
+    for (int i = 0; i < t->data.count && t->data.count > 1; i++)
+        log_line("data: %s: %.4g epochs, %lu sequences", t->data.sources[i].name, t->p.sources[i].epochs,
+                 t->p.sources[i].windows);
+}
+
+/* --- held out --- */
+
+bool trainer_holds_out(const trainer *t) {
+    for (int i = 0; i < t->data.count; i++)
+        if (source_held_out_batches(&t->data.sources[i], 1, 1)) return true;
+    return false;
+}
+
+status trainer_evaluate(trainer *t, double *loss) {
+    double sum = 0, weights = 0;
+    if (t->data.count == 1) return step_evaluate(&t->m, t->data.sources, t->o->eval_batches, loss);
+    for (int i = 0; i < t->data.count; i++) {
+        source *s = &t->data.sources[i];
+        double one;
+        if (!source_held_out_batches(s, 1, 1)) continue;
+        TRY(step_evaluate(&t->m, s, t->o->eval_batches, &one));
+        log_line("held-out loss of %s: %.4f", s->name, one);
+        sum += s->weight * one;
+        weights += s->weight;
+    }
+    *loss = weights > 0 ? sum / weights : NAN;
+    return STATUS_OK;
+}
