@@ -65,7 +65,6 @@ extern "C" status attention_choose_cuda(device *dev, attention_kind kind) {
 static status check_grid(attention_shape s) {
     if (s.B > MOST_IN_GRID || s.H > MOST_IN_GRID)
         FAIL(ARG, "attention: B %ld, H %ld, expected at most %d each on CUDA", s.B, s.H, MOST_IN_GRID);
-    if (s.window || s.starts) FAIL(ARG, "attention: windows and documents are computed on the CPU only");
     return STATUS_OK;
 }
 

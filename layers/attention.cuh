@@ -14,6 +14,26 @@ __host__ __device__ static inline i64 attention_padded(const attention_shape &s)
     return (s.Tq + ATTENTION_PADDING - 1) / ATTENTION_PADDING * ATTENTION_PADDING;
 }
 
+static inline bool attention_is_masked(const attention_shape &s) { return s.window || s.starts; }
+
+/* low(b,i) of attention.h. Padding rows have that of the last query. */
+DEVICE_INLINE int first_key(const attention_shape &s, i64 b, i64 i) {
+    i = min(i, s.Tq - 1);
+    const i64 low = s.window ? max(i + s.Tk - s.Tq - s.window + 1, (i64)0) : 0;
+    return s.starts ? max((int)low, s.starts[b * s.Tq + i]) : (int)low;
+}
+
+/* the query after the last one that sees `key`, with Tq = Tk; by bisection, since low(b,i) does not decrease along a row */
+DEVICE_INLINE int queries_end(const attention_shape &s, i64 b, i64 key) {
+    i64 end = s.window ? min(s.Tq, key + s.window) : s.Tq, seen = key;
+    while (s.starts && seen + 1 < end) {
+        const i64 middle = (seen + end) / 2;
+        if (s.starts[b * s.Tq + middle] > key) end = middle;
+        else seen = middle;
+    }
+    return (int)end;
+}
+
 /* attention_forward.cu, attention_backward.cu: bf16 on tensor cores; D is 64, 96 or 128, rows aligned to 16 bytes */
 status attention_forward_mma(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
                              attention_shape s);
@@ -156,6 +176,26 @@ template <int M, int N> DEVICE_INLINE void mask(float (&c)[M][N][4], int diagona
                 int right = n * 8 + lane % 4 * 2 + i % 2 - (m * 16 + lane / 4 + i / 2 * 8 + diagonal);
                 if (below ? right < 0 : right > 0) c[m][n][i] = value;
             }
+}
+
+/* c [16 M, 8 N] = value where the key is before the first one that the query sees. Rows are queries and columns keys, from these
+ * on; with TURNED, rows are keys and columns queries. */
+template <bool TURNED, int M, int N>
+DEVICE_INLINE void mask_before(float (&c)[M][N][4], const attention_shape &s, i64 b, int query, int key, float value) {
+    const int lane = threadIdx.x % 32, row = lane / 4, column = lane % 4 * 2;
+#pragma unroll
+    for (int outer = 0; outer < (TURNED ? N : M); outer++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int low = first_key(s, b, query + (TURNED ? outer * 8 + column + i : outer * 16 + row + i * 8)) - key;
+#pragma unroll
+            for (int inner = 0; inner < (TURNED ? M : N); inner++)
+#pragma unroll
+                for (int k = 0; k < 2; k++) {
+                    float &x = TURNED ? c[inner][outer][2 * k + i] : c[outer][inner][2 * i + k];
+                    if ((TURNED ? inner * 16 + row + k * 8 : inner * 8 + column + k) < low) x = value;
+                }
+        }
 }
 
 /* Stores the first `valid` of a warp's 16 M rows of c, times scale, to y. They pass through rows of a tile that no other warp

@@ -21,7 +21,9 @@
  * - Early keys are seen by most queries, and late queries see most keys. These blocks of a head go first.
  * - The blocks of a head are adjacent in the grid. They run together and find the moving tensors in L2: 4*T*D bytes per head.
  *   216 blocks (two per multiprocessor of an A100) are 216 * tile / T heads. That is 7 MB of the 40 MB of L2 at D = 64 and 128,
- *   for every T; for blocks of keys up to H/K times that, because each may be at another head of its group. */
+ *   for every T; for blocks of keys up to H/K times that, because each may be at another head of its group.
+ * - With a window or documents (MASKED) a tile of keys goes on to the last query that sees one of them, and a tile of queries
+ *   begins at the first key that one of them sees. Those kernels are compiled apart. */
 #include "layers/attention.cuh"
 
 enum { STEP = 32, BLOCKS = STEP / 8 };
@@ -81,9 +83,12 @@ DEVICE_INLINE void load_queries(stage<D> to, const bf16 *q, const bf16 *d_o, con
     cp_async_commit();
 }
 
-/* the warp's keys, rows of k and v, with a stage of queries; diagonal: its first query less the warp's first key */
-template <int D>
-DEVICE_INLINE void keys_step(sums<D> &dk, sums<D> &dv, bf16 *k, bf16 *v, stage<D> x, int diagonal, float scale) {
+/* the warp's keys, rows of k and v from `key` on, with a stage of queries from `query` on */
+template <int D, bool MASKED>
+DEVICE_INLINE void keys_step(sums<D> &dk, sums<D> &dv, bf16 *k, bf16 *v, stage<D> x, const attention_shape &shape,
+                             i64 b, int key, int query) {
+    const float scale = shape.scale * LOG2_E;
+    const int diagonal = query - key;
     constexpr int M = backward_plan<D>::strips;
     scores<D> s, dp;
     clear_scores<D>(s, dp);
@@ -108,11 +113,15 @@ DEVICE_INLINE void keys_step(sums<D> &dk, sums<D> &dv, bf16 *k, bf16 *v, stage<D
         mask(s, -diagonal, true, 0);
         mask(dp, -diagonal, true, 0);
     }
+    if (MASKED && first_key(shape, b, query + STEP - 1) > key) {
+        mask_before<true>(s, shape, b, query, key, 0);
+        mask_before<true>(dp, shape, b, query, key, 0);
+    }
     multiply_by_columns<D>(dv, s, x.b);
     multiply_by_columns<D>(dk, dp, x.a);
 }
 
-template <int D>
+template <int D, bool MASKED>
 static __global__ void __launch_bounds__(MMA_THREADS, 2)
     keys_kernel(bf16 *dk, bf16 *dv, const bf16 *d_o, const bf16 *q, const bf16 *k, const bf16 *v,
                 const float2 *statistics, attention_shape s) {
@@ -121,7 +130,9 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     bf16 *sk = (bf16 *)memory, *sv = sk + TILE * D;
     const int first = blockIdx.x * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows, heads = (int)(s.H / s.K);
     const i64 b = blockIdx.z, head = blockIdx.y, at = (b * s.Tk + first) * s.ldk + head * D;
-    const int rows = (int)s.Tk - first, per_head = (rows + STEP - 1) / STEP, steps = per_head * heads;
+    const int rows = (int)s.Tk - first,
+              queries = MASKED ? queries_end(s, b, first + min(rows, TILE) - 1) - first : rows;
+    const int per_head = (queries + STEP - 1) / STEP, steps = per_head * heads;
     load_tile<D, TILE>(sk, k + at, s.ldk, rows);
     load_tile<D, TILE>(sv, v + at, s.ldk, rows);
     load_queries<D>(stage<D>(memory, 0), q, d_o, statistics, s, b, head * heads, first);
@@ -134,9 +145,10 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
         if (next < steps)
             load_queries<D>(stage<D>(memory, next), q, d_o, statistics, s, b, head * heads + next / per_head,
                             first + next % per_head * STEP);
-        if (query + STEP > mine && mine < rows)
-            keys_step<D>(sum_k, sum_v, sk + mine * D, sv + mine * D, stage<D>(memory, i), query - mine,
-                         s.scale * LOG2_E);
+        if (query + STEP > mine && mine < rows &&
+            (!MASKED || first_key(s, b, first + query) < first + mine + backward_plan<D>::rows))
+            keys_step<D, MASKED>(sum_k, sum_v, sk + mine * D, sv + mine * D, stage<D>(memory, i), s, b, first + mine,
+                                 first + query);
     }
     store_sums<D>(dk + at + mine * s.ldk, s.ldk, rows - mine, sk + mine * D, sum_k, s.scale);
     store_sums<D>(dv + at + mine * s.ldk, s.ldk, rows - mine, sv + mine * D, sum_v, 1);
@@ -150,12 +162,14 @@ template <int D> DEVICE_INLINE void load_keys(stage<D> to, const bf16 *k, const 
     cp_async_commit();
 }
 
-/* the warp's queries, as operands, with a stage of keys; diagonal: the warp's first query less its first key */
-template <int D>
+/* the warp's queries from `query` on, as operands, with a stage of keys from `key` on; high: first_key of the last query */
+template <int D, bool MASKED>
 DEVICE_INLINE void queries_step(sums<D> &dq, const unsigned (&q)[D / 16][backward_plan<D>::strips][4],
                                 const unsigned (&d_o)[D / 16][backward_plan<D>::strips][4],
-                                const float2 (&x)[backward_plan<D>::strips][2], stage<D> keys, int diagonal,
-                                float scale) {
+                                const float2 (&x)[backward_plan<D>::strips][2], stage<D> keys,
+                                const attention_shape &shape, i64 b, int query, int key, int high) {
+    const float scale = shape.scale * LOG2_E;
+    const int diagonal = query - key;
     scores<D> s, dp;
     clear_scores<D>(s, dp);
 #pragma unroll
@@ -170,10 +184,11 @@ DEVICE_INLINE void queries_step(sums<D> &dq, const unsigned (&q)[D / 16][backwar
 #pragma unroll
             for (int i = 0; i < 4; i++) gradient(s[m][n][i], dp[m][n][i], x[m][i / 2], scale);
     if (diagonal < STEP - 1) mask(dp, diagonal, false, 0);
+    if (MASKED && key < high) mask_before<false>(dp, shape, b, query, key, 0);
     multiply_by_columns<D>(dq, dp, keys.a);
 }
 
-template <int D>
+template <int D, bool MASKED>
 static __global__ void __launch_bounds__(MMA_THREADS, 2)
     queries_kernel(bf16 *dq, const bf16 *d_o, const bf16 *q, const bf16 *k, const bf16 *v, const float2 *statistics,
                    attention_shape s) {
@@ -183,10 +198,14 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     const int first = (int)(gridDim.x - 1 - blockIdx.x) * TILE, mine = threadIdx.x / 32 * backward_plan<D>::rows;
     const i64 b = blockIdx.z, h = blockIdx.y;
     const int rows = (int)s.Tq - first, keys = (int)s.Tk, steps = (min(rows, TILE) + first + STEP - 1) / STEP;
+    const int begin = MASKED ? first_key(s, b, first) / STEP : 0;
+    const int low = MASKED ? first_key(s, b, first + mine) : 0;
+    const int high = MASKED ? first_key(s, b, first + mine + backward_plan<D>::rows - 1) : 0;
     k += b * s.Tk * s.ldk + h / (s.H / s.K) * D, v += b * s.Tk * s.ldk + h / (s.H / s.K) * D;
     load_tile<D, TILE>(sq, q + (b * s.Tq + first) * s.ldq + h * D, s.ldq, rows);
     load_tile<D, TILE>(sdo, d_o + (b * s.Tq + first) * s.ldo + h * D, s.ldo, rows);
-    load_keys<D>(stage<D>(memory, 0), k, v, s.ldk, keys);
+    load_keys<D>(stage<D>(memory, begin), k + begin * STEP * s.ldk, v + begin * STEP * s.ldk, s.ldk,
+                 keys - begin * STEP);
 
     unsigned held_q[D / 16][M][4], held_do[D / 16][M][4];
     float2 x[M][2];
@@ -194,11 +213,11 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
 #pragma unroll
     for (int i = 0; i < 2 * M; i++) x[i / 2][i % 2] = statistics[i * 8];
     sums<D> sum = {};
-    for (int j = 0; j < steps; j++) {
+    for (int j = begin; j < steps; j++) {
         const int diagonal = first + mine - j * STEP;
         cp_async_wait<0>();
         __syncthreads(); /* this stage is loaded; the other is no longer in use */
-        if (j == 0)
+        if (j == begin)
 #pragma unroll
             for (int i = 0; i < D / 16; i++) {
                 load_strips<D>(held_q[i], sq + mine * D, i);
@@ -208,30 +227,37 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
             const int next = (j + 1) * STEP;
             load_keys<D>(stage<D>(memory, j + 1), k + next * s.ldk, v + next * s.ldk, s.ldk, keys - next);
         }
-        if (diagonal + backward_plan<D>::rows > 0 && mine < rows)
-            queries_step<D>(sum, held_q, held_do, x, stage<D>(memory, j), diagonal, s.scale * LOG2_E);
+        if (diagonal + backward_plan<D>::rows > 0 && mine < rows && (!MASKED || low < (j + 1) * STEP))
+            queries_step<D, MASKED>(sum, held_q, held_do, x, stage<D>(memory, j), s, b, first + mine, j * STEP, high);
     }
     store_sums<D>(dq + (b * s.Tq + first + mine) * s.ldq + h * D, s.ldq, rows - mine, sq + mine * D, sum, s.scale);
 }
 
-template <int D>
+template <int D, bool MASKED>
 static status backward(device *dev, const attention_gradients *d, const attention_tensors *x, const float2 *statistics,
                        attention_shape s) {
     const bf16 *q = (const bf16 *)x->q, *k = (const bf16 *)x->k, *v = (const bf16 *)x->v, *d_o = (const bf16 *)d->d_o;
     const int bytes = backward_plan<D>::bytes;
     const unsigned tiles = (unsigned)ceil_div(s.Tq, backward_plan<D>::tile);
-    TRY(attention_shared(dev, keys_kernel<D>, bytes, s.D));
-    TRY(attention_shared(dev, queries_kernel<D>, bytes, s.D));
-    RUN(dev, (keys_kernel<D>), dim3(tiles, (unsigned)s.K, (unsigned)s.B), MMA_THREADS, bytes, (bf16 *)d->dk,
+    TRY(attention_shared(dev, keys_kernel<D, MASKED>, bytes, s.D));
+    TRY(attention_shared(dev, queries_kernel<D, MASKED>, bytes, s.D));
+    RUN(dev, (keys_kernel<D, MASKED>), dim3(tiles, (unsigned)s.K, (unsigned)s.B), MMA_THREADS, bytes, (bf16 *)d->dk,
         (bf16 *)d->dv, d_o, q, k, v, statistics, s);
-    RUN(dev, (queries_kernel<D>), dim3(tiles, (unsigned)s.H, (unsigned)s.B), MMA_THREADS, bytes, (bf16 *)d->dq, d_o, q,
-        k, v, statistics, s);
+    RUN(dev, (queries_kernel<D, MASKED>), dim3(tiles, (unsigned)s.H, (unsigned)s.B), MMA_THREADS, bytes, (bf16 *)d->dq,
+        d_o, q, k, v, statistics, s);
     return STATUS_OK;
+}
+
+template <bool MASKED>
+static status backward_of_size(device *dev, const attention_gradients *d, const attention_tensors *x,
+                               const float2 *statistics, attention_shape s) {
+    if (s.D == 64) return backward<64, MASKED>(dev, d, x, statistics, s);
+    if (s.D == 96) return backward<96, MASKED>(dev, d, x, statistics, s);
+    return backward<128, MASKED>(dev, d, x, statistics, s);
 }
 
 status attention_backward_mma(device *dev, const attention_gradients *d, const attention_tensors *x,
                               const float2 *statistics, attention_shape s) {
-    if (s.D == 64) return backward<64>(dev, d, x, statistics, s);
-    if (s.D == 96) return backward<96>(dev, d, x, statistics, s);
-    return backward<128>(dev, d, x, statistics, s);
+    return attention_is_masked(s) ? backward_of_size<true>(dev, d, x, statistics, s)
+                                  : backward_of_size<false>(dev, d, x, statistics, s);
 }

@@ -160,6 +160,9 @@ static status check(dtype t, const void *q, const void *k, const void *v, const 
              "--attention cudnn: %s, head size %ld, sequences of %ld; expected bf16, a head size that is a multiple "
              "of 8 and at most %d, sequences of 2 tokens or more; else --attention own",
              dtype_name(t), s.D, s.Tq, MOST_D);
+    if (s.window || s.starts)
+        FAIL(ARG, "--attention cudnn: a %s, expected neither window nor --mask-documents; else --attention own",
+             s.window ? "model with a sliding window" : "batch with documents that are masked");
     if (!aligned(q, s.ldq) || !aligned(k, s.ldk) || !aligned(v, s.ldk) || !aligned(o, s.ldo))
         FAIL(ARG,
              "--attention cudnn: pointers %p, %p, %p, %p, rows of %ld, %ld and %ld elements; expected multiples of "

@@ -59,8 +59,9 @@ static __global__ void __launch_bounds__(THREADS)
     SHARED(float, scores, [PIECE]);
     SHARED(float, sums, [WARPS][MAX_D]);
     const i64 b = blockIdx.y / s.Tq, i = blockIdx.y % s.Tq, h = blockIdx.x, first = (i64)blockIdx.z * PIECE;
-    const int n = (int)min((i64)PIECE, i + 1 + s.Tk - s.Tq - first), D = (int)s.D;
-    const i64 kv = (b * s.Tk + first) * s.ldk + h / (s.H / s.K) * D;
+    const int low = (int)max(first_key(s, b, i) - first, (i64)0); /* keys of the piece before it are not seen */
+    const int n = (int)min((i64)PIECE, i + 1 + s.Tk - s.Tq - first) - low, D = (int)s.D;
+    const i64 kv = (b * s.Tk + first + low) * s.ldk + h / (s.H / s.K) * D;
     if (n <= 0) return;
     for (int j = threadIdx.x; j < PIECE; j += THREADS) scores[j] = -INFINITY;
     __syncthreads();
@@ -85,16 +86,17 @@ template <class T>
 static __global__ void __launch_bounds__(THREADS)
     join_kernel(T *o, float *lse, const float *pieces, attention_shape s) {
     const i64 b = blockIdx.y / s.Tq, i = blockIdx.y % s.Tq, h = blockIdx.x, floats = piece_floats(s);
-    const int count = (int)((i + 1 + s.Tk - s.Tq + PIECE - 1) / PIECE), D = (int)s.D;
+    const int begin = first_key(s, b, i) / PIECE, count = (int)((i + 1 + s.Tk - s.Tq + PIECE - 1) / PIECE),
+              D = (int)s.D;
     pieces += (blockIdx.y * s.H + h) * piece_count(s) * floats;
     float top = -INFINITY, sum = 0;
-    for (int n = 0; n < count; n++) top = fmaxf(top, pieces[n * floats]);
-    for (int n = 0; n < count; n++) sum += exp2f(pieces[n * floats] - top) * pieces[n * floats + 1];
+    for (int n = begin; n < count; n++) top = fmaxf(top, pieces[n * floats]);
+    for (int n = begin; n < count; n++) sum += exp2f(pieces[n * floats] - top) * pieces[n * floats + 1];
     if (threadIdx.x == 0) lse[(b * s.H + h) * s.Tq + i] = (top + log2f(sum)) * LN_2;
     o += (b * s.Tq + i) * s.ldo + h * D;
     for (int d = threadIdx.x; d < D; d += THREADS) {
         float x = 0;
-        for (int n = 0; n < count; n++) x += exp2f(pieces[n * floats] - top) * pieces[n * floats + 2 + d];
+        for (int n = begin; n < count; n++) x += exp2f(pieces[n * floats] - top) * pieces[n * floats + 2 + d];
         from_f32(o + d, x / sum);
     }
 }

@@ -16,6 +16,8 @@
  *   Two blocks per multiprocessor are 216 on an A100: 216 * 128 / T heads with 4*T*D bytes of keys and values each (fewer if
  *   heads share them). That is 14 MB of the 40 MB of L2 at D = 128, for every T.
  * - Only tiles that cross the diagonal are masked; tiles beyond it are skipped. Late queries have most keys; they go first.
+ * - A window or documents (MASKED) make a second boundary, on the left: the same holds for it. That kernel is compiled apart, so
+ *   that the other one has no trace of it.
  * - Softmax in base 2, with scale * log2(e) in one multiply-add. A row's sum is added over its four lanes once, at the end. */
 #include "layers/attention.cuh"
 
@@ -31,7 +33,7 @@ struct softmax {
 };
 
 /* turns scores into probabilities relative to the new maximum, and rescales the output so far */
-template <int D>
+template <int D, bool MASKED>
 DEVICE_INLINE void soften(softmax &x, float (&s)[STRIPS][forward_plan<D>::blocks][4], float (&out)[STRIPS][D / 8][4],
                           float scale) {
 #pragma unroll
@@ -45,13 +47,14 @@ DEVICE_INLINE void soften(softmax &x, float (&s)[STRIPS][forward_plan<D>::blocks
             top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
             top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
             top = fmaxf(top * scale, x.top[m][i]);
-            float shrink = exp2_approx(x.top[m][i] - top), sum = x.sum[m][i] * shrink;
+            const float base = MASKED && top == -INFINITY ? 0 : top; /* no key of this row has been seen yet */
+            float shrink = exp2_approx(x.top[m][i] - base), sum = x.sum[m][i] * shrink;
             x.top[m][i] = top;
 #pragma unroll
             for (int n = 0; n < forward_plan<D>::blocks; n++)
 #pragma unroll
                 for (int c = 2 * i; c < 2 * i + 2; c++) {
-                    s[m][n][c] = exp2_approx(fmaf(s[m][n][c], scale, -top));
+                    s[m][n][c] = exp2_approx(fmaf(s[m][n][c], scale, -base));
                     sum += s[m][n][c];
                 }
             x.sum[m][i] = sum;
@@ -80,7 +83,7 @@ DEVICE_INLINE void finish(bf16 *o, i64 ldo, float *lse, int valid, bf16 *tile, s
     store_strips<D>(o, ldo, valid, tile, out, over);
 }
 
-template <int D>
+template <int D, bool MASKED>
 static __global__ void __launch_bounds__(MMA_THREADS, 2)
     forward_kernel(bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, attention_shape s) {
     constexpr bool HELD = D == 64;
@@ -93,9 +96,13 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     const int rows = (int)s.Tq - first, keys = (int)s.Tk, end = min(QUERIES, rows) + first + past;
     const int seen = mine < rows ? first + mine + past : -16 * STRIPS; /* the last key of the warp's first query */
     const i64 kv = b * s.Tk * s.ldk + h / (s.H / s.K) * D;
+    const int begin = MASKED ? first_key(s, b, first) / KEYS * KEYS : 0;
+    /* the first keys that the warp's first and last query see */
+    const int low = MASKED ? first_key(s, b, first + mine) : 0;
+    const int high = MASKED ? first_key(s, b, first + mine + 16 * STRIPS - 1) : 0;
     k += kv, v += kv;
     load_tile<D, QUERIES>(sq, q + (b * s.Tq + first) * s.ldq + h * D, s.ldq, rows);
-    load_tile<D, KEYS>(sk, k, s.ldk, keys);
+    load_tile<D, KEYS>(sk, k + begin * s.ldk, s.ldk, keys - begin);
     cp_async_commit();
 
     unsigned held[HELD ? D / 16 : 1][STRIPS][4];
@@ -103,28 +110,32 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
     softmax x;
 #pragma unroll
     for (int i = 0; i < 2 * STRIPS; i++) x.top[i / 2][i % 2] = -INFINITY, x.sum[i / 2][i % 2] = 0;
-    for (int key = 0; key < end; key += KEYS) {
-        const bool busy = key < seen + 16 * STRIPS;
+    for (int key = begin; key < end; key += KEYS) {
+        const bool busy = key < seen + 16 * STRIPS && (!MASKED || key + KEYS > low);
         float scores[STRIPS][forward_plan<D>::blocks][4] = {};
         cp_async_wait<0>();
         __syncthreads(); /* the keys are loaded; the previous values are no longer in use */
         load_tile<D, KEYS>(sv, v + key * s.ldk, s.ldk, keys - key);
         cp_async_commit();
+        if (MASKED && HELD && key == begin) /* the warp may be busy from a later key on */
+#pragma unroll
+            for (int i = 0; i < D / 16; i++) load_strips<D>(held[i], sq + mine * D, i);
         if (busy) {
 #pragma unroll
             for (int i = 0; i < D / 16; i++) {
                 auto &a = held[HELD ? i : 0];
-                if (!HELD || key == 0) load_strips<D>(a, sq + mine * D, i);
+                if (!HELD || (!MASKED && key == 0)) load_strips<D>(a, sq + mine * D, i);
                 multiply_by_rows<D>(scores, a, sk, i);
             }
             if (key + KEYS - 1 > seen) mask(scores, seen - key, false, -INFINITY);
+            if (MASKED && key < high) mask_before<false>(scores, s, b, first + mine, key, -INFINITY);
         }
         cp_async_wait<0>();
         __syncthreads(); /* the values are loaded; the keys are no longer in use */
         if (key + KEYS < end) load_tile<D, KEYS>(sk, k + (key + KEYS) * s.ldk, s.ldk, keys - key - KEYS);
         cp_async_commit();
         if (busy) {
-            soften<D>(x, scores, out, s.scale * LOG2_E);
+            soften<D, MASKED>(x, scores, out, s.scale * LOG2_E);
             multiply_by_columns<D>(out, scores, sv);
         }
     }
@@ -132,19 +143,26 @@ static __global__ void __launch_bounds__(MMA_THREADS, 2)
               rows - mine, sq + mine * D, x, out);
 }
 
-template <int D>
+template <int D, bool MASKED>
 static status forward(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
                       attention_shape s) {
     const int bytes = (QUERIES + 2 * forward_plan<D>::keys) * D * (int)sizeof(bf16);
     const dim3 grid((unsigned)ceil_div(s.Tq, QUERIES), (unsigned)s.H, (unsigned)s.B);
-    TRY(attention_shared(dev, forward_kernel<D>, bytes, s.D));
-    RUN(dev, (forward_kernel<D>), grid, MMA_THREADS, bytes, o, lse, q, k, v, s);
+    TRY(attention_shared(dev, forward_kernel<D, MASKED>, bytes, s.D));
+    RUN(dev, (forward_kernel<D, MASKED>), grid, MMA_THREADS, bytes, o, lse, q, k, v, s);
     return STATUS_OK;
+}
+
+template <bool MASKED>
+static status forward_of_size(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
+                              attention_shape s) {
+    if (s.D == 64) return forward<64, MASKED>(dev, o, lse, q, k, v, s);
+    if (s.D == 96) return forward<96, MASKED>(dev, o, lse, q, k, v, s);
+    return forward<128, MASKED>(dev, o, lse, q, k, v, s);
 }
 
 status attention_forward_mma(device *dev, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v,
                              attention_shape s) {
-    if (s.D == 64) return forward<64>(dev, o, lse, q, k, v, s);
-    if (s.D == 96) return forward<96>(dev, o, lse, q, k, v, s);
-    return forward<128>(dev, o, lse, q, k, v, s);
+    return attention_is_masked(s) ? forward_of_size<true>(dev, o, lse, q, k, v, s)
+                                  : forward_of_size<false>(dev, o, lse, q, k, v, s);
 }

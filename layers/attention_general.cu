@@ -100,10 +100,11 @@ DEVICE_INLINE float row_sum(float x) {
 template <int W> DEVICE_INLINE void soften(float (&s)[4], float &top, float &sum, float (&out)[W / 8]) {
     float above = row_max(fmaxf(fmaxf(s[0], s[1]), fmaxf(s[2], s[3])));
     above = fmaxf(top, above);
-    const float shrink = exp2f(top - above);
+    const float base = above == -INFINITY ? 0 : above; /* no key of this row has been seen yet */
+    const float shrink = exp2f(top - base);
     top = above, sum *= shrink;
 #pragma unroll
-    for (int n = 0; n < 4; n++) sum += s[n] = exp2f(s[n] - above);
+    for (int n = 0; n < 4; n++) sum += s[n] = exp2f(s[n] - base);
 #pragma unroll
     for (int c = 0; c < W / 8; c++) out[c] *= shrink;
 }
@@ -119,7 +120,8 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const int D = (int)s.D;
     load_rows<W>(sq, q + (b * s.Tq + first) * s.ldq + h * D, s.ldq, s.Tq - first, D);
     float out[2][W / 8] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-    for (i64 key = 0; key < end; key += ROWS) {
+    const int low[2] = {first_key(s, b, first + my_row()), first_key(s, b, first + my_row() + 1)};
+    for (i64 key = first_key(s, b, first) / ROWS * ROWS; key < end; key += ROWS) {
         float p[2][4];
         __syncthreads(); /* the previous keys and values are no longer in use */
         load_rows<W>(sk, k + kv + key * s.ldk, s.ldk, s.Tk - key, D);
@@ -129,9 +131,10 @@ static __global__ void __launch_bounds__(THREADS, 2)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
 #pragma unroll
-            for (int n = 0; n < 4; n++)
-                p[r][n] = key + my_column() + n * ACROSS > first + my_row() + r + past ? -INFINITY
-                                                                                       : p[r][n] * (s.scale * LOG2_E);
+            for (int n = 0; n < 4; n++) {
+                const i64 j = key + my_column() + n * ACROSS;
+                p[r][n] = j > first + my_row() + r + past || j < low[r] ? -INFINITY : p[r][n] * (s.scale * LOG2_E);
+            }
             soften<W>(p[r], top[r], sum[r], out[r]);
         }
         put_pairs(sp, p);
@@ -168,11 +171,15 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const int D = (int)s.D;
     load_rows<W>(sk, k + at, s.ldk, length - first, D);
     load_rows<W>(sv, v + at, s.ldk, length - first, D);
+    const i64 end = queries_end(s, b, min(first + ROWS, length) - 1);
     float sum_k[2][W / 8] = {}, sum_v[2][W / 8] = {};
     for (i64 h = head * group; h < (head + 1) * group; h++)
-        for (i64 query = first; query < length; query += ROWS) {
+        for (i64 query = first; query < end; query += ROWS) {
             const float2 *x = statistics + (b * s.H + h) * attention_padded(s) + query + my_column();
             float p[2][4], ds[2][4];
+            int low[4];
+#pragma unroll
+            for (int n = 0; n < 4; n++) low[n] = first_key(s, b, query + my_column() + n * ACROSS);
             __syncthreads(); /* the previous queries are no longer in use */
             load_rows<W>(sq, q + (b * length + query) * s.ldq + h * D, s.ldq, length - query, D);
             load_rows<W>(sdo, d_o + (b * length + query) * s.ldo + h * D, s.ldo, length - query, D);
@@ -180,10 +187,12 @@ static __global__ void __launch_bounds__(THREADS, 2)
             multiply_by_rows<W>(p, sk, sq, D);
             multiply_by_rows<W>(ds, sv, sdo, D);
 #pragma unroll
-            for (int i = 0; i < 8; i++)
+            for (int i = 0; i < 8; i++) {
+                const i64 j = first + my_row() + i / 4;
                 gradient(p[i / 4][i % 4], ds[i / 4][i % 4],
-                         first + my_row() + i / 4 <= query + my_column() + i % 4 * ACROSS, x[i % 4 * ACROSS],
+                         j <= query + my_column() + i % 4 * ACROSS && j >= low[i % 4], x[i % 4 * ACROSS],
                          s.scale * LOG2_E);
+            }
             put_pairs(sp, p);
             multiply_by_columns<W>(sum_v, sp, sdo, D);
             put_pairs(sp, ds);
@@ -209,7 +218,8 @@ static __global__ void __launch_bounds__(THREADS, 2)
     load_rows<W>(sdo, d_o + (b * s.Tq + first) * s.ldo + h * D, s.ldo, s.Tq - first, D);
     const float2 *x = statistics + (b * s.H + h) * attention_padded(s) + first + my_row();
     float sum[2][W / 8] = {};
-    for (i64 key = 0; key < min(first + ROWS, s.Tq); key += ROWS) {
+    const int low[2] = {first_key(s, b, first + my_row()), first_key(s, b, first + my_row() + 1)};
+    for (i64 key = first_key(s, b, first) / ROWS * ROWS; key < min(first + ROWS, s.Tq); key += ROWS) {
         float p[2][4], ds[2][4];
         __syncthreads(); /* the previous keys and values are no longer in use */
         load_rows<W>(sk, k + kv + key * s.ldk, s.ldk, s.Tk - key, D);
@@ -218,9 +228,11 @@ static __global__ void __launch_bounds__(THREADS, 2)
         multiply_by_rows<W>(p, sq, sk, D);
         multiply_by_rows<W>(ds, sdo, sv, D);
 #pragma unroll
-        for (int i = 0; i < 8; i++)
-            gradient(p[i / 4][i % 4], ds[i / 4][i % 4], key + my_column() + i % 4 * ACROSS <= first + my_row() + i / 4,
-                     x[i / 4], s.scale * LOG2_E);
+        for (int i = 0; i < 8; i++) {
+            const i64 j = key + my_column() + i % 4 * ACROSS;
+            gradient(p[i / 4][i % 4], ds[i / 4][i % 4], j <= first + my_row() + i / 4 && j >= low[i / 4], x[i / 4],
+                     s.scale * LOG2_E);
+        }
         put_pairs(sp, ds);
         multiply_by_columns<W>(sum, sp, sk, D);
     }

@@ -4,7 +4,7 @@
 
 #include "layers/attention.h"
 
-#include "tests/check.h"
+#include "tests/documents.h"
 
 /* Every value is compared with a float64 reference within its own bound: roundings * 2^-24 * magnitude, where
  * magnitude is the same sum with every term's absolute value, made beside the reference. Roundings of one value:
@@ -79,20 +79,10 @@ static inline void reference_probabilities(problem *p) {
                    2 * (double)(s.Tk * s.H / s.K) + 16;
 }
 
-/* what queries see besides the causal order: a window, and documents of `document` tokens or fewer (0: one a row) */
+/* a window, and documents of some `document` tokens (0: one a row) */
 typedef struct {
     i64 window, document;
 } mask;
-
-/* ends are drawn, so that they fall anywhere in tiles and differ from row to row; sometimes one token is a document */
-static inline int32_t *draw_starts(i64 B, i64 T, i64 document) {
-    int32_t *starts = allocate(B * T, 4);
-    for (i64 n = 0; n < B * T; n++) {
-        bool begins = n % T == 0 || !rng_below(7, 55, (uint64_t)n, (uint64_t)document) || n % 37 < 2;
-        starts[n] = begins ? (int32_t)(n % T) : starts[n - 1];
-    }
-    return starts;
-}
 
 /* n: B, Tq, Tk, H, K, D */
 static inline problem open_masked(dtype t, const i64 n[6], float std, mask m) {
@@ -123,7 +113,7 @@ static inline problem open_masked(dtype t, const i64 n[6], float std, mask m) {
     p.d_o = allocate(p.no, dtype_bytes(t)), p.wd_o = allocate(p.no, 8);
     random_tensor(p.d_o, p.wd_o, t, p.no, 1, 3);
     p.p = allocate(B * H * Tq * Tk, 8);
-    if (m.document) p.s.starts = draw_starts(B, Tq, m.document);
+    if (m.document) p.s.starts = documents_draw(B, Tq, m.document);
     p.s.pairs = (i64)attention_pairs(B, Tq, m.window, p.s.starts);
     reference_probabilities(&p);
     return p;

@@ -90,6 +90,11 @@ mutant all test_cuda_attention $att $att "keys are not waited for" "cp_async_wai
         __syncthreads(); /* the keys"
 mutant all test_cuda_attention $att $att "the output is not brought to the new maximum" \
     "out[m][n][2 * i] *= shrink, out[m][n][2 * i + 1] *= shrink" "out[m][n][2 * i] *= 1, out[m][n][2 * i + 1] *= 1"
+mutant all test_cuda_attention_mask $att $att "a warp whose keys begin later has no queries" "MASKED && HELD && key == begin" "busy && MASKED && HELD && key == begin"
+mutant quick test_cuda_attention_mask $att $att "a row that has seen no key yet divides infinities" "MASKED && top == -INFINITY ? 0 : top" "top"
+mutant all test_cuda_attention_mask $att $att "tiles of keys that only the first query sees are skipped" "key + KEYS > low" "key + KEYS > high"
+mutant all test_cuda_attention_mask layers/attention_backward.cu $tiles "the last query that sees a tile of keys is left out" "key + s.window)" "key + s.window - 1)"
+mutant all test_cuda_attention_mask layers/attention_backward.cu $tiles "documents end a query late" "s.starts[b * s.Tq + middle] > key" "s.starts[b * s.Tq + middle] < key"
 mutant all test_cuda_attention $att $tiles "rows beyond the last are read" "from + c, row + n < valid" "from + c, true"
 mutant all test_cuda_attention $att $tiles "tiles are not swizzled" "(chunk ^ (D % 64 ? row / 2 % 4 : row % 8))" "chunk"
 mutant quick test_cuda_layers layers/activation.cu layers/activation.cu "a block too few" \
