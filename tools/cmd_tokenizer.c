@@ -12,10 +12,9 @@ static const struct {
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
-/* `tally tokenizer`, with --help, -h or --options alone, is about all of them */
 status command_tokenizer(int argc, char **argv, int *exit_code) {
     const char *names[VERBS];
-    bool all = argc == 0 || argv[0][0] == '-';
+    bool all = argc == 0 || (argc == 1 && argv[0][0] == '-'); /* help, or the options of all of them */
     for (int i = 0; i < VERBS; i++) {
         names[i] = verbs[i].name;
         if (!all && strcmp(argv[0], names[i]) == 0) return verbs[i].run(argc - 1, argv + 1, exit_code);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/data/byte_level.h"
 #include "train/data/unicode.h"
 
 /* The words as tokens, end to end: word i has `length[i]` of them at tokens + start[i]. */
@@ -47,16 +48,6 @@ typedef struct {
     i64 heap_count, heap_room;
     i64 merge_room;
 } training;
-
-/* GPT-2's: a printable character of Latin-1 stands for itself; the other bytes follow from U+0100 */
-int32_t bpe_train_byte(int byte) {
-    int32_t next = 256;
-    for (int b = 0;; b++) {
-        bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-        if (b == byte) return printable ? b : next;
-        next += !printable;
-    }
-}
 
 /* ---- growing arrays ---- */
 
@@ -184,7 +175,7 @@ static status fill_pool(training *t, const word_counts *w) {
     int32_t id[256];
     for (int b = 0; b < 256; b++) {
         char name[4];
-        id[b] = vocabulary_find(&t->t->tokens, name, (size_t)unicode_write(name, bpe_train_byte(b)));
+        id[b] = vocabulary_find(&t->t->tokens, name, byte_level_write(name, &(char){(char)b}, 1));
     }
     for (i64 i = 0; i < w->count; i++) bytes += w->words[i].bytes;
     p->words = w->words;
@@ -299,13 +290,12 @@ static status learn(training *t, i64 size, i64 least) {
 }
 
 static status add_bytes(vocabulary *tokens) {
-    for (int32_t c = 0; c < 512; c++)
-        for (int b = 0; b < 256; b++) {
-            char name[4];
-            if (bpe_train_byte(b) != c) continue;
-            size_t bytes = (size_t)unicode_write(name, c);
-            if (vocabulary_find(tokens, name, bytes) < 0) TRY(vocabulary_add(tokens, tokens->size, name, bytes));
-        }
+    for (int32_t c = 0; c < 512; c++) {
+        char name[4];
+        size_t bytes = (size_t)unicode_write(name, c);
+        if (byte_level_byte(c) >= 0 && vocabulary_find(tokens, name, bytes) < 0)
+            TRY(vocabulary_add(tokens, tokens->size, name, bytes));
+    }
     return STATUS_OK;
 }
 

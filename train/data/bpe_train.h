@@ -5,7 +5,7 @@
  *   - a pair that is merged, and occurs again because another merge makes one of its tokens, is merged again, and takes the
  *     later place in the list.
  *
- * A token's name is its bytes in the byte-level alphabet of GPT-2: bpe_train_byte gives the code point for a byte. */
+ * A token's name is its bytes in the alphabet of byte_level.h. */
 #ifndef TALLY_BPE_TRAIN_H
 #define TALLY_BPE_TRAIN_H
 
@@ -27,7 +27,5 @@ typedef struct {
 /* Stops at `size` tokens, or where no pair occurs `least` times. Takes about 30 bytes for each byte of the words. */
 status bpe_train(bpe_tokens *t, const word_counts *w, i64 size, i64 least);
 void bpe_train_free(bpe_tokens *t);
-
-int32_t bpe_train_byte(int byte);
 
 #endif
