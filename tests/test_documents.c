@@ -132,6 +132,22 @@ static void test_input(void **state) {
     free(whole), free(rest);
 }
 
+/* by the name of the file alone it could be plain text */
+static void test_a_long_first_line(void **state) {
+    (void)state;
+    char *text = long_text(), *line = malloc(2 * LONG);
+    int bytes = sprintf(line, "{\"id\":1,\"text\":\"%s\"}\n{\"text\":\"b\"}\n", text);
+    corpus c;
+    OK(load_one(&c, put_bytes("a", line, (size_t)bytes)));
+    assert_int_equal(c.documents, 2);
+    corpus_free(&c);
+    bytes = sprintf(line, "{\"id\":1,\"body\":\"%s\"}\n", text);
+    OK(load_one(&c, put_bytes("a", line, (size_t)bytes)));
+    assert_int_equal(c.bytes, bytes);
+    corpus_free(&c);
+    free(text), free(line);
+}
+
 /* ---- templates ---- */
 
 static void check_template(const char *template, const char *json, const char *expected) {
@@ -195,8 +211,8 @@ static void test_zstd(void **state) {
 int main(void) {
 #define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_every_place), WITH_FOLDER(test_scan), WITH_FOLDER(test_input),
-        WITH_FOLDER(test_templates),   WITH_FOLDER(test_zstd),
+        WITH_FOLDER(test_every_place), WITH_FOLDER(test_scan),      WITH_FOLDER(test_a_long_first_line),
+        WITH_FOLDER(test_input),       WITH_FOLDER(test_templates), WITH_FOLDER(test_zstd),
     };
     return cmocka_run_group_tests_name("documents", tests, NULL, NULL);
 }

@@ -84,6 +84,36 @@ echo '{"q": "1+1?", "a": "2"}' >"$scratch/qa.jsonl"; echo '["Q: 1+1?\nA: 2"]' >"
 python3 -c 'import json,sys; json.dump([list(x.encode()) for x in json.load(open(sys.argv[1], "r"))], open(sys.argv[2], "w"))' "$scratch/qa.py" "$scratch/qa.expected"
 tokenize "$scratch/qa.jsonl" --out "$scratch/qa" --template 'Q: {q}\nA: {a}' && read_back "$scratch/qa" "$scratch/qa.expected"; ok "a template joins several keys"
 
+"$tally" inspect "$scratch/steady" --json >"$scratch/out" 2>"$scratch/err" && python3 - "$scratch/out" <<'P'
+import json, sys
+o = json.load(open(sys.argv[1]))
+files = o["token_files"]
+assert len(files) == o["tokenize"]["shards"] > 1 and sum(f["tokens"] for f in files.values()) == o["tokenize"]["tokens"]
+assert all(f["whole"] and f["tokenizer"] == "bytes" for f in files.values())
+P
+ok "inspect describes a folder of token files"
+cp "$scratch/steady/shard-000000.tok" "$scratch/bad.tok" && printf '\377' | dd of="$scratch/bad.tok" bs=1 seek=1100 conv=notrunc 2>"$scratch/err"
+refuses "inspect finds a damaged byte" "bad.tok: block 0 (bytes 1024 to [0-9]*) has crc32" inspect "$scratch/bad.tok"
+
+# Parquet, where the python named by TALLY_PYTHON (python3) has pyarrow
+python=${TALLY_PYTHON:-python3}
+if "$python" -c "import pyarrow" 2>/dev/null; then
+    mkdir "$scratch/parquet" && "$python" - "$scratch" <<'P'
+import json, sys
+import pyarrow as pa, pyarrow.parquet as parquet
+rows = [{"text": "row %d: naïve \"日本\" \\ \n" % i + "x" * (i % 7), "n": i} for i in range(5000)]
+rows[17]["text"] = None
+parquet.write_table(pa.Table.from_pylist(rows[:3000]), sys.argv[1] + "/parquet/a.parquet", row_group_size=700)
+parquet.write_table(pa.Table.from_pylist(rows[3000:]), sys.argv[1] + "/parquet/b.parquet")
+json.dump([list(r["text"].encode()) for r in rows if r["text"]], open(sys.argv[1] + "/parquet.expected", "w"))
+P
+    "$python" tools/from_parquet.py "$scratch/parquet" 2>"$scratch/said" | tokenize - --out "$scratch/from-parquet" && read_back "$scratch/from-parquet" "$scratch/parquet.expected" && grep -q "skipped 1 rows with a null" "$scratch/said"
+    ok "Parquet through from_parquet.py gives the documents of its rows"
+    "$python" tools/from_parquet.py "$scratch/parquet" --columns n 2>"$scratch/err" >"$scratch/out"; [ $? -eq 2 ] && grep -q 'a.parquet: column "n" holds int64, expected strings' "$scratch/err" && [ ! -s "$scratch/out" ]; ok "a column that holds no strings is refused"
+    "$python" tools/from_parquet.py "$scratch/parquet" --columns body 2>"$scratch/err" >"$scratch/out"; [ $? -eq 2 ] && grep -q 'found no column "body" but text, n' "$scratch/err"; ok "a missing column is named"
+    "$python" tools/from_parquet.py "$text/1.txt" 2>"$scratch/err" >"$scratch/out"; [ $? -eq 2 ] && grep -q '1.txt: ' "$scratch/err" && [ "$(wc -l <"$scratch/err")" -eq 1 ]; ok "a file that is not Parquet is refused in one line"
+else skip "tools/from_parquet.py" "$python has no pyarrow"; fi
+
 refuses "no path" "missing text: files, folders, or - for standard input" tokenize --out "$scratch/x"
 refuses "no folder" "--out: missing" tokenize "$text"
 refuses "a key and a template" "--template and --text-key: expected only one of them" tokenize "$text" --out "$scratch/x" --template '{a}' --text-key b

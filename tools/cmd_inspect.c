@@ -1,6 +1,9 @@
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/log.h"
 #include "runtime/path.h"
@@ -11,6 +14,7 @@
 #include "tools/shared_options.h"
 #include "train/checkpoint/safetensors.h"
 #include "train/data/corpus.h"
+#include "train/data/shard.h"
 #include "train/model/cost.h"
 #include "train/step.h"
 #include "train/trainer.h"
@@ -45,10 +49,11 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally inspect PATH | --model NAME [options] | --models",
-    .about = "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a\n"
-             ".safetensors file, or text. Or describes a model, or lists the presets.\n"
-             "  tally inspect runs/book\n"
-             "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
+    .about =
+        "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a\n"
+        ".safetensors file, token files (every byte is checked), or text. Or describes a model, or lists the presets.\n"
+        "  tally inspect runs/book\n"
+        "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -246,10 +251,59 @@ done:
     return st;
 }
 
+/* ---- token files ---- */
+
+static status add_shard(json_t *o, const char *path) {
+    shard s;
+    TRY(shard_open(&s, path));
+    status_code st = shard_check(&s);
+    if (!st) st = json_add_string(o, "format", s.kind.format == SHARD_LLMC ? "llm.c" : "tally");
+    if (!st) st = json_add_i64(o, "tokens", s.count);
+    if (!st) st = json_add_i64(o, "bytes_a_token", s.token_bytes);
+    if (!st && s.kind.format == SHARD_TALLY) {
+        TRY_DONE(json_add_i64(o, "documents", s.documents));
+        TRY_DONE(json_add_i64(o, "text_bytes", s.bytes));
+        TRY_DONE(json_add_string(o, "tokenizer", s.kind.fingerprint));
+        TRY_DONE(json_add_i64(o, "vocabulary", s.kind.vocabulary));
+        TRY_DONE(json_add_i64(o, "end_of_text", s.kind.end_of_text));
+        TRY_DONE(json_add_bool(o, "whole", true));
+    }
+done:
+    shard_close(&s);
+    return st;
+}
+
+/* a folder that `tally tokenize` has written: its tokenize.json, and every token file */
+static status add_tokens(json_t *o, const char *folder) {
+    json_t *about, *files = json_add_object(o, "token_files");
+    if (!files) FAIL(MEM, "%s: no memory", folder);
+    struct dirent **entries;
+    int count = scandir(folder, &entries, NULL, alphasort);
+    if (count < 0) FAIL(IO, "%s: %s", folder, strerror(errno));
+    status_code st = STATUS_OK;
+    for (int i = 0; i < count; i++) {
+        path_text path = path_join(folder, entries[i]->d_name);
+        if (st || path_ends_with(path.text, ".tmp") || !shard_is(path.text)) continue;
+        json_t *file = json_add_object(files, entries[i]->d_name);
+        st = file ? add_shard(file, path.text) : ERROR(MEM, "%s: no memory", folder);
+    }
+    for (int i = 0; i < count; i++) free(entries[i]);
+    free(entries);
+    TRY(st);
+    TRY(json_read_file(&about, path_join(folder, "tokenize.json").text));
+    if (json_object_set_new(o, "tokenize", about)) FAIL(MEM, "%s: no memory", folder);
+    return STATUS_OK;
+}
+
 static status add_path(json_t *o, const char *path, const text_options *text) {
     if (path_ends_with(path, ".safetensors")) return add_tensors(o, path);
     if (model_folder_holds(path, "MANIFEST")) return add_checkpoint(o, path);
     if (model_folder_holds(path, "checkpoints") || model_folder_holds(path, "metrics.jsonl")) return add_run(o, path);
+    if (model_folder_holds(path, "tokenize.json")) return add_tokens(o, path);
+    if (shard_is(path)) {
+        TRY(json_add_string(o, "token_file", path));
+        return add_shard(o, path);
+    }
     return add_text(o, path, text);
 }
 

@@ -14,7 +14,7 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
 static char *copy_of(fuzz_piece p) {
     char *copy = malloc(p.bytes + 1);
     FUZZ_CHECK(copy);
-    memcpy(copy, p.data, p.bytes);
+    if (p.bytes) memcpy(copy, p.data, p.bytes);
     copy[p.bytes] = 0;
     return copy;
 }

@@ -4,7 +4,8 @@
  *   .jsonl .ndjson   one document a line: the string under `text_key` of a JSON object
  *   .json            the same, or an array of such objects; other contents are not text
  *   .txt .text .md   one document
- *   other names      as .jsonl if the first line is an object with that string, else one document
+ *   other names      as .jsonl if the first line is an object with that string, else one document (a first line of more
+ *                    than 256 KiB: if it begins with { and that key is in its first 256 KiB)
  * A line or an array element without such a string is skipped and counted, and the first few are named in the log. More than
  * max_bad_lines of them in all files, or a file that has no other lines, is an error. An empty document is dropped.
  *

@@ -1,5 +1,6 @@
 #include "train/data/documents_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -225,13 +226,22 @@ static status add_array(reading *r) {
 
 /* ---- which kind ---- */
 
+/* A line that is longer than the chunk: an object that names the key, as far as is seen. */
+static bool begins_with_key(const reading *r) {
+    char quoted[256];
+    int n = snprintf(quoted, sizeof quoted, "\"%s\"", r->template.count ? r->template.keys[0].name : key_of(r));
+    return n < (int)sizeof quoted && memmem(r->file.chunk, r->file.chunk_bytes, quoted, (size_t)n);
+}
+
 /* for names without a known ending */
 static bool first_line_has_text(reading *r) {
     const text_file *f = &r->file;
     const char *newline = memchr(f->chunk, '\n', f->chunk_bytes), *text;
     size_t bytes = newline ? (size_t)(newline - f->chunk) : f->chunk_bytes;
     bool is_json;
-    if (!bytes || f->chunk[0] != '{' || extend_line(r, f->chunk, bytes)) return false;
+    if (!bytes || f->chunk[0] != '{') return false;
+    if (!newline && f->chunk_bytes == TEXT_FILE_CHUNK) return begins_with_key(r);
+    if (extend_line(r, f->chunk, bytes)) return false;
     bool has = get_text(r, &text, &is_json, (json_text_place){f->path, false, 1}) == STATUS_OK;
     r->line_bytes = 0;
     return has;
