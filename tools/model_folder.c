@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "runtime/json.h"
 #include "runtime/path.h"
 #include "train/checkpoint/tensor_set.h"
 
@@ -35,4 +36,52 @@ status model_folder_find(model_folder *f, const char *path) {
         FAIL(DATA, "%s: found no checkpoints and no model.safetensors; expected a run, a checkpoint or a model folder",
              path);
     return model_config_load(&f->config, f->folder.text);
+}
+
+status model_folder_tokenizer(tokenizer **t, const model_folder *f, const char *path) {
+    if (!path) return model_files_tokenizer(t, f->folder.text, f->config.V);
+    TRY(tokenizer_open(t, path));
+    i64 size = tokenizer_size(*t);
+    if (size <= f->config.V) return STATUS_OK;
+    tokenizer_close(*t);
+    *t = NULL;
+    FAIL(DATA, "%s: the tokenizer has %ld tokens, expected at most %ld, the vocabulary of %s", path, size, f->config.V,
+         f->folder.text);
+}
+
+/* --- stop tokens --- */
+
+static status add_stop(token_list *stops, const json_t *item, const model_folder *f, const char *path) {
+    double v = json_number_or_nan(item);
+    if (!(v >= 0 && v < (double)f->config.V) || v != (double)(int32_t)v)
+        FAIL(DATA, "%s: key \"eos_token_id\" holds something else than tokens below %ld", path, f->config.V);
+    for (i64 i = 0; i < stops->count; i++)
+        if (stops->ids[i] == (int32_t)v) return STATUS_OK;
+    return token_list_add(stops, (int32_t)v);
+}
+
+static status add_stops_of(token_list *stops, const model_folder *f, const char *name) {
+    path_text path = path_join(f->folder.text, name);
+    json_t *o, *item;
+    size_t i;
+    if (!model_folder_holds(f->folder.text, name)) return STATUS_OK;
+    TRY(json_read_file(&o, path.text));
+    const json_t *of = json_find(o, "eos_token_id");
+    status_code st = STATUS_OK;
+    if (json_is_array(of)) {
+        json_array_foreach(of, i, item) TRY_DONE(add_stop(stops, item, f, path.text));
+    } else if (of) st = add_stop(stops, of, f, path.text);
+done:
+    json_decref(o);
+    return st;
+}
+
+status model_folder_stops(token_list *stops, const model_folder *f, const tokenizer *t) {
+    *stops = (token_list){0};
+    status_code st = add_stops_of(stops, f, "generation_config.json");
+    if (!st && !stops->count) st = add_stops_of(stops, f, "config.json");
+    int32_t end = tokenizer_end_of_text(t);
+    if (!st && !stops->count && end >= 0) st = token_list_add(stops, end);
+    if (st) token_list_free(stops);
+    return st;
 }

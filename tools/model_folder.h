@@ -4,6 +4,7 @@
 
 #include "runtime/path.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/data/token_list.h"
 
 typedef struct {
     path_text folder;
@@ -14,6 +15,11 @@ typedef struct {
 bool model_folder_holds(const char *folder, const char *name);
 
 status model_folder_find(model_folder *f, const char *path);
+/* path: as tokenizer_open takes it; NULL: that of the model (model_files_tokenizer). DATA if it has more tokens than the model. */
+status model_folder_tokenizer(tokenizer **t, const model_folder *f, const char *path);
+/* The tokens that end a generated text, without doubles: "eos_token_id" of generation_config.json; where it has none, of
+ * config.json; else the tokenizer's end-of-text. */
+status model_folder_stops(token_list *stops, const model_folder *f, const tokenizer *t);
 /* checkpoint_newest, by this process alone */
 status model_folder_newest(const char *run, int *found, path_text *folder);
 

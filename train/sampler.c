@@ -88,6 +88,11 @@ void sampler_close(sampler *s) {
     free(s);
 }
 
+void sampler_restart(sampler *s, uint64_t index) {
+    s->used = 0;
+    s->draws = index << 40;
+}
+
 const float *sampler_logits(const sampler *s) { return s->host_logits; }
 
 /* Adds n <= CHUNK tokens to the cache. s->y: the last block's output. */

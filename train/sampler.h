@@ -19,6 +19,8 @@ typedef struct sampler sampler;
 
 /* weights: a folder, or a file, as weights_read takes it. context: capacity of the cache in tokens, from 2 to the model's. */
 status sampler_open(sampler **s, device *dev, const model_config *c, const char *weights, dtype t, i64 context);
+/* Begins text number `index`: forgets the tokens; the draws depend on the seed and on this number. */
+void sampler_restart(sampler *s, uint64_t index);
 /* Adds count >= 1 tokens (a prompt, or the last one drawn) and draws the next. */
 status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count, const sampling *how);
 /* The f32 logits [V] that the last sampler_next drew from. */
