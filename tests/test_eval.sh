@@ -39,10 +39,10 @@ done
 "$tally" train --out "$scratch/budget-0" --resume --budget 1e9 >"$scratch/out" 2>"$scratch/err" && [ -d "$scratch/budget-0/checkpoints/step-2" ]; ok "the run can be resumed with a larger budget"
 
 # dropout, which transformers would train with, is told; keys that are not known too
-echo "$llama, \"attention_dropout\": 0.1, \"logit_scale\": 3}" >"$scratch/dropout.json"
+echo "$llama, \"attention_dropout\": 0.1, \"favourite_colour\": 3}" >"$scratch/dropout.json"
 for command in "inspect --model $scratch/dropout.json" "train --model $scratch/dropout.json --data $scratch/text.txt --out $scratch/dropout --steps 1 --seq-len 32 ${shape[*]}"; do
     "$tally" $command >"$scratch/out" 2>"$scratch/err" && grep -q "dropout.json: dropout is not applied: attention_dropout 0.1" "$scratch/err" &&
-        grep -q 'dropout.json: these keys are not known and have no effect: "logit_scale"' "$scratch/err"
+        grep -q 'dropout.json: these keys are not known and have no effect: "favourite_colour"' "$scratch/err"
     ok "the log lists keys that have no effect: ${command%% *}"
 done
 finish
