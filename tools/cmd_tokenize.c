@@ -18,9 +18,7 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {AT(tokenizer), .group = "Text", .name = "tokenizer", .argument = "PATH",
-     .help = "tokenizer.json, a folder that holds one, or vocab.json (or encoder.json) with merges.txt (or vocab.bpe) "
-             "beside it; without it, tokens are bytes"},
+    {AT(tokenizer), .group = "Text", OPTION_TOKENIZER_FILE},
     {AT(text.key), OPTION_TEXT_KEY},
     {AT(template), .name = "template", .argument = "TEXT",
      .help = "make each document from several keys of a JSON object: {KEY} stands for the string under KEY, {{ and }} "

@@ -9,6 +9,9 @@ static const struct {
     status (*run)(int argc, char **argv, int *exit_code);
 } verbs[] = {
     {"train", cmd_tokenizer_train},
+    {"encode", cmd_tokenizer_encode},
+    {"decode", cmd_tokenizer_decode},
+    {"inspect", cmd_tokenizer_inspect},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 

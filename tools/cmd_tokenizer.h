@@ -5,5 +5,8 @@
 #include "tools/command.h"
 
 status cmd_tokenizer_train(int argc, char **argv, int *exit_code);
+status cmd_tokenizer_encode(int argc, char **argv, int *exit_code);
+status cmd_tokenizer_decode(int argc, char **argv, int *exit_code);
+status cmd_tokenizer_inspect(int argc, char **argv, int *exit_code);
 
 #endif

@@ -154,6 +154,10 @@ typedef struct {
     .help =                                                                                                            \
         "tokenizer for text: a tokenizer.json, or a folder with one or with GPT-2's files, or `bytes`; by default "    \
         "that of the model's folder, else bytes"
+#define OPTION_TOKENIZER_FILE                                                                                          \
+    .name = "tokenizer", .argument = "PATH",                                                                           \
+    .help = "a tokenizer.json, a folder that holds one, or a folder of vocab.json (or encoder.json) and merges.txt "   \
+            "(or vocab.bpe); without it, tokens are bytes"
 #define OPTION_TEXT_KEY                                                                                                \
     .name = "text-key", .argument = "KEY", .default_text = "text",                                                     \
     .help = "key under which a JSON object holds its text"

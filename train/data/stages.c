@@ -159,12 +159,12 @@ status_code stages_replace(stage *s, const char *text, size_t bytes, stage_end e
     TRY(stages_join(s, &text, &bytes));
     s->made.bytes = 0;
     for (const char *found; at < bytes && (found = memmem(text + at, bytes - at, w->from, length));) {
-        TRY(tokenizer_append_text(&s->made, text + at, (size_t)(found - text) - at));
-        TRY(tokenizer_append_text(&s->made, w->to, to_length));
+        TRY(tokenizer_text_add(&s->made, text + at, (size_t)(found - text) - at));
+        TRY(tokenizer_text_add(&s->made, w->to, to_length));
         at = (size_t)(found - text) + length;
     }
     size_t keep = end == STAGE_MORE ? bytes - may_begin(text + at, bytes - at, w->from, length) : bytes;
-    TRY(tokenizer_append_text(&s->made, text + at, keep - at));
+    TRY(tokenizer_text_add(&s->made, text + at, keep - at));
     TRY(stages_hold(s, text, bytes, keep));
     if (!s->made.bytes && end == STAGE_MORE) return STATUS_OK;
     return stages_pass(s, s->made.text, s->made.bytes, end);

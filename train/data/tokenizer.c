@@ -27,7 +27,7 @@ static status open_bytes(tokenizer *t) {
     t->written_at[256] = 256;
     t->written_at[257] = 256 + end_bytes;
     t->special[TOKEN_END_OF_TEXT] = 1;
-    t->begin_of_text = -1;
+    t->begin_of_text = t->after = -1;
     t->end_of_text = TOKEN_END_OF_TEXT;
     strcpy(t->fingerprint, "bytes");
     return STATUS_OK;
@@ -75,6 +75,8 @@ bool tokenizer_is_special(const tokenizer *t, int32_t id) { return id >= 0 && id
 int32_t tokenizer_end_of_text(const tokenizer *t) { return t->end_of_text; }
 
 int32_t tokenizer_begin_of_text(const tokenizer *t) { return t->begin_of_text; }
+
+int32_t tokenizer_after_text(const tokenizer *t) { return t->after; }
 
 const char *tokenizer_fingerprint(const tokenizer *t) { return t->fingerprint; }
 

@@ -31,6 +31,9 @@ bool tokenizer_is_special(const tokenizer *t, int32_t id); /* such as end-of-tex
 int32_t tokenizer_end_of_text(const tokenizer *t);         /* follows each document of training data; -1: none */
 int32_t tokenizer_begin_of_text(const tokenizer *t);       /* comes before each text, as Llama's <s>; -1: none */
 
+/* what its post-processor puts after a text, as RoBERTa's </s>; -1: none. Documents of training data do not have it. */
+int32_t tokenizer_after_text(const tokenizer *t);
+
 /* "bytes", or e.g. "bpe-50257-1a2b3c4d": equal for tokenizers that turn every text into the same ids, whatever the style of
  * their files */
 const char *tokenizer_fingerprint(const tokenizer *t);
@@ -62,6 +65,7 @@ typedef struct {
     char *text;
     size_t bytes, capacity;
 } tokenizer_text;
+status tokenizer_text_add(tokenizer_text *to, const char *text, size_t bytes);
 void tokenizer_text_free(tokenizer_text *text);
 
 typedef struct tokenizer_decoder tokenizer_decoder; /* one text in progress */

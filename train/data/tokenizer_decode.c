@@ -24,7 +24,7 @@ void tokenizer_text_free(tokenizer_text *text) {
     *text = (tokenizer_text){0};
 }
 
-status tokenizer_append_text(tokenizer_text *out, const char *text, size_t bytes) {
+status tokenizer_text_add(tokenizer_text *out, const char *text, size_t bytes) {
     if (out->capacity - out->bytes <= bytes) {
         size_t capacity = out->capacity ? out->capacity : 256;
         while (capacity - out->bytes <= bytes) capacity *= 2;
@@ -59,13 +59,13 @@ static size_t unfinished(const char *text, size_t bytes) {
 status tokenizer_decode(tokenizer_decoder *d, tokenizer_text *out, const int32_t *ids, i64 count, bool last) {
     const tokenizer *t = d->t;
     size_t held = (size_t)d->held, start = out->bytes;
-    TRY(tokenizer_append_text(out, d->hold, held));
+    TRY(tokenizer_text_add(out, d->hold, held));
     for (i64 i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= t->tokens.size || (t->special[ids[i]] && !d->special)) continue;
         size_t from = t->written_at[ids[i]], to = t->written_at[ids[i] + 1];
         if (t->strip_space && !d->started && from < to && t->written[from] == ' ') from++;
         d->started = true;
-        TRY(tokenizer_append_text(out, t->written + from, to - from));
+        TRY(tokenizer_text_add(out, t->written + from, to - from));
     }
     held = last ? 0 : unfinished(out->text + start, out->bytes - start);
     memcpy(d->hold, out->text + out->bytes - held, held);

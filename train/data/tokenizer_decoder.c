@@ -67,17 +67,17 @@ static status write_token(const decoding *d, tokenizer_text *out, const char *na
         char *room = malloc(bytes + 1);
         if (!room) FAIL(MEM, "no memory to decode tokens");
         long count = byte_level_read(room, name, bytes);
-        status_code st = tokenizer_append_text(out, count < 0 ? name : room, count < 0 ? bytes : (size_t)count);
+        status_code st = tokenizer_text_add(out, count < 0 ? name : room, count < 0 ? bytes : (size_t)count);
         free(room);
         return st;
     }
     int byte = d->byte_fallback ? fallback_byte(name, bytes) : -1;
-    if (byte >= 0) return tokenizer_append_text(out, &(char){(char)byte}, 1);
+    if (byte >= 0) return tokenizer_text_add(out, &(char){(char)byte}, 1);
     for (const char *found; from && (found = memmem(name, (size_t)(end - name), d->from, from)); name = found + from) {
-        TRY(tokenizer_append_text(out, name, (size_t)(found - name)));
-        TRY(tokenizer_append_text(out, d->to, strlen(d->to)));
+        TRY(tokenizer_text_add(out, name, (size_t)(found - name)));
+        TRY(tokenizer_text_add(out, d->to, strlen(d->to)));
     }
-    return tokenizer_append_text(out, name, (size_t)(end - name));
+    return tokenizer_text_add(out, name, (size_t)(end - name));
 }
 
 status tokenizer_read_decoder(tokenizer *t, const json_t *decoder, const char *path) {

@@ -8,7 +8,7 @@
 /* the last stage of tokenizer_normalize */
 static status_code push_text(stage *s, const char *text, size_t bytes, stage_end end) {
     (void)end;
-    return tokenizer_append_text(s->e->text, text, bytes);
+    return tokenizer_text_add(s->e->text, text, bytes);
 }
 
 static stage_push *push_of(const tokenizer *t, step_kind kind) {

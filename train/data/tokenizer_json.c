@@ -260,7 +260,7 @@ static status add_normalized(const reading *r, const added_entry *a, int normali
     tokenizer_text text = {0};
     status_code st = STATUS_OK;
     if (normalizers) TRY_DONE(tokenizer_normalize(r->t, 1, 1 + normalizers, &text, a->content));
-    else TRY_DONE(tokenizer_append_text(&text, a->content, strlen(a->content)));
+    else TRY_DONE(tokenizer_text_add(&text, a->content, strlen(a->content)));
     TRY_DONE(added_tokens_add(&r->t->added_normalized, text.text, text.bytes, a->token));
 done:
     tokenizer_text_free(&text);

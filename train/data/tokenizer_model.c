@@ -69,10 +69,10 @@ static status add_pair(tokenizer *t, tokenizer_merges *m, json_scan *s, tokenize
     size_t left, right;
     pair->bytes = 0;
     TRY(json_scan_string(s, &left));
-    TRY(tokenizer_append_text(pair, s->room, left));
+    TRY(tokenizer_text_add(pair, s->room, left));
     TRY(json_scan_expect(s, ','));
     TRY(json_scan_string(s, &right));
-    TRY(tokenizer_append_text(pair, s->room, right));
+    TRY(tokenizer_text_add(pair, s->room, right));
     TRY(json_scan_expect(s, ']'));
     return add_merge(t, m, s->path, pair->text, left, right);
 }

@@ -102,7 +102,4 @@ status tokenizer_read_decoder(tokenizer *t, const json_t *decoder, const char *p
 /* tokenizer_encode.c: applies the steps from `first` to before `end` to a text, for the normalized form of added tokens */
 status tokenizer_normalize(const tokenizer *t, int first, int end, tokenizer_text *out, const char *text);
 
-/* tokenizer_decode.c */
-status tokenizer_append_text(tokenizer_text *out, const char *text, size_t bytes);
-
 #endif
