@@ -4,7 +4,7 @@
 
 #include "layers/attention.h"
 
-#include "tests/documents.h"
+#include "tests/starts.h"
 
 /* Every value is compared with a float64 reference within its own bound: roundings * 2^-24 * magnitude, where
  * magnitude is the same sum with every term's absolute value, made beside the reference. Roundings of one value:
@@ -113,7 +113,7 @@ static inline problem open_masked(dtype t, const i64 n[6], float std, mask m) {
     p.d_o = allocate(p.no, dtype_bytes(t)), p.wd_o = allocate(p.no, 8);
     random_tensor(p.d_o, p.wd_o, t, p.no, 1, 3);
     p.p = allocate(B * H * Tq * Tk, 8);
-    if (m.document) p.s.starts = documents_draw(B, Tq, m.document);
+    if (m.document) p.s.starts = starts_draw(B, Tq, m.document);
     p.s.pairs = (i64)attention_pairs(B, Tq, m.window, p.s.starts);
     reference_probabilities(&p);
     return p;

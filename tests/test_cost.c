@@ -9,16 +9,17 @@ static const recompute_policy none = {RECOMPUTE_NONE, 0}, selective = {RECOMPUTE
 
 /* counts as the counters do, call by call: a GEMM [M,K] x [K,N] is 2MNK; attention pair by pair */
 static uint64_t gemm(i64 M, i64 N, i64 K) { return 2 * (uint64_t)M * (uint64_t)N * (uint64_t)K; }
-static uint64_t attention_pairs(const model_config *c, i64 B, i64 T) {
+static uint64_t pairs_of_layer(const model_config *c, i64 layer, i64 B, i64 T) {
     uint64_t pairs = 0;
-    for (i64 i = 0; i < T; i++) pairs += (uint64_t)(i + 1);
+    bool full = c->full_layers[layer / 64] >> layer % 64 & 1;
+    for (i64 i = 0; i < T; i++) pairs += (uint64_t)(c->window && !full && c->window < i + 1 ? c->window : i + 1);
     return (uint64_t)(B * c->H) * pairs;
 }
 
 static flop_counter count_calls(const model_config *c, i64 blocks_again, i64 B, i64 T) {
     flop_counter f = {{0}};
     i64 N = B * T, q = c->H * c->D, k = c->K * c->D, up = c->swiglu ? 2 * c->F : c->F;
-    uint64_t D = (uint64_t)c->D, pairs = attention_pairs(c, B, T);
+    uint64_t D = (uint64_t)c->D;
     const i64 linears[][2] = {{c->C, q + 2 * k}, {q, c->C}, {c->C, up}, {c->F, c->C}};
     for (i64 l = 0; l < c->L; l++) {
         for (int i = 0; i < 4; i++) {
@@ -28,6 +29,7 @@ static flop_counter count_calls(const model_config *c, i64 blocks_again, i64 B, 
             f.work[WORK_WGRAD] += product;
             if (l < blocks_again && i < 3) f.work[WORK_RECOMPUTE] += product;
         }
+        uint64_t pairs = pairs_of_layer(c, l, B, T);
         f.work[WORK_FORWARD] += 4 * D * pairs;
         f.work[WORK_DGRAD] += 8 * D * pairs;
         f.work[WORK_RECOMPUTE] += 2 * D * pairs;
@@ -46,9 +48,10 @@ static void test_closed_form_is_the_sum_of_the_calls(void **state) {
     (void)state;
     const char *const names[] = {"gpt2-124m", "llama-15m", "qwen3-0.6b", "qwen2.5-0.5b"};
     const i64 shapes[][2] = {{1, 1}, {3, 7}, {2, 256}, {8, 1024}};
-    for (int m = 0; m < 4; m++) {
+    for (int m = 0; m < 8; m++) {
         model_config c;
-        OK(model_config_load(&c, names[m]));
+        OK(model_config_load(&c, names[m % 4]));
+        if (m >= 4) c.window = 100, c.full_layers[0] = 0x4011; /* layers 0, 4 and 14 */
         for (int s = 0; s < 4; s++) {
             i64 B = shapes[s][0], T = shapes[s][1];
             check_equal(cost_training_flops(&c, none, B, T), count_calls(&c, 0, B, T));

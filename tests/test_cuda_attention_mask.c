@@ -1,12 +1,12 @@
 /* Attention with a window and with documents on every path of CUDA. */
 #include "tests/cuda_attention.h"
-#include "tests/documents.h"
+#include "tests/starts.h"
 
 static problem open_masked(dtype t, const i64 n[6], i64 gap, i64 window, i64 document) {
     problem p = open_shape(t, n, gap, 1);
     p.s.window = window;
     if (!document) return p;
-    p.s.starts = p.starts = documents_draw(n[0], n[1], document);
+    p.s.starts = p.starts = starts_draw(n[0], n[1], document);
     p.c_starts = to_cuda(p.starts, (size_t)(n[0] * n[1]) * 4);
     p.s.pairs = (i64)attention_pairs(n[0], n[1], window, p.starts);
     return p;

@@ -1,5 +1,6 @@
 #include "layers/activation.h"
 #include "layers/rope.h"
+#include "tests/starts.h"
 #include "tests/tensor_pair.h"
 
 /* Roundings between a value of one device and the other's: up to 20 each (test_activation.c counts the CPU's; on CUDA exp
@@ -68,7 +69,10 @@ static void far_ends(void **state) {
 }
 
 /* the gaps between rows must not change: they are compared too */
-static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i64 offset) {
+static void rope_case_of(dtype t, rope_shape s, const int32_t *cuda_starts, i64 D, i64 first, i64 offset) {
+    const i64 B = s.B, T = s.T, ld = s.ld;
+    rope_shape cuda_s = s;
+    cuda_s.starts = cuda_starts;
     i64 entries = (first + T) * D / 2;
     tensor_pair x = tensor_pair_open(t, B * T * ld, offset, 1, 7);
     tensor_pair cosines = tensor_pair_open(F32, entries, offset, 0, 0),
@@ -78,21 +82,35 @@ static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i6
     OK(both.cuda->ops->copy(both.cuda, sines.cuda, sines.host, (size_t)entries * 4));
     const rope r = {.cos = cosines.host, .sin = sines.host, .positions = first + T, .D = D};
     const rope cuda_r = {.cos = cosines.cuda, .sin = sines.cuda, .positions = first + T, .D = D};
-    const rope_shape s = {.B = B, .T = T, .G = G, .ld = ld};
     /* two products and their sum on each side */
     double tolerance = 6 * F32_ROUNDOFF + (t == BF16 ? 2 * BF16_ROUNDOFF : 0);
     OK(rope_forward(both.cpu, t, x.host, &r, s, first));
-    OK(rope_forward(both.cuda, t, x.cuda, &cuda_r, s, first));
+    OK(rope_forward(both.cuda, t, x.cuda, &cuda_r, cuda_s, first));
     check_tensor_pair("rotated", &x, tolerance);
     OK(rope_backward(both.cpu, t, x.host, &r, s));
-    OK(rope_backward(both.cuda, t, x.cuda, &cuda_r, s));
+    OK(rope_backward(both.cuda, t, x.cuda, &cuda_r, cuda_s));
     check_tensor_pair("rotated back", &x, 2 * tolerance);
     tensor_pair_close(&x), tensor_pair_close(&cosines), tensor_pair_close(&sines);
+}
+
+static void rope_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first, i64 offset) {
+    rope_case_of(t, (rope_shape){.B = B, .T = T, .G = G, .ld = ld}, NULL, D, first, offset);
+}
+
+static void rope_documents_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld) {
+    size_t bytes = (size_t)(B * T) * 4;
+    int32_t *starts = starts_draw(B, T, 7);
+    void *cuda = to_cuda(starts, bytes);
+    rope_case_of(t, (rope_shape){.B = B, .T = T, .G = G, .ld = ld, .starts = starts}, cuda, D, 0, 0);
+    cuda_release(cuda, bytes);
+    free(starts);
 }
 
 static void rope_is_the_cpus(void **state) {
     (void)state;
     for (dtype t = F32; t <= BF16; t++) {
+        rope_documents_case(t, 3, 40, 3, 64, 256);
+        rope_documents_case(t, 2, 25, 2, 6, 13);
         rope_case(t, 1, 1, 1, 2, 2, 0, 0);
         rope_case(t, 2, 5, 3, 6, 33, 0, 0);
         rope_case(t, 2, 3, 9, 64, 11 * 64, 0, 0);

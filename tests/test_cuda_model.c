@@ -1,6 +1,7 @@
 /* The whole model on CUDA against the CPU: losses, gradients, ten steps; and which results repeat bit by bit on one GPU. */
 #include "tests/cuda_pair.h"
 
+#include "tests/starts.h"
 #include "tests/tiny_model.h"
 #include "train/step.h"
 
@@ -57,14 +58,19 @@ static double tolerance(dtype t, i64 L) {
     return (double)(20 * (L + 1)) * (t == F32 ? 4 * F32_ROUNDOFF : BF16_ROUNDOFF / 8);
 }
 
-static void compare_gradients(const model_config *c, dtype t) {
+/* starts: of documents, or NULL */
+static void compare_gradients(const model_config *c, dtype t, const int32_t *starts) {
     model m[2];
     double loss[2];
     int32_t tokens[TINY_N], targets[TINY_N];
     tiny_batch(tokens, targets, 1);
+    token_batch b = tiny_batch_of(tokens, targets);
+    b.starts = starts;
     for (int d = 0; d < 2; d++) {
-        tiny_open(&m[d], d ? both.cuda : both.cpu, c, policies[0], tiny_options(t));
-        OK(model_forward_backward(&m[d], &loss[d], tiny_batch_of(tokens, targets), 1.0f / TINY_N, true, true));
+        const model_shape s = {.B = TINY_B, .T = TINY_T, .documents = starts};
+        OK(model_init(&m[d], d ? both.cuda : both.cpu, c, s, tiny_options(t), NULL));
+        OK(parameters_randomize(&m[d].parameters, 11));
+        OK(model_forward_backward(&m[d], &loss[d], b, 1.0f / TINY_N, true, true));
     }
     double bound = tolerance(t, c->L);
     if (!(fabs(loss[1] - loss[0]) <= bound * fabs(loss[0])))
@@ -86,8 +92,22 @@ static void loss_and_gradients_are_the_cpus(void **unused) {
         for (int t = F32; t <= BF16; t++) {
             model_config c = models[i]();
             both.cuda->flops = both.cpu->flops = (flop_counter){0};
-            compare_gradients(&c, (dtype)t);
+            compare_gradients(&c, (dtype)t, NULL);
         }
+}
+
+static void windows_and_documents_are_the_cpus(void **unused) {
+    (void)unused;
+    int32_t *starts = starts_draw(TINY_B, TINY_T, 6);
+    for (int i = 0; i < MODELS; i++)
+        for (int t = F32; t <= BF16; t++)
+            for (int window = 0; window <= 5; window += 5) {
+                model_config c = models[i]();
+                c.window = window, c.full_layers[0] = 2;
+                both.cuda->flops = both.cpu->flops = (flop_counter){0};
+                compare_gradients(&c, (dtype)t, window && i % 2 ? NULL : starts);
+            }
+    free(starts);
 }
 
 static void ten_steps_are_the_cpus(void **unused) {
@@ -209,9 +229,10 @@ static void tokens_out_of_range_are_refused(void **unused) {
 int main(void) {
     NEEDS_CUDA("test_cuda_model");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loss_and_gradients_are_the_cpus),           cmocka_unit_test(ten_steps_are_the_cpus),
-        cmocka_unit_test(recompute_policies_are_the_same_bits),      cmocka_unit_test(a_late_look_changes_nothing),
-        cmocka_unit_test(a_step_that_is_not_finite_changes_nothing), cmocka_unit_test(tokens_out_of_range_are_refused),
+        cmocka_unit_test(loss_and_gradients_are_the_cpus), cmocka_unit_test(windows_and_documents_are_the_cpus),
+        cmocka_unit_test(ten_steps_are_the_cpus),          cmocka_unit_test(recompute_policies_are_the_same_bits),
+        cmocka_unit_test(a_late_look_changes_nothing),     cmocka_unit_test(a_step_that_is_not_finite_changes_nothing),
+        cmocka_unit_test(tokens_out_of_range_are_refused),
     };
     return cmocka_run_group_tests(tests, pair_open, pair_close);
 }

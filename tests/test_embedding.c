@@ -1,10 +1,13 @@
 #include "layers/embedding.h"
 
-#include "tests/check.h"
+#include "tests/starts.h"
 
 typedef struct {
     i64 B, T, C, V, positions;
+    i64 document; /* starts of documents of some such length; 0: none */
 } shape;
+
+static int32_t *starts_of(shape s) { return s.document ? starts_draw(s.B, s.T, s.document) : NULL; }
 
 static embedding embedding_of(shape s) { return (embedding){.C = s.C, .V = s.V, .positions = s.positions}; }
 
@@ -14,7 +17,8 @@ static void check_forward(dtype t, shape s, bool with_positions, i64 first, int 
     size_t e = dtype_bytes(t);
     void *wte = malloc((size_t)(s.V * C) * e), *wpe = malloc((size_t)(s.positions * C) * e + 1);
     void *x = malloc((size_t)(N * C) * e);
-    int32_t *tokens = malloc((size_t)N * 4);
+    int32_t *tokens = malloc((size_t)N * 4), *starts = starts_of(s);
+    const token_batch b = {.tokens = tokens, .B = s.B, .T = s.T, .starts = starts};
     random_tensor(wte, NULL, t, s.V * C, 1, 1);
     if (s.positions) random_tensor(wpe, NULL, t, s.positions * C, 1, 2);
     for (i64 n = 0; n < N; n++) tokens[n] = (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)s.V);
@@ -22,17 +26,18 @@ static void check_forward(dtype t, shape s, bool with_positions, i64 first, int 
     OK(device_open(&dev, "cpu", threads, 0));
     embedding table = embedding_of(s);
     table.wte = wte, table.wpe = with_positions ? wpe : NULL;
-    OK(embedding_forward(dev, t, x, (token_batch){.tokens = tokens, .B = s.B, .T = s.T}, &table, first));
+    OK(embedding_forward(dev, t, x, b, &table, first));
     device_close(dev);
     for (i64 n = 0; n < N; n++)
         for (i64 c = 0; c < C; c++) {
-            float a, b = 0;
+            float a, p = 0;
             widen(&a, tensor_at(wte, t, tokens[n] * C + c), t, 1);
-            if (with_positions) widen(&b, tensor_at(wpe, t, (first + n % s.T) * C + c), t, 1);
-            if (t == F32) assert_true(((float *)x)[n * C + c] == a + b);
-            else assert_int_equal(((bf16 *)x)[n * C + c], bf16_from_f32(a + b));
+            if (with_positions)
+                widen(&p, tensor_at(wpe, t, (first + n % s.T - (starts ? starts[n] : 0)) * C + c), t, 1);
+            if (t == F32) assert_true(((float *)x)[n * C + c] == a + p);
+            else assert_int_equal(((bf16 *)x)[n * C + c], bf16_from_f32(a + p));
         }
-    free(wte), free(wpe), free(x), free(tokens);
+    free(wte), free(wpe), free(x), free(tokens), free(starts);
 }
 
 static void check_backward(dtype t, shape s, bool with_positions, bool accumulate, int threads) {
@@ -41,7 +46,8 @@ static void check_backward(dtype t, shape s, bool with_positions, bool accumulat
     float *wide = malloc((size_t)(N * C) * 4), *dwte = malloc((size_t)size_wte * 4),
           *want_wte = malloc((size_t)size_wte * 4);
     float *dwpe = malloc((size_t)size_wpe * 4 + 1), *want_wpe = malloc((size_t)size_wpe * 4 + 1);
-    int32_t *tokens = malloc((size_t)N * 4);
+    int32_t *tokens = malloc((size_t)N * 4), *starts = starts_of(s);
+    const token_batch b = {.tokens = tokens, .B = s.B, .T = s.T, .starts = starts};
     random_tensor(dx, NULL, t, N * C, 1, 3);
     widen(wide, dx, t, N * C);
     for (i64 n = 0; n < N; n++) tokens[n] = (int32_t)rng_below(5, 1, (uint64_t)n, (uint64_t)s.V);
@@ -51,18 +57,18 @@ static void check_backward(dtype t, shape s, bool with_positions, bool accumulat
     for (i64 n = 0; n < N; n++)
         for (i64 c = 0; c < C; c++) {
             want_wte[tokens[n] * C + c] += wide[n * C + c];
-            if (with_positions) want_wpe[n % s.T * C + c] += wide[n * C + c];
+            if (with_positions) want_wpe[(n % s.T - (starts ? starts[n] : 0)) * C + c] += wide[n * C + c];
         }
     device *dev;
     OK(device_open(&dev, "cpu", threads, 0));
     embedding table = embedding_of(s);
     table.dwte = dwte, table.dwpe = with_positions ? dwpe : NULL;
     table.accumulate_wte = accumulate, table.accumulate_wpe = !accumulate;
-    OK(embedding_backward(dev, t, dx, (token_batch){.tokens = tokens, .B = s.B, .T = s.T}, &table));
+    OK(embedding_backward(dev, t, dx, b, &table));
     device_close(dev);
     assert_memory_equal(dwte, want_wte, (size_t)size_wte * 4);
     if (with_positions) assert_memory_equal(dwpe, want_wpe, (size_t)size_wpe * 4);
-    free(dx), free(wide), free(dwte), free(want_wte), free(dwpe), free(want_wpe), free(tokens);
+    free(dx), free(wide), free(dwte), free(want_wte), free(dwpe), free(want_wpe), free(tokens), free(starts);
 }
 
 static const shape shapes[] = {
@@ -71,6 +77,7 @@ static const shape shapes[] = {
     {.B = 2, .T = 16, .C = 768, .V = 100, .positions = 16},
     {.B = 1, .T = 4, .C = 2500, .V = 7, .positions = 4},
     {.B = 2, .T = 3, .C = 20, .V = 5, .positions = 0},
+    {.B = 3, .T = 40, .C = 33, .V = 9, .positions = 45, .document = 8},
 };
 
 static void test_bitwise(void **state) {
@@ -82,7 +89,7 @@ static void test_bitwise(void **state) {
                 check_forward(t, s, false, 0, threads);
                 check_backward(t, s, false, true, threads);
                 if (s.positions == 0) continue;
-                check_forward(t, s, true, s.positions - s.T, threads);
+                check_forward(t, s, true, s.document ? 0 : s.positions - s.T, threads);
                 check_backward(t, s, true, false, threads);
                 check_backward(t, s, true, true, threads);
             }

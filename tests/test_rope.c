@@ -1,6 +1,6 @@
 #include "layers/rope.h"
 
-#include "tests/check.h"
+#include "tests/starts.h"
 
 static void test_table(void **state) {
     (void)state;
@@ -85,7 +85,8 @@ static void test_scalings_of_transformers(void **state) {
     }
 }
 
-static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
+static void check_case_of(dtype t, rope_shape shape, i64 D, i64 first) {
+    const i64 B = shape.B, T = shape.T, G = shape.G, ld = shape.ld;
     i64 n = B * T * ld, half = D / 2, positions = first + T;
     size_t bytes = (size_t)n * dtype_bytes(t);
     void *x = malloc(bytes), *y[2] = {malloc(bytes), malloc(bytes)};
@@ -94,13 +95,13 @@ static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
     float *c = malloc((size_t)(positions * half) * 4), *s = malloc((size_t)(positions * half) * 4);
     rope_table(c, s, positions, D, (rope_scaling){.theta = 10000});
     const rope r = {.cos = c, .sin = s, .positions = positions, .D = D};
-    const rope_shape shape = {.B = B, .T = T, .G = G, .ld = ld};
     random_tensor(x, wide, t, n, 1, 7);
     memcpy(want, wide, (size_t)n * 8);
     for (i64 row = 0; row < B * T; row++)
         for (i64 h = 0; h < G; h++)
             for (i64 j = 0; j < half; j++) {
-                double angle = (double)(first + row % T) * pow(10000, -2.0 * (double)j / (double)D);
+                i64 position = first + row % T - (shape.starts ? shape.starts[row] : 0);
+                double angle = (double)position * pow(10000, -2.0 * (double)j / (double)D);
                 i64 a = row * ld + h * D + j, b = a + half;
                 want[a] = wide[a] * cos(angle) - wide[b] * sin(angle);
                 want[b] = wide[b] * cos(angle) + wide[a] * sin(angle);
@@ -126,6 +127,19 @@ static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
         check_close("rotated back", got, wide, n, 2 * tolerance);
     }
     free(x), free(y[0]), free(y[1]), free(want), free(wide), free(got), free(c), free(s);
+}
+
+static void check_case(dtype t, i64 B, i64 T, i64 G, i64 D, i64 ld, i64 first) {
+    check_case_of(t, (rope_shape){.B = B, .T = T, .G = G, .ld = ld}, D, first);
+}
+
+static void test_documents_against_reference(void **state) {
+    (void)state;
+    for (dtype t = F32; t <= BF16; t++) {
+        int32_t *starts = starts_draw(3, 50, 9);
+        check_case_of(t, (rope_shape){.B = 3, .T = 50, .G = 2, .ld = 33, .starts = starts}, 10, 0);
+        free(starts);
+    }
 }
 
 static void test_against_reference(void **state) {
@@ -163,6 +177,7 @@ int main(void) {
         cmocka_unit_test(test_llama3_scaling),
         cmocka_unit_test(test_scalings_of_transformers),
         cmocka_unit_test(test_against_reference),
+        cmocka_unit_test(test_documents_against_reference),
         cmocka_unit_test(test_bad_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

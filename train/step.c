@@ -7,6 +7,7 @@
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
 #include "runtime/range.h"
+#include "train/model/cost.h"
 
 /* --- memory --- */
 
@@ -124,6 +125,11 @@ status step_set_updates(step_state *s, uint64_t updates) {
     return dev->ops->copy(dev, &s->verdict->updates, &updates, sizeof updates);
 }
 
+static void add_flops(step_state *s, token_batch b, bool first) {
+    flop_counter f = cost_batch_flops(&s->m->c, s->m->s.recompute, b);
+    for (int w = 0; w < WORK_KINDS; w++) s->flops.work[w] = f.work[w] + (first ? 0 : s->flops.work[w]);
+}
+
 status step_submit(step_state *s, loader *l, const step_args *a) {
     model *m = s->m;
     device *dev = m->dev;
@@ -136,6 +142,7 @@ status step_submit(step_state *s, loader *l, const step_args *a) {
         TRY(loader_next(l, &b));
         range_end();
         TRY(dev->ops->span(dev, BOOK_DATA, false));
+        add_flops(s, b, i == 0);
         TRY(model_forward_backward(m, NULL, b, (float)(1 / tokens), i == 0, i + 1 == a->micro_batches));
     }
     return step_update_weights(s, a);

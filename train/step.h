@@ -26,6 +26,7 @@ typedef struct {
     step_verdict *verdict;      /* on the device, of the last step that it has finished */
     void *norm_scratch;         /* gradnorm_scratch_bytes */
     uint64_t queued, collected; /* steps, since step_init */
+    flop_counter flops; /* of this rank's micro-batches in the newest step that step_submit queued, in closed form */
 } step_state;
 
 /* Opens the model with the buffers of its steps in its memory. model_free(m) frees both. s points to m. */

@@ -150,6 +150,7 @@ static status queue_step(trainer *t) {
     range_end();
     TRY(st);
     q->bytes_sent = comm_read_totals(t->peers).bytes_sent - t->asked_bytes - bytes;
+    q->flops_model = meter_flops_model(&t->step_state.flops);
     q->flops_executed = meter_flops_executed(&t->dev->flops) - flops;
     q->position = loader_position(t->loader);
     t->under_way++;
@@ -169,6 +170,7 @@ static status collect_step(trainer *t, const queued_step *q, step_result *r) {
     t->mine.step_s = r->seconds;
     t->mine.waited_s = (double)(t->since_waited_ns - waited_ns) * 1e-9;
     t->mine.bytes_sent = q->bytes_sent;
+    t->mine.flops_model = q->flops_model;
     t->mine.flops_executed = q->flops_executed;
     energy_kind kind = energy_kind_of(t->bill.energy);
     t->mine.energy_j = energy_window_step(&t->window, kind, meter_clock_ns(), t->since_j, t->since_j - joules,

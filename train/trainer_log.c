@@ -73,6 +73,7 @@ static void add_ranks(step_record *s, const rank_report *all, int ranks) {
         computed += own / ranks;
         s->step_s += all[r].step_s / ranks;
         s->exposed_s += all[r].waited_s / ranks;
+        s->flops_model += all[r].flops_model;
         s->flops_executed += all[r].flops_executed;
         s->bytes_sent += all[r].bytes_sent;
         s->energy_j += all[r].energy_j;
@@ -96,7 +97,6 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .lr = a->lr,
         .grad_norm = r->grad_norm,
         .skipped = r->skipped,
-        .flops_model = meter_flops_model(&t->step_flops),
         .flops_palm = cost_flops_per_token_palm(&t->c, t->o->seq_len) * tokens,
         .peak_datasheet = t->peak_datasheet,
         .peak_measured = t->peak_measured,

@@ -32,7 +32,7 @@ typedef struct {
     double step_s, waited_s, energy_j; /* of the last step */
     double energy_window_s;            /* the same */
     uint64_t bytes_sent;               /* the same */
-    u128 flops_executed;               /* the same */
+    u128 flops_model, flops_executed;  /* the same */
     nvml_state gpu;                    /* at the end of the last step, of the GPU that this rank reads */
     uint64_t stop;                     /* the signal that this rank has received, or 0 */
     uint64_t folder;                   /* of rank 0: a folder_state */
@@ -44,7 +44,7 @@ typedef struct {
     step_args args;
     mix_position position; /* in the data, after the step */
     uint64_t bytes_sent;
-    u128 flops_executed;
+    u128 flops_model, flops_executed;
 } queued_step;
 
 typedef struct {
@@ -71,7 +71,7 @@ typedef struct {
     double peak_datasheet, peak_measured; /* summed over all devices */
     double peak_assumed;     /* rate for estimates: peak_measured, or measured only for --budget; 0: unknown */
     double next_usd;         /* last estimate of the cost of the next step and a checkpoint after it */
-    flop_counter step_flops; /* of all ranks, in closed form */
+    flop_counter step_flops; /* of all ranks, in closed form; documents that are masked take fewer */
     double val_loss;         /* of the last evaluation; NaN: none */
     bool begun;              /* the run was accepted and its files are written */
     spent_totals earlier;    /* rank 0: what RUN/heartbeat recorded */
