@@ -36,6 +36,7 @@ for name in $names; do
     out) again 'quotes " and \ and ü'; ok "--out: the resumed run has the same value"; continue ;;
     data) again data --data "$scratch/a \"b\" \\c ü.txt" "$scratch/text.txt"; ok "--data: the resumed run has the same value"; continue ;;
     budget) again budget --budget 1e12 --price 1; ok "--budget 1e12: the resumed run has the same value"; continue ;;
+    mask-documents) again "$name" --mask-documents; ok "--mask-documents: the resumed run has the same value"; continue ;;
     gemm-search) again "$name" --gemm-search; ok "--gemm-search: the resumed run has the same value"; continue ;;
     reduce-every-microbatch) again "$name" --no-reduce-every-microbatch; ok "--no-reduce-every-microbatch: the resumed run has the same value"; continue ;;
     esac

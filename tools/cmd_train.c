@@ -24,7 +24,7 @@ typedef struct {
     int schedule, shard, comm, attention;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
         peak_seconds, comm_timeout, checkpoint_minutes;
-    bool resume, help, gemm_search;
+    bool resume, help, gemm_search, mask_documents;
 } values;
 
 #define AT(member) OPTION_AT(values, member)
@@ -37,6 +37,8 @@ static const option table[] = {
     {AT(val_fraction), .name = "val-fraction", .argument = "X", .default_text = "0.1", .min = 0, .max = 0.9,
      .help = "fraction of the tokens to hold out for evaluation"},
     {AT(seq_len), OPTION_SEQ_LEN, .default_text = "256"},
+    {AT(mask_documents), .name = "mask-documents",
+     .help = "attention does not cross from one document into another, and positions begin anew with each document"},
     {AT(batch), OPTION_BATCH, .default_text = "8"},
     {AT(global_batch), .name = "global-batch", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
      .help =
@@ -139,6 +141,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .tokenizer = v->tokenizer,
         .out = v->out,
         .steps = v->steps,
+        .mask_documents = v->mask_documents,
         .batch = v->batch,
         .seq_len = v->seq_len,
         .global_batch = v->global_batch,

@@ -155,11 +155,15 @@ typedef struct {
 /* Past the last batch: one without targets, because the gathers of the forward pass need every rank. */
 static status evaluate_batch(model *m, source *s, i64 batch, i64 end, int32_t *tokens, batch_sum *sum) {
     i64 n = m->s.B * m->s.T;
-    int32_t *targets = tokens + n;
-    if (batch < end) TRY(source_held_out(s, batch, (source_batch){m->s.B, m->s.T, tokens, targets, NULL}));
-    else
+    token_batch b = {.tokens = tokens, .targets = tokens + n, .B = m->s.B, .T = m->s.T};
+    int32_t *targets = tokens + n, *starts = m->s.documents ? targets + n : NULL;
+    if (batch < end) {
+        TRY(source_held_out(s, batch, (source_batch){b.B, b.T, tokens, targets, starts}));
+        b.starts = starts;
+    } else {
         for (i64 i = 0; i < n; i++) tokens[i] = 0, targets[i] = -1;
-    TRY(model_loss(m, &sum->nats, (token_batch){.tokens = tokens, .targets = targets, .B = m->s.B, .T = m->s.T}));
+    }
+    TRY(model_loss(m, &sum->nats, b));
     sum->counted = 0;
     for (i64 i = 0; i < n; i++) sum->counted += targets[i] >= 0;
     return STATUS_OK;
@@ -171,7 +175,7 @@ status step_evaluate(model *m, source *s, i64 batches, double *loss) {
     i64 n = m->s.B * m->s.T, end = source_held_out_batches(s, m->s.B, m->s.T);
     batch_sum total = {0}, mine;
     status_code st = STATUS_OK;
-    int32_t *tokens = malloc((size_t)n * 8);
+    int32_t *tokens = malloc((size_t)n * 3 * sizeof *tokens);
     batch_sum *all = malloc((size_t)ranks * sizeof *all);
     if (!tokens || !all) FAIL_DONE(MEM, "no memory for a held-out batch of %ld tokens", n);
     if (batches && batches < end) end = batches;

@@ -15,6 +15,7 @@ typedef struct {
     const char *out;
     const char *config_json; /* written to RUN/config.json once nothing can refuse the run any more */
     const char *same;        /* text that must be the same on all ranks: see job_same.h */
+    bool mask_documents;     /* attention stays inside a document, where positions begin anew */
     i64 steps, batch, seq_len;
     i64 global_batch; /* tokens in a step, over all ranks; 0: one micro-batch per rank, or that of the resumed run */
     schedule lr;

@@ -1,4 +1,6 @@
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,22 +20,40 @@ static status open_tokenizer(trainer *t) {
     return path ? tokenizer_open(&t->tokenizer, path) : STATUS_OK;
 }
 
-/* Rank 0 turns text into tokens, which may take longer than --comm-timeout: now and then it tells the others to go on waiting. */
+/* Turning text into tokens may take longer than --comm-timeout. So rank 0 does it in a thread, and tells the others to go on
+ * waiting. */
 typedef struct {
     trainer *t;
-    uint64_t told_ns;
-} telling;
+    const dataset_options *o;
+    status_code st;
+    char message[1024];
+    atomic_bool ended;
+} opening;
 
-static status tell(const trainer *t, uint64_t working) {
-    return comm_broadcast_host(t->world, &working, sizeof working);
+static void *open_in_thread(void *argument) {
+    opening *a = argument;
+    a->st = dataset_open(&a->t->data, a->o);
+    snprintf(a->message, sizeof a->message, "%s", status_message());
+    atomic_store(&a->ended, true);
+    return NULL;
 }
 
-static status_code tell_now_and_then(void *context) {
-    telling *a = context;
-    uint64_t now = meter_clock_ns();
-    if (now - a->told_ns < 1000000000) return STATUS_OK;
-    a->told_ns = now;
-    return tell(a->t, 1);
+static status open_first(trainer *t, const dataset_options *o) {
+    opening a = {.t = t, .o = o};
+    pthread_t thread;
+    uint64_t working = 1;
+    status_code st = STATUS_OK;
+    if (t->world->ranks == 1) return dataset_open(&t->data, o);
+    bool started = !pthread_create(&thread, NULL, open_in_thread, &a);
+    if (!started) open_in_thread(&a);
+    for (int waits = 0; working && !st; waits++) {
+        working = !atomic_load(&a.ended);
+        if (!working || waits % 1000 == 999) st = comm_broadcast_host(t->world, &working, sizeof working);
+        if (working) usleep(1000);
+    }
+    if (started) pthread_join(thread, NULL);
+    TRY(st);
+    return a.st ? status_fail(a.st, __FILE__, __LINE__, "%s", a.message) : STATUS_OK;
 }
 
 static status wait_for_first(const trainer *t) {
@@ -44,26 +64,18 @@ static status wait_for_first(const trainer *t) {
 
 static status open_dataset(trainer *t) {
     const train_options *o = t->o;
+    bool root = trainer_is_root(t);
     path_text folder = path_join(o->out, "data");
-    telling first = {t, meter_clock_ns()};
     dataset_options d = {.from = o->data,
                          .val_fraction = o->val_fraction,
                          .seed = o->seed,
                          .tokenizer = t->tokenizer,
-                         .folder = folder.text,
-                         .tick = tell_now_and_then,
-                         .context = &first};
-    status_code st = STATUS_OK;
-    if (trainer_is_root(t)) {
-        st = dataset_open(&t->data, &d);
-        if (st != STATUS_COMM) TRY(tell(t, 0));
-    } else {
-        TRY(wait_for_first(t));
-    }
-    TRY(comm_agree(t->world, st));
+                         .threads = t->dev->threads,
+                         .text_in_memory = DATASET_TEXT_IN_MEMORY,
+                         .folder = folder.text};
+    TRY(comm_agree(t->world, root ? open_first(t, &d) : wait_for_first(t)));
     d.made = true;
-    d.tick = NULL;
-    return comm_agree(t->world, trainer_is_root(t) ? STATUS_OK : dataset_open(&t->data, &d));
+    return comm_agree(t->world, root ? STATUS_OK : dataset_open(&t->data, &d));
 }
 
 typedef struct {
@@ -130,6 +142,7 @@ status trainer_open_loader(trainer *t) {
                         .seed = t->o->seed,
                         .rank = t->world->rank,
                         .ranks = t->world->ranks,
+                        .documents = t->o->mask_documents,
                         .order = !resumed           ? LOADER_ORDER_CHOOSE
                                  : t->p.keyed_order ? LOADER_ORDER_KEYED
                                                     : LOADER_ORDER_TABLE};

@@ -219,7 +219,7 @@ static status open_model(trainer *t) {
     const train_options *o = t->o;
     TRY(comm_agree(t->world, model_config_load(&t->c, o->model)));
     TRY(trainer_choose_vocabulary(t));
-    model_shape s = {.B = o->batch, .T = o->seq_len};
+    model_shape s = {.B = o->batch, .T = o->seq_len, .documents = o->mask_documents};
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
     parameters_options precision = o->precision;
     precision.shard.world = t->peers;

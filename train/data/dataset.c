@@ -18,9 +18,8 @@ typedef struct {
     int path_count;
     double weight; /* NaN: none given */
     dataset_paths found;
-    corpus text;           /* in memory */
-    document_summary read; /* of text that has just become a token file */
-    path_text cache;       /* its token file, without the ending; "": none */
+    corpus text;     /* in memory */
+    path_text cache; /* the folder of its token files; "": none */
     bool was_there;
 } part;
 
@@ -52,20 +51,18 @@ static status make_cache(source *s, part *p, const dataset_options *o, const tok
                             .text_crc = p->found.text_crc,
                             .tokenizer = t,
                             .seed = o->seed,
-                            .path = p->cache.text,
-                            .tick = o->tick,
-                            .context = o->context};
-    text_cache_result r = {.found = true};
-    if (o->made) TRY(text_cache_crc32(&r.crc32, p->cache.text));
-    else TRY(text_cache_make(&r, &c));
-    p->read = r.summary;
-    p->was_there = r.found;
-    path_text file = path_add_ending(p->cache.text, ".tokens");
-    char *paths[] = {file.text};
-    TRY(source_open(s, p->paths[0], paths, 1));
+                            .threads = o->threads,
+                            .folder = p->cache.text};
+    dataset_paths made = {0};
+    uint32_t crc;
+    if (o->made) TRY(text_cache_crc32(&crc, p->cache.text));
+    else TRY(text_cache_make(&crc, &p->was_there, &c));
+    status_code st = dataset_paths_add(&made, p->cache.text);
+    if (!st) st = source_open(s, p->paths[0], made.files, made.file_count);
+    dataset_paths_free(&made);
     s->byte_text = strcmp(s->fingerprint, "bytes") == 0;
-    s->crc32 = r.crc32;
-    return STATUS_OK;
+    s->crc32 = crc;
+    return st;
 }
 
 /* for this process only: the files are deleted as soon as they are open */
@@ -85,7 +82,7 @@ static status open_text(dataset *d, int i, const dataset_options *o) {
     source *s = &d->sources[i];
     text_source from = text_of(o, p);
     bool bytes = !o->tokenizer || strcmp(tokenizer_fingerprint(o->tokenizer), "bytes") == 0;
-    if (bytes && p->found.text_bytes <= DATASET_TEXT_IN_MEMORY) {
+    if (bytes && p->found.text_bytes <= o->text_in_memory) {
         TRY(corpus_load(&p->text, &from, o->val_fraction, o->seed));
         *s = source_of_corpus(&p->text, p->paths[0]);
         return STATUS_OK;
@@ -207,7 +204,6 @@ static void free_part(part *p) {
     free(p->paths);
     dataset_paths_free(&p->found);
     corpus_free(&p->text);
-    documents_free(&p->read);
 }
 
 void dataset_close(dataset *d) {
@@ -243,11 +239,9 @@ void dataset_log(const dataset *d) {
         const part *p = &d->parts->list[i];
         if (p->found.file_count) log_files(s, p);
         else if (!p->cache.text[0] && s->text) documents_log(&p->text.text);
-        else if (p->was_there)
-            log_line("data: %s: tokens from %s.tokens, made of the same text before", s->name, p->cache.text);
-        else documents_log(&p->read);
-        if (p->cache.text[0] && !p->was_there)
-            log_line("data: %s: its tokens are in %s.tokens", s->name, p->cache.text);
+        else if (p->cache.text[0])
+            log_line("data: %s: %ld tokens, in %s%s", s->name, s->count, p->cache.text,
+                     p->was_there ? ", which was made of this text before" : "");
         if (d->count > 1)
             log_line("data: %s: %.4g%% of the sequences, %ld tokens to train on", s->name, 100 * s->weight / weights,
                      s->train_count);

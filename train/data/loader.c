@@ -23,7 +23,7 @@ struct loader {
     mix mix;
     stream streams[MIX_SOURCES];
     uint32_t *table;                      /* LOADER_ORDER_TABLE: the windows of the current epoch of the only source */
-    int32_t *slots;                       /* [RING][B,T], then [RING][B,T] targets */
+    int32_t *slots;                       /* [RING][B,T] tokens, then targets, then starts */
     int32_t *window;                      /* [T+1] */
     mix_position made_at;                 /* only the thread uses it */
     mix_position taken_at, ends_at[RING]; /* the run's position after the batch */
@@ -76,6 +76,7 @@ static status fill(loader *l, i64 batch) {
         TRY(source_read(l->streams[which].from, first, T + 1, l->window));
         memcpy(tokens + at, l->window, (size_t)T * sizeof *tokens);
         memcpy(targets + at, l->window + 1, (size_t)T * sizeof *targets);
+        if (l->o.documents) source_starts(l->streams[which].from, first, T, targets + RING * B * T + at);
     }
     l->ends_at[batch % RING] = l->made_at;
     return STATUS_OK;
@@ -145,7 +146,7 @@ status loader_open(loader **out, source *sources, int count, loader_options o, c
     pthread_cond_init(&l->slot_free, NULL);
     status_code st = STATUS_OK;
     TRY_DONE(open_streams(l, sources, count));
-    l->slots = malloc((size_t)(RING * 2 * o.B * o.T) * sizeof *l->slots);
+    l->slots = malloc((size_t)(RING * (o.documents ? 3 : 2) * o.B * o.T) * sizeof *l->slots);
     l->window = malloc((size_t)(o.T + 1) * sizeof *l->window);
     if (!l->slots || !l->window) FAIL_DONE(MEM, "no memory for %d batches of %ld x %ld tokens", RING, o.B, o.T);
     int code = pthread_create(&l->thread, NULL, make_batches, l);
@@ -169,8 +170,10 @@ status loader_next(loader *l, token_batch *b) {
     if (none) return status_fail(l->failed, __FILE__, __LINE__, "%s", l->message);
     i64 slot = l->taken++ % RING;
     l->taken_at = l->ends_at[slot];
-    const int32_t *tokens = l->slots + slot * l->o.B * l->o.T;
-    *b = (token_batch){.tokens = tokens, .targets = tokens + RING * l->o.B * l->o.T, .B = l->o.B, .T = l->o.T};
+    i64 n = l->o.B * l->o.T;
+    const int32_t *tokens = l->slots + slot * n;
+    *b = (token_batch){.tokens = tokens, .targets = tokens + RING * n, .B = l->o.B, .T = l->o.T};
+    if (l->o.documents) b->starts = tokens + 2 * RING * n;
     return STATUS_OK;
 }
 

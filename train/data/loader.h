@@ -20,6 +20,7 @@ typedef struct {
     i64 B, T;
     uint64_t seed;
     int rank, ranks;
+    bool documents;     /* batches have starts: see token_batch */
     loader_order order; /* that of the run, if it is resumed */
 } loader_options;
 

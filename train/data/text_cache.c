@@ -12,34 +12,37 @@
 #include "runtime/json.h"
 #include "runtime/path.h"
 #include "runtime/rng.h"
-#include "train/data/shard.h"
+#include "train/data/source.h"
+#include "train/data/tokenize.h"
 
+/* a token file ends after so many tokens or documents */
+static const i64 FILE_TOKENS = 1LL << 30, FILE_DOCUMENTS = 1LL << 22;
 enum { PIECE = 1 << 16 };
 
-/* ---- PATH.json ---- */
+/* ---- text.json ---- */
 
-static status add_members(json_t *o, const text_cache_options *from, const shard *tokens, uint32_t crc) {
+static status add_members(json_t *o, const text_cache_options *from, const uint32_t *crc) {
     TRY(json_add_string(o, "tokenizer", tokenizer_fingerprint(from->tokenizer)));
     TRY(json_add_u64(o, "seed", from->seed));
     TRY(json_add_string(o, "text_key", from->from.text_key ? from->from.text_key : "text"));
+    TRY(json_add_string(o, "template", from->from.template ? from->from.template : ""));
+    TRY(json_add_i64(o, "max_bad_lines", from->from.max_bad_lines));
     TRY(json_add_i64(o, "text_bytes", from->text_bytes));
     TRY(json_add_u64(o, "text_crc32", from->text_crc));
-    if (!tokens) return STATUS_OK;
-    TRY(json_add_u64(o, "file_crc32", tokens->sums_crc));
-    return json_add_u64(o, "tokens_crc32", crc);
+    return crc ? json_add_u64(o, "tokens_crc32", *crc) : STATUS_OK;
 }
 
-static status describe(char **text, const text_cache_options *from, const shard *tokens, uint32_t crc) {
+static status describe(char **text, const text_cache_options *from, const uint32_t *crc) {
     json_t *o = json_object();
-    if (!o) FAIL(MEM, "%s: no memory for its description", from->path);
-    status_code st = add_members(o, from, tokens, crc);
+    if (!o) FAIL(MEM, "%s: no memory for its description", from->folder);
+    status_code st = add_members(o, from, crc);
     if (!st) st = json_print(text, o, JSON_INDENTED);
     json_decref(o);
     return st;
 }
 
-status text_cache_crc32(uint32_t *crc32, const char *path) {
-    path_text name = path_add_ending(path, ".json");
+status text_cache_crc32(uint32_t *crc32, const char *folder) {
+    path_text name = path_join(folder, "text.json");
     json_t *o;
     uint64_t crc;
     TRY(json_read_file(&o, name.text));
@@ -49,95 +52,37 @@ status text_cache_crc32(uint32_t *crc32, const char *path) {
     return st;
 }
 
-/* Whether the files of `path` are whole and were made of this. A file that cannot be read is made again. */
-static status look(const text_cache_options *o, text_cache_result *r) {
-    shard s;
-    char *expected = NULL, *found = NULL;
+/* Whether `path` describes this text, tokenizer and seed. A file that cannot be read does not. */
+static status describes(bool *same, const char *path, const text_cache_options *o, const uint32_t *crc) {
+    char *expected, *found = NULL;
     size_t bytes;
-    status_code st = STATUS_OK;
-    if (text_cache_crc32(&r->crc32, o->path) || shard_open(&s, path_add_ending(o->path, ".tokens").text)) return st;
-    TRY_DONE(describe(&expected, o, &s, r->crc32));
-    r->found =
-        file_read(path_add_ending(o->path, ".json").text, &found, &bytes) == STATUS_OK && strcmp(found, expected) == 0;
-done:
-    shard_close(&s);
+    TRY(describe(&expected, o, crc));
+    *same = file_read(path, &found, &bytes) == STATUS_OK && strcmp(found, expected) == 0;
     free(expected);
     free(found);
-    return st;
-}
-
-/* ---- from text to tokens ---- */
-
-typedef struct {
-    const text_cache_options *o;
-    tokenizer_encoder *encoder;
-    shard_writer *to;
-    token_list tokens;
-    i64 bytes; /* of the document so far */
-    i64 count; /* tokens of all documents, for the log */
-    bool begun;
-} encoding;
-
-static status tick(const text_cache_options *o) { return o->tick ? o->tick(o->context) : STATUS_OK; }
-
-static status_code write_tokens(encoding *e) {
-    TRY(shard_writer_add(e->to, e->tokens.ids, e->tokens.count));
-    e->count += e->tokens.count;
-    e->tokens.count = 0;
-    return tick(e->o);
-}
-
-static status_code add_text(void *context, const char *text, size_t bytes) {
-    encoding *e = context;
-    int32_t begin = tokenizer_begin_of_text(e->o->tokenizer);
-    if (!e->begun && begin >= 0) TRY(token_list_add(&e->tokens, begin));
-    e->begun = true;
-    e->bytes += (i64)bytes;
-    TRY(tokenizer_encode(e->encoder, &e->tokens, text, bytes, false));
-    return e->tokens.count >= PIECE ? write_tokens(e) : STATUS_OK;
-}
-
-static status_code end_document(void *context) {
-    encoding *e = context;
-    int32_t end = tokenizer_end_of_text(e->o->tokenizer);
-    TRY(tokenizer_encode(e->encoder, &e->tokens, "", 0, true));
-    if (end >= 0) TRY(token_list_add(&e->tokens, end));
-    TRY(write_tokens(e));
-    TRY(shard_writer_end(e->to, e->bytes));
-    e->bytes = 0;
-    e->begun = false;
     return STATUS_OK;
 }
 
-static status encode(const text_cache_options *o, const char *path, document_summary *summary) {
-    encoding e = {.o = o};
-    shard_kind kind = {.vocabulary = tokenizer_size(o->tokenizer), .end_of_text = tokenizer_end_of_text(o->tokenizer)};
-    snprintf(kind.fingerprint, sizeof kind.fingerprint, "%s", tokenizer_fingerprint(o->tokenizer));
-    status_code st = STATUS_OK;
-    TRY_DONE(tokenizer_encoder_open(&e.encoder, o->tokenizer, false));
-    TRY_DONE(shard_writer_open(&e.to, path, &kind));
-    TRY_DONE(documents_read(summary, &o->from, (document_sink){&e, add_text, end_document, &e.count}));
-    shard_writer *to = e.to;
-    e.to = NULL;
-    TRY_DONE(shard_writer_close(to));
-done:
-    shard_writer_abandon(e.to);
-    tokenizer_encoder_close(e.encoder);
-    token_list_free(&e.tokens);
+static status write_description(const char *path, const text_cache_options *o, const uint32_t *crc) {
+    char *text;
+    TRY(describe(&text, o, crc));
+    status_code st = durable_write_file(path, text, strlen(text));
+    free(text);
     return st;
 }
 
-/* ---- in the order of the seed ---- */
+/* ---- the order of the documents ---- */
 
-/* The order of the documents is in a file without a name, so that a corpus of any number of documents can be shuffled. */
-static status map_order(i64 **order, const char *path, i64 count) {
-    path_text name = path_add_ending(path, ".order");
-    int fd;
-    TRY(file_create(&fd, name.text));
+/* It is in a file without a name, so that any number of documents can be shuffled. */
+static status map_order(i64 **order, const char *folder, i64 count) {
+    path_text name = path_add_ending(folder, ".order");
+    unlink(name.text);
+    int fd = open(name.text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) FAIL(IO, "%s: %s", name.text, strerror(errno));
     unlink(name.text);
     status_code st = STATUS_OK;
     size_t bytes = (size_t)count * sizeof **order;
-    int code = posix_fallocate(fd, 0, (off_t)bytes); /* a full disk shows here, and not as SIGBUS */
+    int code = posix_fallocate(fd, 0, (off_t)bytes); /* so that a full disk is an error here, and not a signal later */
     if (code) FAIL_DONE(IO, "%s: no room for %zu bytes: %s", name.text, bytes, strerror(code));
     *order = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (*order == MAP_FAILED) FAIL_DONE(MEM, "%s: mmap of %zu bytes: %s", name.text, bytes, strerror(errno));
@@ -156,78 +101,134 @@ static void shuffle(i64 *order, i64 count, uint64_t seed) {
     }
 }
 
-static uint32_t crc_as_stored(uint32_t crc, const int32_t *tokens, i64 count, int token_bytes, uint16_t *narrow) {
-    if (token_bytes == 4) return (uint32_t)crc32_z(crc, (const unsigned char *)tokens, (size_t)count * 4);
-    for (i64 i = 0; i < count; i++) narrow[i] = (uint16_t)tokens[i];
-    return (uint32_t)crc32_z(crc, (const unsigned char *)narrow, (size_t)count * 2);
+/* ---- documents in that order ---- */
+
+typedef struct {
+    const char *folder;
+    source from;
+    i64 *documents;   /* [file_count + 1]: the number of each file's first document */
+    i64 *order;       /* MAP_FAILED: none yet */
+    shard_writer *to; /* NULL: the next document begins a file */
+    int files;
+    i64 text_bytes; /* to be told to the next file: only their sum is known */
+    uint32_t crc;
+    int32_t tokens[PIECE];
+    uint16_t narrow[PIECE];
+} gathering;
+
+static status open_unshuffled(gathering *g, const char *folder, i64 files) {
+    char **paths = calloc((size_t)files, sizeof *paths);
+    g->documents = calloc((size_t)files + 1, sizeof *g->documents);
+    status_code st = STATUS_OK;
+    if (!paths || !g->documents) FAIL_DONE(MEM, "%s: no memory for %ld token files", folder, files);
+    for (i64 i = 0; i < files; i++)
+        if (asprintf(&paths[i], "%s/shard-%06ld.tok", folder, i) < 0)
+            FAIL_DONE(MEM, "%s: no memory for a path", folder);
+    TRY_DONE(source_open(&g->from, folder, paths, (int)files));
+    for (i64 i = 0; i < files; i++) g->documents[i + 1] = g->documents[i] + g->from.files[i].documents;
+    g->text_bytes = g->from.bytes;
+done:
+    for (i64 i = 0; paths && i < files; i++) free(paths[i]);
+    free(paths);
+    return st;
 }
 
-static status gather(shard_writer *to, shard *from, const i64 *order, const text_cache_options *o, uint32_t *crc) {
-    struct {
-        int32_t tokens[PIECE];
-        uint16_t narrow[PIECE];
-    } *piece = malloc(sizeof *piece);
-    if (!piece) FAIL(MEM, "%s: no memory to shuffle documents", o->path);
-    status_code st = STATUS_OK;
-    for (i64 d = 0; d < from->documents; d++) {
-        i64 at = shard_document(from, order[d]), end = shard_document(from, order[d] + 1);
-        for (i64 n; at < end; at += n) {
-            n = end - at < PIECE ? end - at : PIECE;
-            shard_read(from, at, n, piece->tokens);
-            *crc = crc_as_stored(*crc, piece->tokens, n, from->token_bytes, piece->narrow);
-            TRY_DONE(shard_writer_add(to, piece->tokens, n));
-        }
-        TRY_DONE(shard_writer_end(to, d ? 0 : from->bytes)); /* only their sum is kept */
-        TRY_DONE(tick(o));
+static uint32_t crc_as_stored(gathering *g, i64 count) {
+    if (g->from.files->token_bytes == 4)
+        return (uint32_t)crc32_z(g->crc, (const unsigned char *)g->tokens, (size_t)count * 4);
+    for (i64 i = 0; i < count; i++) g->narrow[i] = (uint16_t)g->tokens[i];
+    return (uint32_t)crc32_z(g->crc, (const unsigned char *)g->narrow, (size_t)count * 2);
+}
+
+static status close_file(gathering *g) {
+    shard_writer *w = g->to;
+    g->to = NULL;
+    g->files++;
+    return shard_writer_close(w);
+}
+
+static status add_document(gathering *g, i64 number) {
+    int low = 0, high = g->from.file_count;
+    while (high - low > 1) {
+        int middle = low + (high - low) / 2;
+        if (g->documents[middle] <= number) low = middle;
+        else high = middle;
     }
-done:
-    free(piece);
-    return st;
+    shard *f = &g->from.files[low];
+    i64 at = shard_document(f, number - g->documents[low]), end = shard_document(f, number - g->documents[low] + 1);
+    if (!g->to) {
+        char name[32];
+        snprintf(name, sizeof name, "shard-%06d.tok", g->files);
+        TRY(shard_writer_open(&g->to, path_join(g->folder, name).text, &f->kind));
+    }
+    for (i64 n; at < end; at += n) {
+        n = end - at < PIECE ? end - at : PIECE;
+        TRY(source_read(&g->from, g->from.firsts[low] + at, n, g->tokens));
+        g->crc = crc_as_stored(g, n);
+        TRY(shard_writer_add(g->to, g->tokens, n));
+    }
+    TRY(shard_writer_end(g->to, g->text_bytes));
+    g->text_bytes = 0;
+    bool full = shard_writer_count(g->to) >= FILE_TOKENS || shard_writer_documents(g->to) == FILE_DOCUMENTS;
+    return full ? close_file(g) : STATUS_OK;
 }
 
-static status put_in_order(const text_cache_options *o, const char *unshuffled, uint32_t *crc) {
-    shard s;
-    shard_writer *to = NULL;
-    i64 *order = MAP_FAILED;
-    TRY(shard_open(&s, unshuffled));
+static status gather(uint32_t *crc, const char *to, const char *unshuffled, i64 files, uint64_t seed) {
+    gathering *g = calloc(1, sizeof *g);
+    if (!g) FAIL(MEM, "%s: no memory to shuffle documents", to);
+    g->folder = to;
+    g->order = MAP_FAILED;
     status_code st = STATUS_OK;
-    *crc = 0;
-    TRY_DONE(map_order(&order, o->path, s.documents));
-    shuffle(order, s.documents, o->seed);
-    TRY_DONE(shard_writer_open(&to, path_add_ending(o->path, ".tokens").text, &s.kind));
-    TRY_DONE(gather(to, &s, order, o, crc));
-    shard_writer *whole = to;
-    to = NULL;
-    TRY_DONE(shard_writer_close(whole));
+    TRY_DONE(open_unshuffled(g, unshuffled, files));
+    TRY_DONE(map_order(&g->order, to, g->from.documents));
+    shuffle(g->order, g->from.documents, seed);
+    for (i64 d = 0; d < g->from.documents; d++) TRY_DONE(add_document(g, g->order[d]));
+    if (g->to) TRY_DONE(close_file(g));
+    *crc = g->crc;
 done:
-    shard_writer_abandon(to);
-    if (order != MAP_FAILED) munmap(order, (size_t)s.documents * sizeof *order);
-    shard_close(&s);
+    shard_writer_abandon(g->to);
+    if (g->order != MAP_FAILED) munmap(g->order, (size_t)g->from.documents * sizeof *g->order);
+    source_close(&g->from);
+    free(g->documents);
+    free(g);
     return st;
 }
 
-static status write_description(const text_cache_options *o, uint32_t crc) {
-    shard s;
-    char *text = NULL;
-    TRY(shard_open(&s, path_add_ending(o->path, ".tokens").text));
-    status_code st = describe(&text, o, &s, crc);
-    if (!st) st = durable_write_file(path_add_ending(o->path, ".json").text, text, strlen(text));
-    shard_close(&s);
-    free(text);
-    return st;
+/* ---- the whole ---- */
+
+/* Token files in the order of the text. They stay until they are shuffled, so that a killed process can be continued. */
+static status make_unshuffled(i64 *files, const char *folder, const text_cache_options *o) {
+    path_text description = path_add_ending(folder, ".json");
+    tokenize_options t = {.from = o->from,
+                          .t = o->tokenizer,
+                          .folder = folder,
+                          .format = SHARD_TALLY,
+                          .shard_tokens = FILE_TOKENS,
+                          .threads = o->threads};
+    tokenize_result r;
+    bool same;
+    TRY(describes(&same, description.text, o, NULL));
+    if (!same) TRY(durable_remove_folder(folder));
+    TRY(write_description(description.text, o, NULL));
+    TRY(tokenize_run(&r, &t));
+    *files = r.shards;
+    return STATUS_OK;
 }
 
-status text_cache_make(text_cache_result *r, const text_cache_options *o) {
-    path_text unshuffled = path_add_ending(o->path, ".unshuffled");
-    *r = (text_cache_result){0};
-    TRY(look(o, r));
-    if (r->found) return STATUS_OK;
-    status_code st = STATUS_OK;
-    TRY_DONE(encode(o, unshuffled.text, &r->summary));
-    TRY_DONE(put_in_order(o, unshuffled.text, &r->crc32));
-    TRY_DONE(write_description(o, r->crc32));
-done:
-    unlink(unshuffled.text);
-    if (st) documents_free(&r->summary);
-    return st;
+status text_cache_make(uint32_t *crc32, bool *found, const text_cache_options *o) {
+    path_text unshuffled = path_add_ending(o->folder, ".unshuffled"), making = path_add_ending(o->folder, ".tmp");
+    path_text description = path_join(making.text, "text.json");
+    i64 files;
+    *found = text_cache_crc32(crc32, o->folder) == STATUS_OK;
+    if (*found) TRY(describes(found, path_join(o->folder, "text.json").text, o, crc32));
+    if (*found) return STATUS_OK;
+    TRY(make_unshuffled(&files, unshuffled.text, o));
+    TRY(durable_remove_folder(making.text));
+    TRY(durable_make_folders(making.text));
+    TRY(gather(crc32, making.text, unshuffled.text, files, o->seed));
+    TRY(write_description(description.text, o, crc32));
+    TRY(durable_remove_folder(o->folder));
+    TRY(durable_rename(making.text, o->folder));
+    unlink(path_add_ending(unshuffled.text, ".json").text);
+    return durable_remove_folder(unshuffled.text);
 }

@@ -1,7 +1,7 @@
-/* Text as a token file, for training: PATH.tokens (shard.h), in which the documents are shuffled by the seed as corpus.h does, and
- * PATH.json, which tells what it was made of. Memory is bounded: the tokens are written in the order of the text first
- * (PATH.unshuffled), and then gathered. If both files are there, and the text, the tokenizer and the seed are the same, nothing is
- * done. The names, sizes and times of the text's files decide that. */
+/* Text as a folder of token files, for training: tokenize.h makes them, and then the documents are shuffled by the seed, as corpus.h
+ * does. Memory is bounded, but for the places of 4 million documents. text.json in the folder tells what the files were made of:
+ * if the text, the tokenizer and the seed are still the same, nothing is done. The names, sizes and times of the text's files
+ * decide that. A process that is killed is continued by the next one. */
 #ifndef TALLY_TEXT_CACHE_H
 #define TALLY_TEXT_CACHE_H
 
@@ -16,19 +16,13 @@ typedef struct {
     uint32_t text_crc;
     const tokenizer *tokenizer;
     uint64_t seed;
-    const char *path;
-    status_code (*tick)(void *context); /* called now and then; an error ends the work. NULL: not called */
-    void *context;
+    int threads;
+    const char *folder;
 } text_cache_options;
 
-typedef struct {
-    uint32_t crc32;           /* of the tokens, as the file stores them (with 16 or 32 bits) */
-    bool found;               /* it was there already */
-    document_summary summary; /* if it was not: for documents_log */
-} text_cache_result;
-
-status text_cache_make(text_cache_result *r, const text_cache_options *o);
-/* What another process has made, whatever of; for ranks other than the first. */
-status text_cache_crc32(uint32_t *crc32, const char *path);
+/* crc32: of the tokens, as the files store them (with 16 or 32 bits). found: they were there already. */
+status text_cache_make(uint32_t *crc32, bool *found, const text_cache_options *o);
+/* of a folder that another process has made */
+status text_cache_crc32(uint32_t *crc32, const char *folder);
 
 #endif
