@@ -1,9 +1,90 @@
-/* What every tokenizer promises, on the byte tokenizer; the tokenizers of others are in test_tokenizers.sh. */
+/* What every tokenizer promises, on the byte tokenizer and on small ones; those of others are in test_tokenizers.sh. */
 #include "tests/check.h"
 
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "runtime/durable.h"
+#include "tests/tiny_tokenizer.h"
 #include "train/data/tokenizer.h"
+
+static char folder[64];
+
+static const char *in(const char *name) {
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static void put(const char *name, const char *text) {
+    FILE *f = fopen(in(name), "w");
+    if (!f || fputs(text, f) < 0 || fclose(f)) fail_msg("cannot write %s", name);
+}
+
+static int setup(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/tally-tokenizer-XXXXXX");
+    return !mkdtemp(folder);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    return durable_remove_folder(folder) != STATUS_OK;
+}
+
+static status_code try_text(tokenizer **t, char *text) {
+    put("tokenizer.json", text);
+    free(text);
+    return tokenizer_open(t, in("tokenizer.json"));
+}
+
+static tokenizer *open_tiny(tiny_tokenizer how) {
+    tokenizer *t;
+    OK(try_text(&t, tiny_text(&how)));
+    return t;
+}
+
+/* cut into parts of `part` bytes; 0: whole */
+static void encode(token_list *ids, tokenizer_encoder *e, const char *text, size_t bytes, size_t part) {
+    ids->count = 0;
+    for (size_t at = 0; part && bytes - at > part; at += part) {
+        OK(tokenizer_encode(e, ids, text, part, false));
+        text += part, bytes -= part, at -= part;
+    }
+    OK(tokenizer_encode(e, ids, text, bytes, true));
+}
+
+static void check_ids(const tokenizer *t, bool special, const char *text, const int32_t *ids, i64 count) {
+    tokenizer_encoder *e;
+    OK(tokenizer_encoder_open(&e, t, special));
+    for (size_t part = 0; part <= 4; part++) {
+        token_list got = {0};
+        encode(&got, e, text, strlen(text), part);
+        for (i64 i = 0; i < got.count || i < count; i++)
+            if (i >= got.count || i >= count || got.ids[i] != ids[i])
+                fail_msg("\"%s\" in parts of %zu: %ld ids, expected %ld; id %ld is %d, expected %d", text, part,
+                         got.count, count, i, i < got.count ? got.ids[i] : -1, i < count ? ids[i] : -1);
+        token_list_free(&got);
+    }
+    tokenizer_encoder_close(e);
+}
+#define IDS(t, special, text, ...)                                                                                     \
+    check_ids(t, special, text, (int32_t[]){__VA_ARGS__}, sizeof((int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+
+static void check_decoded(const tokenizer *t, const token_list *ids, const char *text, size_t bytes) {
+    tokenizer_decoder *d;
+    tokenizer_text out = {0};
+    OK(tokenizer_decoder_open(&d, t, true));
+    for (i64 i = 0; i < ids->count; i++) OK(tokenizer_decode(d, &out, ids->ids + i, 1, false));
+    OK(tokenizer_decode(d, &out, NULL, 0, true));
+    if (out.bytes != bytes || memcmp(out.text, text, bytes))
+        fail_msg("%zu bytes decoded, expected %zu", out.bytes, bytes);
+    tokenizer_text_free(&out);
+    tokenizer_decoder_close(d);
+}
+
+/* ---- the byte tokenizer ---- */
 
 static void test_bytes_are_tokens(void **state) {
     (void)state;
@@ -19,15 +100,7 @@ static void test_bytes_are_tokens(void **state) {
     assert_string_equal(tokenizer_name(t, 255), "<0xFF>");
     assert_null(tokenizer_name(t, 257));
     assert_true(tokenizer_is_special(t, 256) && !tokenizer_is_special(t, 10));
-    tokenizer_encoder *e;
-    token_list ids = {0};
-    OK(tokenizer_encoder_open(&e, t, false));
-    OK(tokenizer_encode(e, &ids, "a\0\xff", 3, false));
-    OK(tokenizer_encode(e, &ids, "z", 1, true));
-    assert_int_equal(ids.count, 4);
-    assert_memory_equal(ids.ids, ((int32_t[]){97, 0, 255, 122}), 16);
-    token_list_free(&ids);
-    tokenizer_encoder_close(e);
+    IDS(t, true, "a\xff<z", 97, 255, 60, 122);
     tokenizer_close(t);
 }
 
@@ -65,10 +138,338 @@ static void test_characters_appear_whole(void **state) {
     tokenizer_close(t);
 }
 
+/* ---- merges ---- */
+
+/* by the definition: joins the pair of the lowest rank, the leftmost of equals, until there is none */
+static i64 slow_merges(const tokenizer *t, bool byte_level, int32_t *ids, i64 count) {
+    int merges = byte_level ? TINY_BYTE_MERGES : TINY_MERGES, first = byte_level ? TINY_BYTE_MERGE : TINY_MERGE;
+    for (int rank = 0; rank < merges;) {
+        const char *const *merge = byte_level ? tiny_byte_merges[rank] : tiny_merges[rank];
+        int32_t left = tokenizer_id(t, merge[0]), right = tokenizer_id(t, merge[1]);
+        i64 at = 0;
+        while (at + 1 < count && (ids[at] != left || ids[at + 1] != right)) at++;
+        if (at + 1 >= count) {
+            rank++;
+            continue;
+        }
+        ids[at] = first + rank;
+        memmove(ids + at + 1, ids + at + 2, (size_t)(count - at - 2) * sizeof *ids);
+        count--;
+        rank = 0; /* the new token may be in any merge */
+    }
+    return count;
+}
+
+enum { LONGEST = 300 };
+
+static uint64_t random_state = 7;
+static size_t below(size_t n) {
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)(random_state >> 33) % n;
+}
+
+/* words of a few letters, of many lengths; each twice, from the cache too */
+static void test_merges_by_their_definition(void **state) {
+    (void)state;
+    static const char letters[] = "helloworaald12";
+    tokenizer *t = open_tiny((tiny_tokenizer){.byte_level = true,
+                                              .pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
+                                                               "\"use_regex\":false}"});
+    tokenizer_encoder *e;
+    token_list got = {0};
+    char word[LONGEST];
+    OK(tokenizer_encoder_open(&e, t, false));
+    for (int i = 0; i < 600; i++) {
+        int32_t ids[LONGEST];
+        size_t bytes = (size_t)(i / 2 + 1);
+        if (bytes > LONGEST) bytes = LONGEST;
+        for (size_t j = 0; j < bytes; j++) {
+            if (i % 2 == 0) word[j] = letters[below(sizeof letters - 1)];
+            ids[j] = (unsigned char)word[j];
+        }
+        i64 count = slow_merges(t, true, ids, (i64)bytes);
+        encode(&got, e, word, bytes, (size_t)i % 7);
+        if (got.count != count || memcmp(got.ids, ids, (size_t)count * sizeof *ids))
+            fail_msg("a word of %zu bytes: %ld tokens, expected %ld", bytes, got.count, count);
+    }
+    token_list_free(&got);
+    tokenizer_encoder_close(e);
+    tokenizer_close(t);
+}
+
+/* Without a pre-tokenizer a text is one word; it is cut where no merge joins across, which must not show. */
+static void test_texts_without_words(void **state) {
+    (void)state;
+    static const char *const parts[] = {"h", "e", "l", "l", "o",      " ", " ",  "w",     "o",
+                                        "r", "d", "a", "a", "\u00e4", ",", "\n", "\u20ac"};
+    tokenizer *t = open_tiny((tiny_tokenizer){0});
+    tokenizer_encoder *e;
+    token_list got = {0};
+    OK(tokenizer_encoder_open(&e, t, false));
+    for (int i = 0; i < 400; i++) {
+        char text[4 * LONGEST] = "";
+        int32_t ids[4 * LONGEST] = {TINY_CHARACTER};
+        size_t count = 1, words = 1 + below(60);
+        for (size_t j = 0; j < words; j++) {
+            const char *part = parts[below(sizeof parts / sizeof *parts)];
+            int32_t id = tokenizer_id(t, *part == ' ' ? "\u2581" : part);
+            strcat(text, part);
+            if (id >= 0) ids[count++] = id;
+            for (; id < 0 && *part; part++) ids[count++] = TINY_BYTE + (unsigned char)*part;
+        }
+        i64 expected = slow_merges(t, false, ids, (i64)count);
+        encode(&got, e, text, strlen(text), (size_t)i % 6);
+        if (got.count != expected || memcmp(got.ids, ids, (size_t)expected * sizeof *ids))
+            fail_msg("\"%s\": %ld tokens, expected %ld", text, got.count, expected);
+        check_decoded(t, &got, text, strlen(text));
+    }
+    token_list_free(&got);
+    tokenizer_encoder_close(e);
+    tokenizer_close(t);
+}
+
+/* ---- any bytes ---- */
+
+/* Texts of any bytes, cut anywhere, are decoded to themselves, by every kind of tokenizer that does not change text. */
+static void test_any_bytes(void **state) {
+    (void)state;
+    static const char *const parts[] = {
+        "hello",  " world",   "\u00e4", "\xff",          "\xc3",  "\xa4",         "  ",  "\n",           "12",  "345",
+        "\u20ac", "\xf0\x9f", ".",      "<|endoftext|>", "<|end", "\u00e4\u0301", "'ll", "\xed\xa0\x80", "</s>"};
+    static const tiny_tokenizer kinds[] = {
+        {.byte_level = true},
+        {0},
+        {.byte_level = true,
+         .pre_tokenizer =
+             "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Punctuation\",\"behavior\":\"Contiguous\"},"
+             "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"Digits\"},"
+             "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[0-9][0-9]\"},\"behavior\":\"MergedWithNext\"}]}"},
+        {.pre_tokenizer =
+             "{\"type\":\"Metaspace\",\"replacement\":\"\u2581\",\"prepend_scheme\":\"first\",\"split\":true}",
+         .normalizer = "null"},
+    };
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        tokenizer *t = open_tiny(kinds[k]);
+        tokenizer_encoder *e;
+        token_list whole = {0}, cut = {0};
+        OK(tokenizer_encoder_open(&e, t,
+                                  kinds[k].byte_level)); /* of characters: a space is put behind a special token */
+        for (int i = 0; i < 300; i++) {
+            char text[1024] = "h"; /* Metaspace prepends nothing to a text that begins with a space */
+            size_t count = below(30);
+            for (size_t j = 0; j < count; j++) strcat(text, parts[below(sizeof parts / sizeof *parts)]);
+            encode(&whole, e, text, strlen(text), 0);
+            check_decoded(t, &whole, text, strlen(text));
+            for (size_t part = 1; part < 12; part += 3) {
+                encode(&cut, e, text, strlen(text), part);
+                if (cut.count != whole.count || memcmp(cut.ids, whole.ids, (size_t)cut.count * sizeof *cut.ids))
+                    fail_msg("kind %zu, \"%s\" in parts of %zu: %ld ids, whole %ld", k, text, part, cut.count,
+                             whole.count);
+            }
+        }
+        token_list_free(&whole);
+        token_list_free(&cut);
+        tokenizer_encoder_close(e);
+        tokenizer_close(t);
+    }
+}
+
+static void test_a_zero_byte(void **state) {
+    (void)state;
+    for (int byte_level = 0; byte_level < 2; byte_level++) {
+        tokenizer *t = open_tiny((tiny_tokenizer){.byte_level = byte_level});
+        tokenizer_encoder *e;
+        token_list got = {0};
+        OK(tokenizer_encoder_open(&e, t, false));
+        encode(&got, e, "he\0w", 4, 1);
+        assert_int_equal(got.ids[got.count - 2], byte_level ? 0 : TINY_BYTE);
+        check_decoded(t, &got, "he\0w", 4);
+        encode(&got, e, "", 0, 0);
+        assert_int_equal(got.count, 0);
+        token_list_free(&got);
+        tokenizer_encoder_close(e);
+        tokenizer_close(t);
+    }
+}
+
+/* ---- added tokens and ends ---- */
+
+static void test_added_tokens(void **state) {
+    (void)state;
+    tokenizer *t = open_tiny((tiny_tokenizer){
+        .byte_level = true,
+        .normalizer = "{\"type\":\"NFC\"}",
+        .added =
+            "[{\"id\":270,\"content\":\"<a>\",\"special\":true},{\"id\":271,\"content\":\"<a>b\",\"special\":true},"
+            "{\"id\":272,\"content\":\"<r>\",\"special\":true,\"rstrip\":true},{\"id\":273,\"content\":\"<l>\","
+            "\"special\":true,\"lstrip\":true},{\"id\":274,\"content\":\"u\u0308\",\"normalized\":true},"
+            "{\"id\":275,\"content\":\"<n>\",\"normalized\":false}]"});
+    IDS(t, true, "<a>", 270);
+    IDS(t, true, "<a>b<a><a>", 271, 270, 270);
+    IDS(t, true, "<<a>a>", '<', 270, 'a', '>');
+    IDS(t, true, "1<r> \n\u00a0 1", '1', 272, '1');
+    IDS(t, true, "1 \n <l>1", '1', 273, '1');
+    IDS(t, true, "1<r>  <l> 1", '1', 272, 273, ' ', '1');
+    IDS(t, true, "1\u00fc1u\u03081", '1', 274, '1', 274, '1');
+    IDS(t, true, "<n><a", 275, '<', 'a');
+    IDS(t, false, "<n>1<a>", 275, '1', '<', 'a', '>');
+    IDS(t, false, "1 <l>", '1', ' ', '<', 'l', '>');
+    assert_true(tokenizer_is_special(t, 270) && !tokenizer_is_special(t, 275));
+    tokenizer_close(t);
+}
+
+static void test_ends_of_texts(void **state) {
+    (void)state;
+    tokenizer *t = open_tiny(
+        (tiny_tokenizer){.post = "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":"
+                                 "\"TemplateProcessing\",\"single\":["
+                                 "{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_"
+                                 "id\":0}}],\"pair\":[],"
+                                 "\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":[\"<s>\"]}}}]}"});
+    assert_int_equal(tokenizer_begin_of_text(t), 1);
+    assert_int_equal(tokenizer_after_text(t), -1);
+    assert_int_equal(tokenizer_end_of_text(t), 2);
+    tokenizer_close(t);
+    t = open_tiny(
+        (tiny_tokenizer){.post = "{\"type\":\"RobertaProcessing\",\"sep\":[\"</s>\",2],\"cls\":[\"<s>\",1]}"});
+    assert_int_equal(tokenizer_begin_of_text(t), 1);
+    assert_int_equal(tokenizer_after_text(t), 2);
+    tokenizer_close(t);
+    put("tokenizer_config.json", "{\"eos_token\": {\"content\": \"<unk>\"}}");
+    OK(tokenizer_open(&t, folder));
+    assert_int_equal(tokenizer_end_of_text(t), 0);
+    path_text files[TOKENIZER_MOST_FILES];
+    assert_int_equal(tokenizer_files(t, files), 2);
+    assert_string_equal(files[0].text, in("tokenizer.json"));
+    assert_string_equal(files[1].text, in("tokenizer_config.json"));
+    tokenizer_close(t);
+    put("tokenizer_config.json", "{\"eos_token\": \"<eos>\"}");
+    FAILS(DATA, "\"eos_token\" is \"<eos>\", which is no token", tokenizer_open(&t, folder));
+}
+
+/* ---- files ---- */
+
+static void test_one_tokenizer_in_three_styles(void **state) {
+    (void)state;
+    FILE *f = fopen(in("vocab.json"), "w");
+    char first[64];
+    tokenizer *t = open_tiny((tiny_tokenizer){.byte_level = true, .added = "[]"});
+    strcpy(first, tokenizer_fingerprint(t));
+    assert_int_equal(strncmp(first, "bpe-270-", 8), 0);
+    tokenizer_close(t);
+    t = open_tiny((tiny_tokenizer){.byte_level = true, .arrays = true, .added = "[]", .normalizer = "null"});
+    assert_string_equal(tokenizer_fingerprint(t), first);
+    tokenizer_close(t);
+    t = open_tiny((tiny_tokenizer){.byte_level = true, .added = "[]", .model = "\"ignore_merges\":true,"});
+    assert_string_not_equal(tokenizer_fingerprint(t), first);
+    tokenizer_close(t);
+    assert_int_equal(unlink(in("tokenizer.json")), 0);
+    assert_non_null(f);
+    tiny_vocabulary(f, true);
+    assert_int_equal(fclose(f), 0);
+    f = fopen(in("merges.txt"), "w");
+    assert_non_null(f);
+    fputs("#version: 0.2\n", f);
+    for (int i = 0; i < TINY_BYTE_MERGES; i++) fprintf(f, "%s %s\r\n", tiny_byte_merges[i][0], tiny_byte_merges[i][1]);
+    assert_int_equal(fclose(f), 0);
+    OK(tokenizer_open(&t, folder));
+    assert_string_equal(tokenizer_fingerprint(t), first);
+    assert_int_equal(tokenizer_end_of_text(t), -1);
+    IDS(t, true, "hello w", TINY_BYTE_MERGE + 5, TINY_BYTE_MERGE + 2);
+    tokenizer_close(t);
+    put("tokenizer_config.json", "{\"tokenizer_class\": \"Qwen2Tokenizer\"}");
+    FAILS(DATA, "\"Qwen2Tokenizer\", which needs a tokenizer.json", tokenizer_open(&t, folder));
+    assert_int_equal(unlink(in("merges.txt")), 0);
+    FAILS(DATA, "holds no tokenizer, expected tokenizer.json", tokenizer_open(&t, folder));
+    put("tokenizer.model", "x");
+    FAILS(DATA, "tokenizer.model: is not supported", tokenizer_open(&t, folder));
+    FAILS(DATA, "none: No such file", tokenizer_open(&t, in("none")));
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    static const struct {
+        tiny_tokenizer how;
+        const char *message;
+    } cases[] = {
+        {{.normalizer = "{\"type\":\"Lowercase\"}"}, "tokenizer.json: the normalizer \"Lowercase\" is not supported"},
+        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"b\"}"},
+         "\"Replace\" with a Regex"},
+        {{.normalizer = "{\"type\":\"Replace\",\"content\":\"b\"}"}, "has no \"pattern\" that is a String or a Regex"},
+        {{.pre_tokenizer = "{\"type\":\"BertPreTokenizer\"}"},
+         "the pre-tokenizer \"BertPreTokenizer\" is not supported"},
+        {{.pre_tokenizer = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"},\"behavior\":\"Isolated\"}"},
+         "tokenizer.json: the pattern \"\\bx\" has an escape at character 1"},
+        {{.pre_tokenizer = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x\"},\"behavior\":\"Odd\"}"},
+         "\"Odd\" is not supported"},
+        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"},
+         "\"replacement\" is \"ab\", expected one character"},
+        {{.post = "{\"type\":\"Odd\"}"}, "the post-processor \"Odd\" is not supported"},
+        {{.post = "{\"type\":\"RobertaProcessing\",\"sep\":[\"x\",99999],\"cls\":[\"<s>\",1]}"},
+         "the id 99999, which no token has"},
+        {{.model = "\"dropout\":0.1,"}, "\"dropout\" of the model is not supported"},
+        {{.model = "\"continuing_subword_prefix\":\"##\","},
+         "\"continuing_subword_prefix\" of the model, \"##\", is not supported"},
+        {{.model = "\"new\":1,"}, "\"new\" of the model is not supported"},
+        {{.model = "\"vocab\":{},"}, "\"vocab\""},
+        {{.added = "[{\"id\":1,\"content\":\"</s>\"}]"},
+         "the added token \"</s>\" has the id 1, but 2 in the vocabulary"},
+        {{.added = "[{\"id\":1,\"content\":\"<new>\"}]"}, "the tokens \"<s>\" and \"<new>\" have the same id 1"},
+        {{.added = "[{\"id\":99999999,\"content\":\"<new>\"}]"}, "has the id 99999999, expected 0 to"},
+        {{.added = "[{\"id\":999,\"content\":\"x\",\"single_word\":true}]"},
+         "\"single_word\" of the added token \"x\""},
+        {{.added = "[{\"id\":999,\"content\":\"\"}]"}, "the added token with the id 999 has no content"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tokenizer *t;
+        status_code st = try_text(&t, tiny_text(&cases[i].how));
+        if (st != STATUS_DATA || !strstr(status_message(), cases[i].message) ||
+            strncmp(status_message(), folder, strlen(folder)))
+            fail_msg("case %zu: %s", i, st ? status_message() : "not refused");
+        assert_null(t);
+    }
+    static const struct {
+        const char *text, *message;
+    } broken[] = {
+        {"", "found the end of the file, expected {"},
+        {"{}", "has no \"model\""},
+        {"{\"model\":{\"vocab\":{}}}", "its model has no \"merges\""},
+        {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{},\"merges\":[]}}",
+         "has the type \"WordPiece\", expected \"BPE\""},
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]},\"decoder\":{\"type\":\"Fuse\"}}",
+         "merge 1 has \"b\", which is no token"},
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "merge 1 is \"a\", expected two tokens"},
+        {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", "have the same id 0"},
+        {"{\"model\":{\"vocab\":{\"a\":0,\"a\":1},\"merges\":[]}}", "has two ids, 0 and 1"},
+        {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "has the id -1"},
+        {"{\"model\":{\"vocab\":{\"\\q\":1},\"merges\":[]}}", "expected a string of UTF-8"},
+        {"{\"model\":{\"vocab\":{\"a\":1.5},\"merges\":[]}}", "expected }"},
+        {"{\"model\":{\"vocab\":[],\"merges\":[]}}", "expected {"},
+        {"{\"model\":{\"vocab\":{},\"merges\":[]}", "end of the file"},
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", "has no decoder"},
+        {"{\"model\":{\"vocab\":{},\"merges\":[]}} x", ""},
+    };
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        tokenizer *t;
+        status_code st = try_text(&t, strdup(broken[i].text));
+        if (st != STATUS_DATA || !strstr(status_message(), broken[i].message))
+            fail_msg("broken %zu: %s", i, st ? status_message() : "not refused");
+    }
+}
+
 int main(void) {
+#define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_are_tokens),
         cmocka_unit_test(test_characters_appear_whole),
+        WITH_FOLDER(test_merges_by_their_definition),
+        WITH_FOLDER(test_texts_without_words),
+        WITH_FOLDER(test_any_bytes),
+        WITH_FOLDER(test_a_zero_byte),
+        WITH_FOLDER(test_added_tokens),
+        WITH_FOLDER(test_ends_of_texts),
+        WITH_FOLDER(test_one_tokenizer_in_three_styles),
+        WITH_FOLDER(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
-enum { VOCABULARY_MOST = 1 << 24 }; /* ids */
+enum { VOCABULARY_MOST = 1 << 22 }; /* ids */
 
 typedef struct {
     char *pool; /* the names, each with a NUL behind it */
