@@ -27,6 +27,8 @@ function end_about() { if (literal) print ".fi"; literal = ended = 0 }
 
 $1 == "version" { version = $2 }
 $1 == "command" { commands[++count] = $2; whats[$2] = $3 }
+# a command, or each of its words that has options of its own, is a section
+$1 == "usage" && !($2 in usage) { sections[++section_count] = $2 }
 $1 == "usage" { usage[$2] = usage[$2] (usage[$2] == "" ? "" : "\n.br\n") roff($3) }
 $1 == "about" { abouts[$2, ++lines[$2]] = $3 }
 $1 == "option" { options[$2, ++rows[$2]] = $0 }
@@ -38,11 +40,11 @@ END {
     print ".ad l\n.nh"
     print ".SH NAME\ntally \\- train transformer language models and report what every step costs"
     print ".SH SYNOPSIS"
-    for (c = 1; c <= count; c++) print (c > 1 ? ".br\n" : "") usage[commands[c]]
+    for (c = 1; c <= section_count; c++) print (c > 1 ? ".br\n" : "") usage[sections[c]]
     print ".SH COMMANDS"
     for (c = 1; c <= count; c++) print ".TP\n.B " commands[c] "\n" roff(whats[commands[c]])
-    for (c = 1; c <= count; c++) {
-        name = commands[c]
+    for (c = 1; c <= section_count; c++) {
+        name = sections[c]
         print ".SH " toupper("tally " name) "\n" usage[name] "\n.PP"
         for (i = 1; i <= lines[name]; i++) about(abouts[name, i])
         end_about()
