@@ -8,6 +8,7 @@
 #ifndef TALLY_TENSOR_H
 #define TALLY_TENSOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,11 +19,14 @@ typedef int64_t i64; /* printed by %ld: the program runs on 64-bit Linux only, w
 __extension__ typedef unsigned __int128 u128; /* for FLOPs and sums over ranks, which exceed 64 bits */
 typedef uint16_t bf16;
 #define DTYPE_LIST(X) X(F32, "fp32") X(BF16, "bf16")
-typedef enum { DTYPE_LIST(CHOICES_VALUE) } dtype;
+typedef enum { DTYPE_LIST(CHOICES_VALUE) F16 /* IEEE 754; in files only (safetensors.h) */ } dtype;
 
 static inline size_t dtype_bytes(dtype t) { return t == F32 ? 4 : 2; }
 static inline const char *dtype_name(dtype t) {
-    switch (t) { DTYPE_LIST(CHOICES_RETURN_NAME) }
+    switch (t) {
+        DTYPE_LIST(CHOICES_RETURN_NAME)
+    case F16: return "fp16";
+    }
     return "?";
 }
 
@@ -39,6 +43,19 @@ static inline bf16 bf16_from_f32(float f) {
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     uint32_t quiet_nan = (bits >> 16) | 0x40u;
     return (bf16)((bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+}
+
+/* exact: f32 holds every f16, those below its smallest normal number too */
+static inline float f16_to_f32(uint16_t x) {
+    uint32_t sign = (uint32_t)(x & 0x8000u) << 16, magnitude = x & 0x7fffu;
+    bool special = magnitude >= 0x7c00u; /* infinity or NaN: an exponent of all ones */
+    uint32_t bits = (magnitude << 13) + (special ? 0x70000000u : 0x38000000u);
+    float f = (float)magnitude * 0x1p-24f; /* below 2^-14 */
+    if (magnitude >= 0x0400u) memcpy(&f, &bits, 4);
+    memcpy(&bits, &f, 4);
+    bits |= sign;
+    memcpy(&f, &bits, 4);
+    return f;
 }
 
 /* element `index` of a tensor of dtype t */

@@ -117,7 +117,7 @@ static void refuses_bad_headers(void **state) {
         {"{" GOOD "," GOOD "}", "expected JSON (duplicate object key)", 8},
         {"{\"a\":1}", "tensor \"a\": expected an object", 0},
         {"{\"a\":{}}", "\"dtype\" is missing, expected a string", 0},
-        {"{\"a\":" TENSOR("F16", "[2]", "[0,4]") "}", "tensor \"a\": dtype is F16, expected F32 or BF16", 4},
+        {"{\"a\":" TENSOR("F64", "[1]", "[0,8]") "}", "tensor \"a\": dtype is F64, expected F32, BF16 or F16", 8},
         {"{\"a\":" TENSOR("F32", "2", "[0,8]") "}", "\"shape\" is 2, expected an array", 8},
         {"{\"a\":" TENSOR("F32", "[-2]", "[0,8]") "}", "\"shape\" holds another value", 8},
         {"{\"a\":" TENSOR("F32", "[2.5]", "[0,8]") "}", "\"shape\" holds another value", 8},
@@ -165,7 +165,7 @@ static void refuses_bad_headers(void **state) {
 }
 
 /* The data section begins at 8 + an odd header, and "f" behind three bf16. */
-static void aligns_what_is_not(void **state) {
+static void reads_what_is_not_aligned(void **state) {
     (void)state;
     const char *header = "{\"b\":" TENSOR("BF16", "[3]", "[0,6]") ",\"f\":" TENSOR("F32", "[2]", "[6,14]") " }";
     char file[256];
@@ -180,11 +180,36 @@ static void aligns_what_is_not(void **state) {
     set_memory(file, 8 + length + 14);
     safetensors s;
     OK(safetensors_open(&s, memory_path));
-    const float *mine = safetensors_data(&s, safetensors_find(&s, "f"));
-    const bf16 *half = safetensors_data(&s, safetensors_find(&s, "b"));
-    assert_true((uintptr_t)mine % 4 == 0 && (uintptr_t)half % 2 == 0);
+    float mine[2], half[3];
+    assert_int_equal((uintptr_t)safetensors_data(&s, safetensors_find(&s, "f")) % 2, 1);
+    safetensors_widen(mine, &s, safetensors_find(&s, "f"), 0, 2);
+    safetensors_widen(half, &s, safetensors_find(&s, "b"), 1, 2);
     assert_memory_equal(mine, f, sizeof f);
-    assert_memory_equal(half, b, sizeof b);
+    assert_true(half[0] == 4 && half[1] == 5);
+    safetensors_close(&s);
+}
+
+/* (-1)^sign * 2^(exponent-15) * (1 + fraction/1024); exponent 0: 2^-14 * fraction/1024; 31: infinity or NaN */
+static void every_f16_is_read(void **state) {
+    (void)state;
+    static char file[8 + 64 + 2 * 65536];
+    const char *header = "{\"h\":" TENSOR("F16", "[65536]", "[0,131072]") "}";
+    size_t length = strlen(header);
+    memcpy(file, &(uint64_t){length}, 8);
+    memcpy(file + 8, header, length);
+    for (unsigned i = 0; i < 65536; i++) memcpy(file + 8 + length + 2 * i, &(uint16_t){(uint16_t)i}, 2);
+    set_memory(file, 8 + length + 2 * 65536);
+    static float values[65536];
+    safetensors s;
+    OK(safetensors_open(&s, memory_path));
+    safetensors_widen(values, &s, &s.list[0], 0, 65536);
+    for (unsigned i = 0; i < 65536; i++) {
+        unsigned exponent = i >> 10 & 31, fraction = i & 1023;
+        double v = exponent ? ldexp(1024 + fraction, (int)exponent - 25) : ldexp(fraction, -24);
+        if (exponent == 31 && fraction) assert_true(isnan(values[i]));
+        else assert_true(fabsf(values[i]) == (exponent == 31 ? INFINITY : v));
+        assert_int_equal(signbit(values[i]) != 0, i >> 15);
+    }
     safetensors_close(&s);
 }
 
@@ -238,9 +263,13 @@ static void survives_every_truncation_and_corruption(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_python_wrote), cmocka_unit_test(writes_what_python_writes),
-        cmocka_unit_test(refuses_bad_layouts),     cmocka_unit_test(refuses_bad_headers),
-        cmocka_unit_test(aligns_what_is_not),      cmocka_unit_test(survives_every_truncation_and_corruption),
+        cmocka_unit_test(reads_what_python_wrote),
+        cmocka_unit_test(writes_what_python_writes),
+        cmocka_unit_test(refuses_bad_layouts),
+        cmocka_unit_test(refuses_bad_headers),
+        cmocka_unit_test(reads_what_is_not_aligned),
+        cmocka_unit_test(every_f16_is_read),
+        cmocka_unit_test(survives_every_truncation_and_corruption),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,11 +11,11 @@
 #include "runtime/file.h"
 #include "runtime/json.h"
 
-enum { LENGTH_BYTES = 8, LARGEST_HEADER = 100000000, MAX_DIMS = 4, REPACKED_ALIGN = 64 };
+enum { LENGTH_BYTES = 8, LARGEST_HEADER = 100000000, MAX_DIMS = 4 };
 
 static const i64 LARGEST_INTEGER = (1LL << 53) - 1; /* the largest that every JSON reader holds exactly */
 
-static const char *const dtype_names[] = {[F32] = "F32", [BF16] = "BF16"}; /* in the format */
+static const char *const dtype_names[] = {[F32] = "F32", [BF16] = "BF16", [F16] = "F16"}; /* in the format */
 
 /* false: the tensor is larger than any file */
 static bool tensor_bytes(const safetensor *t, i64 *bytes) {
@@ -58,9 +58,9 @@ static status read_tensor(safetensor *t, const char *name, const json_t *item, c
 
     char type[32];
     TRY(json_get_string(item, where, "dtype", type, sizeof type));
-    if (!strcmp(type, dtype_names[F32])) t->type = F32;
-    else if (!strcmp(type, dtype_names[BF16])) t->type = BF16;
-    else FAIL(DATA, "%s: dtype is %s, expected F32 or BF16", where, type);
+    t->type = F32;
+    while (t->type <= F16 && strcmp(type, dtype_names[t->type])) t->type++;
+    if (t->type > F16) FAIL(DATA, "%s: dtype is %s, expected F32, BF16 or F16", where, type);
 
     i64 ends[2], bytes;
     int count;
@@ -126,33 +126,6 @@ static status parse(safetensors *s) {
     return st;
 }
 
-static bool is_aligned(const safetensors *s) {
-    for (int i = 0; i < s->count; i++)
-        if ((uintptr_t)safetensors_data(s, &s->list[i]) % dtype_bytes(s->list[i].type)) return false;
-    return true;
-}
-
-/* The format requires no alignment, and a writer that does not pad the header puts floats at odd addresses. Such data are copied
- * once to aligned addresses. */
-static status align_data(safetensors *s) {
-    if (is_aligned(s)) return STATUS_OK;
-    size_t bytes = 0;
-    for (int i = 0; i < s->count; i++) bytes += (size_t)s->list[i].bytes + REPACKED_ALIGN;
-    char *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (copy == MAP_FAILED) FAIL(MEM, "%s: no memory for %zu bytes", s->path, bytes);
-    size_t used = 0;
-    for (int i = 0; i < s->count; i++) {
-        safetensor *t = &s->list[i];
-        memcpy(copy + used, safetensors_data(s, t), (size_t)t->bytes);
-        t->offset = (i64)used;
-        used += ((size_t)t->bytes + REPACKED_ALIGN - 1) / REPACKED_ALIGN * REPACKED_ALIGN;
-    }
-    munmap(s->map, s->map_bytes);
-    s->data = s->map = copy;
-    s->map_bytes = bytes;
-    return STATUS_OK;
-}
-
 status safetensors_open(safetensors *s, const char *path) {
     *s = (safetensors){0};
     if (snprintf(s->path, sizeof s->path, "%s", path) >= (int)sizeof s->path) FAIL(ARG, "%s: path is too long", path);
@@ -166,7 +139,6 @@ status safetensors_open(safetensors *s, const char *path) {
     s->map = map;
     s->map_bytes = size;
     TRY_DONE(parse(s));
-    TRY_DONE(align_data(s));
 done:
     close(fd);
     if (st != STATUS_OK) safetensors_close(s);
@@ -183,6 +155,19 @@ const safetensor *safetensors_find(const safetensors *s, const char *name) {
     for (int i = 0; i < s->count; i++)
         if (!strcmp(s->list[i].name, name)) return &s->list[i];
     return NULL;
+}
+
+void safetensors_widen(float *values, const safetensors *s, const safetensor *t, i64 first, i64 count) {
+    const char *from = tensor_at(safetensors_data(s, t), t->type, first);
+    if (t->type == F32) {
+        memcpy(values, from, (size_t)count * sizeof *values);
+        return;
+    }
+    for (i64 i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, from + 2 * i, sizeof half);
+        values[i] = t->type == BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+    }
 }
 
 /* ---- writing ---- */
@@ -209,7 +194,7 @@ static status place_tensors(safetensor *list, int count) {
         if (t->dims < 0 || t->dims > MAX_DIMS || !tensor_bytes(t, &t->bytes))
             FAIL(ARG, "tensor \"%s\": found a bad shape, expected up to %d sizes of 0 or more", t->name, MAX_DIMS);
         if (end % (i64)dtype_bytes(t->type))
-            FAIL(ARG, "tensor \"%s\": F32 is misaligned at byte %ld, expected before BF16", t->name, end);
+            FAIL(ARG, "tensor \"%s\": F32 is misaligned at byte %ld, expected before those of 16 bits", t->name, end);
         t->offset = end;
         end += t->bytes;
         if (end > LARGEST_INTEGER) FAIL(ARG, "tensor \"%s\": ends beyond 2^53 bytes", t->name);

@@ -1,5 +1,6 @@
 /* The safetensors format (Hugging Face): 8 bytes of little-endian header length, a JSON header {name: {dtype, shape,
- * data_offsets}}, then the data. Supports F32 and BF16. A file is checked before it is used: header length, JSON, dtype, shape
+ * data_offsets}}, then the data. Supports F32, BF16 and F16. The
+ * format requires no alignment. A file is checked before it is used: header length, JSON, dtype, shape
  * against offsets, offsets in the file without gaps and overlaps. */
 #ifndef TALLY_SAFETENSORS_H
 #define TALLY_SAFETENSORS_H
@@ -19,7 +20,7 @@ typedef struct {
     char path[4096];
     safetensor *list; /* in the order of the data */
     int count;
-    const void *data; /* the data section, mapped read-only; every tensor is aligned to its dtype */
+    const void *data; /* the data section, mapped read-only; a tensor may be at any address */
     void *map;
     size_t map_bytes;
 } safetensors;
@@ -30,6 +31,9 @@ const safetensor *safetensors_find(const safetensors *s, const char *name); /* N
 static inline const void *safetensors_data(const safetensors *s, const safetensor *t) {
     return (const char *)s->data + t->offset;
 }
+
+/* values: elements [first, first + count) of the tensor, which must hold them */
+void safetensors_widen(float *values, const safetensors *s, const safetensor *t, i64 first, i64 count);
 
 /* Makes the header of a file to write. The caller sets name, type, dims and shape of every tensor; this sets offset and bytes. The
  * data must follow the header in the order of the list. *header: malloc'ed, with the 8 bytes of length, padded with spaces to a

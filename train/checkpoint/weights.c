@@ -257,33 +257,20 @@ static shape_string shape_text(const safetensor *t) {
     return s;
 }
 
-static float element(const void *data, dtype t, i64 i) {
-    float f;
-    bf16 b;
-    if (t == BF16) {
-        memcpy(&b, tensor_at(data, t, i), sizeof b);
-        return bf16_to_f32(b);
-    }
-    memcpy(&f, tensor_at(data, t, i), sizeof f);
-    return f;
-}
-
 /* values: elements [from, from + n) of our [rows,cols], all in the piece */
 static void load_values(float *values, const tensor_ref *r, const param *p, const hf_piece *piece, i64 from, i64 n) {
-    const void *data = tensor_set_data(r);
-    dtype t = r->tensor->type;
     i64 first, count;
     piece_range(p, piece, &first, &count);
     if (!piece->transposed) {
-        for (i64 i = 0; i < n; i++) values[i] = element(data, t, from - first + i);
+        safetensors_widen(values, r->file, r->tensor, from - first, n);
         return;
     }
     /* in the order of the file */
     i64 first_row = from / p->cols, last_row = (from + n - 1) / p->cols;
     for (i64 col = 0; col < p->cols; col++)
         for (i64 row = first_row; row <= last_row; row++) {
-            i64 i = row * p->cols + col - from;
-            if (i >= 0 && i < n) values[i] = element(data, t, col * piece->rows + row - piece->first_row);
+            i64 i = row * p->cols + col - from, at = col * piece->rows + row - piece->first_row;
+            if (i >= 0 && i < n) safetensors_widen(&values[i], r->file, r->tensor, at, 1);
         }
 }
 

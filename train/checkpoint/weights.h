@@ -17,7 +17,7 @@ status weights_index(char **text, const parameters *s, const model_config *c);
  * text of model.safetensors.index.json, malloc'ed; NULL where there is one file, which is then model.safetensors. */
 status weights_export(parameters *s, const model_config *c, const char *folder, i64 most_bytes, char **index);
 
-/* path: see tensor_set_open_model. Converts F32 or BF16 to the dtype of the parameters; master weights, if any, get the value of
+/* path: see tensor_set_open_model. Converts F32, BF16 or F16 to the dtype of the parameters; master weights, if any, get the value of
  * the file. Each rank reads what it owns. The files must hold every parameter in its shape, and no other tensor but buffers of
  * the hub's files (rotary_emb.inv_freq, GPT-2's masks) and, for a tied model, an lm_head.weight equal to the embedding. A prefix
  * "_orig_mod." or "module." of all names is ignored. An error on one rank fails on all. */
