@@ -19,8 +19,8 @@ describe() { # NAME
         { sub(/^usage: |^       /, ""); print part "\t" name "\t" $0 }'
     sed "s/^/option$tab$1$tab/" "$table.options"
 }
-# the words that may follow a command: a and b for "usage: tally NAME a|b [options]", or for such a line each
-verbs() { "$tally" "$1" --help | sed -nE "/^\$/q; s/^(usage: |       )tally $1 ([a-z]+(\|[a-z]+)*)( .*)?\$/\2/p" | tr '|' '\n' | awk '!seen[$0]++'; }
+# the words that may follow a command: a and b for "usage: tally NAME a|b [options]", or for a usage of each
+verbs() { "$tally" "$1" --help | sed -nE "s/^(usage: |       )tally $1 ([a-z]+(\|[a-z]+)*)( .*)?\$/\2/p" | tr '|' '\n' | awk '!seen[$0]++'; }
 {
     "$tally" --version | sed -n "1s/^tally /version$tab/p"
     "$tally" --help | sed -n "/^Exit status/,\$s/^/exit$tab/p"
