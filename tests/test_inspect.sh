@@ -13,6 +13,14 @@ json 'o["flops_per_token_palm"] == 6 * o["parameters"] + 12 * 12 * 768 * 1024 an
     --model gpt2-124m --seq-len 1024; ok "PaLM's count and 6N"
 json 'o["training_memory_bytes"]["total"] == sum(v for k, v in o["training_memory_bytes"].items() if k != "total")' --model llama-15m
 ok "memory by category adds up"
+cat >"$scratch/mistral.json" <<'EOF'
+{"model_type": "mistral", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+ "intermediate_size": 96, "vocab_size": 300, "max_position_embeddings": 512, "sliding_window": 40, "rms_norm_eps": 1e-5, "rope_theta": 10000}
+EOF
+# training is 3 times forward; a head's pairs of 200 tokens: 1 + 2 + .. + 40, then 40 each
+json 'o["shape"]["window"] == 40 and o["shape"]["layers_with_window"] == 2 and o["flops_per_token"] * 200 ==
+    3 * (200 * (2 * 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96) + 2 * 64 * 300) + 2 * 4 * 64 * (40 * 41 // 2 + 160 * 40))' \
+    --model "$scratch/mistral.json" --seq-len 200; ok "a sliding window"
 printf 'one document' >"$scratch/a.txt"
 json 'o["documents"] == 1 and o["tokens"] == 13' "$scratch/a.txt"; ok "a text file"
 json 'len(o["tensors"]) > 20 and o["elements"] > 0' tests/reference/gpt2-tiny.safetensors; ok "a safetensors file"

@@ -1,6 +1,7 @@
 /* Limits that hold exactly. */
 #include "tests/check.h"
 #include "tools/predict.h"
+#include "train/model/cost.h"
 
 static prediction predicted(const step_plan *plan, const machine *m) {
     prediction p;
@@ -193,6 +194,20 @@ static void a_collective_waits_for_its_event(void **unused) {
     comm_close(c);
 }
 
+/* On one rank without traffic the step takes the FLOPs of the closed form, layer by layer; each unit is rounded to 1 ns. */
+static void layers_with_a_window(void **state) {
+    (void)state;
+    machine m = usual;
+    m.flops = 1e9, m.memory = INFINITY;
+    step_plan plan = large_plan("gpt2-124m", 1, SHARD_NONE, 1, 1);
+    uint64_t full = predicted(&plan, &m).step_ns;
+    plan.c.window = 32, plan.c.full_layers[0] = 8;
+    flop_counter f = cost_training_flops(&plan.c, plan.s.recompute, plan.s.B, plan.s.T);
+    prediction p = predicted(&plan, &m);
+    assert_true(fabs((double)p.step_ns - (double)meter_flops_executed(&f)) <= 2 * (double)plan.c.L + 3);
+    assert_true(p.step_ns < full);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_64_bits_do_not_hold_is_an_error),
@@ -204,6 +219,7 @@ int main(void) {
         cmocka_unit_test(bytes_sent_are_the_formula),
         cmocka_unit_test(durations_are_the_formula),
         cmocka_unit_test(a_collective_waits_for_its_event),
+        cmocka_unit_test(layers_with_a_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

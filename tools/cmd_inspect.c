@@ -135,6 +135,12 @@ static status add_shape(json_t *o, const model_config *c) {
     TRY(json_add_i64(shape, "feed_forward", c->F));
     TRY(json_add_i64(shape, "vocabulary", c->V));
     TRY(json_add_i64(shape, "context", c->context));
+    if (c->window) {
+        i64 layers = 0;
+        for (i64 l = 0; l < c->L; l++) layers += model_config_window(c, l) > 0;
+        TRY(json_add_i64(shape, "window", c->window));
+        TRY(json_add_i64(shape, "layers_with_window", layers));
+    }
     return json_add_bool(shape, "tied", c->tied);
 }
 

@@ -66,24 +66,27 @@ static status open_virtual_device(device **dev, virtual_clock *k, double memory)
 
 /* --- FLOPs and bytes of each unit --- */
 
-static flop_counter flops_of(const step_plan *plan, i64 layers, bool recomputed) {
+/* a model of this layer alone; layer -1: of none */
+static flop_counter flops_of(const step_plan *plan, i64 layer) {
     model_config c = plan->c;
     recompute_policy r = plan->s.recompute;
-    c.L = layers;
-    r.blocks = recomputed ? layers : 0;
+    bool there = layer >= 0;
+    c.L = there;
+    c.window = there ? model_config_window(&plan->c, layer) : 0;
+    c.full_layers[0] = 0;
+    r.blocks = there && recompute_of_block(plan->s.recompute, layer) == RECOMPUTE_BLOCK;
     return cost_training_flops(&c, r, plan->s.B, plan->s.T);
 }
 
 static double block_flops(const step_plan *plan, i64 layer, pass p) {
-    bool recomputed = recompute_of_block(plan->s.recompute, layer) == RECOMPUTE_BLOCK;
-    flop_counter with = flops_of(plan, 1, recomputed), without = flops_of(plan, 0, false);
+    flop_counter with = flops_of(plan, layer), without = flops_of(plan, -1);
     u128 forward = with.work[WORK_FORWARD] - without.work[WORK_FORWARD];
     if (p == PASS_FORWARD) return (double)forward;
     return (double)(meter_flops_executed(&with) - meter_flops_executed(&without) - forward);
 }
 
 static double head_flops(const step_plan *plan) {
-    flop_counter f = flops_of(plan, 0, false);
+    flop_counter f = flops_of(plan, -1);
     return (double)meter_flops_executed(&f);
 }
 
