@@ -52,13 +52,13 @@ static void test_files_of_text_are_the_text_in_memory(void **state) {
     const char *cache = kept(in("cache"));
     for (uint64_t seed = 1; seed <= 3; seed++) {
         dataset memory, files, again;
-        dataset_options o = {.val_fraction = 0.1, .seed = seed, .text_in_memory = 1 << 30};
+        dataset_options o = {.val_fraction = 0.1, .seed = seed};
         OK(open_paths(&memory, &path, 1, o));
         assert_non_null(memory.sources->text);
         corpus c; /* as before there were datasets */
         OK(load_strictly(&c, &path, 1, 0.1, seed));
         assert_int_equal(memory.crc32, c.crc32);
-        o.text_in_memory = 0;
+        o.files = true;
         o.folder = cache;
         OK(open_paths(&files, &path, 1, o));
         assert_null(files.sources->text);
@@ -93,7 +93,7 @@ static void test_another_text_is_noticed(void **state) {
     (void)state;
     const char *path = kept(put("a.txt", "some text"));
     dataset d;
-    dataset_options o = {.folder = kept(in("cache"))};
+    dataset_options o = {.files = true, .folder = kept(in("cache"))};
     OK(open_paths(&d, &path, 1, o));
     uint32_t crc = d.crc32;
     dataset_close(&d);
@@ -118,7 +118,7 @@ static void test_another_text_is_noticed(void **state) {
     dataset_close(&d);
     /* without a folder, nothing stays on the disk */
     setenv("TMPDIR", folder, 1);
-    OK(open_paths(&d, &path, 1, (dataset_options){0}));
+    OK(open_paths(&d, &path, 1, (dataset_options){.files = true}));
     int32_t *tokens = all_of(d.sources);
     assert_int_equal(tokens[12], TOKEN_END_OF_TEXT);
     free(tokens);
@@ -138,7 +138,7 @@ static void test_weights(void **state) {
     snprintf(with[1], 300, "%s:3e-1", put("b", "second"));
     snprintf(with[2], 300, "%s", put("c:5", "a file of that name"));
     dataset d;
-    dataset_options o = {.text_in_memory = 1000};
+    dataset_options o = {0};
     const char *paths[] = {with[0], with[1]};
     OK(open_paths(&d, paths, 2, o));
     assert_int_equal(d.count, 2);
@@ -210,7 +210,7 @@ static void test_a_folder_of_token_files(void **state) {
     assert_int_equal(d.sources->firsts[2], 100);
     dataset_close(&d);
     const char *both[] = {path, put("text", "text")};
-    FAILS(ARG, "d holds token files, ", open_paths(&d, both, 2, (dataset_options){.text_in_memory = 100}));
+    FAILS(ARG, "d holds token files, ", open_paths(&d, both, 2, (dataset_options){0}));
     tokenizer *bytes;
     OK(tokenizer_open(&bytes, NULL));
     FAILS(DATA, "holds tokens of the tokenizer \"bpe-300-1\", expected those of \"bytes\"",
@@ -220,8 +220,7 @@ static void test_a_folder_of_token_files(void **state) {
     snprintf(with[0], 300, "%s:1", path);
     snprintf(with[1], 300, "%s:1", in("text"));
     const char *mixed[] = {with[0], with[1]};
-    FAILS(DATA, "text: holds tokens of the tokenizer \"bytes\", but ",
-          open_paths(&d, mixed, 2, (dataset_options){.text_in_memory = 100}));
+    FAILS(DATA, "text: holds tokens of the tokenizer \"bytes\", but ", open_paths(&d, mixed, 2, (dataset_options){0}));
 }
 
 static void test_llmc(void **state) {

@@ -71,7 +71,6 @@ static status open_dataset(trainer *t) {
                          .seed = o->seed,
                          .tokenizer = t->tokenizer,
                          .threads = t->dev->threads,
-                         .text_in_memory = DATASET_TEXT_IN_MEMORY,
                          .folder = folder.text};
     TRY(comm_agree(t->world, root ? open_first(t, &d) : wait_for_first(t)));
     d.made = true;
@@ -102,13 +101,7 @@ done:
     return st;
 }
 
-status trainer_open_data(trainer *t) {
-    TRY(comm_agree(t->world, open_tokenizer(t)));
-    TRY(open_dataset(t));
-    if (!t->tokenizer && strcmp(t->data.fingerprint, "bytes") == 0)
-        TRY(comm_agree(t->world, tokenizer_open(&t->tokenizer, NULL)));
-    return check_same_data(t);
-}
+/* --- the vocabulary --- */
 
 static bool is_preset(const char *name) {
     for (int i = 0; i < presets_count(); i++)
@@ -116,8 +109,27 @@ static bool is_preset(const char *name) {
     return false;
 }
 
-/* A preset takes the vocabulary of the data, since its weights are new; a config.json says how many tokens there are, perhaps more
- * than the tokenizer has, but with bytes it takes theirs too. */
+static status check_vocabulary(const trainer *t, i64 of_model, i64 of_data) {
+    if (of_data > of_model)
+        FAIL(
+            DATA,
+            "--model %s: has a vocabulary of %ld tokens, but the tokenizer of the data has %ld; expected a model whose "
+            "vocabulary holds them all",
+            t->o->model, of_model, of_data);
+    return STATUS_OK;
+}
+
+/* before text becomes tokens, which may take hours */
+static status check_vocabulary_early(const trainer *t) {
+    model_config c;
+    if (!t->tokenizer || is_preset(t->o->model)) return STATUS_OK;
+    TRY(model_config_load(&c, t->o->model));
+    bool bytes = strcmp(tokenizer_fingerprint(t->tokenizer), "bytes") == 0;
+    return bytes ? STATUS_OK : check_vocabulary(t, c.V, tokenizer_size(t->tokenizer));
+}
+
+/* A preset takes the vocabulary of the data, since its weights are new; a config.json says how many tokens there are, perhaps
+ * more than the tokenizer has, but with bytes it takes theirs too. */
 status trainer_choose_vocabulary(trainer *t) {
     const dataset *d = &t->data;
     model_config *c = &t->c;
@@ -127,12 +139,16 @@ status trainer_choose_vocabulary(trainer *t) {
     if (bytes && before != c->V)
         log_line("vocabulary: %ld, bytes and end-of-text, from the data (%s has %ld)", c->V, c->name, before);
     else if (before != c->V) log_line("vocabulary: %ld, from the data (%s has %ld)", c->V, c->name, before);
-    if (d->vocabulary > c->V)
-        FAIL(DATA,
-             "--model %s: has a vocabulary of %ld tokens, but the tokenizer of the data has %ld; expected a model "
-             "whose vocabulary holds them all",
-             t->o->model, c->V, d->vocabulary);
-    return STATUS_OK;
+    return check_vocabulary(t, c->V, d->vocabulary);
+}
+
+status trainer_open_data(trainer *t) {
+    TRY(comm_agree(t->world, open_tokenizer(t)));
+    TRY(comm_agree(t->world, check_vocabulary_early(t)));
+    TRY(open_dataset(t));
+    if (!t->tokenizer && strcmp(t->data.fingerprint, "bytes") == 0)
+        TRY(comm_agree(t->world, tokenizer_open(&t->tokenizer, NULL)));
+    return check_same_data(t);
 }
 
 status trainer_open_loader(trainer *t) {

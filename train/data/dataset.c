@@ -82,7 +82,7 @@ static status open_text(dataset *d, int i, const dataset_options *o) {
     source *s = &d->sources[i];
     text_source from = text_of(o, p);
     bool bytes = !o->tokenizer || strcmp(tokenizer_fingerprint(o->tokenizer), "bytes") == 0;
-    if (bytes && p->found.text_bytes <= o->text_in_memory) {
+    if (bytes && !o->files && p->found.text_bytes <= DATASET_TEXT_IN_MEMORY) {
         TRY(corpus_load(&p->text, &from, o->val_fraction, o->seed));
         *s = source_of_corpus(&p->text, p->paths[0]);
         return STATUS_OK;

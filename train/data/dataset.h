@@ -4,7 +4,8 @@
  * read in the order of the paths, those of a folder in the order of their names. `PATH:WEIGHT` makes each path a source of its
  * own. A folder that holds token files, in subfolders too, is read as token files: its other files are not used.
  *
- * A small text that is read as bytes is kept in memory. All other text becomes token files first: see text_cache.h. */
+ * Text of up to DATASET_TEXT_IN_MEMORY bytes (as its files lie on the disk) that is read as bytes is kept in memory. All other
+ * text becomes token files first: see text_cache.h. */
 #ifndef TALLY_DATASET_H
 #define TALLY_DATASET_H
 
@@ -20,7 +21,7 @@ typedef struct {
     uint64_t seed;
     const tokenizer *tokenizer; /* NULL: text is bytes, token files may be of any tokenizer */
     int threads;                /* to encode text with */
-    i64 text_in_memory; /* bytes of text, as its files lie on the disk, that are kept in memory if they are read as bytes */
+    bool files;                 /* keep no text in memory, however small */
     const char *folder; /* for token files that are made of text, to be found again; NULL: for this process only */
     bool made;          /* another rank has made these files */
 } dataset_options;
