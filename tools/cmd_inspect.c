@@ -49,11 +49,11 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally inspect PATH | --model NAME [options] | --models",
-    .about =
-        "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a\n"
-        ".safetensors file, token files (every byte is checked), or text. Or describes a model, or lists the presets.\n"
-        "  tally inspect runs/book\n"
-        "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
+    .about = "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a\n"
+             ".safetensors file, token files (every byte is checked), or text. Or describes a model, or lists the\n"
+             "presets.\n"
+             "  tally inspect runs/book\n"
+             "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };

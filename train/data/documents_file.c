@@ -283,7 +283,7 @@ static status add_contents(reading *r, bool named, text_kind *kind, bool *no_tex
     if (is_resumed(r)) TRY(skip_text(r));
     if (*kind == TEXT_PLAIN) return add_plain(r, named, no_text);
     if (*kind == TEXT_JSON_ARRAY) TRY(add_array(r));
-    else TRY(add_lines(r, text_file_named(f, ".json")));
+    else TRY(add_lines(r, text_file_named(f, ".json") && !is_resumed(r)));
     bad = r->d->story->bad.count - bad;
     if (bad && r->d->count == documents && !is_resumed(r))
         FAIL(DATA, "%s: none of its %ld %s can be used; the last: %s", f->path, bad,
