@@ -30,6 +30,40 @@ refuses "eval --data F, without a run" "missing run, checkpoint or model folder"
 refuses "eval --data F1 F2, neither a model" "other.txt: found no checkpoints and no model.safetensors" eval --data "$scratch/text.txt" "$scratch/other.txt"
 refuses "a sequence longer than the context" "--seq-len 65: .* has a context of 64 tokens" eval "$run" --data "$scratch/text.txt" --seq-len 65
 
+# bits per byte: of the text that the predicted tokens stand for
+check() { python3 - "$@" <<'P'
+import json, math, sys
+r, tokens, size = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+assert r["tokens"] == tokens and r["bytes"] == size, r
+assert abs(r["bits_per_byte"] - r["loss"] * tokens / math.log(2) / size) < 1e-12 and abs(r["perplexity"] - math.exp(r["loss"])) < 1e-9, r
+assert len(sys.argv) < 5 or abs(r["loss"] - float(sys.argv[4])) < 1e-5 * r["loss"], r
+P
+}
+if command -v python3 >/dev/null; then
+    size=$(stat -c %s "$scratch/text.txt")
+    check "$(evaluate "$run" --data "$scratch/text.txt")" "$size" $((size - 1)); ok "end-of-text is predicted, but has no bytes"
+    check "$(evaluate "$run" --data "$scratch/text.txt" --batch 3 --batches 5)" $((3 * 5 * 48)) $((3 * 5 * 48)); ok "--batches: only the bytes of these are counted"
+else skip "bits per byte" "no python3 here"; fi
+"$tally" tokenize "$scratch/text.txt" --out "$scratch/tokens" >"$scratch/out" 2>"$scratch/err" &&
+    [ "$(evaluate "$run" --data "$scratch/tokens")" = "$(evaluate "$run" --data "$scratch/text.txt")" ]
+ok "token files give what the text gives"
+stories=../shared/data/models/stories260K
+if [ ! -d $stories ]; then skip "a trained Llama" "no $stories"; else
+    printf 'Once upon a time, there was a little girl named Lily. She loved to play outside in the park.' >"$scratch/story.txt"
+    check "$(evaluate $stories --data "$scratch/story.txt" --seq-len 31 --batch 1 --batches 1)" 31 92 0.18035539984703064
+    ok "a trained Llama has the loss that transformers computes, of the text that its tokenizer splits"
+    "$tally" tokenize "$scratch/story.txt" --tokenizer $stories --out "$scratch/story" >"$scratch/out" 2>"$scratch/err" &&
+        [ "$(evaluate $stories --data "$scratch/story" --seq-len 31)" = "$(evaluate $stories --data "$scratch/story.txt" --seq-len 31)" ]
+    ok "so it has on its token files"
+    refuses "token files of another tokenizer" 'holds tokens of the tokenizer "bytes", expected those of "bpe-' eval $stories --data "$scratch/tokens" --device cpu
+    mkdir "$scratch/no-tokenizer" && cp $stories/{config.json,model.safetensors} "$scratch/no-tokenizer"
+    evaluate "$scratch/no-tokenizer" --data "$scratch/story" --seq-len 31 | grep -q '"bits_per_byte":null'; ok "a model without a tokenizer evaluates token files, without bits per byte"
+    refuses "but no text" 'no-tokenizer: found no tokenizer.json, and the vocabulary has 512 tokens' eval "$scratch/no-tokenizer" --data "$scratch/text.txt" --device cpu
+    evaluate "$scratch/no-tokenizer" --data "$scratch/story.txt" --seq-len 31 --tokenizer $stories >"$scratch/out" && grep -q '"bits_per_byte":0' "$scratch/out"
+    ok "--tokenizer names another one"
+fi
+refuses "weights" 'text.txt has a weight, expected paths without weights' eval "$run" --data "$scratch/text.txt:2" "$scratch/other.txt:1" --device cpu
+
 for peak in 0 0.01; do
     run=$scratch/budget-$peak
     train "$run" --model "$scratch/llama.json" --seq-len 32 --price 1e6 --budget 1e-9 --peak-seconds $peak && [ ! -s "$run/metrics.jsonl" ] &&

@@ -6,9 +6,11 @@ python=${TALLY_PYTHON:-python3}
 load="a checkpoint loads in transformers with the same loss"
 shards="one that 3 ranks have saved does too"
 stops="its generate() ends a text where ours does"
+exported="an export in several files of fp32 does, and its tokenizer gives our ids"
+continues="its generate() continues a prompt as ours does, with the tokenizer of the checkpoint"
 remake="the committed references are what transformers computes"
 if ! "$python" -c 'import torch, transformers, safetensors' 2>/dev/null; then
-    for name in "$load: gpt2" "$stops: gpt2" "$shards: gpt2" "$load: llama" "$stops: llama" "$shards: llama" "$remake"; do skip "$name" "$python has no torch, transformers and safetensors"; done
+    for name in "$load: gpt2" "$stops: gpt2" "$shards: gpt2" "$load: llama" "$stops: llama" "$shards: llama" "$exported" "$continues" "$remake"; do skip "$name" "$python has no torch, transformers and safetensors"; done
     finish
 fi
 
@@ -55,5 +57,38 @@ P
         [ -f "$scratch/$family-3/checkpoints/step-20/model-00003-of-00003.safetensors" ] && same_loss "$scratch/$family-3/checkpoints/step-20"
     ok "$shards: $family"
 done
+
+"$tally" export "$scratch/llama" "$scratch/exported" --dtype f32 --max-shard-size 20k >"$scratch/out" 2>"$scratch/err" &&
+    [ -f "$scratch/exported/model.safetensors.index.json" ] &&
+    "$tally" eval "$scratch/llama" --data "$scratch/eval.txt" --batch 1 --seq-len 200 --precision fp32 --json >"$scratch/ours" 2>"$scratch/err" &&
+    same_loss "$scratch/exported" && "$python" - "$scratch/exported" >"$scratch/out" 2>"$scratch/err" <<'P'
+import sys, transformers
+t = transformers.AutoTokenizer.from_pretrained(sys.argv[1])
+for text in ["every byte: " + "".join(map(chr, range(1, 0x3000))), " two  spaces\r\n\n", ""]:
+    ids = t(text)["input_ids"]
+    assert ids == list(text.encode()) and t.decode(ids) == text, (text[:80], ids[:80])
+assert t("a<|endoftext|>")["input_ids"] == [97, 256] and t.eos_token_id == t.bos_token_id == 256 and len(t) == 257
+P
+ok "$exported"
+
+stories=../shared/data/models/stories260K
+if [ ! -d $stories ]; then skip "$continues" "no $stories"; else
+    sed 's/"vocab_size": [0-9]*/"vocab_size": 512/' "$scratch/llama.json" >"$scratch/512.json"
+    "$tally" train --model "$scratch/512.json" --tokenizer $stories --data "$scratch/short.jsonl" --out "$scratch/stories" --steps 100 --batch 8 --seq-len 32 \
+        --warmup 10 --lr 1e-2 --threads 1 --precision fp32 --peak-seconds 0 >"$scratch/out" 2>"$scratch/err" &&
+        "$tally" generate "$scratch/stories" --prompt tide --temperature 0 --tokens 40 --precision fp32 >"$scratch/said" 2>"$scratch/err" &&
+        "$tally" generate $stories --prompt "One day, Tim" --temperature 0 --tokens 40 --precision fp32 >>"$scratch/said" 2>"$scratch/err" &&
+        "$python" - "$scratch/stories/checkpoints/step-100" $stories "$scratch/said" >"$scratch/out" 2>"$scratch/err" <<'P'
+import sys, transformers
+said = ""
+for folder, prompt in zip(sys.argv[1:], ["tide", "One day, Tim"]):
+    t = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    ids = model.generate(**t(prompt, return_tensors="pt"), do_sample=False, max_new_tokens=40)[0]
+    said += t.decode(ids, skip_special_tokens=True) + "\n"
+assert said == open(sys.argv[-1]).read(), said
+P
+    ok "$continues"
+fi
 "$python" tests/reference/make_reference.py --check >"$scratch/out" 2>"$scratch/err"; ok "$remake"
 finish

@@ -6,10 +6,11 @@
 #include "tools/model_folder.h"
 #include "tools/shared_options.h"
 #include "train/checkpoint/weights.h"
+#include "train/data/dataset.h"
 #include "train/step.h"
 
 typedef struct {
-    char *config, *device;
+    char *config, *tokenizer, *device;
     string_list data;
     text_options text;
     i64 batch, batches, seq_len, threads;
@@ -19,7 +20,8 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {AT(data), .group = "Evaluation", OPTION_DATA("text to evaluate on, all of it")},
+    {AT(data), .group = "Evaluation", OPTION_DATA("text or token files to evaluate on, all of it")},
+    {AT(tokenizer), OPTION_TOKENIZER},
     {AT(text.key), OPTION_TEXT_KEY},
     {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
     {AT(seq_len), .name = "seq-len", .argument = "T", .default_text = "0", .min = 0, .max = 1 << 20,
@@ -43,30 +45,75 @@ static const option table[] = {
 static const command_help help = {
     .usage = "tally eval RUN|CHECKPOINT|FOLDER --data PATH... [options]\n"
              "       tally eval --data PATH... RUN|CHECKPOINT|FOLDER [options]",
-    .about =
-        "Computes the loss of a trained model on text: nats and bits per token, and perplexity. The model must be\n"
-        "byte-level: its tokens are the bytes and an end-of-text.\n",
+    .about = "Computes the loss of a trained model on text or token files: nats and bits per token, perplexity, and "
+             "bits per\n"
+             "byte of text, which can be compared between models with different tokenizers.\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
 
-static status fill_json(json_t *o, const char *folder, i64 T, double nats, i64 tokens) {
-    TRY(json_add_string(o, "model", folder));
-    TRY(json_add_number_or_null(o, "loss", nats));
-    TRY(json_add_number_or_null(o, "bits_per_token", nats / M_LN2));
-    TRY(json_add_number_or_null(o, "perplexity", exp(nats)));
-    TRY(json_add_i64(o, "tokens", tokens));
-    return json_add_i64(o, "seq_len", T);
+/* What was evaluated, and how well. */
+typedef struct {
+    const char *folder;
+    i64 T, tokens; /* of a sequence; predicted */
+    i64 bytes;     /* of the text that these tokens stand for, or 0 if unknown */
+    double nats;   /* per token */
+} result;
+
+static double bits_per_byte(const result *r) {
+    return r->bytes ? r->nats * (double)r->tokens / M_LN2 / (double)r->bytes : NAN;
 }
 
-static status print_result(const values *v, const char *folder, i64 T, double nats, i64 tokens) {
+static status fill_json(json_t *o, const result *r) {
+    TRY(json_add_string(o, "model", r->folder));
+    TRY(json_add_number_or_null(o, "loss", r->nats));
+    TRY(json_add_number_or_null(o, "bits_per_token", r->nats / M_LN2));
+    TRY(json_add_number_or_null(o, "bits_per_byte", bits_per_byte(r)));
+    TRY(json_add_number_or_null(o, "perplexity", exp(r->nats)));
+    TRY(json_add_i64(o, "tokens", r->tokens));
+    TRY(json_add_number_or_null(o, "bytes", r->bytes ? (double)r->bytes : NAN));
+    return json_add_i64(o, "seq_len", r->T);
+}
+
+static status print_result(const values *v, const result *r) {
     if (v->json) {
         json_t *o = json_object();
-        return command_print_json(o, fill_json(o, folder, T, nats, tokens));
+        return command_print_json(o, fill_json(o, r));
     }
-    printf("%s: %.6f nats per token (%.4f bits, perplexity %.4f) over %ld tokens in sequences of %ld\n", folder, nats,
-           nats / M_LN2, exp(nats), tokens, T);
+    printf("%s: %.6f nats per token (%.4f bits, perplexity %.4f)", r->folder, r->nats, r->nats / M_LN2, exp(r->nats));
+    if (r->bytes) printf(", %.4f bits per byte", bits_per_byte(r));
+    printf(" over %ld tokens", r->tokens);
+    if (r->bytes) printf(" of %ld bytes", r->bytes);
+    printf(" in sequences of %ld\n", r->T);
     return STATUS_OK;
+}
+
+/* The bytes of the text that tokens 1 .. last of s stand for. Special tokens, such as end-of-text, stand for none. */
+static status count_bytes(i64 *bytes, const tokenizer *t, source *s, i64 last) {
+    enum { PIECE = 1 << 16 };
+    int32_t end = tokenizer_end_of_text(t), *ids = malloc(PIECE * sizeof *ids);
+    tokenizer_decoder *d = NULL;
+    tokenizer_text text = {0};
+    status_code st = STATUS_OK;
+    *bytes = 0;
+    if (!ids) FAIL_DONE(MEM, "no memory for %d tokens", PIECE);
+    TRY_DONE(tokenizer_decoder_open(&d, t, false));
+    for (i64 at = 1; at <= last; at += PIECE) {
+        i64 n = last + 1 - at < PIECE ? last + 1 - at : PIECE, begin = 0;
+        TRY_DONE(source_read(s, at, n, ids));
+        for (i64 i = 0; i < n; i++) { /* each document is a text of its own */
+            if (ids[i] != end && i + 1 < n) continue;
+            TRY_DONE(tokenizer_decode(d, &text, ids + begin, i + 1 - begin, ids[i] == end || at + i == last));
+            *bytes += (i64)text.bytes;
+            text.bytes = 0;
+            begin = i + 1;
+        }
+    }
+done:
+    tokenizer_decoder_close(d);
+    tokenizer_text_free(&text);
+    free(ids);
+    return st;
 }
 
 /* For a checkpoint, the length it was trained with, so that the loss is comparable with that of its run. */
@@ -81,44 +128,57 @@ static status default_seq_len(i64 *T, const model_folder *f) {
     return STATUS_OK;
 }
 
+/* Token files need no tokenizer: only bits per byte do. *t: NULL if the model has none. */
+static status open_data(dataset *d, tokenizer **t, const model_folder *f, const values *v, int threads) {
+    text_source from = shared_options_text(&v->text, (const char *const *)v->data.list, v->data.count);
+    char message[1024] = "";
+    status_code st = model_folder_tokenizer(t, f, v->tokenizer);
+    if (st && (v->tokenizer || st != STATUS_DATA)) TRY(st);
+    if (st) snprintf(message, sizeof message, "%s", status_message());
+    TRY(dataset_open(d, &(dataset_options){.from = from, .tokenizer = *t, .threads = threads}));
+    if (d->count > 1) FAIL(ARG, "--data: %s has a weight, expected paths without weights", d->sources[0].name);
+    if (*message && strcmp(d->fingerprint, "bytes") == 0) FAIL(DATA, "%s", message);
+    if (d->tokens < 2) FAIL(DATA, "--data: found %ld tokens, expected at least 2", d->tokens);
+    d->sources[0].train_count = d->train_tokens = 0; /* all of it is held out */
+    dataset_allow(d, f->config.V);
+    return STATUS_OK;
+}
+
 static status eval(options *o, const values *v) {
     model_folder f;
     comm *world = NULL;
     device *dev = NULL;
-    corpus data = {0};
+    dataset data = {0};
+    tokenizer *t = NULL;
     model m = {0};
-    double nats;
     status_code st = STATUS_OK;
     TRY(options_take_word(o, "data"));
     TRY(command_words(o, 1, 1, "run, checkpoint or model folder"));
-    if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
+    if (!v->data.count) FAIL(ARG, "--data: missing; expected text or token files");
     TRY(model_folder_find(&f, o->words.list[0]));
-    if (f.config.V != BYTE_VOCABULARY)
-        FAIL(DATA, "%s: the vocabulary has %ld tokens; expected %d: the bytes and an end-of-text", f.folder.text,
-             f.config.V, BYTE_VOCABULARY);
+    result r = {.folder = f.folder.text, .T = v->seq_len};
     TRY_DONE(device_open(&dev, v->device, (int)v->threads, 0));
-    text_source from = shared_options_text(&v->text, (const char *const *)v->data.list, v->data.count);
-    TRY_DONE(corpus_load(&data, &from, 0, 0));
-    model_shape s = {.B = v->batch, .T = v->seq_len};
-    if (!s.T) TRY_DONE(default_seq_len(&s.T, &f));
+    TRY_DONE(open_data(&data, &t, &f, v, dev->threads));
+    if (!r.T) TRY_DONE(default_seq_len(&r.T, &f));
     TRY_DONE(comm_open_self(&world));
     parameters_options precision = {.t = (dtype)v->precision, .shard = {.world = world}};
-    TRY_DONE(model_init(&m, dev, &f.config, s, precision, NULL));
+    TRY_DONE(model_init(&m, dev, &f.config, (model_shape){.B = v->batch, .T = r.T}, precision, NULL));
     TRY_DONE(weights_read(&m.parameters, &f.config, f.folder.text));
     model_config_log(&f.config, false);
-    documents_log(&data.text);
-    if (data.count < 2) FAIL_DONE(DATA, "--data: found %ld tokens, expected at least 2", data.count);
-    data.train_count = 0; /* all of it is held out */
-    source text = source_of_corpus(&data, "--data");
-    TRY_DONE(step_evaluate(&m, &text, v->batches, &nats));
-    if (!isfinite(nats))
+    dataset_log(&data);
+    TRY_DONE(step_evaluate(&m, data.sources, v->batches, &r.nats));
+    if (!isfinite(r.nats))
         FAIL_DONE(NUMERIC, "%s: the loss is %s, expected a finite one; the weights are broken", f.folder.text,
-                  isnan(nats) ? "NaN" : "infinite");
-    double most = v->batches ? (double)v->batches * (double)(v->batch * s.T) : (double)data.count;
-    TRY_DONE(print_result(v, f.folder.text, s.T, nats, most < (double)(data.count - 1) ? (i64)most : data.count - 1));
+                  isnan(r.nats) ? "NaN" : "infinite");
+    r.tokens = data.tokens - 1;
+    double most = (double)v->batches * (double)(v->batch * r.T);
+    if (v->batches && most < (double)r.tokens) r.tokens = (i64)most;
+    if (t) TRY_DONE(count_bytes(&r.bytes, t, data.sources, r.tokens));
+    TRY_DONE(print_result(v, &r));
 done:
     model_free(&m);
-    corpus_free(&data);
+    dataset_close(&data);
+    tokenizer_close(t);
     comm_close(world);
     device_close(dev);
     return st;
