@@ -12,7 +12,7 @@ told() { grep -q -- "$1" "$scratch/err"; }
 
 # --- every option, at values that are valid and unusual: a run with it, the same again, and one step more ---
 declare -A values=(
-    [model]="" [tokenizer]="bytes" [val-fraction]="0 0.9" [seq-len]="7" [batch]="1" [global-batch]="192" [steps]="0 3" [lr]="5e-5 0 1e-30 100" [min-lr]="0 1e-3"
+    [model]="" [init]="" [tokenizer]="bytes" [val-fraction]="0 0.9" [seq-len]="7" [batch]="1" [global-batch]="192" [steps]="0 3" [lr]="5e-5 0 1e-30 100" [min-lr]="0 1e-3"
     [warmup]="0 1e12" [schedule]="cosine linear wsd constant" [decay-fraction]="0 1" [beta1]="0 0.999999" [beta2]="0 0.999999"
     [eps]="1e-20 1" [weight-decay]="0 10" [clip]="0 1e9" [max-skipped]="0 1e9" [precision]="fp32" [moments]="bf16" [master]="none"
     [recompute]="selective block block:1" [shard]="none optimizer gradients" [replicas]="1" [gather-dtype]="bf16" [reduce-dtype]="bf16"

@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -6,15 +7,17 @@
 #include "runtime/path.h"
 #include "runtime/stop.h"
 #include "tools/command.h"
+#include "tools/model_folder.h"
 #include "tools/shared_options.h"
 #include "parallel/job.h"
 #include "parallel/job_same.h"
 #include "train/trainer.h"
 
 static const double DEFAULT_MIN_LR = 1e-4;
+static const char default_model[] = "llama-3m";
 
 typedef struct {
-    char *config, *model, *tokenizer, *out, *recompute, *device;
+    char *config, *model, *init, *tokenizer, *out, *recompute, *device;
     string_list data;
     text_options text;
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
@@ -29,7 +32,10 @@ typedef struct {
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {AT(model), .group = "Model and data", OPTION_MODEL, .default_text = "llama-3m"},
+    {AT(model), .group = "Model and data", OPTION_MODEL, .default_text = default_model},
+    {AT(init), .name = "init", .argument = "PATH",
+     .help = "start from the weights and the config.json of a Hugging Face folder, a run or a checkpoint, instead of "
+             "--model with random weights"},
     {AT(data), OPTION_TRAINING_DATA},
     {AT(tokenizer), OPTION_TOKENIZER},
     {AT(text.key), OPTION_TEXT_KEY},
@@ -122,8 +128,9 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally train --data PATH... --out RUN [options]",
-    .about = "Trains a transformer language model from scratch on text and reports what every step costs.\n"
+    .about = "Trains a language model on text, from scratch or from a given model, and reports what every step costs.\n"
              "  tally train --data book.txt --out runs/book --steps 2000\n"
+             "  tally train --init models/SmolLM2-135M --data book.txt --out runs/more\n"
              "  tally train --out runs/book --resume\n"
              "  mpirun -np 4 tally train --data book.txt --out runs/book --shard full\n",
     .table = table,
@@ -239,8 +246,8 @@ static status compare_with_stored(char **changes, schedule *before, const option
 
 /* Options that may differ between ranks: those of the rank's own machine (device, threads, price, power), and paths. What the
  * paths lead to must be the same: same_model compares the model, the trainer the rest. */
-static const char *const own_options[] = {"model",  "data",    "tokenizer", "out",
-                                          "device", "threads", "price",     "tdp-watts"};
+static const char *const own_options[] = {"model",  "init",    "data",  "tokenizer", "out",
+                                          "device", "threads", "price", "tdp-watts"};
 
 static status same_model(FILE *f, const char *name) {
     model_config c;
@@ -260,7 +267,7 @@ done:
 }
 
 /* what must be the same on all ranks: see job_same.h */
-static status same_text(char **text, const options *o, const values *v) {
+static status same_text(char **text, const options *o, const values *v, const char *model_name) {
     size_t size;
     FILE *f = open_memstream(text, &size);
     if (!f) FAIL(MEM, "no memory to compare ranks");
@@ -269,7 +276,7 @@ static status same_text(char **text, const options *o, const values *v) {
     job_same_program(f);
     fprintf(f, "--resume\t%s\n", v->resume ? "on" : "off");
     TRY_DONE(job_same_options(f, o, own_options, sizeof own_options / sizeof *own_options));
-    TRY_DONE(same_model(f, v->model));
+    TRY_DONE(same_model(f, model_name));
 done:
     if (fclose(f) && !st) st = ERROR(MEM, "no memory to compare ranks");
     return st;
@@ -285,6 +292,31 @@ static status end_help(void) {
     return st;
 }
 
+/* a checkpoint of the run, whichever; false: it has none */
+static bool any_checkpoint(path_text *folder, const char *run) {
+    path_text checkpoints = path_join(run, "checkpoints");
+    DIR *d = opendir(checkpoints.text);
+    bool found = false;
+    for (const struct dirent *e; d && !found && (e = readdir(d));) {
+        *folder = path_join(checkpoints.text, e->d_name);
+        found = strncmp(e->d_name, "step-", 5) == 0 && model_folder_holds(folder->text, "config.json");
+    }
+    if (d) closedir(d);
+    return found;
+}
+
+/* The model to start from. A run that has a checkpoint does not need it any more: any of its checkpoints has the configuration,
+ * and the trainer takes the weights from the newest. */
+static status find_init(path_text *folder, const values *v) {
+    model_folder f;
+    if (strcmp(v->model, default_model) != 0)
+        FAIL(ARG, "--model %s: --init %s already names the model; expected one of the two", v->model, v->init);
+    if (v->resume && any_checkpoint(folder, v->out)) return STATUS_OK;
+    TRY(model_folder_find(&f, v->init));
+    *folder = f.folder;
+    return STATUS_OK;
+}
+
 static status prepare_and_run(const options *o, const values *v, int *exit_code) {
     TRY(command_words(o, 0, 0, "an option; name files of text with --data"));
     if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
@@ -295,6 +327,11 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
         FAIL(ARG, "--replicas %ld: with --shard none every rank holds the whole model; expected 1",
              v->sharding.replicas);
     train_options t = to_train_options(v, o);
+    path_text init;
+    if (v->init) {
+        TRY(find_init(&init, v));
+        t.model = t.init = init.text;
+    }
     TRY(shared_options_sharding(&t.precision.shard, &v->sharding, (shard_stage)v->shard, t.precision.t));
     train_outcome outcome;
     schedule before = t.lr;
@@ -302,7 +339,7 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     status_code st = STATUS_OK;
     TRY_DONE(config_text(&config, o));
     TRY_DONE(compare_with_stored(&changes, &before, o, v));
-    TRY_DONE(same_text(&same, o, v));
+    TRY_DONE(same_text(&same, o, v, t.model));
     t.config_json = config;
     t.same = same;
     t.changes = changes;

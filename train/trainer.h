@@ -10,6 +10,7 @@
 
 typedef struct {
     const char *model; /* preset, config.json, or folder with one */
+    const char *init;  /* NULL: random weights; else a folder or file with the weights of `model`: see weights_read */
     text_source data;
     const char *tokenizer; /* see tokenizer_open; NULL: the model's, else bytes */
     const char *out;

@@ -11,13 +11,20 @@
 
 /* --- opening --- */
 
-/* --tokenizer, or that of the model's folder. NULL: neither; text is then bytes. */
+/* --tokenizer, or that of the model's folder. NULL: neither, or that of the folder is the one of bytes; text is then bytes. */
 static status open_tokenizer(trainer *t) {
     static const char *const files[] = {"tokenizer.json", "vocab.json", "encoder.json"};
-    const char *path = t->o->tokenizer;
-    for (size_t i = 0; !path && i < sizeof files / sizeof *files; i++)
-        if (access(path_join(t->o->model, files[i]).text, F_OK) == 0) path = t->o->model;
-    return path ? tokenizer_open(&t->tokenizer, path) : STATUS_OK;
+    bool has = false;
+    if (t->o->tokenizer) return tokenizer_open(&t->tokenizer, t->o->tokenizer);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        has |= access(path_join(t->o->model, files[i]).text, F_OK) == 0;
+    if (!has) return STATUS_OK;
+    /* trainer_choose_vocabulary compares its size with the model's */
+    TRY(model_files_tokenizer(&t->tokenizer, t->o->model, INT32_MAX));
+    if (strcmp(tokenizer_fingerprint(t->tokenizer), "bytes") != 0) return STATUS_OK;
+    tokenizer_close(t->tokenizer);
+    t->tokenizer = NULL;
+    return STATUS_OK;
 }
 
 /* Turning text into tokens may take longer than --comm-timeout. So rank 0 does it in a thread, and tells the others to go on
@@ -111,11 +118,10 @@ static bool is_preset(const char *name) {
 
 static status check_vocabulary(const trainer *t, i64 of_model, i64 of_data) {
     if (of_data > of_model)
-        FAIL(
-            DATA,
-            "--model %s: has a vocabulary of %ld tokens, but the tokenizer of the data has %ld; expected a model whose "
-            "vocabulary holds them all",
-            t->o->model, of_model, of_data);
+        FAIL(DATA,
+             "%s %s: has a vocabulary of %ld tokens, but the tokenizer of the data has %ld; expected a model whose "
+             "vocabulary holds them all",
+             t->o->init ? "--init" : "--model", t->o->model, of_model, of_data);
     return STATUS_OK;
 }
 
@@ -129,12 +135,13 @@ static status check_vocabulary_early(const trainer *t) {
 }
 
 /* A preset takes the vocabulary of the data, since its weights are new; a config.json says how many tokens there are, perhaps
- * more than the tokenizer has, but with bytes it takes theirs too. */
+ * more than the tokenizer has, but with bytes it takes theirs too. Given weights keep their vocabulary. */
 status trainer_choose_vocabulary(trainer *t) {
     const dataset *d = &t->data;
     model_config *c = &t->c;
     bool bytes = strcmp(d->fingerprint, "bytes") == 0, preset = is_preset(t->o->model);
     i64 before = c->V;
+    if (t->o->init) preset = bytes = false;
     if (bytes || (preset && (d->fingerprint[0] || d->vocabulary > c->V))) c->V = d->vocabulary;
     if (bytes && before != c->V)
         log_line("vocabulary: %ld, bytes and end-of-text, from the data (%s has %ld)", c->V, c->name, before);

@@ -14,6 +14,7 @@
 #include "runtime/stop.h"
 #include "train/bill/hardware.h"
 #include "train/bill/metrics_rewind.h"
+#include "train/checkpoint/weights.h"
 #include "train/memory_check.h"
 #include "train/model/cost.h"
 
@@ -231,7 +232,7 @@ static status open_model(trainer *t) {
     return STATUS_OK;
 }
 
-/* The model, from the newest checkpoint or with random weights. Writes nothing. */
+/* The model, from the newest checkpoint, from --init or with random weights. Writes nothing. */
 static status start_or_resume(trainer *t) {
     const train_options *o = t->o;
     int found;
@@ -251,7 +252,10 @@ static status start_or_resume(trainer *t) {
     TRY(open_model(t));
     if (found) return resume(t, folder.text, then);
     if (o->resume) log_line("%s has no checkpoint yet: starting from the beginning", o->out);
-    return parameters_randomize(&t->m.parameters, o->seed);
+    if (!o->init) return parameters_randomize(&t->m.parameters, o->seed);
+    TRY(weights_read(&t->m.parameters, &t->c, o->init));
+    log_line("weights: from %s", o->init);
+    return STATUS_OK;
 }
 
 /* From here on RUN/heartbeat records the time of this attempt, even if it is killed. */
@@ -313,7 +317,9 @@ status trainer_open(trainer *t) {
     TRY(trainer_open_data(t));
     TRY(start_or_resume(t));
     if (t->tokenizer)
-        TRY(comm_agree(t->world, trainer_is_root(t) ? model_files_read(&t->files, t->tokenizer, NULL) : STATUS_OK));
+        TRY(comm_agree(t->world, trainer_is_root(t)
+                                     ? model_files_read(&t->files, t->tokenizer, o->tokenizer ? NULL : o->init)
+                                     : STATUS_OK));
     TRY(trainer_open_loader(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? open_files(t) : STATUS_OK));
     t->begun = true;

@@ -1,0 +1,44 @@
+# --init: training starts from the weights and the configuration of a run, a checkpoint or a model folder, on any number of ranks.
+cd "$(dirname "$0")/.." && . tests/tap.sh
+
+lines_of_text 60 "$scratch/text.txt"
+shape=(--data "$scratch/text.txt" --batch 3 --seq-len 32 --warmup 0 --threads 1 --precision fp32 --peak-seconds 0)
+tiny_llama "$scratch/model.json" 32 48 2 4 2 '"rope_scaling": {"type": "linear", "factor": 2}'
+train() { local run=$1; shift; "$tally" train --out "$run" "${shape[@]}" "$@" >"$scratch/out" 2>"$scratch/err"; }
+# holds RUN STEP FOLDER: the same weights and configuration as FOLDER
+holds() {
+    cmp "$1/checkpoints/step-$2/model.safetensors" "$3/model.safetensors" && cmp "$1/checkpoints/step-$2/config.json" "$3/config.json"
+}
+
+train "$scratch/first" --model "$scratch/model.json" --steps 3
+mkdir "$scratch/folder" && cp "$scratch"/first/checkpoints/step-3/{config.json,model.safetensors} "$scratch/folder"
+for from in first first/checkpoints/step-3 folder; do
+    rm -rf "$scratch/next"
+    train "$scratch/next" --init "$scratch/$from" --steps 1 --lr 0 --min-lr 0 && holds "$scratch/next" 1 "$scratch/folder"
+    ok "a step of learning rate 0 keeps the weights: ${from//[0-9]/N}"
+done
+grep -q "weights: from $scratch/folder" "$scratch/err"; ok "the log names where the weights are from"
+
+train "$scratch/whole" --init "$scratch/folder" --steps 4 --seed 5 &&
+    train "$scratch/half" --init "$scratch/folder" --steps 4 --seed 5 --checkpoint-every 2 &&
+    rm -rf "$scratch"/half/checkpoints/step-4 && mv "$scratch/folder" "$scratch/moved" &&
+    "$tally" train --out "$scratch/half" --resume --steps 4 >"$scratch/out" 2>"$scratch/err" && holds "$scratch/half" 4 "$scratch/whole/checkpoints/step-4"
+ok "a run continues when what it began with is gone"
+mv "$scratch/moved" "$scratch/folder"
+
+refuses "--init of a folder without a model" "found no checkpoints and no model.safetensors" train --init "$scratch" --out "$scratch/no" "${shape[@]}"
+refuses "--init beside --model" "expected one of the two" train --init "$scratch/folder" --model gpt2-124m --out "$scratch/no" "${shape[@]}"
+sed 's/"num_hidden_layers": 2/"num_hidden_layers": 3/' "$scratch/folder/config.json" >"$scratch/three" && mkdir "$scratch/other" &&
+    cp "$scratch/three" "$scratch/other/config.json" && cp "$scratch/folder/model.safetensors" "$scratch/other"
+refuses "weights that lack a layer of the configuration" 'no tensor "model.layers.2.input_layernorm.weight"' train --init "$scratch/other" --out "$scratch/no" "${shape[@]}"
+sed 's/"factor": 2/"factor": 2, "long_factor": [1]/' "$scratch/folder/config.json" >"$scratch/other/config.json"
+refuses "a key that is not implemented" 'key "long_factor" in "rope_scaling" is \[1\]' train --init "$scratch/other" --out "$scratch/no" "${shape[@]}"
+[ ! -e "$scratch/no" ]; ok "a refused run leaves nothing behind"
+
+. tests/mpi.sh
+need_ranks "3 ranks hold the weights of 1"
+on_3() { local run=$1; shift; timeout 200 "$MPIEXEC" -np 3 "$tally" train --out "$run" "${shape[@]}" "$@" >"$scratch/out" 2>"$scratch/err"; }
+on_3 "$scratch/three-ranks" --init "$scratch/folder" --steps 1 --lr 0 --min-lr 0 && [ -f "$scratch/three-ranks/checkpoints/step-1/model.safetensors.index.json" ] &&
+    train "$scratch/again" --init "$scratch/three-ranks" --steps 1 --lr 0 --min-lr 0 && holds "$scratch/again" 1 "$scratch/folder"
+ok "3 ranks hold the weights of 1, and 1 those of their 3 files"
+finish
