@@ -1,0 +1,81 @@
+/* The sampler, token by token from its cache, against the model's losses of the whole row: with and without windows. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tests/tiny_model.h"
+#include "train/checkpoint/weights.h"
+#include "train/sampler.h"
+
+enum { T = 32, PROMPT = 7 };
+
+static device *dev;
+static char folder[] = "/tmp/tally-sampler-XXXXXX";
+
+/* -log p(target) in float64, from f32 logits */
+static double loss_of(const float *logits, int32_t target) {
+    double top = -INFINITY, sum = 0;
+    for (i64 v = 0; v < TINY_V; v++) top = fmax(top, (double)logits[v]);
+    for (i64 v = 0; v < TINY_V; v++) sum += exp((double)logits[v] - top);
+    return top + log(sum) - (double)logits[target];
+}
+
+/* f32 sums in another order, through L layers of some ten roundings each, relative to logits below 8 */
+static void check_model(model_config c) {
+    const model_shape s = {.B = 1, .T = T};
+    const sampling greedy = {.top_p = 1};
+    int32_t tokens[T], targets[T], next;
+    model m;
+    sampler *p;
+    double sum, tolerance = (double)(20 * (c.L + 1)) * 8 * F32_ROUNDOFF;
+    blockfile_sums sums;
+    for (uint64_t i = 0; i < T; i++) {
+        tokens[i] = (int32_t)rng_below(3, 98, i, TINY_V);
+        targets[i] = (int32_t)rng_below(4, 98, i, TINY_V);
+    }
+    OK(model_init(&m, dev, &c, s, tiny_options(F32), NULL));
+    OK(parameters_randomize(&m.parameters, 11));
+    OK(model_loss(&m, &sum, (token_batch){.tokens = tokens, .targets = targets, .B = 1, .T = T}));
+    OK(weights_write(&m.parameters, &c, folder, &sums));
+    OK(sampler_open(&p, dev, &c, folder, F32, T));
+    for (int text = 0; text < 2; text++) { /* the second one must not see the first one's cache */
+        sampler_restart(p, (uint64_t)text);
+        for (i64 t = text ? 0 : PROMPT - 1; t < T; t++) {
+            i64 count = !text && t == PROMPT - 1 ? PROMPT : 1;
+            OK(sampler_next(p, &next, tokens + t + 1 - count, count, &greedy));
+            double got = loss_of(sampler_logits(p), targets[t]), expected = (double)m.host_losses[t];
+            if (!(fabs(got - expected) <= tolerance))
+                fail_msg("%s, window %ld: loss %.9g at %ld, expected %.9g", c.name, c.window, got, t, expected);
+        }
+    }
+    sampler_close(p);
+    free(sums.crc);
+    model_free(&m);
+}
+
+static void is_the_model(void **unused) {
+    (void)unused;
+    check_model(tiny_gpt2());
+    check_model(tiny_llama());
+}
+
+static void is_the_model_with_windows(void **unused) {
+    (void)unused;
+    for (i64 window = 1; window <= 13; window += 4) {
+        model_config c = tiny_llama();
+        c.window = window, c.full_layers[0] = window == 5 ? 2 : 0;
+        check_model(c);
+    }
+}
+
+int main(void) {
+    assert_non_null(mkdtemp(folder));
+    OK(device_open(&dev, "cpu", 2, 0));
+    const struct CMUnitTest tests[] = {cmocka_unit_test(is_the_model), cmocka_unit_test(is_the_model_with_windows)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    device_close(dev);
+    char file[64];
+    snprintf(file, sizeof file, "%s/model.safetensors", folder);
+    unlink(file);
+    rmdir(folder);
+    return failed;
+}
