@@ -152,6 +152,8 @@ static void test_nfc(void **state) {
     check_nfc("q\u0307\u0323", "q\u0323\u0307");                          /* marks in order of their class */
     check_nfc("a\u0315\u0300\u05ae\u0300b", "\u00e0\u05ae\u0300\u0315b"); /* from NormalizationTest.txt */
     check_nfc("\u0958", "\u0915\u093c");                                  /* excluded from composition */
+    check_nfc("\u2adc", "\u2add\u0338");
+    check_nfc("\U0001d15e", "\U0001d157\U0001d165");
 }
 
 /* cut before every start, the parts have the NFC of the whole */

@@ -54,7 +54,7 @@ int unicode_write(char *out, int32_t c) { return (int)utf8proc_encode_char(c, (u
 
 static int decompose(int32_t parts[MOST_PARTS], int32_t c) {
     int boundary;
-    return (int)utf8proc_decompose_char(c, parts, MOST_PARTS, UTF8PROC_DECOMPOSE, &boundary);
+    return (int)utf8proc_decompose_char(c, parts, MOST_PARTS, UTF8PROC_DECOMPOSE | UTF8PROC_STABLE, &boundary);
 }
 
 static int combining_class(int32_t c) { return utf8proc_get_property(c)->combining_class; }
@@ -74,7 +74,7 @@ status unicode_nfc_open(unicode_nfc_starts **starts) {
         if (count == 1 && parts[0] == c) continue;
         for (int i = 1; i < count && i < MOST_PARTS; i++) clear(s, parts[i]);
         if (count > 0 && count <= MOST_PARTS &&
-            (utf8proc_normalize_utf32(parts, count, UTF8PROC_COMPOSE) != 1 || parts[0] != c))
+            (utf8proc_normalize_utf32(parts, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE) != 1 || parts[0] != c))
             clear(s, c);
     }
     *starts = s;
@@ -132,7 +132,8 @@ status unicode_nfc(unicode_scratch *s, size_t *length, const char *text, size_t 
         }
     }
     if (marks > 1) sort_marks(s->points + count - marks, marks, s->points + s->room / 2);
-    utf8proc_ssize_t composed = utf8proc_normalize_utf32(s->points, (utf8proc_ssize_t)count, UTF8PROC_COMPOSE);
+    utf8proc_ssize_t composed =
+        utf8proc_normalize_utf32(s->points, (utf8proc_ssize_t)count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     *length = 0;
     for (utf8proc_ssize_t i = 0; i < composed; i++) *length += (size_t)unicode_write(s->text + *length, s->points[i]);
     return STATUS_OK;
