@@ -13,7 +13,8 @@ static device *dev;
 static comm *world;
 enum { B = 2, T = 16, N = B * T, STEPS = 10 };
 
-static const char *const names[] = {"gpt2-tiny", "llama-tiny-tied", "llama-tiny-untied", "qwen2-tiny", "qwen3-tiny"};
+static const char *const names[] = {"gpt2-tiny",  "llama-tiny-tied",   "llama-tiny-untied", "qwen2-tiny",
+                                    "qwen3-tiny", "llama-tiny-biases", "mistral-tiny",      "qwen3-tiny-window"};
 enum { MODELS = sizeof names / sizeof *names };
 
 typedef struct {

@@ -16,7 +16,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 STEPS, B, T, V = 10, 2, 16, 61
@@ -24,6 +24,7 @@ LR, BETAS, EPS, DECAY, CLIP = 1e-3, (0.9, 0.95), 1e-8, 0.1, 1.0
 
 LLAMA3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                    original_max_position_embeddings=128)
+YARN_ROPE = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=4.0, beta_slow=1.0)
 LLAMA_LIKE = dict(vocab_size=V, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
                   attention_dropout=0.0)
 
@@ -40,18 +41,32 @@ CONFIGS = {
                               max_position_embeddings=64, tie_word_embeddings=True),
     "qwen3-tiny": Qwen3Config(**LLAMA_LIKE, hidden_size=24, head_dim=16, intermediate_size=20, rms_norm_eps=1e-6,
                               rope_theta=1000.0, max_position_embeddings=64, tie_word_embeddings=True),
+    "llama-tiny-biases": LlamaConfig(**LLAMA_LIKE, hidden_size=16, head_dim=8, intermediate_size=20, rms_norm_eps=1e-5,
+                                     rope_theta=100.0, rope_scaling=YARN_ROPE, max_position_embeddings=64,
+                                     attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+    "mistral-tiny": MistralConfig(**LLAMA_LIKE, hidden_size=16, head_dim=6, intermediate_size=20, rms_norm_eps=1e-5,
+                                  rope_theta=1000.0, max_position_embeddings=64, sliding_window=5,
+                                  rope_scaling=dict(rope_type="dynamic", factor=2.0), tie_word_embeddings=False),
+    "qwen3-tiny-window": Qwen3Config(**LLAMA_LIKE, hidden_size=16, head_dim=6, intermediate_size=20, rms_norm_eps=1e-6,
+                                     rope_theta=1000.0, max_position_embeddings=64, attention_bias=True,
+                                     rope_scaling=dict(rope_type="linear", factor=2.5), use_sliding_window=True,
+                                     sliding_window=3, max_window_layers=1, tie_word_embeddings=True),
 }
 # transformers 5 writes rope_parameters; the checkpoints of before, which are most, have rope_theta and rope_scaling.
-OLD_ROPE_KEYS = {"llama-tiny-untied", "qwen3-tiny"}
+OLD_ROPE_KEYS = {"llama-tiny-untied", "qwen3-tiny", "llama-tiny-biases"}
 
 KEPT_KEYS = """model_type architectures vocab_size n_positions n_embd n_layer n_head n_inner activation_function
 layer_norm_epsilon hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
-hidden_act max_position_embeddings rms_norm_eps rope_parameters tie_word_embeddings attention_bias mlp_bias""".split()
+hidden_act max_position_embeddings rms_norm_eps rope_parameters tie_word_embeddings attention_bias mlp_bias
+use_sliding_window sliding_window max_window_layers layer_types""".split()
 
 
 def make_config_json(name):
     full = json.loads(CONFIGS[name].to_json_string(use_diff=False))
     kept = {k: full[k] for k in KEPT_KEYS if full.get(k) is not None}
+    if full["model_type"].startswith("qwen") and not full["use_sliding_window"]:
+        for key in "use_sliding_window", "sliding_window", "max_window_layers", "layer_types":
+            kept.pop(key, None)
     kept["architectures"] = [type(make_model(name, torch.float32)).__name__]
     if name in OLD_ROPE_KEYS:
         rope = kept.pop("rope_parameters")
