@@ -209,6 +209,10 @@ static void test_a_folder_of_token_files(void **state) {
     assert_int_equal(d.sources->firsts[1], 20); /* b, linked, sub/a.tok */
     assert_int_equal(d.sources->firsts[2], 100);
     dataset_close(&d);
+    put("d/tokenize.json", "{\"complete\": false}");
+    FAILS(DATA, "d/tokenize.json: says that not all of the text is in token files yet",
+          open_paths(&d, &path, 1, (dataset_options){0}));
+    put("d/tokenize.json", "{\"complete\": true}");
     const char *both[] = {path, put("text", "text")};
     FAILS(ARG, "d holds token files, ", open_paths(&d, both, 2, (dataset_options){0}));
     tokenizer *bytes;

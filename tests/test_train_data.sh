@@ -30,7 +30,7 @@ options=(--steps 9 --batch 2 --seq-len 32 --global-batch 192 --precision fp32 --
 train() { local run=$1; shift; "$tally" train "${options[@]}" --out "$scratch/$run" "$@" >"$scratch/out" 2>"$scratch/err"; }
 resume() { local run=$1; shift; "$tally" train --out "$scratch/$run" --resume "$@" >"$scratch/out" 2>"$scratch/err"; }
 told() { grep -q -- "$1" "$scratch/err"; }
-same_bits() { cmp "$scratch/$1/checkpoints/step-$3/model.safetensors" "$scratch/$2/checkpoints/step-$3/model.safetensors" 2>"$scratch/err"; }
+same_bits() { cmp -s "$scratch/$1/checkpoints/step-$3/model.safetensors" "$scratch/$2/checkpoints/step-$3/model.safetensors"; }
 # position RUN STEP: the windows of each source that the run has used
 position() { python3 -c 'import json, sys; print(*[s["windows"] for s in json.load(open(sys.argv[1]))["sources"]])' "$scratch/$1/checkpoints/step-$2/progress.json"; }
 # close_losses RUN RUN: equal within the rounding of sums in another order
@@ -64,6 +64,14 @@ rm -r "$scratch/words/checkpoints/step-"[89]; cp -r "$scratch/words" "$scratch/m
 resume words && told "which was made of this text before"; ok "resumed, the text is not encoded again"
 train direct "${words[@]}" && same_bits words direct 9; ok "it ends with the same bits as an uninterrupted run"
 rm -r "$scratch/moved/data"; resume moved && same_bits moved direct 9; ok "and if the token files had to be made again"
+killed=0
+for write in $(seq 1 3 40); do # the files of data/ take some 30 writes, syncs and renames
+    (TALLY_CRASH_AT_WRITE=$write train killed "${words[@]}" --steps 1; exit $?) 2>/dev/null
+    [ $? -eq 137 ] && [ ! -e "$scratch/killed/checkpoints" ] || break
+    killed=$((killed + 1))
+done
+[ $killed -ge 5 ] && rm -rf "$scratch/killed/checkpoints" "$scratch/killed/metrics.jsonl" "$scratch/killed/config.json" && train killed "${words[@]}" && same_bits killed direct 9
+ok "killed $killed times while text became token files, and then again: the same bits"
 refuses "another tokenizer than the checkpoint's" "the tokenizer of the data was bpe-259-[0-9a-f]*, is now bytes" train --out "$scratch/words" --resume --steps 10 --tokenizer bytes
 refuses "token files of another tokenizer" "files: holds tokens of the tokenizer \"bytes\", expected those of \"bpe-259-" train "${options[@]}" --model "$scratch/large.json" --tokenizer "$scratch/tokenizer.json" --data "$scratch/files" --out "$scratch/none"
 refuses "a vocabulary larger than the model's" "model.json: has a vocabulary of 257 tokens, but the tokenizer of the data has 259" train "${options[@]}" "${words[@]}" --model "$scratch/model.json" --out "$scratch/none2"

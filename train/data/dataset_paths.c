@@ -10,6 +10,7 @@
 #include <fts.h>
 #include <zlib.h>
 
+#include "runtime/json.h"
 #include "train/data/shard.h"
 
 status dataset_paths_split(char **path, double *weight, const char *text) {
@@ -50,6 +51,19 @@ static void count_text(dataset_paths *p, const char *path, const struct stat *s)
     p->text_bytes += s->st_size;
 }
 
+/* The folder of `tally tokenize`, if it was interrupted, holds only a part of the text. */
+static status check_complete(const char *path) {
+    json_t *o;
+    bool complete = true;
+    if (json_read_file(&o, path)) return STATUS_OK; /* a file of something else */
+    if (json_find(o, "complete") && json_get_bool(o, path, "complete", &complete)) complete = true;
+    json_decref(o);
+    if (!complete)
+        FAIL(DATA, "%s: says that not all of the text is in token files yet; run `tally tokenize` again to continue",
+             path);
+    return STATUS_OK;
+}
+
 /* Hidden entries and links to folders are skipped, as documents.h does. */
 static status walk(dataset_paths *p, FTS *tree, i64 *others) {
     for (FTSENT *e; (e = fts_read(tree));) {
@@ -60,7 +74,8 @@ static status walk(dataset_paths *p, FTS *tree, i64 *others) {
         if (e->fts_info == FTS_D && hidden) fts_set(tree, e, FTS_SKIP);
         if (hidden || (e->fts_info != FTS_F && e->fts_info != FTS_SL)) continue;
         if (stat(e->fts_path, &s) || !S_ISREG(s.st_mode)) continue;
-        if (shard_is(e->fts_path)) TRY(add_file(p, e->fts_path));
+        if (strcmp(e->fts_name, "tokenize.json") == 0) TRY(check_complete(e->fts_path));
+        else if (shard_is(e->fts_path)) TRY(add_file(p, e->fts_path));
         else count_text(p, e->fts_path, &s), ++*others;
     }
     return STATUS_OK;
