@@ -49,8 +49,9 @@ void trainer_log_start(const trainer *t) {
     log_line("memory: %s%s", text_bytes((double)t->m.memory.capacity).text, t->world->ranks > 1 ? " per rank" : "");
     for (int i = 0; i < MEM_CATEGORIES; i++)
         if (bytes[i]) log_line("  %-12s %s", arena_category_name((mem_category)i), text_bytes((double)bytes[i]).text);
-    log_line("step: %ld tokens, %.4g GFLOP of the model, %.4g GFLOP executed", t->global_batch,
-             (double)meter_flops_model(&t->step_flops) * 1e-9, (double)meter_flops_executed(&t->step_flops) * 1e-9);
+    log_line("step: %ld tokens, %s%.4g GFLOP of the model, %.4g GFLOP executed", t->global_batch,
+             o->mask_documents ? "at most " : "", (double)meter_flops_model(&t->step_flops) * 1e-9,
+             (double)meter_flops_executed(&t->step_flops) * 1e-9);
     if (o->lr.warmup > o->steps)
         log_line("warning: --warmup %ld is longer than --steps %ld: the learning rate does not reach --lr %g, only %g",
                  o->lr.warmup, o->steps, o->lr.lr, schedule_lr(&o->lr, o->steps - 1));
