@@ -21,6 +21,8 @@ EOF
 json 'o["shape"]["window"] == 40 and o["shape"]["layers_with_window"] == 2 and o["flops_per_token"] * 200 ==
     3 * (200 * (2 * 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96) + 2 * 64 * 300) + 2 * 4 * 64 * (40 * 41 // 2 + 160 * 40))' \
     --model "$scratch/mistral.json" --seq-len 200; ok "a sliding window"
+mkdir "$scratch/folder" && cp "$scratch/mistral.json" "$scratch/folder/config.json" && : >"$scratch/folder/model.safetensors"
+json 'o["shape"]["channels"] == 64' "$scratch/folder"; ok "a folder with a model"
 printf 'one document' >"$scratch/a.txt"
 json 'o["documents"] == 1 and o["tokens"] == 13' "$scratch/a.txt"; ok "a text file"
 json 'len(o["tensors"]) > 20 and o["elements"] > 0' tests/reference/gpt2-tiny.safetensors; ok "a safetensors file"

@@ -49,9 +49,9 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally inspect PATH | --model NAME [options] | --models",
-    .about = "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a\n"
-             ".safetensors file, token files (every byte is checked), or text. Or describes a model, or lists the\n"
-             "presets.\n"
+    .about = "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a Hugging\n"
+             "Face model, a .safetensors file, token files (every byte is checked), or text. Or describes the model\n"
+             "that --model names, or lists the presets.\n"
              "  tally inspect runs/book\n"
              "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
     .table = table,
@@ -144,9 +144,9 @@ static status add_shape(json_t *o, const model_config *c) {
     return json_add_bool(shape, "tied", c->tied);
 }
 
-static status add_model(json_t *o, const values *v) {
+static status add_model(json_t *o, const char *name, const values *v) {
     model_config c;
-    TRY(model_config_load(&c, v->model));
+    TRY(model_config_load(&c, name));
     model_config_log(&c, true);
     i64 T = v->seq_len ? v->seq_len : c.context, P = model_config_parameters(&c);
     TRY(json_add_string(o, "model", c.name));
@@ -301,7 +301,7 @@ static status add_tokens(json_t *o, const char *folder) {
     return STATUS_OK;
 }
 
-static status add_path(json_t *o, const char *path, const text_options *text) {
+static status add_path(json_t *o, const char *path, const values *v) {
     if (path_ends_with(path, ".safetensors")) return add_tensors(o, path);
     if (model_folder_holds(path, "MANIFEST")) return add_checkpoint(o, path);
     if (model_folder_holds(path, "checkpoints") || model_folder_holds(path, "metrics.jsonl")) return add_run(o, path);
@@ -310,7 +310,9 @@ static status add_path(json_t *o, const char *path, const text_options *text) {
         TRY(json_add_string(o, "token_file", path));
         return add_shard(o, path);
     }
-    return add_text(o, path, text);
+    if (model_folder_holds(path, "model.safetensors") || model_folder_holds(path, "model.safetensors.index.json"))
+        return add_model(o, path, v);
+    return add_text(o, path, &v->text);
 }
 
 static status inspect(const options *o, const values *v) {
@@ -320,7 +322,7 @@ static status inspect(const options *o, const values *v) {
     }
     TRY(command_words(o, v->model ? 0 : 1, v->model ? 0 : 1, "path; or --model NAME, or --models"));
     json_t *result = json_object();
-    status_code st = v->model ? add_model(result, v) : add_path(result, o->words.list[0], &v->text);
+    status_code st = v->model ? add_model(result, v->model, v) : add_path(result, o->words.list[0], v);
     if (v->json) return command_print_json(result, st);
     if (!st) st = print_members(result, 0, false);
     json_decref(result);

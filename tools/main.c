@@ -18,17 +18,17 @@ typedef struct {
 } command;
 
 static const command commands[] = {
-    {"tokenize", "turn text into token files, for corpora larger than memory", command_tokenize},
     {"train", "train a model on text and report what every step costs", command_train},
     {"generate", "generate text with a trained model", command_generate},
     {"eval", "compute the loss of a trained model on text", command_eval},
     {"export", "write a trained model as a folder that other programs load", command_export},
-    {"inspect", "describe a run, a checkpoint, text, or a model's shape and cost; verify a checkpoint",
+    {"tokenizer", "train a tokenizer; encode and decode text; describe a tokenizer", command_tokenizer},
+    {"tokenize", "turn text into token files, for corpora larger than memory", command_tokenize},
+    {"inspect", "describe a run, checkpoint, text, token files or a model's shape and cost; verify files",
      command_inspect},
     {"report", "write the report.html of a run", command_report},
     {"bench", "measure training steps and their parts on this machine", command_bench},
     {"predict", "predict time and cost of a training step on a cluster", command_predict},
-    {"tokenizer", "train a tokenizer on text", command_tokenizer},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
