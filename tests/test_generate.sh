@@ -35,6 +35,17 @@ draw --prompt-file "$scratch/prompts.jsonl" >"$scratch/a"; sed 1d "$scratch/prom
 draw --prompt-file "$scratch/prompts.jsonl" | cmp -s - "$scratch/a" && [ "$(draw --prompt 'tide 1' | tail -c +7)" = "$(head -1 "$scratch/a" | python3 -c 'import json, sys; print(json.loads(input())["text"])')" ]
 ok "the first of several prompts gets the same draws as a prompt alone"
 
+# prompts of different lengths, continued together; then beyond the cache, which rows fill at different times
+for i in $(seq 9); do echo "{\"prompt\": \"tide $(head -c $((i * i % 20)) "$scratch/text.jsonl" | tr '"' "'")\"}"; done >"$scratch/many.jsonl"
+echo '{"model_type": "gpt2", "vocab_size": 257, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}' >"$scratch/gpt2.json"
+"$tally" train --model "$scratch/gpt2.json" --data "$scratch/text.jsonl" --out "$scratch/gpt2" --steps 20 --batch 8 --seq-len 32 --warmup 2 --lr 1e-2 \
+    --threads 1 --peak-seconds 0 >"$scratch/out" 2>"$scratch/err" || cat "$scratch/err"
+together() { "$tally" generate "$1" --prompt-file "$scratch/many.jsonl" --temperature 2 --seed 3 --tokens 50 --threads 1 --precision fp32 --context 40 --batch "$2" 2>"$scratch/err"; }
+for model in model gpt2; do
+    together "$scratch/$model" 1 >"$scratch/a" && [ "$(wc -l <"$scratch/a")" -eq 9 ] && together "$scratch/$model" 4 | cmp -s - "$scratch/a" && together "$scratch/$model" 128 | cmp -s - "$scratch/a"
+    ok "the texts do not depend on how many are continued together: $model"
+done
+
 # generation_config.json decides where a text ends
 stop() { echo "$1" >"$scratch/model/generation_config.json"; }
 stop '{"eos_token_id": [108, 256]}'; [ "$(say --prompt 'tide 1')" = "tide 1 " ]; ok "any token of a list ends the text"

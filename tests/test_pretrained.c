@@ -51,8 +51,8 @@ static void check_logits(const pretrained *p) {
     OK(json_get_array(p->expected, p->path.text, "logits_last_position", &list));
     if (json_is_array(json_array_get(list, 0))) list = json_array_get(list, 0);
     assert_int_equal(json_array_size(list), p->c.V);
-    OK(sampler_open(&s, dev, &p->c, p->path.text, F32, p->count));
-    OK(sampler_next(s, &next, p->ids, p->count, &(sampling){.temperature = 0, .top_p = 1}));
+    OK(sampler_open(&s, dev, &p->c, p->path.text, F32, p->count, 1));
+    OK(sampler_next(s, 0, &next, p->ids, p->count, &(sampling){.temperature = 0, .top_p = 1}));
     double d = 0, sum = 0;
     for (i64 v = 0; v < p->c.V; v++) {
         double theirs = json_number_or_nan(json_array_get(list, (size_t)v)), ours = sampler_logits(s)[v];
@@ -135,10 +135,10 @@ static void stories_are_told(void **state) {
     OK(json_get_array(p.expected, p.path.text, "greedy_prompt_ids", &prompt));
     OK(json_get_array(p.expected, p.path.text, "greedy_ids", &greedy));
     size_t given = json_array_size(prompt), all = json_array_size(greedy);
-    OK(sampler_open(&s, dev, &p.c, p.path.text, F32, (i64)all));
+    OK(sampler_open(&s, dev, &p.c, p.path.text, F32, (i64)all, 1));
     for (size_t i = 0; i + 1 < all; i++) {
         int32_t token = (int32_t)json_number_or_nan(json_array_get(greedy, i)), next;
-        OK(sampler_next(s, &next, &token, 1, &(sampling){.temperature = 0, .top_p = 1}));
+        OK(sampler_next(s, 0, &next, &token, 1, &(sampling){.temperature = 0, .top_p = 1}));
         if (i + 1 >= given) assert_int_equal(next, (int)json_number_or_nan(json_array_get(greedy, i + 1)));
     }
     sampler_close(s);

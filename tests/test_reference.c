@@ -267,10 +267,10 @@ static void generation_logits(void **unused) {
         for (int prompt = 1; prompt <= T; prompt += 5) {
             sampler *s;
             sampling greedy = {0};
-            OK(sampler_open(&s, dev, &r.c, path, F32, T));
-            OK(sampler_next(s, &next, tokens, prompt, &greedy));
+            OK(sampler_open(&s, dev, &r.c, path, F32, T, 1));
+            OK(sampler_next(s, 0, &next, tokens, prompt, &greedy));
             for (int t = prompt - 1; t < T; t++) {
-                if (t >= prompt) OK(sampler_next(s, &next, tokens + t, 1, &greedy));
+                if (t >= prompt) OK(sampler_next(s, 0, &next, tokens + t, 1, &greedy));
                 double d = distance(sampler_logits(s), logits + t * V, V);
                 if (!(d <= 1e-4)) fail_msg("%s: logits at %d are %.3g away (prompt of %d)", names[i], t, d, prompt);
             }

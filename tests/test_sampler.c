@@ -6,7 +6,7 @@
 #include "train/checkpoint/weights.h"
 #include "train/sampler.h"
 
-enum { T = 32, PROMPT = 7 };
+enum { T = 32, PROMPT = 7, ROWS = 3 };
 
 static device *dev;
 static char folder[] = "/tmp/tally-sampler-XXXXXX";
@@ -19,14 +19,43 @@ static double loss_of(const float *logits, int32_t target) {
     return top + log(sum) - (double)logits[target];
 }
 
-/* f32 sums in another order, through L layers of some ten roundings each, relative to logits below 8 */
+static void check(const model_config *c, const float *logits, const int32_t *targets, const model *m, i64 t) {
+    /* f32 sums in another order, through L layers of some ten roundings each, relative to logits below 8 */
+    double tolerance = (double)(20 * (c->L + 1)) * 8 * F32_ROUNDOFF;
+    double got = loss_of(logits, targets[t]), expected = (double)m->host_losses[t];
+    if (!(fabs(got - expected) <= tolerance))
+        fail_msg("%s, window %ld: loss %.9g at %ld, expected %.9g", c->name, c->window, got, t, expected);
+}
+
+/* Rows 2, 0 and 1 are at different places of the same text; the last tokens are fed to all together, until each has ended. */
+static void check_rows(const model_config *c, sampler *p, const int32_t *tokens, const int32_t *targets,
+                       const model *m) {
+    const sampling greedy = {.top_p = 1};
+    const i64 order[ROWS] = {2, 0, 1};
+    i64 at[ROWS] = {1, 9, 20}, rows[ROWS], n;
+    int32_t next, fed[ROWS];
+    for (i64 r = 0; r < ROWS; r++) {
+        sampler_restart(p, r, (uint64_t)r);
+        OK(sampler_next(p, r, &next, tokens, at[r], &greedy));
+        check(c, sampler_logits(p), targets, m, at[r] - 1);
+    }
+    for (;;) {
+        n = 0;
+        for (i64 i = 0; i < ROWS; i++)
+            if (at[order[i]] < T) rows[n] = order[i], fed[n++] = tokens[at[order[i]]];
+        if (!n) return;
+        OK(sampler_next_rows(p, rows, n, fed, &greedy));
+        for (i64 i = 0; i < n; i++) check(c, sampler_logits(p) + i * TINY_V, targets, m, at[rows[i]]++);
+    }
+}
+
 static void check_model(model_config c) {
     const model_shape s = {.B = 1, .T = T};
     const sampling greedy = {.top_p = 1};
     int32_t tokens[T], targets[T], next;
     model m;
     sampler *p;
-    double sum, tolerance = (double)(20 * (c.L + 1)) * 8 * F32_ROUNDOFF;
+    double sum;
     blockfile_sums sums;
     for (uint64_t i = 0; i < T; i++) {
         tokens[i] = (int32_t)rng_below(3, 98, i, TINY_V);
@@ -36,17 +65,16 @@ static void check_model(model_config c) {
     OK(parameters_randomize(&m.parameters, 11));
     OK(model_loss(&m, &sum, (token_batch){.tokens = tokens, .targets = targets, .B = 1, .T = T}));
     OK(weights_write(&m.parameters, &c, folder, &sums));
-    OK(sampler_open(&p, dev, &c, folder, F32, T));
+    OK(sampler_open(&p, dev, &c, folder, F32, T, ROWS));
     for (int text = 0; text < 2; text++) { /* the second one must not see the first one's cache */
-        sampler_restart(p, (uint64_t)text);
+        sampler_restart(p, 0, (uint64_t)text);
         for (i64 t = text ? 0 : PROMPT - 1; t < T; t++) {
             i64 count = !text && t == PROMPT - 1 ? PROMPT : 1;
-            OK(sampler_next(p, &next, tokens + t + 1 - count, count, &greedy));
-            double got = loss_of(sampler_logits(p), targets[t]), expected = (double)m.host_losses[t];
-            if (!(fabs(got - expected) <= tolerance))
-                fail_msg("%s, window %ld: loss %.9g at %ld, expected %.9g", c.name, c.window, got, t, expected);
+            OK(sampler_next(p, 0, &next, tokens + t + 1 - count, count, &greedy));
+            check(&c, sampler_logits(p), targets, &m, t);
         }
     }
+    check_rows(&c, p, tokens, targets, &m);
     sampler_close(p);
     free(sums.crc);
     model_free(&m);

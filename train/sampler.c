@@ -9,7 +9,14 @@
 #include "runtime/rng.h"
 #include "train/checkpoint/weights.h"
 
-enum { CHUNK = 128 }; /* most tokens of a prompt in one forward pass */
+enum { CHUNK = 128 }; /* most tokens in one forward pass: of a prompt, or one of each row */
+_Static_assert((int)SAMPLER_MOST_ROWS <= (int)CHUNK, "a step of all rows is one forward pass");
+
+typedef struct {
+    int32_t *history; /* [context] what is in the cache */
+    i64 used;
+    uint64_t draws;
+} sampler_row;
 
 struct sampler {
     device *dev;
@@ -20,15 +27,14 @@ struct sampler {
     block_env env;
     i64 context;
     block_activations kept, shared;
-    block_cache *cache; /* [L] */
-    void *y, *h;        /* [CHUNK,C] */
+    i64 rows;
+    sampler_row *row;   /* [rows] */
+    block_cache *cache; /* [L,rows] */
+    block_cache *now;   /* [rows] those of the rows of a pass, in one layer */
+    void *y, *h;        /* [CHUNK,C], [rows,C] */
     norm_statistics norm;
-    float *logits, *host_logits;
-    int32_t *tokens;  /* [CHUNK] on the device */
-    int32_t *history; /* [context] what is in the cache */
-    i64 used;
-    i64 last_row; /* row of the last chunk whose logits are drawn from */
-    uint64_t draws;
+    float *logits, *host_logits; /* [rows,V] */
+    int32_t *tokens, *starts;    /* [CHUNK] on the device */
 };
 
 static void layout(sampler *s, arena *a) {
@@ -38,19 +44,36 @@ static void layout(sampler *s, arena *a) {
     rope_layout(&s->env.rope, a, c->learned_positions ? 0 : s->context, c->D);
     block_layout_kept(&s->kept, a, &s->env, CHUNK, RECOMPUTE_BLOCK);
     block_layout_shared(&s->shared, a, &s->env, CHUNK, RECOMPUTE_BLOCK);
-    for (i64 l = 0; l < c->L; l++) {
-        s->cache[l].k = arena_take(a, MEM_ACTIVATIONS, (size_t)(s->context * c->K * c->D) * element);
-        s->cache[l].v = arena_take(a, MEM_ACTIVATIONS, (size_t)(s->context * c->K * c->D) * element);
+    size_t rows = (size_t)s->rows;
+    for (i64 i = 0; i < c->L * s->rows; i++) {
+        s->cache[i].k = arena_take(a, MEM_ACTIVATIONS, (size_t)(s->context * c->K * c->D) * element);
+        s->cache[i].v = arena_take(a, MEM_ACTIVATIONS, (size_t)(s->context * c->K * c->D) * element);
     }
     s->y = arena_take(a, MEM_ACTIVATIONS, CHUNK * row);
-    s->h = arena_take(a, MEM_ACTIVATIONS, row);
-    s->norm.mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? 4 : 0);
-    s->norm.rstd = arena_take(a, MEM_ACTIVATIONS, 4);
-    s->logits = arena_take(a, MEM_LOGITS, (size_t)c->V * 4);
+    s->h = arena_take(a, MEM_ACTIVATIONS, rows * row);
+    s->norm.mean = arena_take(a, MEM_ACTIVATIONS, c->layer_norm ? rows * 4 : 0);
+    s->norm.rstd = arena_take(a, MEM_ACTIVATIONS, rows * 4);
+    s->logits = arena_take(a, MEM_LOGITS, rows * (size_t)c->V * 4);
     s->tokens = arena_take(a, MEM_SCRATCH, CHUNK * sizeof *s->tokens);
+    s->starts = arena_take(a, MEM_SCRATCH, CHUNK * sizeof *s->starts);
 }
 
-status sampler_open(sampler **out, device *dev, const model_config *c, const char *weights, dtype t, i64 context) {
+static status take_host_memory(sampler *s) {
+    size_t rows = (size_t)s->rows;
+    s->cache = calloc((size_t)s->c.L * rows, sizeof *s->cache);
+    s->now = calloc(rows, sizeof *s->now);
+    s->row = calloc(rows, sizeof *s->row);
+    s->host_logits = malloc(rows * (size_t)s->c.V * 4);
+    if (!s->cache || !s->now || !s->row || !s->host_logits) FAIL(MEM, "no memory for a sampler of %zu rows", rows);
+    for (size_t r = 0; r < rows; r++)
+        if (!(s->row[r].history = calloc((size_t)s->context, sizeof *s->row->history)))
+            FAIL(MEM, "no memory for a sampler of %zu rows", rows);
+    return STATUS_OK;
+}
+
+status sampler_open(sampler **out, device *dev, const model_config *c, const char *weights, dtype t, i64 context,
+                    i64 rows) {
+    if (rows < 1 || rows > SAMPLER_MOST_ROWS) FAIL(ARG, "%ld rows: expected 1 to %d", rows, SAMPLER_MOST_ROWS);
     if (context < 2 || context > c->context)
         FAIL(ARG, "context of %ld tokens: expected 2 to the model's %ld", context, c->context);
     sampler *s = calloc(1, sizeof *s);
@@ -60,10 +83,8 @@ status sampler_open(sampler **out, device *dev, const model_config *c, const cha
     s->c = *c;
     s->context = context;
     s->env = (block_env){.dev = dev, .c = &s->c, .t = t};
-    s->cache = calloc((size_t)c->L, sizeof *s->cache);
-    s->history = calloc((size_t)context, sizeof *s->history);
-    s->host_logits = malloc((size_t)c->V * 4);
-    if (!s->cache || !s->history || !s->host_logits) FAIL_DONE(MEM, "no memory for a sampler of %ld layers", c->L);
+    s->rows = rows;
+    TRY_DONE(take_host_memory(s));
     TRY_DONE(comm_open_self(&s->world));
     TRY_DONE(parameters_init(&s->parameters, dev, c, (parameters_options){.t = t, .shard = {.world = s->world}}));
     layout(s, &s->memory);
@@ -82,61 +103,86 @@ void sampler_close(sampler *s) {
     arena_free(&s->memory);
     parameters_free(&s->parameters);
     comm_close(s->world);
+    for (i64 r = 0; s->row && r < s->rows; r++) free(s->row[r].history);
+    free(s->row);
     free(s->cache);
-    free(s->history);
+    free(s->now);
     free(s->host_logits);
     free(s);
 }
 
-void sampler_restart(sampler *s, uint64_t index) {
-    s->used = 0;
-    s->draws = index << 40;
+void sampler_restart(sampler *s, i64 row, uint64_t index) {
+    s->row[row].used = 0;
+    s->row[row].draws = index << 40;
 }
 
 const float *sampler_logits(const sampler *s) { return s->host_logits; }
 
-/* Adds n <= CHUNK tokens to the cache. s->y: the last block's output. */
-static status feed_chunk(sampler *s, const int32_t *tokens, i64 n) {
+/* The next T tokens of each of B rows: of one row, or T is 1. s->y: the last block's output. */
+static status feed_pass(sampler *s, const i64 *rows, token_batch b) {
     device *dev = s->dev;
     const model_config *c = &s->c;
-    memcpy(s->history + s->used, tokens, (size_t)n * sizeof *tokens);
-    TRY(dev->ops->copy(dev, s->tokens, tokens, (size_t)n * sizeof *tokens));
+    i64 first = 0;
+    int32_t starts[CHUNK];
+    for (i64 i = 0; i < b.B; i++) {
+        sampler_row *r = &s->row[rows[i]];
+        memcpy(r->history + r->used, b.tokens + i * b.T, (size_t)b.T * sizeof *b.tokens);
+        if (r->used > first) first = r->used;
+    }
+    for (i64 i = 0; i < b.B; i++) starts[i] = (int32_t)(first - s->row[rows[i]].used);
+    size_t bytes = (size_t)(b.B * b.T) * sizeof *b.tokens;
+    TRY(dev->ops->copy(dev, s->tokens, b.tokens, bytes));
+    if (b.B > 1) TRY(dev->ops->copy(dev, s->starts, starts, bytes));
+    b.tokens = s->tokens;
+    b.starts = b.B > 1 ? s->starts : NULL;
     unit_views w = parameters_views(&s->parameters, 0);
     const embedding e = {
         .wte = w.w[P_WTE], .wpe = w.w[P_WPE], .C = c->C, .V = c->V, .positions = c->learned_positions ? c->context : 0};
     block_activations a = block_merge(&s->shared, &s->kept);
-    TRY(embedding_forward(dev, s->env.t, a.x, (token_batch){.tokens = s->tokens, .B = 1, .T = n}, &e, s->used));
+    TRY(embedding_forward(dev, s->env.t, a.x, b, &e, first));
     for (i64 l = 0; l < c->L; l++) {
         w = parameters_views(&s->parameters, (int)l + 1);
-        const block_batch b = {.B = 1, .T = n, .window = model_config_window(c, l)};
-        TRY(block_forward(&s->env, &w, &a, s->y, &b, &s->cache[l], s->used));
+        for (i64 i = 0; i < b.B; i++) {
+            s->now[i] = s->cache[l * s->rows + rows[i]];
+            s->now[i].used = s->row[rows[i]].used;
+        }
+        const block_batch of = {.B = b.B, .T = b.T, .window = model_config_window(c, l), .starts = b.starts};
+        TRY(block_forward(&s->env, &w, &a, s->y, &of, s->now, first));
         void *input = a.x;
         a.x = s->y;
         s->y = input;
     }
     s->kept.x = s->y; /* the loop has swapped the two buffers */
     s->y = a.x;
-    s->used += n;
+    for (i64 i = 0; i < b.B; i++) s->row[rows[i]].used += b.T;
     return STATUS_OK;
 }
 
-static status feed(sampler *s, const int32_t *tokens, i64 count) {
+static status feed(sampler *s, i64 row, const int32_t *tokens, i64 count, i64 *last);
+
+/* Room for the next token of a row. If its cache is full, the last half is fed again, from position 0. */
+static status make_room(sampler *s, i64 row) {
+    sampler_row *r = &s->row[row];
+    if (r->used < s->context) return STATUS_OK;
+    i64 half = s->context / 2, last;
+    int32_t *again = malloc((size_t)half * sizeof *again);
+    if (!again) FAIL(MEM, "no memory for %ld tokens", half);
+    memcpy(again, r->history + s->context - half, (size_t)half * sizeof *again);
+    r->used = 0;
+    status_code st = feed(s, row, again, half, &last);
+    free(again);
+    return st;
+}
+
+/* *last: where the output of the last token is in s->y */
+static status feed(sampler *s, i64 row, const int32_t *tokens, i64 count, i64 *last) {
     for (i64 n; count; tokens += n, count -= n) {
-        if (s->used == s->context) { /* full: feed its last half again, from position 0 */
-            i64 half = s->context / 2;
-            int32_t *again = malloc((size_t)half * sizeof *again);
-            if (!again) FAIL(MEM, "no memory for %ld tokens", half);
-            memcpy(again, s->history + s->context - half, (size_t)half * sizeof *again);
-            s->used = 0;
-            status_code st = feed(s, again, half);
-            free(again);
-            TRY(st);
-        }
-        n = s->context - s->used;
+        TRY(make_room(s, row));
+        n = s->context - s->row[row].used;
         n = n > CHUNK ? CHUNK : n;
         n = n > count ? count : n;
-        TRY(feed_chunk(s, tokens, n));
-        s->last_row = n - 1;
+        TRY(feed_pass(s, &row, (token_batch){.tokens = tokens, .B = 1, .T = n}));
+        *last = n - 1;
     }
     return STATUS_OK;
 }
@@ -180,19 +226,17 @@ status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling
     return STATUS_OK;
 }
 
-status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count, const sampling *how) {
+/* The logits of N rows of s->y from `from` on. */
+static status compute_logits(sampler *s, i64 from, i64 N) {
     device *dev = s->dev;
     const model_config *c = &s->c;
-    if (count < 1) FAIL(ARG, "sampler: no tokens");
-    TRY(feed(s, tokens, count));
     unit_views w = parameters_views(&s->parameters, (int)c->L + 1);
     const void *head = c->tied ? parameters_views(&s->parameters, 0).w[P_WTE] : w.w[P_HEAD_W];
     const norm_layer last = {.g = w.w[P_NORM_G],
                              .b = w.w[P_NORM_B],
-                             .s = {.N = 1, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
-    const void *row = tensor_at(s->y, s->env.t, s->last_row * c->C);
-    TRY(norm_forward(dev, s->env.t, s->h, s->norm, row, &last));
-    TRY(gemm(dev, &(gemm_args){.M = 1,
+                             .s = {.N = N, .G = 1, .C = c->C, .ldx = c->C, .ldy = c->C, .eps = c->norm_eps}};
+    TRY(norm_forward(dev, s->env.t, s->h, s->norm, tensor_at(s->y, s->env.t, from * c->C), &last));
+    TRY(gemm(dev, &(gemm_args){.M = N,
                                .N = c->V,
                                .K = c->C,
                                .A = s->h,
@@ -206,6 +250,23 @@ status sampler_next(sampler *s, int32_t *next, const int32_t *tokens, i64 count,
                                .d = F32,
                                .b_is_weight = true,
                                .work = WORK_FORWARD}));
-    TRY(dev->ops->copy(dev, s->host_logits, s->logits, (size_t)c->V * 4));
-    return sampler_sample(next, s->host_logits, c->V, how, s->draws++);
+    return dev->ops->copy(dev, s->host_logits, s->logits, (size_t)(N * c->V) * 4);
+}
+
+status sampler_next(sampler *s, i64 row, int32_t *next, const int32_t *tokens, i64 count, const sampling *how) {
+    i64 last;
+    if (count < 1) FAIL(ARG, "sampler: no tokens");
+    TRY(feed(s, row, tokens, count, &last));
+    TRY(compute_logits(s, last, 1));
+    return sampler_sample(next, s->host_logits, s->c.V, how, s->row[row].draws++);
+}
+
+status sampler_next_rows(sampler *s, const i64 *rows, i64 count, int32_t *tokens, const sampling *how) {
+    if (count == 1) return sampler_next(s, *rows, tokens, tokens, 1, how);
+    for (i64 i = 0; i < count; i++) TRY(make_room(s, rows[i]));
+    TRY(feed_pass(s, rows, (token_batch){.tokens = tokens, .B = count, .T = 1}));
+    TRY(compute_logits(s, 0, count));
+    for (i64 i = 0; i < count; i++)
+        TRY(sampler_sample(&tokens[i], s->host_logits + i * s->c.V, s->c.V, how, s->row[rows[i]].draws++));
+    return STATUS_OK;
 }

@@ -164,24 +164,38 @@ static status forward_positions(const block_env *e, const block_layers *l, const
     return rope_forward(e->dev, t, q, &e->rope, qk_heads(c, b), first);
 }
 
-static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T,
-                              i64 first) {
-    i64 width = k_width(e->c);
+static status append_to_cache(const block_env *e, const block_cache *cache, const void *k, const void *v, i64 T) {
+    i64 width = k_width(e->c), first = cache->used;
     size_t row = (size_t)width * dtype_bytes(e->t), stride = (size_t)qkv_width(e->c) * dtype_bytes(e->t);
     TRY(e->dev->ops->copy_rows(e->dev, tensor_at(cache->k, e->t, first * width), row, k, stride, row, T));
     return e->dev->ops->copy_rows(e->dev, tensor_at(cache->v, e->t, first * width), row, v, stride, row, T);
 }
 
+/* one sequence at a time: their caches have different lengths */
+static status forward_cached(const block_env *e, const block_activations *a, const block_batch *b,
+                             const block_cache *cache) {
+    const model_config *c = e->c;
+    const block_batch one = {.B = 1, .T = b->T, .window = b->window};
+    for (i64 i = 0; i < b->B; i++) {
+        i64 row = i * b->T;
+        const void *q = tensor_at(rotated_qk(c, a), e->t, row * qkv_width(c)), *k = tensor_at(q, e->t, q_width(c)),
+                   *v = tensor_at(a->qkv, e->t, row * qkv_width(c) + q_width(c) + k_width(c));
+        TRY(append_to_cache(e, &cache[i], k, v, b->T));
+        attention_shape s = attention_of(c, &one, cache[i].used, k_width(c));
+        TRY(attention_forward(e->dev, e->t, tensor_at(a->a, e->t, row * q_width(c)), a->lse + row * c->H, q, cache[i].k,
+                              cache[i].v, s));
+    }
+    return STATUS_OK;
+}
+
 static status forward_attention(const block_env *e, const block_activations *a, const block_batch *b,
-                                const block_cache *cache, i64 first) {
+                                const block_cache *cache) {
     const model_config *c = e->c;
     i64 ld = qkv_width(c);
     const void *q = rotated_qk(c, a), *k = tensor_at(q, e->t, q_width(c)),
                *v = tensor_at(a->qkv, e->t, q_width(c) + k_width(c));
-    if (!cache) return attention_forward(e->dev, e->t, a->a, a->lse, q, k, v, attention_of(c, b, 0, ld));
-    TRY(append_to_cache(e, cache, k, v, b->T, first));
-    attention_shape s = attention_of(c, b, first, k_width(c));
-    return attention_forward(e->dev, e->t, a->a, a->lse, q, cache->k, cache->v, s);
+    if (cache) return forward_cached(e, a, b, cache);
+    return attention_forward(e->dev, e->t, a->a, a->lse, q, k, v, attention_of(c, b, 0, ld));
 }
 
 status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, const block_batch *b,
@@ -192,7 +206,7 @@ status block_forward(const block_env *e, const unit_views *w, const block_activa
     TRY(norm_forward(dev, e->t, a->n1, a->norm1, a->x, &l.norm1));
     TRY(linear_forward(dev, e->t, a->qkv, a->n1, &l.qkv, NULL, N));
     TRY(forward_positions(e, &l, a, b, first));
-    TRY(forward_attention(e, a, b, cache, first));
+    TRY(forward_attention(e, a, b, cache));
     TRY(linear_forward(dev, e->t, a->x_mid, a->a, &l.attn, a->x, N));
     TRY(norm_forward(dev, e->t, a->n2, a->norm2, a->x_mid, &l.norm2));
     TRY(linear_forward(dev, e->t, a->up, a->n2, &l.up, NULL, N));

@@ -47,9 +47,10 @@ typedef struct {
     void *attention; /* attention_backward_scratch_bytes */
 } block_gradients;
 
-/* keys and values of the tokens so far, for generation: [capacity, k] each, batch 1 */
+/* keys and values of the tokens of one sequence so far, for generation: [capacity, k] each */
 typedef struct {
     void *k, *v;
+    i64 used; /* tokens that it holds */
 } block_cache;
 
 /* the tokens that a block computes, and what attention sees of them (attention.h) */
@@ -67,8 +68,8 @@ void block_layout_shared(block_activations *shared, arena *a, const block_env *e
 void block_layout_gradients(block_gradients *g, arena *a, const block_env *e, i64 B, i64 T);
 block_activations block_merge(const block_activations *shared, const block_activations *kept);
 
-/* y NULL: stops before the last GEMM, for recompute in backward. cache: NULL in training; else the T new tokens, at positions
- * from `first` on, are appended to it and attend to all of it. */
+/* y NULL: stops before the last GEMM, for recompute in backward. cache: NULL in training; else [B], one per sequence: its T new
+ * tokens are appended and attend to all of it. Their positions are counted from `first` - starts. */
 status block_forward(const block_env *e, const unit_views *w, const block_activations *a, void *y, const block_batch *b,
                      const block_cache *cache, i64 first);
 
