@@ -36,7 +36,7 @@ typedef struct bpe_worker bpe_worker; /* the working memory and cache of one thr
 status bpe_worker_open(bpe_worker **w, const bpe *b);
 void bpe_worker_close(bpe_worker *w);
 
-enum { BPE_LONGEST = 8 << 20 };
+enum { BPE_LONGEST = 16 << 20 };
 /* Appends the tokens of a word: bytes, or valid UTF-8. DATA: longer than BPE_LONGEST bytes. */
 status bpe_word(bpe_worker *w, token_list *out, const char *word, size_t bytes);
 

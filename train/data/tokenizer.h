@@ -4,7 +4,9 @@
  *
  * A document of training data is: begin-of-text if the tokenizer has one, the tokens of its text, end-of-text.
  *
- * Text is bytes. Where it is not UTF-8, each wrong byte becomes the token of that byte, if there is one. */
+ * Text is bytes. Where it is not UTF-8, each wrong byte becomes the token of that byte, if there is one.
+ *
+ * README.md lists what of a tokenizer.json is supported. */
 #ifndef TALLY_TOKENIZER_H
 #define TALLY_TOKENIZER_H
 
