@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# From a fresh clone on a bare Debian or Ubuntu: installs missing packages, builds, trains a small model for about two minutes
-# with its cost at every step, samples from it, and writes a report.
+# From a fresh clone on a bare Debian or Ubuntu: installs missing packages, builds, trains a tokenizer and then a small model for
+# about two minutes with its cost at every step, samples from it, and writes a report.
 # Usage: tools/quickstart.sh [--seconds N] [FILE]
-#   FILE         text to learn; without it, this project's own sources and README
+#   FILE         text to learn; without it, the Jargon File of Debian's package jargon-text (1.6 MB, public domain), or, where that
+#                cannot be downloaded, the licences in /usr/share/common-licenses
 #   --seconds N  train for about N seconds instead of 110
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,24 +21,50 @@ tools/install_packages.sh
 cmake -S . -B build -G Ninja >build.log 2>&1 && cmake --build build >>build.log 2>&1 ||
     { tail -30 build.log >&2; echo "the build failed; all of it is in build.log" >&2; exit 1; }
 
-run=runs/quickstart-$(date +%Y%m%d-%H%M%S)
-if [ $# -eq 1 ]; then data=("$1"); prompt=""; else
-    data=(README.md runtime layers optim parallel train tools tests)
-    prompt="/* The "
+# the Jargon File, without the indentation of its lines
+jargon() {
+    local folder
+    folder=$(mktemp -d)
+    if (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq jargon-text && dpkg -x jargon-text_*.deb .) >"$folder/log" 2>&1; then
+        gzip -dc "$folder/usr/share/doc/jargon-text/jargon.txt.gz" | sed 's/^   //' >"$1"
+    else
+        echo "jargon-text cannot be downloaded: $(tail -n 1 "$folder/log")" >&2
+    fi
+    rm -r "$folder"
+    [ -s "$1" ]
+}
+
+run=runs/quickstart-$(date +%Y%m%d-%H%M%S) prompt=""
+mkdir -p "$run"
+if [ $# -eq 1 ]; then data=("$1")
+elif jargon "$run/jargon.txt"; then data=("$run/jargon.txt") prompt="A hacker is"
+else
+    mapfile -t data < <(find /usr/share/common-licenses -type f | sort) # without its links, which would be texts given twice
+    prompt="This program"
+    echo "the text is /usr/share/common-licenses instead: little and repetitive, and the sample reads like a licence" >&2
 fi
 
-# As many steps as that time holds: the rate is measured, not assumed.
-shape=(--model llama-3m --batch 8 --seq-len 256)
-step_ms=$(build/tally bench step "${shape[@]}" --steps 3 --json | sed 's/.*"step_ms":\([0-9]*\).*/\1/')
-steps=$((seconds * 1000 / (step_ms > 0 ? step_ms : 1)))
-[ "$steps" -ge 20 ] || steps=20
+# A vocabulary of 4096 tokens; a short text gives fewer.
+build/tally tokenizer train --data "${data[@]}" --out "$run/tokenizer" --json >"$run/tokenizer.log"
+tokens=$(sed 's/.*"tokens":\([0-9]*\).*/\1/' "$run/tokenizer.log")
+echo "tokenizer: $tokens tokens, in $run/tokenizer" >&2
+cat >"$run/shape.json" <<J
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": $tokens, "hidden_size": 128, "intermediate_size": 384,
+ "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+ "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
+J
 
-build/tally train "${shape[@]}" --data "${data[@]}" --out "$run" --steps "$steps" --warmup $((steps / 20 + 1)) --lr 2e-3 \
-    --min-lr 2e-4 --recompute selective --eval-every $((steps / 5 + 1)) --eval-batches 8
+# As many steps as that time holds: the rate is measured, not assumed.
+shape=(--model "$run/shape.json" --batch 4 --seq-len 128)
+step_ms=$(build/tally bench step "${shape[@]}" --steps 20 --json | sed 's/.*"step_ms":\([0-9.]*\).*/\1/')
+steps=$(awk -v s="$seconds" -v ms="$step_ms" 'BEGIN { n = int(s * 1000 / ms); print n < 20 ? 20 : n }')
+
+build/tally train "${shape[@]}" --tokenizer "$run/tokenizer" --data "${data[@]}" --out "$run" --steps "$steps" --warmup $((steps / 20 + 1)) \
+    --lr 3e-3 --min-lr 1e-4 --beta2 0.98 --weight-decay 0.01 --eval-every $((steps / 5 + 1)) --eval-batches 32
 echo
 echo "A sample:"
 echo
-build/tally generate "$run" --prompt "$prompt" --tokens 400 --temperature 0.7 --seed 1 | tee "$run/sample.txt"
+build/tally generate "$run" --prompt "$prompt" --tokens 250 --temperature 0.7 --top-p 0.9 --seed 1 | tee "$run/sample.txt"
 build/tally report "$run"
 echo
 echo "The report: $run/report.html"
