@@ -170,6 +170,22 @@ static void what_cudnn_does_not_take_is_an_error(void **state) {
     }
 }
 
+static void windows_and_documents_are_an_error(void **state) {
+    (void)state;
+    NEEDS_CUDNN();
+    problem p = open_problem(1, 64, 2, 2, 64, 0);
+    void *x = p.x[QKV];
+    for (int i = 0; i < 2; i++) {
+        attention_shape s = p.s;
+        if (i) s.starts = p.x[QKV]; /* refused before it is read */
+        else s.window = 9;
+        FAILS(
+            ARG, i ? "documents that are masked" : "sliding window",
+            attention_forward(both.cuda, BF16, p.x[O], p.lse, x, tensor_at(x, BF16, p.k), tensor_at(x, BF16, p.v), s));
+    }
+    close_problem(&p);
+}
+
 static void a_device_without_it_says_so(void **state) {
     (void)state;
     FAILS(ARG, "--attention cudnn", attention_choose(both.cpu, ATTENTION_CUDNN));
@@ -190,6 +206,7 @@ int main(void) {
         cmocka_unit_test_teardown(cudnn_is_our_own, back_to_our_own),
         cmocka_unit_test_teardown(two_runs_give_the_same_bits, back_to_our_own),
         cmocka_unit_test_teardown(what_cudnn_does_not_take_is_an_error, back_to_our_own),
+        cmocka_unit_test_teardown(windows_and_documents_are_an_error, back_to_our_own),
         cmocka_unit_test_teardown(a_device_without_it_says_so, back_to_our_own),
     };
     return cmocka_run_group_tests(tests, pair_open, pair_close);
