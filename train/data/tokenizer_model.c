@@ -135,10 +135,10 @@ static status parse_rest(json_t **rest, const char *path, const char *text, size
 }
 
 status tokenizer_read_model(tokenizer *t, tokenizer_merges *merges, json_t **rest, const char *path) {
-    static const char *const model[] = {"model"}, *const parts[] = {"vocab", "merges"};
+    static const char *const model[] = {"model"}, *const parts[] = {"vocab", "merges", "type"};
     char *text;
     size_t bytes;
-    stretch whole = {0}, values[2] = {{0}, {0}};
+    stretch whole = {0}, values[3] = {{0}, {0}, {0}};
     tokenizer_text pair = {0};
     *rest = NULL;
     TRY(file_read_up_to(LARGEST_FILE, path, &text, &bytes));
@@ -147,13 +147,14 @@ status tokenizer_read_model(tokenizer *t, tokenizer_merges *merges, json_t **res
     TRY_DONE(find_values(&s, model, &whole, 1));
     if (!whole.to || text[whole.from] != '{') FAIL_DONE(DATA, "%s: has no \"model\" that is an object", path);
     s.at = whole.from;
-    TRY_DONE(find_values(&s, parts, values, 2));
+    TRY_DONE(find_values(&s, parts, values, 3));
+    stretch type = values[2];
+    if (type.to && (type.to - type.from != 5 || memcmp(text + type.from, "\"BPE\"", 5) != 0))
+        FAIL_DONE(DATA, "%s: \"model\" has the type %.*s, expected \"BPE\"", path,
+                  (int)(type.to - type.from < 40 ? type.to - type.from : 40), text + type.from);
     for (int i = 0; i < 2; i++)
         if (!values[i].to) FAIL_DONE(DATA, "%s: its model has no \"%s\", expected that of a BPE", path, parts[i]);
     TRY_DONE(parse_rest(rest, path, text, bytes, values));
-    const char *type = json_string_or_null(json_find(json_find(*rest, "model"), "type"));
-    if (type && strcmp(type, "BPE") != 0)
-        FAIL_DONE(DATA, "%s: \"model\" has the type \"%.40s\", expected \"BPE\"", path, type);
     s.at = values[0].from;
     TRY_DONE(read_vocabulary(t, &s));
     s.at = values[1].from;
