@@ -121,5 +121,6 @@ refuses "a template without a key" "--template: found no {KEY}" tokenize "$text"
 refuses "other files than before" 'tokenize.json: this folder was begun with files 6, found 2 now' tokenize "$scratch/small" --out "$scratch/whole" --shard-tokens 500k
 refuses "other options than before" 'tokenize.json: this folder was begun with shard_tokens 500000, found 100000000 now' tokenize "$text" --out "$scratch/whole"
 refuses "a folder with other files" "holds \"1.txt\" but no tokenize.json, expected a new or empty folder" tokenize "$scratch/small" --out "$text"
+refuses "a file for a folder" "1.txt: is not a folder, expected a folder for the token files" tokenize "$scratch/small" --out "$text/1.txt"
 touch "$scratch/empty"; refuses "no text" "found no text" tokenize "$scratch/empty" --out "$scratch/none"
 finish

@@ -43,13 +43,12 @@ static const option table[] = {
 
 static const command_help help = {
     .usage = "tally tokenize PATH... --out FOLDER [options]",
-    .about =
-        "Turns text into token files, which train and eval read as --data FOLDER without keeping them in memory. PATH\n"
-        "is a file, a folder of files, or - for standard input. A file holds plain text, or JSON objects (.jsonl,\n"
-        ".ndjson, .json) with one document each; it may be compressed (.gz, .zst). If it is interrupted, the same\n"
-        "command goes on, and ends with the same files.\n"
-        "  tally tokenize corpus/ --tokenizer gpt2/tokenizer.json --out tokens\n"
-        "  zcat part-*.gz | tally tokenize - --out tokens\n",
+    .about = "Turns text into token files, which train and eval read as --data FOLDER without keeping them in\n"
+             "memory. PATH is a file, a folder of files, or - for standard input. A file holds plain text, or JSON\n"
+             "objects (.jsonl, .ndjson, .json) with one document each; it may be compressed (.gz, .zst). If it is\n"
+             "interrupted, the same command goes on, and ends with the same files.\n"
+             "  tally tokenize corpus/ --tokenizer gpt2/tokenizer.json --out tokens\n"
+             "  zcat part-*.gz | tally tokenize - --out tokens\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -143,11 +144,14 @@ static status lock_folder(int *fd, const char *folder) {
 
 status tokenize_run(tokenize_result *r, const tokenize_options *o) {
     int lock = -1;
+    struct stat info;
     status_code st = STATUS_OK;
     tokenizing k = {.o = o, .started = now(), .input_started = -1};
     *r = (tokenize_result){0};
     k.told = k.started;
     TRY(documents_scan(&k.state.files, &o->from));
+    if (!stat(o->folder, &info) && !S_ISDIR(info.st_mode))
+        FAIL(DATA, "%s: is not a folder, expected a folder for the token files", o->folder);
     TRY(durable_make_folders(o->folder));
     TRY_DONE(lock_folder(&lock, o->folder));
     TRY_DONE(tokenize_state_open(&k.state, o));
