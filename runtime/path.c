@@ -13,6 +13,13 @@ path_text path_join(const char *folder, const char *name) { return put(folder, "
 
 path_text path_add_ending(const char *path, const char *ending) { return put(path, "", ending); }
 
+path_text path_last(const char *path) {
+    path_text p = path_add_ending(path, "");
+    for (size_t n = strlen(p.text); n > 1 && p.text[n - 1] == '/';) p.text[--n] = 0;
+    const char *slash = strrchr(p.text, '/');
+    return slash && slash[1] ? path_add_ending(slash + 1, "") : p;
+}
+
 bool path_ends_with(const char *path, const char *ending) {
     size_t n = strlen(path), m = strlen(ending);
     return n >= m && strcmp(path + n - m, ending) == 0;

@@ -350,6 +350,11 @@ static void the_card_tells_what_training_cost(void **unused) {
     p.spent.joules = 7.2e6;
     p.val_loss = NAN;
     strcpy(p.energy_source, "rapl");
+    strcpy(p.init, "SmolLM2-135M");
+    p.source_count = 2;
+    strcpy(p.sources[0].data, "/home/me/web|text/");
+    strcpy(p.sources[1].data, "books");
+    p.sources[1].epochs = 1.5;
     OK(model_files_card(&text, &c, &p));
     static const char *const parts[] = {"\n  tokens: 4096\n",
                                         "\n  model_flops: 1.250000e+09\n",
@@ -358,6 +363,8 @@ static void the_card_tells_what_training_cost(void **unused) {
                                         "\n  cost_usd: 3.600000e+00\n",
                                         "\n  held_out_loss: null\n",
                                         "| 4096 in 7 steps of 32, in sequences of 16 |",
+                                        "| data | web/text, 0.7 epochs |\n| data | books, 1.5 epochs |",
+                                        "| initial weights | SmolLM2-135M |",
                                         "| 2 kWh (source: rapl) |",
                                         "| cost | $3.6 |"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)

@@ -114,6 +114,11 @@ static void fill_fixed(trainer *t) {
     const parameters_options *s = &t->o->precision;
     t->p.seed = t->o->seed;
     t->p.finite = 1;
+    if (t->o->init) {
+        path_text name = path_last(t->o->init);
+        size_t length = strlen(name.text), most = sizeof t->p.init - 1;
+        snprintf(t->p.init, most + 1, "%s", length > most ? name.text + length - most : name.text);
+    }
     t->p.loss = t->p.val_loss = NAN;
     t->p.data_crc32 = t->data.crc32;
     t->p.train_tokens = (uint64_t)t->data.train_tokens;

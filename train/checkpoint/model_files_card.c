@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "runtime/path.h"
+#include "runtime/printable.h"
 #include "runtime/text.h"
 #include "train/checkpoint/model_files.h"
 
@@ -64,11 +66,28 @@ static void write_model(FILE *out, const model_config *c) {
     row(out, "context", "%ld", c->context);
 }
 
+/* The last part of a path, as a cell of a table: the folders before it are nobody's business. */
+static path_text cell(const char *path) {
+    path_text name = path_last(path), shown;
+    if (strlen(name.text) >= 256) name.text[256] = 0;
+    printable(shown.text, name.text, strlen(name.text));
+    for (char *bar = shown.text; (bar = strchr(bar, '|'));) *bar = '/';
+    return shown;
+}
+
+static void write_data(FILE *out, const progress *p) {
+    if (*p->tokenizer) row(out, "tokenizer", "%s", p->tokenizer);
+    for (uint64_t i = 0; i < p->source_count; i++)
+        row(out, "data", "%s, %.4g epochs", cell(p->sources[i].data).text, p->sources[i].epochs);
+    row(out, "initial weights", "%s", *p->init ? cell(p->init).text : "random");
+}
+
 static void write_training(FILE *out, const progress *p) {
     static const char unknown[] = "not known";
     const cost k = cost_of(p);
     fputs("\n| training | |\n| --- | --- |\n", out);
     row(out, "tokens", "%lu in %lu steps of %lu, in sequences of %lu", p->tokens, p->step, p->global_batch, p->seq_len);
+    write_data(out, p);
     if (isfinite(k.flops)) row(out, "model FLOPs, forward and backward", "%.4g", k.flops);
     else row(out, "model FLOPs, forward and backward", "%s", unknown);
     if (isfinite(k.kwh))

@@ -81,6 +81,7 @@ status progress_text(char **text, const progress *p) {
     TRY_DONE(json_add_u64(o, "keyed_order", p->keyed_order));
     TRY_DONE(json_add_string(o, "tokenizer", p->tokenizer));
     TRY_DONE(write_sources(o, p));
+    if (*p->init) TRY_DONE(json_add_string(o, "init", p->init));
     TRY_DONE(json_add_string(o, "device", p->device));
     TRY_DONE(json_add_string(o, "sharding", p->sharding));
     for (int i = 0; i < TEXT_FIELDS; i++)
@@ -115,6 +116,7 @@ status progress_read(progress *p, const char *path) {
     if (json_find(o, "keyed_order")) TRY_DONE(json_get_u64(o, path, "keyed_order", &p->keyed_order));
     if (json_find(o, "tokenizer")) TRY_DONE(json_get_string(o, path, "tokenizer", p->tokenizer, sizeof p->tokenizer));
     TRY_DONE(read_sources(p, o, path));
+    if (json_find(o, "init")) TRY_DONE(json_get_string(o, path, "init", p->init, sizeof p->init));
     if (json_find(o, "device")) TRY_DONE(json_get_string(o, path, "device", p->device, sizeof p->device));
     if (json_find(o, "sharding")) TRY_DONE(json_get_string(o, path, "sharding", p->sharding, sizeof p->sharding));
     if (json_find(o, "energy_source"))

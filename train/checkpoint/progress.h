@@ -36,6 +36,7 @@ typedef struct {
         uint64_t windows; /* used of it */
         double epochs;
     } sources[MIX_SOURCES];
+    char init[64]; /* name of the folder whose weights the run began with, or the end of that; "": random weights */
     char precision[16], moments[16], master[16];
     char device[160];  /* of rank 0, and how ranks communicate; "" in a file without it */
     char sharding[40]; /* stage/replicas/reduce dtype/gather dtype/every or once; "alone"; "" in a file without it */
