@@ -293,8 +293,8 @@ status bpe_word(bpe_worker *w, token_list *out, const char *word, size_t bytes) 
     const char *text = is_small ? small->text : large->text;
     const int32_t *ids = is_small ? small->ids : large->ids;
     uint8_t known = is_small ? small->bytes : large->bytes, count = is_small ? small->count : large->count;
+    TRY(token_list_reserve(out, LARGE_IDS));
     if (known == bytes && memcmp(text, word, bytes) == 0) {
-        TRY(token_list_reserve(out, LARGE_IDS));
         if (is_small) memcpy(out->ids + out->count, ids, sizeof small->ids);
         else memcpy(out->ids + out->count, ids, sizeof large->ids);
         out->count += count;

@@ -175,13 +175,12 @@ done:
 
 status pattern_open_literal(pattern **p, const char *text) {
     *p = NULL;
-    char *escaped = malloc(2 * strlen(text) + 1), *to = escaped;
+    char *escaped = calloc(2 * strlen(text) + 1, 1), *to = escaped;
     if (!escaped) FAIL(MEM, "no memory for a pattern");
     for (const char *from = text; *from; from++) {
         if (strchr("\\^$.[]|()?*+{}", *from)) *to++ = '\\';
         *to++ = *from;
     }
-    *to = 0;
     status_code st = pattern_open(p, escaped);
     free(escaped);
     return st;

@@ -227,6 +227,7 @@ static status read_post_processor(const reading *r, const json_t *o) {
 
 typedef struct {
     const char *content;
+    size_t bytes;
     added_token token;
     bool normalized;
 } added_entry;
@@ -237,6 +238,7 @@ static status read_added(const reading *r, const json_t *o, added_entry *a) {
     TRY(json_get_i64(o, r->path, "id", &id));
     a->content = json_string_or_null(json_find(o, "content"));
     if (!a->content || !*a->content) FAIL(DATA, "%s: the added token with the id %ld has no content", r->path, id);
+    a->bytes = strlen(a->content);
     TRY(get_flag(r, o, "special", false, &a->token.special));
     TRY(get_flag(r, o, "lstrip", false, &a->token.strip_left));
     TRY(get_flag(r, o, "rstrip", false, &a->token.strip_right));
@@ -244,9 +246,9 @@ static status read_added(const reading *r, const json_t *o, added_entry *a) {
     TRY(get_flag(r, o, "single_word", false, &single_word));
     if (single_word)
         FAIL(DATA, "%s: \"single_word\" of the added token \"%.40s\" is not supported", r->path, a->content);
-    a->token.id = vocabulary_find(&r->t->tokens, a->content, strlen(a->content));
+    a->token.id = vocabulary_find(&r->t->tokens, a->content, a->bytes);
     if (a->token.id < 0) {
-        TRY(vocabulary_add(&r->t->tokens, id, a->content, strlen(a->content)));
+        TRY(vocabulary_add(&r->t->tokens, id, a->content, a->bytes));
         a->token.id = (int32_t)id;
     }
     if (a->token.id != id)
@@ -260,7 +262,7 @@ static status add_normalized(const reading *r, const added_entry *a, int normali
     tokenizer_text text = {0};
     status_code st = STATUS_OK;
     if (normalizers) TRY_DONE(tokenizer_normalize(r->t, 1, 1 + normalizers, &text, a->content));
-    else TRY_DONE(tokenizer_text_add(&text, a->content, strlen(a->content)));
+    else TRY_DONE(tokenizer_text_add(&text, a->content, a->bytes));
     TRY_DONE(added_tokens_add(&r->t->added_normalized, text.text, text.bytes, a->token));
 done:
     tokenizer_text_free(&text);
@@ -283,7 +285,7 @@ static status read_steps(const reading *r, const json_t *o, const added_entry *a
     int normalizers = t->step_count - 1;
     for (size_t i = 0; i < count; i++)
         if (added[i].normalized) TRY(add_normalized(r, &added[i], normalizers));
-        else TRY(added_tokens_add(&t->added, added[i].content, strlen(added[i].content), added[i].token));
+        else TRY(added_tokens_add(&t->added, added[i].content, added[i].bytes, added[i].token));
     TRY(check_strips(r, &t->added));
     TRY(check_strips(r, &t->added_normalized));
     if (t->added_normalized.count) {

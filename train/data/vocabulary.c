@@ -83,7 +83,7 @@ status vocabulary_add(vocabulary *v, i64 id, const char *name, size_t bytes) {
         FAIL(DATA, "the token \"%.*s\" has two ids, %d and %ld", (int)(bytes < 40 ? bytes : 40), name, v->table[at],
              id);
     if (id >= v->room) TRY(grow_ids(v, id));
-    if (v->capacity - v->used <= bytes) TRY(grow_pool(v, bytes + 1));
+    if (!v->pool || v->capacity - v->used <= bytes) TRY(grow_pool(v, bytes + 1));
     memcpy(v->pool + v->used, name, bytes);
     v->pool[v->used + bytes] = 0;
     v->starts[id] = v->used + 1;
