@@ -3,6 +3,8 @@
 
 #include "train/data/stages.h"
 
+enum { MOST_AT_ONCE = 1 << 16 }; /* bytes that go through all stages before the next do: they stay in the cache */
+
 /* ---- the chain of stages ---- */
 
 /* the last stage of tokenizer_normalize */
@@ -122,10 +124,9 @@ static status encode_text(tokenizer_encoder *e, const char *text, size_t bytes, 
     return STATUS_OK;
 }
 
-status tokenizer_encode(tokenizer_encoder *e, token_list *out, const char *text, size_t bytes, bool last) {
-    if (!e->t->model) return encode_bytes(out, text, bytes);
-    e->out = out;
-    while (e->cut_bytes) { /* completes the character, byte by byte */
+/* Completes a character that was cut off before, byte by byte; then the rest. */
+static status encode_part(tokenizer_encoder *e, const char *text, size_t bytes, bool last) {
+    while (e->cut_bytes) {
         char joined[sizeof e->cut + 1];
         size_t had = (size_t)e->cut_bytes, take = bytes ? 1 : 0;
         if (!take && !last) return STATUS_OK;
@@ -135,7 +136,15 @@ status tokenizer_encode(tokenizer_encoder *e, token_list *out, const char *text,
         TRY(encode_text(e, joined, had + take, last && bytes == take));
         if (take) text++, bytes--;
     }
-    TRY(encode_text(e, text, bytes, last));
+    return encode_text(e, text, bytes, last);
+}
+
+status tokenizer_encode(tokenizer_encoder *e, token_list *out, const char *text, size_t bytes, bool last) {
+    if (!e->t->model) return encode_bytes(out, text, bytes);
+    e->out = out;
+    for (; bytes > MOST_AT_ONCE; text += MOST_AT_ONCE, bytes -= MOST_AT_ONCE)
+        TRY(encode_part(e, text, MOST_AT_ONCE, false));
+    TRY(encode_part(e, text, bytes, last));
     if (!last) return STATUS_OK;
     TRY(e->stages[0].push(&e->stages[0], "", 0, STAGE_END));
     tokenizer_encode_restart(e);
