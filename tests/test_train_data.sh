@@ -73,6 +73,11 @@ done
 [ $killed -ge 5 ] && rm -rf "$scratch/killed/checkpoints" "$scratch/killed/metrics.jsonl" "$scratch/killed/config.json" && train killed "${words[@]}" && same_bits killed direct 9
 ok "killed $killed times while text became token files, and then again: the same bits"
 refuses "another tokenizer than the checkpoint's" "the tokenizer of the data was bpe-259-[0-9a-f]*, is now bytes" train --out "$scratch/words" --resume --steps 10 --tokenizer bytes
+sed 's/"th e"//; s/"t h", /"t h"/' "$scratch/tokenizer.json" >"$scratch/other.json"
+sum=$(cat "$scratch"/words/data/text-0/* | cksum)
+refuses "and before its tokens are replaced" "the tokenizer of the data was bpe-259-[0-9a-f]*, is now bpe-259-" train --out "$scratch/words" --resume --steps 10 --tokenizer "$scratch/other.json"
+refuses "and another seed" "--seed was 1, is now 2, but a resumed run" train --out "$scratch/words" --resume --steps 10 --seed 2
+[ "$(cat "$scratch"/words/data/text-0/* | cksum)" = "$sum" ]; ok "the tokens are what they were"
 refuses "token files of another tokenizer" "files: holds tokens of the tokenizer \"bytes\", expected those of \"bpe-259-" train "${options[@]}" --model "$scratch/large.json" --tokenizer "$scratch/tokenizer.json" --data "$scratch/files" --out "$scratch/none"
 refuses "a vocabulary larger than the model's" "model.json: has a vocabulary of 257 tokens, but the tokenizer of the data has 259" train "${options[@]}" "${words[@]}" --model "$scratch/model.json" --out "$scratch/none2"
 mkdir "$scratch/folder" && cp "$scratch/large.json" "$scratch/folder/config.json" && cp "$scratch/tokenizer.json" "$scratch/folder"

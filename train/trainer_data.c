@@ -12,7 +12,7 @@
 /* --- opening --- */
 
 /* --tokenizer, or that of the model's folder. NULL: neither, or that of the folder is the one of bytes; text is then bytes. */
-static status open_tokenizer(trainer *t) {
+status trainer_open_tokenizer(trainer *t) {
     static const char *const files[] = {"tokenizer.json", "vocab.json", "encoder.json"};
     bool has = false;
     if (t->o->tokenizer) return tokenizer_open(&t->tokenizer, t->o->tokenizer);
@@ -150,7 +150,6 @@ status trainer_choose_vocabulary(trainer *t) {
 }
 
 status trainer_open_data(trainer *t) {
-    TRY(comm_agree(t->world, open_tokenizer(t)));
     TRY(comm_agree(t->world, check_vocabulary_early(t)));
     TRY(open_dataset(t));
     if (!t->tokenizer && strcmp(t->data.fingerprint, "bytes") == 0)

@@ -122,7 +122,8 @@ static void fill_fixed(trainer *t) {
     t->p.loss = t->p.val_loss = NAN;
     t->p.data_crc32 = t->data.crc32;
     t->p.train_tokens = (uint64_t)t->data.train_tokens;
-    snprintf(t->p.tokenizer, sizeof t->p.tokenizer, "%s", t->data.fingerprint[0] ? t->data.fingerprint : "not known");
+    snprintf(t->p.tokenizer, sizeof t->p.tokenizer, "%s",
+             t->data.fingerprint[0] ? t->data.fingerprint : TOKENIZER_NOT_KNOWN);
     t->p.seq_len = (uint64_t)t->o->seq_len;
     t->p.threads = (uint64_t)t->dev->threads;
     t->p.ranks = (uint64_t)t->world->ranks;
@@ -149,7 +150,6 @@ static status check_same_text(const char *folder, const char *what, const char *
 
 static status check_fixed(const trainer *t, const char *folder, const progress *then) {
     const progress *now = &t->p;
-    TRY(check_same(folder, "--seed", then->seed, now->seed));
     TRY(check_same(folder, "--seq-len", then->seq_len, now->seq_len));
     TRY(check_same_text(folder, "the tokenizer of the data", then->tokenizer, now->tokenizer));
     TRY(check_same(folder, "the crc32 of the data", then->data_crc32, now->data_crc32));
@@ -237,25 +237,39 @@ static status open_model(trainer *t) {
     return STATUS_OK;
 }
 
+/* The newest checkpoint, and what cannot be resumed from it. It comes before the data, because text may take hours to become tokens,
+ * which another seed or tokenizer would replace. */
+static status find_newest(trainer *t) {
+    const train_options *o = t->o;
+    const progress *then = &t->then;
+    int found;
+    TRY(checkpoint_newest(t->world, o->out, &found, &t->newest));
+    if (!found) {
+        t->newest.text[0] = 0;
+        return STATUS_OK;
+    }
+    const char *folder = t->newest.text;
+    if (!o->resume)
+        FAIL(ARG, "--out %s: already holds a run; continue it with --resume, or name another folder", o->out);
+    TRY(comm_agree(t->world, checkpoint_progress(folder, &t->then)));
+    TRY(trainer_check_steps(t, folder, then));
+    TRY(check_same(folder, "--seed", then->seed, o->seed));
+    if (t->tokenizer && strcmp(then->tokenizer, TOKENIZER_NOT_KNOWN) != 0)
+        TRY(check_same_text(folder, "the tokenizer of the data", then->tokenizer, tokenizer_fingerprint(t->tokenizer)));
+    return STATUS_OK;
+}
+
 /* The model, from the newest checkpoint, from --init or with random weights. Writes nothing. */
 static status start_or_resume(trainer *t) {
     const train_options *o = t->o;
-    int found;
-    path_text folder;
-    progress then;
-    TRY(checkpoint_newest(t->world, o->out, &found, &folder));
-    if (found && !o->resume)
-        FAIL(ARG, "--out %s: already holds a run; continue it with --resume, or name another folder", o->out);
+    const char *folder = t->newest.text;
+    const progress *then = folder[0] ? &t->then : NULL;
     fill_fixed(t);
-    if (found) {
-        TRY(comm_agree(t->world, checkpoint_progress(folder.text, &then)));
-        TRY(check_fixed(t, folder.text, &then));
-        TRY(trainer_check_steps(t, folder.text, &then));
-    }
-    TRY(choose_global_batch(t, found ? &then : NULL, folder.text));
+    if (then) TRY(check_fixed(t, folder, then));
+    TRY(choose_global_batch(t, then, folder));
     t->p.global_batch = (uint64_t)t->global_batch;
     TRY(open_model(t));
-    if (found) return resume(t, folder.text, then);
+    if (then) return resume(t, folder, *then);
     if (o->resume) log_line("%s has no checkpoint yet: starting from the beginning", o->out);
     if (!o->init) return parameters_randomize(&t->m.parameters, o->seed);
     TRY(weights_read(&t->m.parameters, &t->c, o->init));
@@ -319,6 +333,8 @@ status trainer_open(trainer *t) {
     TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: the price of %s is not known; expected --price as well", o->budget, t->dev->name);
+    TRY(comm_agree(t->world, trainer_open_tokenizer(t)));
+    TRY(find_newest(t));
     TRY(trainer_open_data(t));
     TRY(start_or_resume(t));
     if (t->tokenizer)

@@ -24,6 +24,9 @@
 /* MOVED: the run can continue in the folder's new place. LOST: it was deleted, or another process has its lock. */
 typedef enum { FOLDER_FINE, FOLDER_MOVED, FOLDER_WITHOUT_METRICS, FOLDER_LOST } folder_state;
 
+/* in progress.json, of token files that do not name it */
+#define TOKENIZER_NOT_KNOWN "not known"
+
 /* what a rank sends to all others, in one all-gather per step */
 typedef struct {
     ledger_part bill;
@@ -61,6 +64,8 @@ typedef struct {
     step_state step_state; /* of m */
     ledger bill;
     progress p;
+    path_text newest; /* the checkpoint that the run continues; "": none */
+    progress then;    /* of that checkpoint */
     i64 global_batch; /* tokens */
     run_lock *lock;   /* this and the next ones: on rank 0 only */
     FILE *metrics;
@@ -114,7 +119,8 @@ status trainer_check_steps(const trainer *t, const char *folder, const progress 
 void trainer_log_changes(const trainer *t);
 
 /* trainer_data.c. Collective. */
-status trainer_open_data(trainer *t); /* the tokenizer and the data; fails unless they are the same on all ranks */
+status trainer_open_tokenizer(trainer *t);    /* not collective */
+status trainer_open_data(trainer *t);         /* fails unless it is the same on all ranks */
 status trainer_choose_vocabulary(trainer *t); /* sets t->c.V; DATA: the model's is too small for the data */
 status trainer_open_loader(trainer *t);
 /* Mean loss of the held-out part: of several sources, the mean by their weights of those that hold some out. NaN: none does. */
