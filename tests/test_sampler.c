@@ -100,10 +100,50 @@ static void is_the_model_with_windows(void **unused) {
     }
 }
 
+/* --- drawing --- */
+
+enum { V = 500 };
+static double p_of[V];
+static int by_probability(const void *a, const void *b) {
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return p_of[x] != p_of[y] ? (p_of[x] < p_of[y] ? 1 : -1) : x - y;
+}
+
+/* the definition, with all candidates sorted */
+static int32_t drawn(const float *logits, const sampling *how, double uniform) {
+    int32_t order[V];
+    double most = -INFINITY, sum = 0, kept = 0, below = 0;
+    i64 n = how->top_k ? how->top_k : V, m = 0;
+    for (i64 v = 0; v < V; v++) most = fmax(most, (double)logits[v]);
+    for (int32_t v = 0; v < V; v++) order[v] = v, p_of[v] = expf((float)((logits[v] - (float)most) / how->temperature));
+    qsort(order, V, sizeof *order, by_probability);
+    for (i64 i = 0; i < n; i++) sum += p_of[order[i]];
+    while (m < n && (how->top_p >= 1 || kept < how->top_p * sum)) kept += p_of[order[m++]];
+    for (i64 i = 0; i + 1 < m; i++)
+        if ((below += p_of[order[i]]) > uniform * kept) return order[i];
+    return order[m - 1];
+}
+
+static void draws_are_those_of_sorted_candidates(void **unused) {
+    (void)unused;
+    float logits[V];
+    const double temperatures[] = {0.1, 0.8, 1.7, 50}, top_ps[] = {1, 0.9, 0.3, 1e-9};
+    const i64 top_ks[] = {0, 1, 7, V - 1, V};
+    for (uint64_t draw = 0; draw < 400; draw++) {
+        for (uint64_t v = 0; v < V; v++) /* one in three has the logit of others: ties */
+            logits[v] = v % 3 ? (float)rng_uniform(draw, 90, v) * 9 : (float)rng_below(draw, 91, v, 4);
+        sampling how = {temperatures[draw % 4], top_ks[draw % 5], top_ps[draw / 4 % 4], 17};
+        int32_t token;
+        OK(sampler_sample(&token, logits, V, &how, draw));
+        assert_int_equal(token, drawn(logits, &how, rng_uniform(17, RNG_SAMPLE, draw)));
+    }
+}
+
 int main(void) {
     assert_non_null(mkdtemp(folder));
     OK(device_open(&dev, SAMPLER_DEVICE, 2, 0));
-    const struct CMUnitTest tests[] = {cmocka_unit_test(is_the_model), cmocka_unit_test(is_the_model_with_windows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(is_the_model), cmocka_unit_test(is_the_model_with_windows),
+                                       cmocka_unit_test(draws_are_those_of_sorted_candidates)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     device_close(dev);
     char file[64];

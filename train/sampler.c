@@ -192,10 +192,49 @@ typedef struct {
     int32_t token;
 } candidate;
 
-/* Most likely first. Ties by token, so that the order is unique. */
-static int by_probability(const void *a, const void *b) {
-    const candidate *x = a, *y = b;
-    return x->p < y->p ? 1 : x->p > y->p ? -1 : x->token - y->token;
+/* Whether x comes before y: the most likely first. Ties by token, so that the order is unique. */
+static bool before(candidate x, candidate y) { return x.p != y.p ? x.p > y.p : x.token < y.token; }
+
+/* Candidates in order, without sorting all of them: a heap of those that were not taken yet, in list[0 .. left); the i-th one that
+ * was taken is list[count - 1 - i]. */
+typedef struct {
+    candidate *list;
+    i64 count, left;
+} candidates;
+
+static void sift(candidates *c, i64 at) {
+    candidate moved = c->list[at];
+    for (i64 child; (child = 2 * at + 1) < c->left; at = child) {
+        if (child + 1 < c->left && before(c->list[child + 1], c->list[child])) child++;
+        if (before(moved, c->list[child])) break;
+        c->list[at] = c->list[child];
+    }
+    c->list[at] = moved;
+}
+
+static candidate candidate_at(candidates *c, i64 i) {
+    while (c->count - c->left <= i) {
+        candidate first = c->list[0];
+        c->list[0] = c->list[--c->left];
+        c->list[c->left] = first;
+        sift(c, 0);
+    }
+    return c->list[c->count - 1 - i];
+}
+
+static int32_t draw_candidate(candidates *c, const sampling *how, double sum, double uniform) {
+    i64 n = c->count, m = 0, i = 0;
+    for (i64 at = n / 2; at-- > 0;) sift(c, at);
+    if (how->top_k > 0 && how->top_k < n) {
+        n = how->top_k;
+        for (sum = 0; m < n; m++) sum += candidate_at(c, m).p;
+    }
+    double kept = how->top_p < 1 ? 0 : sum, below = candidate_at(c, 0).p;
+    if (how->top_p < 1)
+        for (m = 0; m < n && kept < how->top_p * sum; m++) kept += candidate_at(c, m).p;
+    else m = n;
+    for (double u = uniform * kept; i + 1 < m && below <= u; below += candidate_at(c, i).p) i++;
+    return candidate_at(c, i).token;
 }
 
 status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw) {
@@ -208,21 +247,15 @@ status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling
     }
     *token = (int32_t)best;
     if (how->temperature == 0) return STATUS_OK;
-    candidate *list = malloc((size_t)V * sizeof *list);
-    if (!list) FAIL(MEM, "no memory for %ld candidates", V);
-    for (i64 v = 0; v < V; v++)
-        list[v] = (candidate){expf((float)((logits[v] - logits[best]) / how->temperature)), (int32_t)v};
-    qsort(list, (size_t)V, sizeof *list, by_probability);
-    i64 n = how->top_k > 0 && how->top_k < V ? how->top_k : V;
-    double sum = 0, kept = 0;
-    for (i64 i = 0; i < n; i++) sum += list[i].p;
-    i64 m = 0;
-    while (m < n && kept < how->top_p * sum) kept += list[m++].p;
-    double u = rng_uniform(how->seed, RNG_SAMPLE, draw) * kept;
-    i64 i = 0;
-    for (double below = list[0].p; i + 1 < m && below <= u; below += list[i].p) i++;
-    *token = list[i].token;
-    free(list);
+    candidates c = {.list = malloc((size_t)V * sizeof *c.list), .count = V, .left = V};
+    if (!c.list) FAIL(MEM, "no memory for %ld candidates", V);
+    double sum = 0;
+    for (i64 v = 0; v < V; v++) {
+        c.list[v] = (candidate){expf((float)((logits[v] - logits[best]) / how->temperature)), (int32_t)v};
+        sum += c.list[v].p;
+    }
+    *token = draw_candidate(&c, how, sum, rng_uniform(how->seed, RNG_SAMPLE, draw));
+    free(c.list);
     return STATUS_OK;
 }
 
