@@ -16,6 +16,14 @@ printf 'tide 1' >"$scratch/prompt.txt"
 [ "$(say --prompt 'tide 1' --tokens 3 | od -An -c | tr -d ' \n')" = "$(printf 'tide 1 l\xc3\n' | od -An -c | tr -d ' \n')" ]
 ok "bytes of a character that is not complete at the end are printed too"
 
+python3 - "$tally" "$scratch/model" <<'P'
+import os, subprocess, sys
+p = subprocess.Popen([sys.argv[1], "generate", sys.argv[2], "--prompt", "tide 1 l", "--temperature", "0", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+parts = iter(lambda: os.read(p.stdout.fileno(), 100), b"")
+assert "".join(part.decode() for part in parts) == "tide 1 löw\n" # decode fails for a part that ends inside a character
+P
+ok "a character is written when it is complete, not byte by byte"
+
 cat >"$scratch/prompts.jsonl" <<'J'
 {"prompt": "tide 1"}
 
@@ -57,6 +65,13 @@ stop '{"eos_token_id": 256}'
 
 draw --temperature 10 --prompt tide >"$scratch/a"; draw --temperature 10 --prompt tide --no-begin >"$scratch/b"; [ -s "$scratch/b" ] && ! cmp -s "$scratch/a" "$scratch/b"
 ok "--no-begin leaves out the token before the prompt"
+stories=../shared/data/models/stories260K
+if [ ! -d $stories ]; then skip "special tokens in a prompt" "no $stories"; else
+    story() { "$tally" generate $stories --temperature 0 --tokens 20 --threads 1 --precision fp32 "$@" 2>"$scratch/err"; }
+    plain=$(story --prompt 'Once upon'); special=$(story --prompt '<s>Once upon' --no-begin)
+    [ "${plain:0:23}" = "Once upon a time, there" ] && [ "$special" = "<s> $plain" ]
+    ok "special tokens in a prompt are recognised"
+fi
 refuses "nothing to begin with" "prompt: found no token to begin with" generate "$scratch/model" --seed 1 --no-begin
 refuses "two prompts" "prompt and --prompt-file: expected one of them" generate "$scratch/model" --seed 1 --prompt a --prompt-file "$scratch/prompt.txt"
 echo '{"text": "a"}' >"$scratch/bad.jsonl"
