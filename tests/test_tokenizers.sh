@@ -1,5 +1,20 @@
-# The tokenizers of others: the ids and texts that the library `tokenizers` gives, whole and cut; and what is refused.
+# tokenizer encode, decode and inspect; the tokenizers of others give the ids and texts that the library `tokenizers` gives.
 cd "$(dirname "$0")/.." && . tests/tap.sh
+printf '{"text":"h\\u00e9"}\n{"text":"a\\nb"}\n' >"$scratch/two.jsonl"
+"$tally" tokenizer encode "$scratch/two.jsonl" >"$scratch/ids" 2>"$scratch/err"
+[ "$(cat "$scratch/ids")" = "104 195 169"$'\n'"97 10 98" ]; ok "encode prints a line for each document"
+[ "$("$tally" tokenizer encode "$scratch/two.jsonl" --pieces 2>"$scratch/err" | tail -1)" = '["<0x61>","<0x0A>","<0x62>"]' ]; ok "encode --pieces prints tokens"
+[ "$("$tally" tokenizer decode "$scratch/ids" --null 2>"$scratch/err" | tr '\0' '|')" = "hé|a"$'\n'"b|" ]; ok "decode prints the text of each line"
+[ "$(echo '[104, 256]' | "$tally" tokenizer decode --with-special 2>"$scratch/err")" = "h<|endoftext|>" ]; ok "decode takes standard input, and prints special tokens if asked"
+echo 1 257 >"$scratch/high"; printf '1 2\n3 x\n' >"$scratch/odd"
+refuses "an id that no token has" "line 1: 257 is no token id, expected 0 to 256" tokenizer decode "$scratch/high"
+refuses "what is no id" "line 2: found 'x', expected token ids" tokenizer decode "$scratch/odd"
+refuses "a tokenizer that is not there" "$scratch/none: No such file" tokenizer inspect --tokenizer "$scratch/none"
+refuses "a file that is no tokenizer" "two.jsonl: has no \"model\"" tokenizer inspect --tokenizer "$scratch/two.jsonl"
+"$tally" tokenizer inspect --data "$scratch/two.jsonl" --json >"$scratch/out" 2>"$scratch/err" &&
+    grep -q '"fingerprint":"bytes","size":257,.*"end_of_text":256,"documents":2,"text_bytes":6,"text_tokens":6' "$scratch/out"; ok "inspect --json"
+"$tally" tokenizer inspect --data "$scratch/two.jsonl" --threads 2 >"$scratch/out" 2>"$scratch/err" && grep -q '6 B in 2 documents, 6 tokens: 1.000 bytes a token' "$scratch/out"
+ok "inspect"
 need_python "tokenizers"
 data=../shared/data/tokenizers
 [ -f $data/expected.json.xz ] || { skip "the tokenizers of others" "no $data here"; finish; }

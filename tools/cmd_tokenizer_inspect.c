@@ -172,8 +172,8 @@ static status print_result(const values *v, const tokenizer *t, const documents 
     print_token(t, "after a text", tokenizer_after_text(t));
     print_token(t, "end of text", tokenizer_end_of_text(t));
     if (!d->count) return STATUS_OK;
-    printf("%-14s %s in %ld documents, %ld tokens: %.3f bytes a token\n", "text",
-           text_bytes((double)d->text.bytes).text, d->count, s->tokens,
+    printf("%-14s %s in %ld document%s, %ld tokens: %.3f bytes a token\n", "text",
+           text_bytes((double)d->text.bytes).text, d->count, d->count == 1 ? "" : "s", s->tokens,
            s->tokens ? (double)d->text.bytes / (double)s->tokens : 0);
     printf("%-14s %.1f MB/s, %s tokens/s, %ld thread%s\n", "speed", (double)d->text.bytes / 1e6 / s->seconds,
            text_count((double)s->tokens / s->seconds).text, s->threads, s->threads == 1 ? "" : "s");
