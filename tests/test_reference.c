@@ -13,8 +13,9 @@ static device *dev;
 static comm *world;
 enum { B = 2, T = 16, N = B * T, STEPS = 10 };
 
-static const char *const names[] = {"gpt2-tiny",  "llama-tiny-tied",   "llama-tiny-untied", "qwen2-tiny",
-                                    "qwen3-tiny", "llama-tiny-biases", "mistral-tiny",      "qwen3-tiny-window"};
+static const char *const names[] = {
+    "gpt2-tiny",         "llama-tiny-tied", "llama-tiny-untied", "qwen2-tiny",          "qwen3-tiny",
+    "llama-tiny-biases", "mistral-tiny",    "qwen3-tiny-window", "gpt2-tiny-documents", "mistral-tiny-documents"};
 enum { MODELS = sizeof names / sizeof *names };
 
 typedef struct {
@@ -67,6 +68,28 @@ static void fetch_tokens(int32_t *x, const reference *r, const char *name) {
     for (int i = 0; i < STEPS * N; i++) x[i] = (int32_t)values[i];
 }
 
+static bool has_documents(const reference *r) { return safetensors_find(&r->f, "starts"); }
+
+typedef struct {
+    int32_t tokens[STEPS * N], targets[STEPS * N], starts[STEPS * N];
+    bool documents;
+} batches;
+
+static void fetch_batches(batches *x, const reference *r) {
+    fetch_tokens(x->tokens, r, "tokens");
+    fetch_tokens(x->targets, r, "targets");
+    x->documents = has_documents(r);
+    if (x->documents) fetch_tokens(x->starts, r, "starts");
+}
+
+static token_batch batch_of_step(const batches *x, int step) {
+    return (token_batch){.tokens = x->tokens + step * N,
+                         .targets = x->targets + step * N,
+                         .B = B,
+                         .T = T,
+                         .starts = x->documents ? x->starts + step * N : NULL};
+}
+
 static void load_weights(model *m, const reference *r) {
     parameters *s = &m->parameters;
     size_t n = (size_t)s->p.size;
@@ -91,7 +114,8 @@ static float *on_host(const void *from, i64 n) {
 
 static void open_model(step_state *steps, model *m, const reference *r, dtype t) {
     parameters_options o = {.t = t, .master = true, .moments = F32, .training = true, .shard = {.world = world}};
-    OK(step_init(steps, m, dev, &r->c, (model_shape){.B = B, .T = T, .recompute = {RECOMPUTE_NONE, 0}}, o));
+    const model_shape s = {.B = B, .T = T, .recompute = {RECOMPUTE_NONE, 0}, .documents = has_documents(r)};
+    OK(step_init(steps, m, dev, &r->c, s, o));
     load_weights(m, r);
 }
 
@@ -117,16 +141,14 @@ static void fp32_gradients(void **unused) {
         reference r;
         model m;
         step_state steps;
-        int32_t tokens[STEPS * N], targets[STEPS * N];
+        batches text;
         float expected_loss;
         double loss;
         open_reference(&r, names[i]);
         open_model(&steps, &m, &r, F32);
-        fetch_tokens(tokens, &r, "tokens");
-        fetch_tokens(targets, &r, "targets");
+        fetch_batches(&text, &r);
         fetch(&expected_loss, &r, "loss", 1);
-        OK(model_forward_backward(&m, &loss, (token_batch){.tokens = tokens, .targets = targets, .B = B, .T = T},
-                                  1.0f / N, true, true));
+        OK(model_forward_backward(&m, &loss, batch_of_step(&text, 0), 1.0f / N, true, true));
         if (fabs(loss / N - expected_loss) > 1e-5 * expected_loss)
             fail_msg("%s: loss %.8g, expected %.8g", names[i], loss / N, expected_loss);
         float *expected = malloc((size_t)m.parameters.p.size * 4),
@@ -156,21 +178,18 @@ static void fp32_ten_steps(void **unused) {
         reference r;
         model m;
         step_state steps;
-        int32_t tokens[STEPS * N], targets[STEPS * N];
+        batches text;
         float losses[STEPS], norms[STEPS];
         open_reference(&r, names[i]);
         open_model(&steps, &m, &r, F32);
-        fetch_tokens(tokens, &r, "tokens");
-        fetch_tokens(targets, &r, "targets");
+        fetch_batches(&text, &r);
         fetch(losses, &r, "losses", STEPS);
         fetch(norms, &r, "grad_norms", STEPS);
         step_args a = {
             .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .micro_batches = 1};
         for (int step = 0; step < STEPS; step++) {
             double nats;
-            OK(model_forward_backward(
-                &m, &nats, (token_batch){.tokens = tokens + step * N, .targets = targets + step * N, .B = B, .T = T},
-                1.0f / N, true, true));
+            OK(model_forward_backward(&m, &nats, batch_of_step(&text, step), 1.0f / N, true, true));
             step_result result;
             OK(step_update_weights(&steps, &a));
             OK(step_collect(&steps, &result));
@@ -206,12 +225,11 @@ static void bf16_is_as_close_as_pytorch(void **unused) {
         reference r;
         model m;
         step_state steps;
-        int32_t tokens[STEPS * N], targets[STEPS * N];
+        batches text;
         float losses[STEPS];
         open_reference(&r, names[i]);
         open_model(&steps, &m, &r, BF16);
-        fetch_tokens(tokens, &r, "tokens");
-        fetch_tokens(targets, &r, "targets");
+        fetch_batches(&text, &r);
         fetch(losses, &r, "losses", STEPS);
         i64 n = m.parameters.p.size;
         float *exact = malloc((size_t)n * 4), *peer = malloc((size_t)n * 4);
@@ -221,9 +239,7 @@ static void bf16_is_as_close_as_pytorch(void **unused) {
             .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .micro_batches = 1};
         for (int step = 0; step < STEPS; step++) {
             double nats;
-            OK(model_forward_backward(
-                &m, &nats, (token_batch){.tokens = tokens + step * N, .targets = targets + step * N, .B = B, .T = T},
-                1.0f / N, true, true));
+            OK(model_forward_backward(&m, &nats, batch_of_step(&text, step), 1.0f / N, true, true));
             if (step == 0) {
                 float *grads = on_host(m.parameters.grads, n);
                 double ours = distance(grads, exact, n), theirs = distance(peer, exact, n);
@@ -257,6 +273,10 @@ static void generation_logits(void **unused) {
         blockfile_sums sums;
         int32_t tokens[STEPS * N], next;
         open_reference(&r, names[i]);
+        if (has_documents(&r)) { /* a text that is generated is one document */
+            safetensors_close(&r.f);
+            continue;
+        }
         open_model(&steps, &m, &r, F32);
         fetch_tokens(tokens, &r, "tokens");
         i64 V = r.c.V;

@@ -51,7 +51,14 @@ CONFIGS = {
                                      rope_theta=1000.0, max_position_embeddings=64, attention_bias=True,
                                      rope_scaling=dict(rope_type="linear", factor=2.5), use_sliding_window=True,
                                      sliding_window=3, max_window_layers=1, tie_word_embeddings=True),
+    "gpt2-tiny-documents": GPT2Config(vocab_size=V, n_positions=T, n_layer=2, n_embd=16, n_head=2, n_inner=24,
+                                      resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None,
+                                      eos_token_id=None),
+    "mistral-tiny-documents": MistralConfig(**LLAMA_LIKE, hidden_size=16, head_dim=6, intermediate_size=20,
+                                            rms_norm_eps=1e-5, rope_theta=1000.0, max_position_embeddings=64,
+                                            sliding_window=4, tie_word_embeddings=True),
 }
+DOCUMENTS = {"gpt2-tiny-documents", "mistral-tiny-documents"}  # rows hold documents, which are masked from each other
 # transformers 5 writes rope_parameters; the checkpoints of before, which are most, have rope_theta and rope_scaling.
 OLD_ROPE_KEYS = {"llama-tiny-untied", "qwen3-tiny", "llama-tiny-biases"}
 
@@ -91,12 +98,30 @@ def randomise(model, generator):
         p.data.copy_(value.bfloat16())
 
 
-def mean_loss(model, tokens, targets):
-    logits = model(input_ids=tokens, use_cache=False).logits
+def draw_starts(generator):
+    """[STEPS,B,T]: for each token, the first position of its document in the row."""
+    begins = torch.rand((STEPS, B, T), generator=generator) < 0.2
+    begins[:, :, 0] = True
+    return torch.cummax(torch.where(begins, torch.arange(T), 0), dim=-1).values
+
+
+def masked(model, starts):
+    """The arguments that keep attention inside documents, and in the model's window, with positions from their starts."""
+    i, j = torch.arange(T)[:, None], torch.arange(T)[None, :]
+    window = getattr(model.config, "sliding_window", None) or T
+    seen = (j <= i) & (j > i - window) & (j >= starts[:, :, None])
+    lowest = torch.finfo(model.dtype).min
+    mask = torch.where(seen, 0.0, lowest).to(model.dtype)[:, None]
+    return dict(attention_mask=mask, position_ids=torch.arange(T) - starts)
+
+
+def mean_loss(model, tokens, targets, starts=None):
+    arguments = {} if starts is None else masked(model, starts)
+    logits = model(input_ids=tokens, use_cache=False, **arguments).logits
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten()), logits
 
 
-def train(name, weights, tokens, targets, precision):
+def train(name, weights, tokens, targets, starts, precision):
     """Ten AdamW steps. The masters are f32; under bf16 each step runs on a bf16 copy of them."""
     model = make_model(name, torch.float32)
     model.load_state_dict(weights)
@@ -110,7 +135,7 @@ def train(name, weights, tokens, targets, precision):
         if active is not model:
             active.load_state_dict(model.state_dict())
         active.zero_grad()
-        loss, logits = mean_loss(active, tokens[step], targets[step])
+        loss, logits = mean_loss(active, tokens[step], targets[step], None if starts is None else starts[step])
         loss.backward()
         for key, p in active.named_parameters():
             masters[key].grad = p.grad.float().clone()
@@ -131,11 +156,14 @@ def make_fixture(name):
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     text = torch.randint(0, V, (STEPS, B, T + 1), generator=generator)
     tokens, targets = text[:, :, :-1].contiguous(), text[:, :, 1:].contiguous()
-    full = train(name, weights, tokens, targets, torch.float32)
-    half = train(name, weights, tokens, targets, torch.bfloat16)
+    starts = draw_starts(generator) if name in DOCUMENTS else None
+    full = train(name, weights, tokens, targets, starts, torch.float32)
+    half = train(name, weights, tokens, targets, starts, torch.bfloat16)
     fixture = dict(tokens=tokens.float(), targets=targets.float(), logits=full["logits"], loss=full["losses"][0],
                    losses=torch.stack(full["losses"]), grad_norms=torch.stack(full["grad_norms"]),
                    losses_bf16=torch.stack(half["losses"]))
+    if starts is not None:
+        fixture["starts"] = starts.float()
     for key, p in model.named_parameters():
         fixture["weights." + key] = p.detach().bfloat16()
         fixture["grad." + key] = full["grad"][key]
@@ -148,7 +176,7 @@ def tolerance(key):
     """By norm, for another CPU, number of threads or torch, whose sums have another order (across AVX2 and SSE, one
     and three threads: f32 values differ by 1e-6). final: one element with a gradient near rounding noise is enough,
     since Adam moves it by lr all the same. bf16: four of its roundoffs, as torch sums rows in bf16. Inputs: 0."""
-    if key.startswith("weights.") or key in ("tokens", "targets"):
+    if key.startswith("weights.") or key in ("tokens", "targets", "starts"):
         return 0.0
     if "bf16" in key:
         return 2.0**-6
