@@ -41,7 +41,7 @@ static const option table[] = {
     {AT(text.key), OPTION_TEXT_KEY},
     {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
     {AT(val_fraction), .name = "val-fraction", .argument = "X", .default_text = "0.1", .min = 0, .max = 0.9,
-     .help = "fraction of the tokens to hold out for evaluation"},
+     .help = "fraction of the tokens of each source, at its end, to hold out for evaluation"},
     {AT(seq_len), OPTION_SEQ_LEN, .default_text = "256"},
     {AT(mask_documents), .name = "mask-documents",
      .help = "attention does not cross from one document into another, and positions begin anew with each document"},
@@ -103,9 +103,9 @@ static const option table[] = {
     {AT(gemm_search), OPTION_GEMM_SEARCH},
     {AT(attention), OPTION_ATTENTION},
     {AT(eval_every), .name = "eval-every", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
-     .help = "evaluate on the held-out text every N steps; 0: only at the end"},
+     .help = "evaluate on the held-out tokens every N steps; 0: only at the end"},
     {AT(eval_batches), .name = "eval-batches", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
-     .help = "batches in an evaluation; 0: all of the held-out text"},
+     .help = "batches in an evaluation, of each source; 0: all of the held-out tokens"},
     {AT(checkpoint_every), .name = "checkpoint-every", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
      .help = "save a checkpoint every N steps, in addition to --checkpoint-minutes; 0 disables this"},
     {AT(checkpoint_minutes), .name = "checkpoint-minutes", .argument = "X", .default_text = "10", .min = 0, .max = 1e6,
@@ -319,7 +319,7 @@ static status find_init(path_text *folder, const values *v) {
 
 static status prepare_and_run(const options *o, const values *v, int *exit_code) {
     TRY(command_words(o, 0, 0, "an option; name files of text with --data"));
-    if (!v->data.count) FAIL(ARG, "--data: missing; expected files or folders of text");
+    if (!v->data.count) FAIL(ARG, "--data: missing; expected token files, text files or folders");
     if (!v->out) FAIL(ARG, "--out: missing; expected a folder for the run");
     if (options_given(o, "min-lr") && v->schedule != SCHEDULE_CONSTANT && v->min_lr > v->lr)
         FAIL(ARG, "--min-lr %g: exceeds --lr %g", v->min_lr, v->lr);
