@@ -27,12 +27,13 @@ static const option table[] = {
     {AT(vocab_size), .name = "vocab-size", .argument = "N", .default_text = "4096", .min = 258, .max = 1 << 20,
      .help = "tokens in the vocabulary: the special tokens, the 256 bytes, and one for each merge"},
     {AT(min_frequency), .name = "min-frequency", .argument = "N", .default_text = "2", .min = 1, .max = 1e15,
-     .help = "merge no pair of tokens that occurs less often; the vocabulary may then be smaller"},
+     .help = "merge only pairs of tokens that occur at least N times; the vocabulary may then be smaller than "
+             "--vocab-size"},
     {AT(pattern), .name = "pattern", .choices = CHOICES_TEXT(WORD_PATTERN_LIST), .default_text = "gpt2",
      .help = "the pattern that splits text into words, which no token crosses: that of GPT-2, Llama 3 (up to 3 digits "
              "in a token) or Qwen2 (one digit in a token)"},
     {AT(special), .name = "special", .argument = "TOKEN",
-     .help = "special tokens, which no text contains unless it is meant; the first one ends a document; by default "
+     .help = "special tokens: training text is never encoded to them; the first one ends a document; by default "
              "<|endoftext|> alone"},
 
     {AT(threads), .group = "Machine", OPTION_THREADS},
