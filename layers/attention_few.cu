@@ -59,9 +59,9 @@ static __global__ void __launch_bounds__(THREADS)
     SHARED(float, scores, [PIECE]);
     SHARED(float, sums, [WARPS][MAX_D]);
     const i64 b = blockIdx.y / s.Tq, i = blockIdx.y % s.Tq, h = blockIdx.x, first = (i64)blockIdx.z * PIECE;
-    const int low = (int)max(first_key(s, b, i) - first, (i64)0); /* keys of the piece before it are not seen */
-    const int n = (int)min((i64)PIECE, i + 1 + s.Tk - s.Tq - first) - low, D = (int)s.D;
-    const i64 kv = (b * s.Tk + first + low) * s.ldk + h / (s.H / s.K) * D;
+    const i64 begin = max(first, (i64)first_key(s, b, i)); /* keys of the piece before it are not seen */
+    const int n = (int)(min(first + PIECE, i + 1 + s.Tk - s.Tq) - begin), D = (int)s.D;
+    const i64 kv = (b * s.Tk + begin) * s.ldk + h / (s.H / s.K) * D;
     if (n <= 0) return;
     for (int j = threadIdx.x; j < PIECE; j += THREADS) scores[j] = -INFINITY;
     __syncthreads();

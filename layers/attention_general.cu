@@ -171,15 +171,13 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const int D = (int)s.D;
     load_rows<W>(sk, k + at, s.ldk, length - first, D);
     load_rows<W>(sv, v + at, s.ldk, length - first, D);
-    const i64 end = queries_end(s, b, min(first + ROWS, length) - 1);
+    const bool masked = s.window || s.starts;
+    const i64 end = masked ? queries_end(s, b, min(first + ROWS, length) - 1) : length;
     float sum_k[2][W / 8] = {}, sum_v[2][W / 8] = {};
     for (i64 h = head * group; h < (head + 1) * group; h++)
         for (i64 query = first; query < end; query += ROWS) {
             const float2 *x = statistics + (b * s.H + h) * attention_padded(s) + query + my_column();
             float p[2][4], ds[2][4];
-            int low[4];
-#pragma unroll
-            for (int n = 0; n < 4; n++) low[n] = first_key(s, b, query + my_column() + n * ACROSS);
             __syncthreads(); /* the previous queries are no longer in use */
             load_rows<W>(sq, q + (b * length + query) * s.ldq + h * D, s.ldq, length - query, D);
             load_rows<W>(sdo, d_o + (b * length + query) * s.ldo + h * D, s.ldo, length - query, D);
@@ -188,10 +186,9 @@ static __global__ void __launch_bounds__(THREADS, 2)
             multiply_by_rows<W>(ds, sv, sdo, D);
 #pragma unroll
             for (int i = 0; i < 8; i++) {
-                const i64 j = first + my_row() + i / 4;
-                gradient(p[i / 4][i % 4], ds[i / 4][i % 4],
-                         j <= query + my_column() + i % 4 * ACROSS && j >= low[i % 4], x[i % 4 * ACROSS],
-                         s.scale * LOG2_E);
+                const i64 j = first + my_row() + i / 4, n = query + my_column() + i % 4 * ACROSS;
+                gradient(p[i / 4][i % 4], ds[i / 4][i % 4], j <= n && (!masked || j >= first_key(s, b, n)),
+                         x[i % 4 * ACROSS], s.scale * LOG2_E);
             }
             put_pairs(sp, p);
             multiply_by_columns<W>(sum_v, sp, sdo, D);
