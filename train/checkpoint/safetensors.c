@@ -170,6 +170,13 @@ void safetensors_widen(float *values, const safetensors *s, const safetensor *t,
     }
 }
 
+void safetensors_release(const safetensors *s, const safetensor *t) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE),
+           first = (size_t)((const char *)safetensors_data(s, t) - (char *)s->map);
+    size_t from = first / page * page, bytes = first + (size_t)t->bytes - from;
+    madvise((char *)s->map + from, bytes, MADV_DONTNEED);
+}
+
 /* ---- writing ---- */
 
 static bool add_integers(json_t *o, const char *key, const i64 *v, int count) {

@@ -35,6 +35,10 @@ static inline const void *safetensors_data(const safetensors *s, const safetenso
 /* values: elements [first, first + count) of the tensor, which must hold them */
 void safetensors_widen(float *values, const safetensors *s, const safetensor *t, i64 first, i64 count);
 
+/* The tensor's pages leave memory until they are read again. A model is read tensor by tensor: with this, memory holds one of
+ * them beside what is made of it. */
+void safetensors_release(const safetensors *s, const safetensor *t);
+
 /* Makes the header of a file to write. The caller sets name, type, dims and shape of every tensor; this sets offset and bytes. The
  * data must follow the header in the order of the list. *header: malloc'ed, with the 8 bytes of length, padded with spaces to a
  * multiple of 8. metadata: key, value, key, value, ..., NULL; or NULL for none. transformers needs {"format", "pt", NULL}. */

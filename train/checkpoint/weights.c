@@ -333,6 +333,7 @@ static status read_piece(parameters *s, reading *f, const param *p, const hf_pie
         load_values(values, r, p, piece, from, n);
         TRY(parameters_set(s, &part, skip, values, rounded, n));
     }
+    safetensors_release(r->file, r->tensor);
     return STATUS_OK;
 }
 
@@ -352,6 +353,8 @@ static status check_tied_head(const parameters *s, reading *f, const param *p, c
         same = memcmp(values, other, (size_t)n * sizeof *values) == 0;
     }
     free(other);
+    safetensors_release(head->file, head->tensor);
+    safetensors_release(embedding->file, embedding->tensor);
     if (!same)
         FAIL(DATA,
              "%s: \"%s\" differs from \"%s\", but config.json has \"tie_word_embeddings\" true; expected the same "
