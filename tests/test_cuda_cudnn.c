@@ -27,7 +27,17 @@ typedef struct {
 
 static problem open_problem(i64 B, i64 T, i64 H, i64 K, i64 D, i64 gap) {
     i64 ldq = (H + 2 * K) * D + gap, ldo = H * D + gap;
-    problem p = {.s = {B, T, T, H, K, D, ldq, ldq, ldo, (float)(1 / sqrt((double)D))}, .k = H * D, .v = (H + K) * D};
+    attention_shape shape = {.B = B,
+                             .Tq = T,
+                             .Tk = T,
+                             .H = H,
+                             .K = K,
+                             .D = D,
+                             .ldq = ldq,
+                             .ldk = ldq,
+                             .ldo = ldo,
+                             .scale = (float)(1 / sqrt((double)D))};
+    problem p = {.s = shape, .k = H * D, .v = (H + K) * D};
     p.bytes[O] = p.bytes[D_O] = (size_t)(B * T * ldo) * 2;
     p.bytes[QKV] = p.bytes[DQKV] = (size_t)(B * T * ldq) * 2;
     p.lse_bytes = (size_t)(B * H * T) * 4;

@@ -12,7 +12,7 @@ static prediction predicted(const step_plan *plan, const machine *m) {
 }
 
 static step_plan large_plan(const char *name, int ranks, shard_stage stage, int replicas, i64 micro_batches) {
-    step_plan p = {.s = {1, 256, {RECOMPUTE_NONE, 0}},
+    step_plan p = {.s = {.B = 1, .T = 256},
                    .o = {.t = BF16,
                          .master = true,
                          .training = true,
