@@ -203,7 +203,8 @@ static void test_a_folder_of_token_files(void **state) {
     if (!st) dataset_log(&d);
     const char *said = log_end();
     OK(st);
-    if (!strstr(said, "3 token files, tokens: 110, tokenizer: bpe-300-1; 1 other files in its folders are not used"))
+    if (!strstr(said,
+                "3 token files, tokens: 110, tokenizer: bpe-300-1; other files in its folders, which are not used: 1"))
         fail_msg("%s", said);
     assert_int_equal(d.vocabulary, 300);
     assert_int_equal(d.sources->firsts[1], 20); /* b, linked, sub/a.tok */

@@ -225,7 +225,7 @@ void dataset_allow(dataset *d, i64 vocabulary) {
 static void log_files(const source *s, const part *p) {
     char others[64] = "";
     if (p->found.other_files)
-        snprintf(others, sizeof others, "; %ld other files in its folders are not used", p->found.other_files);
+        snprintf(others, sizeof others, "; other files in its folders, which are not used: %ld", p->found.other_files);
     log_line("data: %s%s: %d token file%s, tokens: %ld, tokenizer: %s%s", s->name,
              p->path_count > 1 ? " and others" : "", s->file_count, s->file_count == 1 ? "" : "s", s->count,
              s->fingerprint[0] ? s->fingerprint : "not known", others);
@@ -246,8 +246,12 @@ void dataset_log(const dataset *d) {
             log_line("data: %s: %.4g%% of the sequences, %ld tokens to train on", s->name, 100 * s->weight / weights,
                      s->train_count);
     }
+    char tokens[80]; /* an evaluation has none to train on */
+    if (d->train_tokens)
+        snprintf(tokens, sizeof tokens, "%ld tokens to train on, %ld held out", d->train_tokens,
+                 d->tokens - d->train_tokens);
+    else snprintf(tokens, sizeof tokens, "%ld tokens", d->tokens);
     if (d->bytes && d->documents)
-        log_line("data: %s of text, %ld documents, %ld tokens to train on, %ld held out",
-                 text_bytes((double)d->bytes).text, d->documents, d->train_tokens, d->tokens - d->train_tokens);
-    else log_line("data: %ld tokens to train on, %ld held out", d->train_tokens, d->tokens - d->train_tokens);
+        log_line("data: %s of text, %ld documents, %s", text_bytes((double)d->bytes).text, d->documents, tokens);
+    else log_line("data: %s", tokens);
 }
