@@ -82,7 +82,8 @@ static const char *const dropouts[] = {
 static const char *const harmless[] = {
     /* the file */
     "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype", "auto_map", "_commit_hash",
-    "tokenizer_class", "transformers.js_config", "is_llama_config", "unsloth_fixed", "unsloth_version",
+    "tokenizer_class", "_model_name_or_path", "transformers.js_config", "is_llama_config", "unsloth_fixed",
+    "unsloth_version",
     /* how the model is run */
     "use_cache", "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
     "gradient_checkpointing", "pretraining_tp", "chunk_size_feed_forward", "output_attentions", "output_hidden_states",
@@ -92,8 +93,8 @@ static const char *const harmless[] = {
     "classifier_dropout", "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "finetuning_task",
     "task_specific_params", "tie_encoder_decoder", "cross_attention_hidden_size", "is_decoder", "prefix",
     /* tokens */
-    "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "forced_bos_token_id",
-    "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids",
+    "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "decoder_start_token_id",
+    "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids",
     /* generation */
     "do_sample", "temperature", "top_k", "top_p", "typical_p", "max_length", "max_new_tokens", "min_length",
     "num_beams", "num_beam_groups", "num_return_sequences", "early_stopping", "diversity_penalty", "repetition_penalty",
