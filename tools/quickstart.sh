@@ -21,12 +21,12 @@ tools/install_packages.sh
 cmake -S . -B build -G Ninja >build.log 2>&1 && cmake --build build >>build.log 2>&1 ||
     { tail -30 build.log >&2; echo "the build failed; all of it is in build.log" >&2; exit 1; }
 
-# the Jargon File, without the indentation of its lines
+# the Jargon File from its first entry on, without the indentation of its lines
 jargon() {
     local folder
     folder=$(mktemp -d)
     if (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq jargon-text && dpkg -x jargon-text_*.deb .) >"$folder/log" 2>&1; then
-        gzip -dc "$folder/usr/share/doc/jargon-text/jargon.txt.gz" | sed 's/^   //' >"$1"
+        gzip -dc "$folder/usr/share/doc/jargon-text/jargon.txt.gz" | sed -n '/^   :/,$ { s/^   //; p }' >"$1"
     else
         echo "jargon-text cannot be downloaded: $(tail -n 1 "$folder/log")" >&2
     fi
@@ -37,7 +37,7 @@ jargon() {
 run=runs/quickstart-$(date +%Y%m%d-%H%M%S) prompt=""
 mkdir -p "$run"
 if [ $# -eq 1 ]; then data=("$1")
-elif jargon "$run/jargon.txt"; then data=("$run/jargon.txt") prompt="A hacker is"
+elif jargon "$run/jargon.txt"; then data=("$run/jargon.txt") prompt=':quickstart: n.'
 else
     mapfile -t data < <(find /usr/share/common-licenses -type f | sort) # without its links, which would be texts given twice
     prompt="This program"
@@ -50,7 +50,7 @@ tokens=$(sed 's/.*"tokens":\([0-9]*\).*/\1/' "$run/tokenizer.log")
 echo "tokenizer: $tokens tokens, in $run/tokenizer" >&2
 cat >"$run/shape.json" <<J
 {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": $tokens, "hidden_size": 128, "intermediate_size": 384,
- "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+ "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
  "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
 J
 
@@ -64,7 +64,7 @@ build/tally train "${shape[@]}" --tokenizer "$run/tokenizer" --data "${data[@]}"
 echo
 echo "A sample:"
 echo
-build/tally generate "$run" --prompt "$prompt" --tokens 250 --temperature 0.7 --top-p 0.9 --seed 1 | tee "$run/sample.txt"
+build/tally generate "$run" --prompt "$prompt" --tokens 250 --temperature 0.6 --top-p 0.9 --seed 1 | tee "$run/sample.txt"
 build/tally report "$run"
 echo
 echo "The report: $run/report.html"
