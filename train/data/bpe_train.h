@@ -24,7 +24,8 @@ typedef struct {
     i64 least; /* how often the last merge occurs */
 } bpe_tokens;  /* initialise with zeros, or with some tokens */
 
-/* Stops at `size` tokens, or where no pair occurs `least` times. Takes about 30 bytes for each byte of the words. */
+/* Stops at `size` tokens, or where no pair occurs `least` times. For 100 MB of text in 20 languages, which have 840 thousand
+ * different words, the program needs 360 MB. */
 status bpe_train(bpe_tokens *t, const word_counts *w, i64 size, i64 least);
 void bpe_train_free(bpe_tokens *t);
 
