@@ -17,8 +17,7 @@ typedef struct {
 } learned_merge;
 
 typedef struct {
-    vocabulary
-        tokens; /* those given, then the 256 bytes by code point, then one for each merge that makes a new name */
+    vocabulary tokens;     /* those given, then the 256 bytes by code point, then the new names of merges */
     learned_merge *merges; /* in the order in which they apply; their token is named left's name, right's name */
     i64 merge_count;
     i64 least; /* how often the last merge occurs */
