@@ -59,6 +59,10 @@ stop() { echo "$1" >"$scratch/model/generation_config.json"; }
 stop '{"eos_token_id": [108, 256]}'; [ "$(say --prompt 'tide 1')" = "tide 1 " ]; ok "any token of a list ends the text"
 stop '{"eos_token_id": 119}'; [ "$(say --prompt 'tide 1' --tokens 20)" = "tide 1 lö" ]; ok "so does a single one"
 stop '{}'; [ "$(say --prompt 'tide 1')" = "tide 1 löw" ]; ok "without one, that of config.json does"
+stop '{"eos_token_id": 256, "temperature": 0.6, "top_p": null, "repetition_penalty": 1.1, "use_cache": true}'
+"$tally" generate "$scratch/model" --seed 1 --tokens 1 >"$scratch/out" 2>"$scratch/err" &&
+    grep -q 'generation_config.json: these settings are not applied: temperature, repetition_penalty$' "$scratch/err"
+ok "settings of generation_config.json that are not applied are logged"
 stop '{"eos_token_id": [3, 257]}'; refuses "a token that is none" 'generation_config.json: key "eos_token_id" holds something else than tokens below 257' generate "$scratch/model" --seed 1
 stop '{"eos_token_id": "x"}'; refuses "a stop token that is no number" 'generation_config.json: key "eos_token_id"' generate "$scratch/model" --seed 1
 stop '{"eos_token_id": 256}'

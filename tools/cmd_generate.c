@@ -213,6 +213,7 @@ static status generate(const options *o, const values *v) {
     TRY_DONE(generate_prompts_read(&g.prompts, v->prompt, v->prompt_file));
     TRY_DONE(model_folder_tokenizer(&g.t, &f, v->tokenizer));
     TRY_DONE(model_folder_stops(&g.stops, &f, g.t));
+    TRY_DONE(model_folder_log_settings(&f));
     TRY_DONE(encode_prompts(&g, &longest));
     i64 room = longest + v->tokens, most = f.config.context < 4096 ? f.config.context : 4096;
     if (room > most) room = most;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "runtime/json.h"
+#include "runtime/log.h"
 #include "runtime/path.h"
 #include "train/checkpoint/tensor_set.h"
 
@@ -84,4 +85,34 @@ status model_folder_stops(token_list *stops, const model_folder *f, const tokeni
     if (!st && !stops->count && end >= 0) st = token_list_add(stops, end);
     if (st) token_list_free(stops);
     return st;
+}
+
+/* --- settings that are not applied --- */
+
+static bool has_no_effect(const char *key) {
+    static const char *const keys[] = {
+        "bos_token_id", "eos_token_id",   "pad_token_id",       "transformers_version", "use_cache",
+        "max_length",   "max_new_tokens", "_from_model_config", "output_attentions",    "output_hidden_states"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strcmp(key, keys[i])) return true;
+    return false;
+}
+
+status model_folder_log_settings(const model_folder *f) {
+    path_text path = path_join(f->folder.text, "generation_config.json");
+    if (!model_folder_holds(f->folder.text, "generation_config.json")) return STATUS_OK;
+    json_t *o, *item;
+    TRY(json_read_file(&o, path.text));
+    char text[512] = "";
+    const char *key;
+    size_t used = 0;
+    json_object_foreach(o, key, item) {
+        if (has_no_effect(key) || json_is_null(item)) continue;
+        int n = snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "", key);
+        if (n < 0 || (size_t)n >= sizeof text - used) break;
+        used += (size_t)n;
+    }
+    if (used) log_line("%s: these settings are not applied: %s", path.text, text);
+    json_decref(o);
+    return STATUS_OK;
 }

@@ -20,6 +20,8 @@ status model_folder_tokenizer(tokenizer **t, const model_folder *f, const char *
 /* The tokens that end a generated text, without doubles: "eos_token_id" of generation_config.json; where it has none, of
  * config.json; else the tokenizer's end-of-text. */
 status model_folder_stops(token_list *stops, const model_folder *f, const tokenizer *t);
+/* Logs the keys of generation_config.json, such as "temperature", that other programs apply and `tally generate` does not. */
+status model_folder_log_settings(const model_folder *f);
 /* checkpoint_newest, by this process alone */
 status model_folder_newest(const char *run, int *found, path_text *folder);
 
