@@ -67,7 +67,8 @@ stop '{"eos_token_id": [3, 257]}'; refuses "a token that is none" 'generation_co
 stop '{"eos_token_id": "x"}'; refuses "a stop token that is no number" 'generation_config.json: key "eos_token_id"' generate "$scratch/model" --seed 1
 stop '{"eos_token_id": 256}'
 
-draw --temperature 10 --prompt tide >"$scratch/a"; draw --temperature 10 --prompt tide --no-begin >"$scratch/b"; [ -s "$scratch/b" ] && ! cmp -s "$scratch/a" "$scratch/b"
+draw --temperature 10 --prompt tide >"$scratch/a"; draw --temperature 10 --prompt tide --no-begin >"$scratch/b"; draw --temperature 10 --prompt tide --begin >"$scratch/c"
+[ -s "$scratch/b" ] && ! cmp -s "$scratch/a" "$scratch/b" && cmp -s "$scratch/a" "$scratch/c"
 ok "--no-begin leaves out the token before the prompt"
 stories=../shared/data/models/stories260K
 if [ ! -d $stories ]; then skip "special tokens in a prompt" "no $stories"; else

@@ -30,10 +30,10 @@ static const option table[] = {
          "printed as a line of JSON: prompt, text, tokens (their number), end (stop or length)"},
     {AT(batch), .name = "batch", .argument = "B", .default_text = "8", .min = 1, .max = SAMPLER_MOST_ROWS,
      .help = "prompts of a .jsonl file that are continued together; the results are equal within rounding for any B"},
-    {AT(begin), .name = "begin", .default_text = "on",
-     .help =
-         "put the token that begins a document before the prompt: begin-of-text, or end-of-text if the tokenizer has "
-         "no begin-of-text"},
+    {AT(begin), .name = "begin",
+     .help = "put the token that begins a document before every prompt: begin-of-text, or end-of-text if the tokenizer "
+             "has no begin-of-text; by default only where the tokenizer begins every text with it, where tokens are "
+             "bytes, or where the prompt is empty"},
     {AT(tokenizer), OPTION_TOKENIZER},
     {AT(tokens), .name = "tokens", .argument = "N", .default_text = "500", .min = 1, .max = 1e9,
      .help =
@@ -85,6 +85,7 @@ typedef struct {
 /* What all prompts of a command share. */
 typedef struct {
     const values *v;
+    bool begin_given; /* --begin or --no-begin */
     sampling how;
     sampler *s;
     tokenizer *t;
@@ -125,8 +126,10 @@ static status show(generation *g, const tokenizer_text *text) {
 /* The token that precedes a text, if there is one, and those of the prompt. */
 static status encode(continuation *c, const generation *g, const generate_prompt *prompt) {
     int32_t begin = tokenizer_begin_of_text(g->t);
+    bool bytes = strcmp(tokenizer_fingerprint(g->t), "bytes") == 0;
+    bool wanted = g->begin_given ? g->v->begin : begin >= 0 || bytes || !prompt->bytes;
     if (begin < 0) begin = tokenizer_end_of_text(g->t); /* which precedes every document in training */
-    if (begin >= 0 && g->v->begin) TRY(token_list_add(&c->ids, begin));
+    if (begin >= 0 && wanted) TRY(token_list_add(&c->ids, begin));
     c->before = c->ids.count;
     TRY(tokenizer_encode(g->encoder, &c->ids, prompt->text, prompt->bytes, true));
     if (!c->ids.count) FAIL(ARG, "--prompt: found no token to begin with; expected a prompt that is not empty");
@@ -205,7 +208,9 @@ static status continue_all(generation *g, i64 batch) {
 static status generate(const options *o, const values *v) {
     model_folder f;
     device *dev = NULL;
-    generation g = {.v = v, .how = {v->temperature, v->top_k, v->top_p, (uint64_t)v->seed}};
+    generation g = {.v = v,
+                    .begin_given = options_given(o, "begin"),
+                    .how = {v->temperature, v->top_k, v->top_p, (uint64_t)v->seed}};
     i64 longest;
     status_code st = STATUS_OK;
     TRY(command_words(o, 1, 1, "run, checkpoint or model folder"));
