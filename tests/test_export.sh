@@ -57,6 +57,11 @@ ok "rounded to bf16 again, they are the weights of the checkpoint"
 refuses "a folder that exists" "plain: exists already; expected the name of a new folder" export "$scratch/run" "$scratch/plain"
 refuses "a run without a folder to write" "missing run, checkpoint or model folder, and the folder to write" export "$scratch/run"
 refuses "a dtype that is none" "--dtype is f16, expected f32|bf16" export "$scratch/run" "$scratch/x" --dtype f16
+sed -i 's/"id": 256/"id": 300/' "$scratch/again/tokenizer.json"
+"$tally" export "$scratch/again" "$scratch/bare" >"$scratch/out" 2>"$scratch/err" && grep -q "without a tokenizer: .*again: the tokenizer has 301 tokens, expected at most the 257" "$scratch/err" &&
+    [ ! -e "$scratch/bare/tokenizer.json" ] && cmp "$scratch/bare/model.safetensors" "$saved/model.safetensors"
+ok "a tokenizer with more tokens than the vocabulary is left out"
+refuses "and text is not evaluated with it" "again: the tokenizer has 301 tokens" eval "$scratch/again" --data "$scratch/text.txt"
 sed -i 's/"n_layer"/"n_layers"/; s/"num_hidden_layers": 2/"num_hidden_layers": 3/' "$scratch/plain/config.json"
 refuses "weights that do not fit config.json" "no tensor \"model.layers.2" export "$scratch/plain" "$scratch/x"
 [ ! -e "$scratch/x" ] && ! ls -A "$scratch" | grep -q 'tmp-'; ok "nothing is written for what is refused"

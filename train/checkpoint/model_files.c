@@ -114,6 +114,7 @@ status model_files_tokenizer(tokenizer **t, const char *folder, i64 vocabulary) 
     i64 size = tokenizer_size(*t);
     if (size <= vocabulary) return STATUS_OK;
     tokenizer_close(*t);
+    *t = NULL;
     FAIL(DATA, "%s: the tokenizer has %ld tokens, expected at most the %ld of the model's vocabulary", folder, size,
          vocabulary);
 }
