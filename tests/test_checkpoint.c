@@ -372,6 +372,10 @@ static void the_card_tells_what_training_cost(void **unused) {
     assert_null(strstr(text, "held-out loss"));
     assert_null(strstr(text, "nan"));
     free(text);
+    c.arch = ARCH_MISTRAL; /* the last of the families */
+    OK(model_files_card(&text, &c, &p));
+    assert_non_null(strstr(text, "\n# Mistral, "));
+    free(text);
 }
 
 /* The run went back to 5 because 9 is broken: pruning must keep 5, not 9. */

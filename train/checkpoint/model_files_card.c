@@ -51,8 +51,11 @@ static void row(FILE *out, const char *name, const char *format, ...) {
 }
 
 static void write_model(FILE *out, const model_config *c) {
-    static const char *const families[] = {
-        [ARCH_GPT2] = "GPT-2", [ARCH_LLAMA] = "Llama", [ARCH_QWEN2] = "Qwen2", [ARCH_QWEN3] = "Qwen3"};
+    static const char *const families[] = {[ARCH_GPT2] = "GPT-2",
+                                           [ARCH_LLAMA] = "Llama",
+                                           [ARCH_QWEN2] = "Qwen2",
+                                           [ARCH_QWEN3] = "Qwen3",
+                                           [ARCH_MISTRAL] = "Mistral"};
     i64 parameters = model_config_parameters(c);
     fprintf(out,
             "\n# %s, %s parameters\n\nA language model trained with tally. The tables say what it is and what its "
