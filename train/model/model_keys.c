@@ -29,6 +29,8 @@ static const struct {
     {"quantization_config", "null", ALL, NULL},
     {"pruned_heads", "{}", ALL, NULL},
     {"is_encoder_decoder", "false", ALL, NULL},
+    {"is_causal", "true", ALL, NULL},
+    {"per_layer_config", "null", ALL, NULL},
     /* relatives */
     {"logit_scale", "1", ALL, NULL},
     {"logits_scaling", "1", ALL, NULL},

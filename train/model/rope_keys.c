@@ -74,7 +74,7 @@ static status read_attention_factor(rope_scaling *r, const json_t *given, const 
 }
 
 static status read_truncate(rope_scaling *r, const json_t *given, const char *path) {
-    const json_t *item = json_find(given, "truncate");
+    const json_t *item = json_object_get(given, "truncate"); /* null is not its default in transformers */
     if (item && !json_is_boolean(item))
         FAIL(DATA, "%s: key \"truncate\" is %s, expected true or false", path, model_keys_show(item).text);
     r->truncate = !json_is_false(item);
