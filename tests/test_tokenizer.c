@@ -318,6 +318,36 @@ static void test_added_tokens(void **state) {
     tokenizer_close(t);
 }
 
+/* A token that is only added is found by the search for added tokens or not at all: words never have it. */
+static void test_added_tokens_are_no_words(void **state) {
+    (void)state;
+    tokenizer *t = open_tiny((tiny_tokenizer){
+        .added =
+            "[{\"id\":999,\"content\":\"z\",\"special\":true},{\"id\":0,\"content\":\"<unk>\",\"special\":true}]"});
+    IDS(t, true, "z", 999);
+    IDS(t, false, "z", TINY_CHARACTER, TINY_BYTE + 'z');
+    tokenizer_close(t);
+    t = open_tiny((tiny_tokenizer){.byte_level = true,
+                                   .model = "\"ignore_merges\":true,",
+                                   .added = "[{\"id\":999,\"content\":\"low\",\"special\":true}]"});
+    IDS(t, true, "low", 999);
+    IDS(t, false, "low", TINY_BYTE_MERGE + 11, 'w');
+    tokenizer_close(t);
+}
+
+/* "ignore_merges" is for whole words, and here the whole text is one: the part "abc" of it is no word. */
+static void test_ignore_merges_of_characters(void **state) {
+    (void)state;
+    static const char text[] = "{\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\",\"ignore_merges\":true,"
+                               "\"vocab\":{\"x\":0,\"a\":1,"
+                               "\"b\":2,\"c\":3,\"ab\":4,\"bc\":5,\"abc\":6},\"merges\":[\"a b\",\"b c\"]}}";
+    tokenizer *t;
+    OK(try_text(&t, strdup(text)));
+    IDS(t, true, "abc", 6);
+    IDS(t, true, "xabc", 0, 4, 3);
+    tokenizer_close(t);
+}
+
 static void test_ends_of_texts(void **state) {
     (void)state;
     tokenizer *t = open_tiny(
@@ -467,6 +497,8 @@ int main(void) {
         WITH_FOLDER(test_any_bytes),
         WITH_FOLDER(test_a_zero_byte),
         WITH_FOLDER(test_added_tokens),
+        WITH_FOLDER(test_added_tokens_are_no_words),
+        WITH_FOLDER(test_ignore_merges_of_characters),
         WITH_FOLDER(test_ends_of_texts),
         WITH_FOLDER(test_one_tokenizer_in_three_styles),
         WITH_FOLDER(test_refusals),

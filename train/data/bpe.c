@@ -41,7 +41,7 @@ static void fill_bytes(bpe *b) {
         size_t bytes;
         if (b->o.byte_level) bytes = byte_level_write(name, &(char){(char)i}, 1);
         else bytes = (size_t)snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
-        b->bytes[i] = b->o.byte_level || b->o.byte_fallback ? vocabulary_find(b->v, name, bytes) : -1;
+        b->bytes[i] = b->o.byte_level || b->o.byte_fallback ? bpe_find_token(b, name, bytes) : -1;
         b->all_bytes &= b->bytes[i] >= 0;
     }
 }
@@ -52,7 +52,8 @@ static status fill_points(bpe *b) {
     memset(b->points, 0xff, BPE_POINTS * sizeof *b->points);
     for (i64 id = 0; id < b->v->size; id++) {
         const char *name = vocabulary_name(b->v, id);
-        if (name && vocabulary_bytes(b->v, id) == (size_t)unicode_length((unsigned char)*name))
+        if (name && vocabulary_bytes(b->v, id) == (size_t)unicode_length((unsigned char)*name) &&
+            !(b->o.outside && b->o.outside[id]))
             b->points[unicode_read(name)] = (int32_t)id;
     }
     return STATUS_OK;
@@ -77,12 +78,13 @@ static const char *last_character(const vocabulary *v, int32_t id) {
 }
 
 /* A merge joins across the last character of its left token and the first of its right one. That says nothing of symbols that
- * stand for bytes or for unknown characters: if merges have such symbols, texts are not cut. */
+ * stand for bytes or for unknown characters: if merges have such symbols, texts are not cut; nor if words that are tokens need
+ * no merge, since a part of a word might be one. */
 static status fill_crossings(bpe *b, const bpe_merge *merges, i64 count) {
     size_t size = table_size(count);
     if (!(b->crossed = calloc(size, sizeof *b->crossed))) FAIL(MEM, "no memory for %ld merges", count);
     b->crossed_mask = size - 1;
-    b->cuts = true;
+    b->cuts = !b->o.whole_words;
     for (i64 i = 0; i < count; i++) {
         for (int byte = 0; byte < 256; byte++)
             if (b->bytes[byte] >= 0 && (merges[i].left == b->bytes[byte] || merges[i].right == b->bytes[byte]))

@@ -19,6 +19,8 @@ typedef struct {
     bool fuse_unknown;  /* neighbouring characters that are no token become one `unknown` */
     bool whole_words;   /* a word that is a token is that token, whatever the merges ("ignore_merges") */
     int32_t unknown;    /* for a symbol that is no token; -1: it is dropped */
+    const unsigned char
+        *outside; /* [v->size] 1: a token that no word has, as it is only added. NULL: none; must stay valid */
 } bpe_options;
 
 typedef struct bpe bpe; /* does not change once it is open: threads share it */

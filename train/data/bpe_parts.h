@@ -34,6 +34,12 @@ static inline uint64_t bpe_mix(uint64_t x) {
     return x ^ x >> 29;
 }
 
+/* -1: no token of words has this name */
+static inline int32_t bpe_find_token(const bpe *b, const char *name, size_t bytes) {
+    int32_t id = vocabulary_find(b->v, name, bytes);
+    return id >= 0 && b->o.outside && b->o.outside[id] ? -1 : id;
+}
+
 /* NULL: no merge joins them */
 static inline const bpe_pair *bpe_find_pair(const bpe *b, int32_t left, int32_t right) {
     size_t at = bpe_mix((uint64_t)(uint32_t)left << 32 | (uint32_t)right) >> 8 & b->mask;

@@ -247,8 +247,8 @@ static status word_long(bpe_worker *w, token_list *out, const char *word, size_t
 static int32_t whole_token(bpe_worker *w, const char *word, size_t bytes) {
     const bpe *b = w->b;
     if (!b->o.whole_words || bytes > b->longest) return -1;
-    if (!b->o.byte_level) return vocabulary_find(b->v, word, bytes);
-    return vocabulary_find(b->v, w->name, byte_level_write(w->name, word, bytes));
+    if (!b->o.byte_level) return bpe_find_token(b, word, bytes);
+    return bpe_find_token(b, w->name, byte_level_write(w->name, word, bytes));
 }
 
 static status word_uncached(bpe_worker *w, token_list *out, const char *word, size_t bytes) {

@@ -57,6 +57,7 @@ void tokenizer_close(tokenizer *t) {
     vocabulary_free(&t->tokens);
     free(t->nfc);
     free(t->special);
+    free(t->outside);
     free(t->written);
     free(t->written_at);
     free(t);

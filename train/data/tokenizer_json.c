@@ -229,7 +229,7 @@ typedef struct {
     const char *content;
     size_t bytes;
     added_token token;
-    bool normalized;
+    bool normalized, outside; /* outside: the model's vocabulary lacks it */
 } added_entry;
 
 static status read_added(const reading *r, const json_t *o, added_entry *a) {
@@ -247,7 +247,8 @@ static status read_added(const reading *r, const json_t *o, added_entry *a) {
     if (single_word)
         FAIL(DATA, "%s: \"single_word\" of the added token \"%.40s\" is not supported", r->path, a->content);
     a->token.id = vocabulary_find(&r->t->tokens, a->content, a->bytes);
-    if (a->token.id < 0) {
+    a->outside = a->token.id < 0;
+    if (a->outside) {
         TRY(vocabulary_add(&r->t->tokens, id, a->content, a->bytes));
         a->token.id = (int32_t)id;
     }
@@ -333,6 +334,7 @@ static status read_options(const reading *r, const json_t *model, bpe_options *o
     TRY(get_flag(r, model, "fuse_unk", false, &o->fuse_unknown));
     TRY(get_flag(r, model, "byte_fallback", false, &o->byte_fallback));
     TRY(get_flag(r, model, "ignore_merges", false, &o->whole_words));
+    o->outside = r->t->outside;
     o->byte_level = r->t->byte_level;
     o->unknown = unknown ? tokenizer_id(r->t, unknown) : -1;
     if (unknown && o->unknown < 0) FAIL(DATA, "%s: the \"unk_token\" \"%.40s\" is no token", r->path, unknown);
@@ -348,8 +350,13 @@ static status read_all(const reading *r, const json_t *o, const tokenizer_merges
     bpe_options of_model;
     json_array_foreach(list, i, item) TRY(read_added(r, item, &added[i]));
     if (!t->tokens.count) FAIL(DATA, "%s: has no tokens", r->path);
-    if (!(t->special = calloc((size_t)t->tokens.size, 1))) FAIL(MEM, "%s: no memory for its tokens", r->path);
-    for (i = 0; i < count; i++) t->special[added[i].token.id] = added[i].token.special;
+    t->special = calloc((size_t)t->tokens.size, 1);
+    t->outside = calloc((size_t)t->tokens.size, 1);
+    if (!t->special || !t->outside) FAIL(MEM, "%s: no memory for its tokens", r->path);
+    for (i = 0; i < count; i++) {
+        t->special[added[i].token.id] = added[i].token.special;
+        t->outside[added[i].token.id] |= added[i].outside;
+    }
     TRY(read_steps(r, o, added, count));
     TRY(read_post_processor(r, json_find(o, "post_processor")));
     TRY(tokenizer_read_decoder(t, json_find(o, "decoder"), r->path));

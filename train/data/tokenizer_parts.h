@@ -50,6 +50,7 @@ enum { TOKENIZER_MOST_STEPS = 24 };
 struct tokenizer {
     vocabulary tokens;
     unsigned char *special; /* [size] whether each token is one */
+    unsigned char *outside; /* [size] whether the model's vocabulary lacks it; NULL: none */
     int32_t begin_of_text, end_of_text;
     int32_t after; /* the token that the post-processor puts behind a text, as RoBERTa's </s>; -1: none */
     char fingerprint[64];
