@@ -17,10 +17,12 @@ static const char *in(const char *name) {
     return path;
 }
 
-static void put(const char *name, const char *text) {
+static void put_bytes(const char *name, const char *text, size_t bytes) {
     FILE *f = fopen(in(name), "w");
-    if (!f || fputs(text, f) < 0 || fclose(f)) fail_msg("cannot write %s", name);
+    if (!f || fwrite(text, 1, bytes, f) != bytes || fclose(f)) fail_msg("cannot write %s", name);
 }
+
+static void put(const char *name, const char *text) { put_bytes(name, text, strlen(text)); }
 
 static int setup(void **state) {
     (void)state;
@@ -407,6 +409,8 @@ static void test_one_tokenizer_in_three_styles(void **state) {
     assert_int_equal(tokenizer_end_of_text(t), -1);
     IDS(t, true, "hello w", TINY_BYTE_MERGE + 5, TINY_BYTE_MERGE + 2);
     tokenizer_close(t);
+    put_bytes("merges.txt", "h e\n\0\nl l\n", 10);
+    FAILS(DATA, "merges.txt: found a NUL byte at offset 4", tokenizer_open(&t, folder));
     put("tokenizer_config.json", "{\"tokenizer_class\": \"Qwen2Tokenizer\"}");
     FAILS(DATA, "\"Qwen2Tokenizer\", which needs a tokenizer.json", tokenizer_open(&t, folder));
     assert_int_equal(unlink(in("merges.txt")), 0);
@@ -440,6 +444,13 @@ static void test_refusals(void **state) {
         {{.model = "\"dropout\":0.1,"}, "\"dropout\" of the model is not supported"},
         {{.model = "\"continuing_subword_prefix\":\"##\","},
          "\"continuing_subword_prefix\" of the model, \"##\", is not supported"},
+        {{.model = "\"end_of_word_suffix\":{\"a\":1},"}, "\"end_of_word_suffix\" is an object, expected a string"},
+        {{.added = "{\"id\":1}"}, "\"added_tokens\" is an object, expected an array"},
+        {{.pre_tokenizer = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x\"},\"behavior\":5}"},
+         "\"behavior\" is a number or a boolean, expected a string"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"add_prefix_space\":false,\"prepend_scheme\":\"first\"}"},
+         "\"prepend_scheme\" is \"first\" but \"add_prefix_space\" is false"},
         {{.model = "\"new\":1,"}, "\"new\" of the model is not supported"},
         {{.model = "\"vocab\":{},"}, "\"vocab\""},
         {{.added = "[{\"id\":1,\"content\":\"</s>\"}]"},
@@ -478,6 +489,8 @@ static void test_refusals(void **state) {
         {"{\"model\":{\"vocab\":{},\"merges\":[]}", "end of the file"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", "has no decoder"},
         {"{\"model\":{\"vocab\":{},\"merges\":[]}} x", ""},
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"more\":1}", ": \"more\" is not supported"},
+        {"{\"version\":\"2.0\",\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", "version \"2.0\", expected \"1.0\""},
     };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         tokenizer *t;

@@ -26,6 +26,21 @@ static status unsupported(const reading *r, const char *part, const json_t *o) {
     FAIL(DATA, "%s: the %s \"%.40s\" is not supported", r->path, part, type_of(o));
 }
 
+static const char *kind_of(const json_t *o) {
+    return json_is_object(o)   ? "an object"
+           : json_is_array(o)  ? "an array"
+           : json_is_string(o) ? "a string"
+                               : "a number or a boolean";
+}
+
+/* an optional string; NULL: none */
+static status get_text(const reading *r, const json_t *o, const char *key, const char **text) {
+    json_t *item = json_find(o, key);
+    *text = json_string_or_null(item);
+    if (item && !*text) FAIL(DATA, "%s: \"%s\" is %s, expected a string", r->path, key, kind_of(item));
+    return STATUS_OK;
+}
+
 /* an optional flag */
 static status get_flag(const reading *r, const json_t *o, const char *key, bool otherwise, bool *v) {
     *v = otherwise;
@@ -82,7 +97,8 @@ static status read_normalizer(const reading *r, const json_t *o) {
 /* ---- pre-tokenizer ---- */
 
 static status get_split(const reading *r, const json_t *o, split_kind otherwise, split_kind *split) {
-    const char *name = json_string_or_null(json_find(o, "behavior"));
+    const char *name;
+    TRY(get_text(r, o, "behavior", &name));
     int choice = name ? options_choice(CHOICES_TEXT(SPLIT_LIST), name) : (int)otherwise;
     if (choice < 0) FAIL(DATA, "%s: the \"behavior\" \"%.40s\" is not supported", r->path, name);
     *split = (split_kind)choice;
@@ -131,6 +147,9 @@ static status read_metaspace(const reading *r, const json_t *o) {
     TRY(json_get_string(o, r->path, "replacement", replace->to, sizeof replace->to));
     if (!*replace->to || strlen(replace->to) != (size_t)unicode_length((unsigned char)*replace->to))
         FAIL(DATA, "%s: \"replacement\" is \"%s\", expected one character", r->path, replace->to);
+    if (!prefix && strcmp(scheme, "never") != 0)
+        FAIL(DATA, "%s: \"prepend_scheme\" is \"%s\" but \"add_prefix_space\" is false; expected only one of them",
+             r->path, scheme);
     if (strcmp(scheme, "never") != 0) {
         TRY(tokenizer_add_step(r->t, &prepend, STEP_PREPEND));
         strcpy(prepend->to, replace->to);
@@ -302,8 +321,21 @@ static status read_steps(const reading *r, const json_t *o, const added_entry *a
 
 /* ---- model ---- */
 
+/* of: what the keys are of, for the message */
+static status refuse_others(const reading *r, const json_t *o, const char *of, const char *const *known, size_t count) {
+    const char *key;
+    json_t *item;
+    json_object_foreach((json_t *)o, key, item) {
+        bool found = false;
+        for (size_t i = 0; i < count; i++) found |= strcmp(key, known[i]) == 0;
+        if (!found) FAIL(DATA, "%s: \"%.40s\"%s is not supported", r->path, key, of);
+    }
+    return STATUS_OK;
+}
+
 static status refuse_text(const reading *r, const json_t *model, const char *key) {
-    const char *text = json_string_or_null(json_find(model, key));
+    const char *text;
+    TRY(get_text(r, model, key, &text));
     if (text && *text) FAIL(DATA, "%s: \"%s\" of the model, \"%.40s\", is not supported", r->path, key, text);
     return STATUS_OK;
 }
@@ -319,14 +351,10 @@ static status read_options(const reading *r, const json_t *model, bpe_options *o
                                         "fuse_unk",
                                         "byte_fallback",
                                         "ignore_merges"};
-    const char *key, *unknown = json_string_or_null(json_find(model, "unk_token"));
-    json_t *item;
+    const char *unknown;
     double dropout = json_number_or_nan(json_find(model, "dropout"));
-    json_object_foreach((json_t *)model, key, item) {
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++) found |= strcmp(key, known[i]) == 0;
-        if (!found) FAIL(DATA, "%s: \"%.40s\" of the model is not supported", r->path, key);
-    }
+    TRY(refuse_others(r, model, " of the model", known, sizeof known / sizeof *known));
+    TRY(get_text(r, model, "unk_token", &unknown));
     if (json_find(model, "dropout") && dropout != 0)
         FAIL(DATA, "%s: \"dropout\" of the model is not supported", r->path);
     TRY(refuse_text(r, model, "continuing_subword_prefix"));
@@ -343,11 +371,26 @@ static status read_options(const reading *r, const json_t *model, bpe_options *o
 
 /* ---- all ---- */
 
+static status check_top(const reading *r, const json_t *o) {
+    static const char *const known[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
+                                        "pre_tokenizer", "post_processor", "decoder", "model"};
+    const char *version;
+    json_t *added = json_find(o, "added_tokens");
+    TRY(refuse_others(r, o, "", known, sizeof known / sizeof *known));
+    TRY(get_text(r, o, "version", &version));
+    if (version && strcmp(version, "1.0") != 0)
+        FAIL(DATA, "%s: has the version \"%.40s\", expected \"1.0\"", r->path, version);
+    if (added && !json_is_array(added))
+        FAIL(DATA, "%s: \"added_tokens\" is %s, expected an array", r->path, kind_of(added));
+    return STATUS_OK;
+}
+
 static status read_all(const reading *r, const json_t *o, const tokenizer_merges *merges, added_entry *added) {
     tokenizer *t = r->t;
     json_t *list = json_find(o, "added_tokens"), *item;
     size_t i, count = json_array_size(list);
     bpe_options of_model;
+    TRY(check_top(r, o));
     json_array_foreach(list, i, item) TRY(read_added(r, item, &added[i]));
     if (!t->tokens.count) FAIL(DATA, "%s: has no tokens", r->path);
     t->special = calloc((size_t)t->tokens.size, 1);

@@ -172,7 +172,9 @@ done:
 
 /* ---- GPT-2's two files ---- */
 
-static status read_lines(tokenizer *t, tokenizer_merges *m, const char *path, char *text) {
+static status read_lines(tokenizer *t, tokenizer_merges *m, const char *path, char *text, size_t text_bytes) {
+    const char *nul = memchr(text, 0, text_bytes);
+    if (nul) FAIL(DATA, "%s: found a NUL byte at offset %td, expected text", path, nul - text);
     for (char *line = text; *line;) {
         size_t bytes = strcspn(line, "\n"), with_end = bytes + (line[bytes] == '\n');
         if (bytes && line[bytes - 1] == '\r') bytes--;
@@ -194,7 +196,7 @@ status tokenizer_read_pair(tokenizer *t, tokenizer_merges *merges, const char *v
     if (json_scan_peek(&s))
         FAIL_DONE(DATA, "%s: found more at byte %zu, expected the end of the file", vocabulary_path, s.at);
     TRY_DONE(file_read_up_to(LARGEST_FILE, merges_path, &lines, &line_bytes));
-    TRY_DONE(read_lines(t, merges, merges_path, lines));
+    TRY_DONE(read_lines(t, merges, merges_path, lines, line_bytes));
 done:
     json_scan_free(&s);
     free(lines);
