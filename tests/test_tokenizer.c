@@ -1,78 +1,5 @@
 /* What every tokenizer promises, on the byte tokenizer and on small ones; those of others are in test_tokenizers.sh. */
-#include "tests/check.h"
-
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "runtime/durable.h"
-#include "tests/tiny_tokenizer.h"
-#include "train/data/tokenizer.h"
-
-static char folder[64];
-
-static const char *in(const char *name) {
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void put_bytes(const char *name, const char *text, size_t bytes) {
-    FILE *f = fopen(in(name), "w");
-    if (!f || fwrite(text, 1, bytes, f) != bytes || fclose(f)) fail_msg("cannot write %s", name);
-}
-
-static void put(const char *name, const char *text) { put_bytes(name, text, strlen(text)); }
-
-static int setup(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/tally-tokenizer-XXXXXX");
-    return !mkdtemp(folder);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return durable_remove_folder(folder) != STATUS_OK;
-}
-
-static status_code try_text(tokenizer **t, char *text) {
-    put("tokenizer.json", text);
-    free(text);
-    return tokenizer_open(t, in("tokenizer.json"));
-}
-
-static tokenizer *open_tiny(tiny_tokenizer how) {
-    tokenizer *t;
-    OK(try_text(&t, tiny_text(&how)));
-    return t;
-}
-
-/* cut into parts of `part` bytes; 0: whole */
-static void encode(token_list *ids, tokenizer_encoder *e, const char *text, size_t bytes, size_t part) {
-    ids->count = 0;
-    for (size_t at = 0; part && bytes - at > part; at += part) {
-        OK(tokenizer_encode(e, ids, text, part, false));
-        text += part, bytes -= part, at -= part;
-    }
-    OK(tokenizer_encode(e, ids, text, bytes, true));
-}
-
-static void check_ids(const tokenizer *t, bool special, const char *text, const int32_t *ids, i64 count) {
-    tokenizer_encoder *e;
-    OK(tokenizer_encoder_open(&e, t, special));
-    for (size_t part = 0; part <= 4; part++) {
-        token_list got = {0};
-        encode(&got, e, text, strlen(text), part);
-        for (i64 i = 0; i < got.count || i < count; i++)
-            if (i >= got.count || i >= count || got.ids[i] != ids[i])
-                fail_msg("\"%s\" in parts of %zu: %ld ids, expected %ld; id %ld is %d, expected %d", text, part,
-                         got.count, count, i, i < got.count ? got.ids[i] : -1, i < count ? ids[i] : -1);
-        token_list_free(&got);
-    }
-    tokenizer_encoder_close(e);
-}
-#define IDS(t, special, text, ...)                                                                                     \
-    check_ids(t, special, text, (int32_t[]){__VA_ARGS__}, sizeof((int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+#include "tests/tokenizer_folder.h"
 
 static void check_decoded(const tokenizer *t, const token_list *ids, const char *text, size_t bytes) {
     tokenizer_decoder *d;
@@ -350,6 +277,37 @@ static void test_ignore_merges_of_characters(void **state) {
     tokenizer_close(t);
 }
 
+/* Text that may all belong to a token behind it, or to one match, is held: some MiB of it, and each byte is looked at once. */
+static void test_text_without_a_place_to_split(void **state) {
+    (void)state;
+    enum { BYTES = 17 << 20 };
+    static const tiny_tokenizer kinds[] = {
+        {.byte_level = true, .added = "[{\"id\":270,\"content\":\"<l>\",\"lstrip\":true,\"normalized\":false}]"},
+        {.byte_level = true},
+        {.byte_level = true, .normalizer = "{\"type\":\"NFC\"}"},
+    };
+    char *spaces = malloc(BYTES), *marks = malloc(BYTES);
+    memset(spaces, ' ', BYTES);
+    for (int i = 0; i < BYTES; i += 2) memcpy(marks + i, "\u0301", 2);
+    for (int k = 0; k < 3; k++) {
+        tokenizer *t = open_tiny(kinds[k]);
+        tokenizer_encoder *e;
+        token_list ids = {0};
+        OK(tokenizer_encoder_open(&e, t, true));
+        FAILS(DATA, "the text has more than 16842752 bytes without a place to split it",
+              tokenizer_encode(e, &ids, k == 2 ? marks : spaces, BYTES, false));
+        tokenizer_encode_restart(e);
+        OK(tokenizer_encode(e, &ids, spaces, 1 << 20, false));
+        OK(tokenizer_encode(e, &ids, "<l>1", 4, true));
+        if (k == 0) assert_int_equal(ids.count, 2);
+        token_list_free(&ids);
+        tokenizer_encoder_close(e);
+        tokenizer_close(t);
+    }
+    free(spaces);
+    free(marks);
+}
+
 static void test_ends_of_texts(void **state) {
     (void)state;
     tokenizer *t = open_tiny(
@@ -379,127 +337,6 @@ static void test_ends_of_texts(void **state) {
     FAILS(DATA, "\"eos_token\" is \"<eos>\", which is no token", tokenizer_open(&t, folder));
 }
 
-/* ---- files ---- */
-
-static void test_one_tokenizer_in_three_styles(void **state) {
-    (void)state;
-    FILE *f = fopen(in("vocab.json"), "w");
-    char first[64];
-    tokenizer *t = open_tiny((tiny_tokenizer){.byte_level = true, .added = "[]"});
-    strcpy(first, tokenizer_fingerprint(t));
-    assert_int_equal(strncmp(first, "bpe-270-", 8), 0);
-    tokenizer_close(t);
-    t = open_tiny((tiny_tokenizer){.byte_level = true, .arrays = true, .added = "[]", .normalizer = "null"});
-    assert_string_equal(tokenizer_fingerprint(t), first);
-    tokenizer_close(t);
-    t = open_tiny((tiny_tokenizer){.byte_level = true, .added = "[]", .model = "\"ignore_merges\":true,"});
-    assert_string_not_equal(tokenizer_fingerprint(t), first);
-    tokenizer_close(t);
-    assert_int_equal(unlink(in("tokenizer.json")), 0);
-    assert_non_null(f);
-    tiny_vocabulary(f, true);
-    assert_int_equal(fclose(f), 0);
-    f = fopen(in("merges.txt"), "w");
-    assert_non_null(f);
-    fputs("#version: 0.2\n", f);
-    for (int i = 0; i < TINY_BYTE_MERGES; i++) fprintf(f, "%s %s\r\n", tiny_byte_merges[i][0], tiny_byte_merges[i][1]);
-    assert_int_equal(fclose(f), 0);
-    OK(tokenizer_open(&t, folder));
-    assert_string_equal(tokenizer_fingerprint(t), first);
-    assert_int_equal(tokenizer_end_of_text(t), -1);
-    IDS(t, true, "hello w", TINY_BYTE_MERGE + 5, TINY_BYTE_MERGE + 2);
-    tokenizer_close(t);
-    put_bytes("merges.txt", "h e\n\0\nl l\n", 10);
-    FAILS(DATA, "merges.txt: found a NUL byte at offset 4", tokenizer_open(&t, folder));
-    put("tokenizer_config.json", "{\"tokenizer_class\": \"Qwen2Tokenizer\"}");
-    FAILS(DATA, "\"Qwen2Tokenizer\", which needs a tokenizer.json", tokenizer_open(&t, folder));
-    assert_int_equal(unlink(in("merges.txt")), 0);
-    FAILS(DATA, "holds no tokenizer, expected tokenizer.json", tokenizer_open(&t, folder));
-    put("tokenizer.model", "x");
-    FAILS(DATA, "tokenizer.model: is not supported", tokenizer_open(&t, folder));
-    FAILS(DATA, "none: No such file", tokenizer_open(&t, in("none")));
-}
-
-static void test_refusals(void **state) {
-    (void)state;
-    static const struct {
-        tiny_tokenizer how;
-        const char *message;
-    } cases[] = {
-        {{.normalizer = "{\"type\":\"Lowercase\"}"}, "tokenizer.json: the normalizer \"Lowercase\" is not supported"},
-        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"b\"}"},
-         "\"Replace\" with a Regex"},
-        {{.normalizer = "{\"type\":\"Replace\",\"content\":\"b\"}"}, "has no \"pattern\" that is a String or a Regex"},
-        {{.pre_tokenizer = "{\"type\":\"BertPreTokenizer\"}"},
-         "the pre-tokenizer \"BertPreTokenizer\" is not supported"},
-        {{.pre_tokenizer = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"},\"behavior\":\"Isolated\"}"},
-         "tokenizer.json: the pattern \"\\bx\" has an escape at character 1"},
-        {{.pre_tokenizer = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x\"},\"behavior\":\"Odd\"}"},
-         "\"Odd\" is not supported"},
-        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"},
-         "\"replacement\" is \"ab\", expected one character"},
-        {{.post = "{\"type\":\"Odd\"}"}, "the post-processor \"Odd\" is not supported"},
-        {{.post = "{\"type\":\"RobertaProcessing\",\"sep\":[\"x\",99999],\"cls\":[\"<s>\",1]}"},
-         "the id 99999, which no token has"},
-        {{.model = "\"dropout\":0.1,"}, "\"dropout\" of the model is not supported"},
-        {{.model = "\"continuing_subword_prefix\":\"##\","},
-         "\"continuing_subword_prefix\" of the model, \"##\", is not supported"},
-        {{.model = "\"end_of_word_suffix\":{\"a\":1},"}, "\"end_of_word_suffix\" is an object, expected a string"},
-        {{.added = "{\"id\":1}"}, "\"added_tokens\" is an object, expected an array"},
-        {{.pre_tokenizer = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x\"},\"behavior\":5}"},
-         "\"behavior\" is a number or a boolean, expected a string"},
-        {{.pre_tokenizer =
-              "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"add_prefix_space\":false,\"prepend_scheme\":\"first\"}"},
-         "\"prepend_scheme\" is \"first\" but \"add_prefix_space\" is false"},
-        {{.model = "\"new\":1,"}, "\"new\" of the model is not supported"},
-        {{.model = "\"vocab\":{},"}, "\"vocab\""},
-        {{.added = "[{\"id\":1,\"content\":\"</s>\"}]"},
-         "the added token \"</s>\" has the id 1, but 2 in the vocabulary"},
-        {{.added = "[{\"id\":1,\"content\":\"<new>\"}]"}, "the tokens \"<s>\" and \"<new>\" have the same id 1"},
-        {{.added = "[{\"id\":99999999,\"content\":\"<new>\"}]"}, "has the id 99999999, expected 0 to"},
-        {{.added = "[{\"id\":999,\"content\":\"x\",\"single_word\":true}]"},
-         "\"single_word\" of the added token \"x\""},
-        {{.added = "[{\"id\":999,\"content\":\"\"}]"}, "the added token with the id 999 has no content"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tokenizer *t;
-        status_code st = try_text(&t, tiny_text(&cases[i].how));
-        if (st != STATUS_DATA || !strstr(status_message(), cases[i].message) ||
-            strncmp(status_message(), folder, strlen(folder)))
-            fail_msg("case %zu: %s", i, st ? status_message() : "not refused");
-        assert_null(t);
-    }
-    static const struct {
-        const char *text, *message;
-    } broken[] = {
-        {"", "found the end of the file, expected {"},
-        {"{}", "has no \"model\""},
-        {"{\"model\":{\"vocab\":{}}}", "its model has no \"merges\""},
-        {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{},\"merges\":[]}}",
-         "has the type \"WordPiece\", expected \"BPE\""},
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]},\"decoder\":{\"type\":\"Fuse\"}}",
-         "merge 1 has \"b\", which is no token"},
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "merge 1 is \"a\", expected two tokens"},
-        {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", "have the same id 0"},
-        {"{\"model\":{\"vocab\":{\"a\":0,\"a\":1},\"merges\":[]}}", "has two ids, 0 and 1"},
-        {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "has the id -1"},
-        {"{\"model\":{\"vocab\":{\"\\q\":1},\"merges\":[]}}", "expected a string of UTF-8"},
-        {"{\"model\":{\"vocab\":{\"a\":1.5},\"merges\":[]}}", "expected }"},
-        {"{\"model\":{\"vocab\":[],\"merges\":[]}}", "expected {"},
-        {"{\"model\":{\"vocab\":{},\"merges\":[]}", "end of the file"},
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", "has no decoder"},
-        {"{\"model\":{\"vocab\":{},\"merges\":[]}} x", ""},
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"more\":1}", ": \"more\" is not supported"},
-        {"{\"version\":\"2.0\",\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", "version \"2.0\", expected \"1.0\""},
-    };
-    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
-        tokenizer *t;
-        status_code st = try_text(&t, strdup(broken[i].text));
-        if (st != STATUS_DATA || !strstr(status_message(), broken[i].message))
-            fail_msg("broken %zu: %s", i, st ? status_message() : "not refused");
-    }
-}
-
 int main(void) {
 #define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -512,9 +349,8 @@ int main(void) {
         WITH_FOLDER(test_added_tokens),
         WITH_FOLDER(test_added_tokens_are_no_words),
         WITH_FOLDER(test_ignore_merges_of_characters),
+        WITH_FOLDER(test_text_without_a_place_to_split),
         WITH_FOLDER(test_ends_of_texts),
-        WITH_FOLDER(test_one_tokenizer_in_three_styles),
-        WITH_FOLDER(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

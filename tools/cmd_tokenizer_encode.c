@@ -42,6 +42,7 @@ typedef struct {
     tokenizer_encoder *e;
     token_list ids;
     bool begun; /* the line of the document */
+    document_summary read;
 } printing;
 
 static status print_piece(const printing *p, int32_t id) {
@@ -65,17 +66,23 @@ static status print_ids(printing *p) {
     return STATUS_OK;
 }
 
+static status encode_text(printing *p, const char *text, size_t bytes, bool last) {
+    status_code st = tokenizer_encode(p->e, &p->ids, text, bytes, last);
+    if (st == STATUS_DATA) FAIL(DATA, "%s: %s", p->read.path, status_message());
+    return st;
+}
+
 static status_code take_text(void *context, const char *text, size_t bytes) {
     printing *p = context;
     if (!p->begun && p->v->ends && tokenizer_begin_of_text(p->t) >= 0)
         TRY(token_list_add(&p->ids, tokenizer_begin_of_text(p->t)));
-    TRY(tokenizer_encode(p->e, &p->ids, text, bytes, false));
+    TRY(encode_text(p, text, bytes, false));
     return print_ids(p);
 }
 
 static status_code end_text(void *context) {
     printing *p = context;
-    TRY(tokenizer_encode(p->e, &p->ids, "", 0, true));
+    TRY(encode_text(p, "", 0, true));
     if (p->v->ends && tokenizer_after_text(p->t) >= 0) TRY(token_list_add(&p->ids, tokenizer_after_text(p->t)));
     TRY(print_ids(p));
     puts(!p->v->pieces ? "" : p->begun ? "]" : "[]");
@@ -85,16 +92,15 @@ static status_code end_text(void *context) {
 
 static status encode(const options *o, const values *v) {
     printing p = {.v = v};
-    document_summary read = {0};
     status_code st = STATUS_OK;
     TRY(command_words(o, 1, 1 << 30, "text: files, folders, or - for standard input"));
     text_source from = shared_options_text(&v->text, (const char *const *)o->words.list, o->words.count);
     from.input = true;
     TRY_DONE(tokenizer_open(&p.t, v->tokenizer));
     TRY_DONE(tokenizer_encoder_open(&p.e, p.t, v->special));
-    TRY_DONE(documents_read(&read, &from, (document_sink){.context = &p, .text = take_text, .end = end_text}));
+    TRY_DONE(documents_read(&p.read, &from, (document_sink){.context = &p, .text = take_text, .end = end_text}));
 done:
-    documents_free(&read);
+    documents_free(&p.read);
     token_list_free(&p.ids);
     tokenizer_encoder_close(p.e);
     tokenizer_close(p.t);

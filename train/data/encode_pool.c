@@ -25,6 +25,7 @@ typedef struct {
     bool done;
     status_code st;
     char message[1024]; /* if st is not OK */
+    int failed;         /* and in which document */
     token_list ids;
 } job;
 
@@ -42,6 +43,7 @@ struct encode_pool {
     job *ring; /* job i is ring[i % jobs] */
     i64 jobs;
     i64 document_bytes; /* of the current document so far */
+    i64 documents;      /* given to the sink, and those before */
     /* guarded by the lock */
     pthread_mutex_t lock;
     pthread_cond_t made_more, done_more;
@@ -65,10 +67,12 @@ static status encode_job(worker *w, job *j) {
     size_t at = 0;
     j->ids.count = 0;
     for (int d = 0; d < j->count; d++) {
+        j->failed = d;
         TRY(encode_document(w, j, at, j->documents[d].end, d > 0 || !j->continues, true));
         j->documents[d].ids_end = j->ids.count;
         at = j->documents[d].end;
     }
+    j->failed = j->count;
     return j->open ? encode_document(w, j, at, j->bytes, j->count > 0 || !j->continues, false) : STATUS_OK;
 }
 
@@ -114,12 +118,14 @@ static void *work(void *argument) {
 
 static status give(encode_pool *p, const job *j) {
     i64 at = 0;
-    if (j->st) return status_fail(j->st, __FILE__, __LINE__, "%s", j->message);
+    if (j->st)
+        return status_fail(j->st, __FILE__, __LINE__, "document %ld: %s", p->documents + j->failed + 1, j->message);
     for (int d = 0; d < j->count; d++) {
         const job_document *e = &j->documents[d];
         if (e->ids_end > at) TRY(p->to.ids(p->to.context, j->ids.ids + at, e->ids_end - at));
         TRY(p->to.end(p->to.context, e->bytes, e->next));
         at = e->ids_end;
+        p->documents++;
     }
     return j->ids.count > at ? p->to.ids(p->to.context, j->ids.ids + at, j->ids.count - at) : STATUS_OK;
 }
@@ -205,6 +211,7 @@ status encode_pool_open(encode_pool **out, const encode_pool_options *o, encode_
     if (!p) FAIL(MEM, "no memory for threads that encode");
     p->o = *o;
     p->to = to;
+    p->documents = o->documents;
     p->jobs = (i64)o->threads * JOBS_PER_THREAD + 1; /* 1: the one that is being filled */
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->made_more, NULL);

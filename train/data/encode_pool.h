@@ -17,6 +17,7 @@ typedef struct {
     const tokenizer *t;
     int threads;
     int32_t before, after; /* ids around each document; -1: none */
+    i64 documents;         /* that are before the first, for messages: "document 5: ..." */
 } encode_pool_options;
 
 typedef struct encode_pool encode_pool;

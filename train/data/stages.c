@@ -29,6 +29,9 @@ status stages_join(stage *s, const char **text, size_t *bytes) {
 }
 
 status stages_hold(stage *s, const char *text, size_t bytes, size_t at) {
+    if (bytes - at > STAGES_MOST_HELD)
+        FAIL(DATA, "the text has more than %d bytes without a place to split it; they begin with \"%.20s\"",
+             STAGES_MOST_HELD, text + at);
     if (text != s->held) {
         TRY(make_room(s, bytes - at));
         if (bytes > at) memcpy(s->held, text + at, bytes - at);
@@ -68,7 +71,7 @@ status_code stages_added(stage *s, const char *text, size_t bytes, stage_end end
     const added_tokens *added = s->what->added;
     const added_token *token;
     bool more = false;
-    size_t at = s->held_bytes ? s->looked_at : 0, from = 0;
+    size_t at = s->held_bytes ? s->looked_at : 0, from = 0, spaces = at; /* held text up to here is white space */
     TRY(stages_join(s, &text, &bytes));
     if (s->stripping && (from = space_after(text, 0, bytes)) < bytes) s->stripping = false;
     if (at < from) at = from;
@@ -94,7 +97,10 @@ status_code stages_added(stage *s, const char *text, size_t bytes, stage_end end
         return end_piece(s, text + from, bytes - from);
     }
     size_t keep = end == STAGE_MORE ? at : bytes;
-    if (end == STAGE_MORE && added->strip_left) keep = space_before(text, from, keep);
+    if (end == STAGE_MORE && added->strip_left) {
+        keep = space_before(text, from > spaces ? from : spaces, keep);
+        if (keep == spaces) keep = from; /* all of it, without looking at it again */
+    }
     s->open |= keep > from;
     if (keep > from || end == STAGE_BREAK) TRY(stages_pass(s, text + from, keep - from, end));
     s->looked_at = at - keep;
@@ -109,7 +115,8 @@ status_code stages_nfc(stage *s, const char *text, size_t bytes, stage_end end) 
     TRY(stages_join(s, &text, &bytes));
     size_t clean = 0, part = 0, at = 0, length;
     bool dirty = false;
-    if (end == STAGE_MORE && s->held_bytes && bytes < s->looked_at) return STATUS_OK; /* as in stages_split */
+    if (end == STAGE_MORE && s->held_bytes && bytes < s->looked_at && bytes <= STAGES_MOST_HELD)
+        return STATUS_OK; /* as in stages_split */
     while (at <= bytes) {
         while (at < bytes && !(text[at] & 0x80) && !dirty) part = at++;
         if (at == bytes && end == STAGE_MORE) break;

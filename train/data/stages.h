@@ -15,6 +15,9 @@ typedef enum {
 typedef struct stage stage;
 typedef status_code stage_push(stage *s, const char *text, size_t bytes, stage_end end); /* whole characters */
 
+/* A stage holds no more text; a word is no longer either. */
+enum { STAGES_MOST_HELD = BPE_LONGEST + (1 << 16) };
+
 struct stage {
     stage_push *push;
     stage *next;

@@ -47,7 +47,7 @@ status_code stages_split(stage *s, const char *text, size_t bytes, stage_end end
     pattern_found f = {.kind = PATTERN_NONE};
     TRY(stages_join(s, &text, &bytes));
     /* A match that is not decided is looked for again when its text has doubled: else a long one takes quadratic time. */
-    if (end == STAGE_MORE && s->held_bytes && bytes < s->looked_at) return STATUS_OK;
+    if (end == STAGE_MORE && s->held_bytes && bytes < s->looked_at && bytes <= STAGES_MOST_HELD) return STATUS_OK;
     while (at < bytes) {
         TRY(pattern_find(s->matcher, &f, text, bytes, at, end == STAGE_MORE));
         TRY(gap(s, text + at, f.start - at));

@@ -110,7 +110,8 @@ static status choose_kind(tokenizing *k, encode_pool_options *pool) {
     if (strlen(fingerprint) >= sizeof k->kind.fingerprint)
         FAIL(ARG, "the tokenizer's fingerprint, %s, has more than %d bytes", fingerprint, SHARD_FINGERPRINT - 1);
     strcpy(k->kind.fingerprint, fingerprint);
-    *pool = (encode_pool_options){.t = o->t, .threads = o->threads, .before = begin, .after = end};
+    *pool = (encode_pool_options){
+        .t = o->t, .threads = o->threads, .before = begin, .after = end, .documents = k->state.documents};
     if (o->format == SHARD_TALLY) return STATUS_OK;
     if (begin < 0 && end < 0)
         FAIL(ARG, "--format llm.c: the tokenizer has neither begin-of-text nor end-of-text to separate documents");
@@ -131,6 +132,13 @@ static status write_all(tokenizing *k) {
     if (k->writer) return close_shard(k, end);
     k->state.next = end;
     return tokenize_state_write(&k->state, k->o);
+}
+
+/* The threads do not know where their text comes from. */
+static status named(const tokenize_options *o, status_code st) {
+    const char *others = o->from.count > 1 ? " and the other paths" : "";
+    if (st != STATUS_DATA || strncmp(status_message(), "document ", 9)) return st;
+    FAIL(DATA, "%s%s: %s", o->from.paths[0], others, status_message());
 }
 
 /* Two that write to the same folder would replace each other's files. The lock ends with the process. */
@@ -160,7 +168,7 @@ status tokenize_run(tokenize_result *r, const tokenize_options *o) {
     if (k.state.shards && !k.state.complete)
         log_line("tokenize: %s: goes on after %ld token file%s and %ld documents", o->folder, k.state.shards,
                  k.state.shards == 1 ? "" : "s", k.state.documents);
-    if (!k.state.complete) TRY_DONE(write_all(&k));
+    if (!k.state.complete) TRY_DONE(named(o, write_all(&k)));
     log_progress_end();
     if (!r->was_complete) documents_log(&k.read);
     r->shards = k.state.shards, r->documents = k.state.documents, r->bytes = k.state.bytes;
