@@ -131,6 +131,37 @@ static void test_another_text_is_noticed(void **state) {
 
 /* ---- weights ---- */
 
+/* the end-of-text is in a file of its own */
+static void test_another_end_of_text_is_noticed(void **state) {
+    (void)state;
+    const char *path = kept(put("a.txt", "abz")), *home = kept(in("tokenizer"));
+    const char *cache = kept(in("cache"));
+    put_folder("tokenizer");
+    put("tokenizer/tokenizer.json",
+        "{\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"vocab\":{\"a\":0,\"b\":1,\"c\":2},\"merges\":[]}}");
+    for (int end = 1; end <= 2; end++) {
+        dataset d;
+        tokenizer *t;
+        put("tokenizer/tokenizer_config.json", end == 1 ? "{\"eos_token\":\"b\"}" : "{\"eos_token\":\"c\"}");
+        OK(tokenizer_open(&t, home));
+        OK(open_paths(&d, &path, 1, (dataset_options){.tokenizer = t, .folder = cache}));
+        int32_t *tokens = all_of(d.sources);
+        assert_int_equal(d.tokens, 3);
+        assert_int_equal(tokens[2], end);
+        free(tokens);
+        dataset_close(&d);
+        tokenizer_close(t);
+    }
+    dataset d;
+    tokenizer *t;
+    put("tokenizer/tokenizer_config.json", "{}");
+    put("a.txt", "zzz");
+    OK(tokenizer_open(&t, home));
+    FAILS(DATA, "a.txt: its text becomes no token with this tokenizer",
+          open_paths(&d, &path, 1, (dataset_options){.tokenizer = t, .folder = cache}));
+    tokenizer_close(t);
+}
+
 static void test_weights(void **state) {
     (void)state;
     char with[3][300];
@@ -156,7 +187,7 @@ static void test_weights(void **state) {
     dataset_close(&d);
     const char *one_without[] = {with[0], with[2]};
     FAILS(ARG, "expected a weight for every path or for none", open_paths(&d, one_without, 2, o));
-    static const char *const bad[] = {"0", "-1", "nan", "inf", "1e999"};
+    static const char *const bad[] = {"0", "-1", "nan", "inf", "1e999", "1e30"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         snprintf(with[0], 300, "%s:%s", in("a"), bad[i]);
         paths[0] = with[0];
@@ -165,6 +196,8 @@ static void test_weights(void **state) {
     snprintf(with[0], 300, "%s:0.5x", in("a")); /* not a number: part of the name */
     FAILS(DATA, "a:0.5x: No such file or directory, expected token files, a text file or a folder",
           open_paths(&d, paths, 1, o));
+    paths[0] = ":1";
+    FAILS(ARG, "--data :1: found no path", open_paths(&d, paths, 1, o));
     const char *many[MIX_SOURCES + 1];
     snprintf(with[0], 300, "%s:1", in("a"));
     for (int i = 0; i <= MIX_SOURCES; i++) many[i] = with[0];
@@ -253,6 +286,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_files_of_text_are_the_text_in_memory),
         WITH_FOLDER(test_another_text_is_noticed),
+        WITH_FOLDER(test_another_end_of_text_is_noticed),
         WITH_FOLDER(test_weights),
         WITH_FOLDER(test_a_folder_of_token_files),
         cmocka_unit_test(test_llmc),

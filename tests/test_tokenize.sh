@@ -80,6 +80,7 @@ lines = open(sys.argv[1] + "/a.jsonl").readlines() + gzip.open(sys.argv[1] + "/b
 json.dump([list(json.loads(x)["text"].encode()) for x in lines], open(sys.argv[1] + ".expected", "w"))
 P
 ok "llm.c's format has the separator before each document"
+tokenize "$scratch/small" --out "$scratch/llmc-again" --format llm.c; grep -q "warning: token 256 begins each document; who reads llm.c's format expects 50256" "$scratch/err"; ok "a separator that llm.c does not know is told"
 echo '{"q": "1+1?", "a": "2"}' >"$scratch/qa.jsonl"; echo '["Q: 1+1?\nA: 2"]' >"$scratch/qa.py"
 python3 -c 'import json,sys; json.dump([list(x.encode()) for x in json.load(open(sys.argv[1], "r"))], open(sys.argv[2], "w"))' "$scratch/qa.py" "$scratch/qa.expected"
 tokenize "$scratch/qa.jsonl" --out "$scratch/qa" --template 'Q: {q}\nA: {a}' && read_back "$scratch/qa" "$scratch/qa.expected"; ok "a template joins several keys"

@@ -21,8 +21,9 @@ status dataset_paths_split(char **path, double *weight, const char *text) {
     bool is_number = colon && end != colon + 1 && !*end;
     if (!is_number || access(text, F_OK) == 0) colon = text + strlen(text);
     else *weight = number;
-    if (*colon && !(number > 0 && isfinite(number)))
-        FAIL(ARG, "--data %s: the weight is %s, expected a number above 0", text, colon + 1);
+    if (*colon && !(number > 0 && number < 1e30)) /* their sum is finite */
+        FAIL(ARG, "--data %s: the weight is %s, expected a number above 0 and below 1e30", text, colon + 1);
+    if (colon == text) FAIL(ARG, "--data %s: found no path, expected PATH or PATH:WEIGHT", text);
     *path = strndup(text, (size_t)(colon - text));
     if (!*path) FAIL(MEM, "%s: no memory for a path", text);
     return STATUS_OK;

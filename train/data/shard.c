@@ -23,8 +23,8 @@ static const struct {
     int32_t separator;
     const char *what;
 } llmc[] = {
-    {SHARD_LLMC_GPT2, 1, 2, 50256, "tokens"},
-    {SHARD_LLMC_LLAMA3, 7, 4, 128000, "tokens"},
+    {SHARD_LLMC_GPT2, 1, 2, SHARD_SEPARATOR_GPT2, "tokens"},
+    {SHARD_LLMC_LLAMA3, 7, 4, SHARD_SEPARATOR_LLAMA3, "tokens"},
     {20240522, 0, 0, 0, "an llm.c file of multiple-choice questions"},
     {20240326, 0, 0, 0, "an llm.c checkpoint of GPT-2"},
     {20240327, 0, 0, 0, "an llm.c file for debugging"},

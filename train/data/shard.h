@@ -19,6 +19,9 @@ typedef enum { SHARD_FORMAT_LIST(CHOICES_VALUE) } shard_format;
 
 enum { SHARD_FINGERPRINT = 64, SHARD_BLOCK = 1 << 20 };
 
+/* the first token of each document in llm.c's files, of 16 and of 32 bits a token */
+enum { SHARD_SEPARATOR_GPT2 = 50256, SHARD_SEPARATOR_LLAMA3 = 128000 };
+
 /* What a file says of its tokens. */
 typedef struct {
     shard_format format;

@@ -23,6 +23,7 @@ enum { PIECE = 1 << 16 };
 
 static status add_members(json_t *o, const text_cache_options *from, const uint32_t *crc) {
     TRY(json_add_string(o, "tokenizer", tokenizer_fingerprint(from->tokenizer)));
+    TRY(json_add_i64(o, "end_of_text", tokenizer_end_of_text(from->tokenizer))); /* it is not in the fingerprint */
     TRY(json_add_u64(o, "seed", from->seed));
     TRY(json_add_string(o, "text_key", from->from.text_key ? from->from.text_key : "text"));
     TRY(json_add_string(o, "template", from->from.template ? from->from.template : ""));
@@ -212,6 +213,7 @@ static status make_unshuffled(i64 *files, const char *folder, const text_cache_o
     TRY(write_description(description.text, o, NULL));
     TRY(tokenize_run(&r, &t));
     *files = r.shards;
+    if (!r.shards) FAIL(DATA, "%s: its text becomes no token with this tokenizer", o->from.paths[0]);
     return STATUS_OK;
 }
 

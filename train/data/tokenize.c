@@ -117,6 +117,12 @@ static status choose_kind(tokenizing *k, encode_pool_options *pool) {
         FAIL(ARG, "--format llm.c: the tokenizer has neither begin-of-text nor end-of-text to separate documents");
     pool->before = begin >= 0 ? begin : end; /* llm.c's order: a separator before each document, none at the end */
     pool->after = -1;
+    int32_t usual = k->kind.vocabulary <= 1 << 16 ? SHARD_SEPARATOR_GPT2 : SHARD_SEPARATOR_LLAMA3;
+    if (pool->before != usual)
+        log_line("tokenize: warning: token %d begins each document; who reads llm.c's format expects %d there, and "
+                 "does not see "
+                 "where documents begin",
+                 pool->before, usual);
     return STATUS_OK;
 }
 

@@ -32,6 +32,7 @@ static status add_options(json_t *o, const tokenize_state *s, const tokenize_opt
     TRY(json_add_string(o, "format", format_name(v->format)));
     TRY(json_add_string(o, "tokenizer", tokenizer_fingerprint(v->t)));
     TRY(json_add_i64(o, "vocabulary", tokenizer_size(v->t)));
+    TRY(json_add_i64(o, "end_of_text", tokenizer_end_of_text(v->t))); /* it is not in the fingerprint */
     TRY(json_add_i64(o, "shard_tokens", v->shard_tokens));
     if (v->from.template) TRY(json_add_string(o, "template", v->from.template));
     else TRY(json_add_string(o, "text_key", v->from.text_key ? v->from.text_key : "text"));
