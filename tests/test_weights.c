@@ -77,6 +77,8 @@ static void all_names_of_a_model_give_the_same(void **unused) {
 static void what_does_not_fit_is_refused(void **unused) {
     (void)unused;
     const char *norm_name = "model.norm.weight";
+    char too_long[5001] = "";
+    memset(too_long, 'x', sizeof too_long - 1);
     const struct {
         const char *skip, *change, *file, *message;
     } cases[] = {
@@ -86,6 +88,7 @@ static void what_does_not_fit_is_refused(void **unused) {
         {NULL, norm_name, "../part-0.safetensors", "expected a file in the same folder"},
         {NULL, norm_name, "/etc/passwd", "expected a file in the same folder"},
         {NULL, norm_name, "", "expected a file in the same folder"},
+        {NULL, norm_name, too_long, "\"weight_map\": path is too long: xxx"},
         {NULL, "lm_head.weight", "part-2.safetensors", "found no \"lm_head.weight\" in part-2"},
     };
     model m;

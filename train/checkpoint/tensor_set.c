@@ -112,8 +112,12 @@ static status open_files(tensor_set *s, path_text path, json_t *map, const char 
     const char *slash = strrchr(path.text, '/');
     path_text folder = {"."};
     if (slash) snprintf(folder.text, sizeof folder.text, "%.*s", (int)(slash - path.text), path.text);
-    for (int i = 0; i < count; i++) files[i] = path_join(folder.text, names[i]);
-    status_code st = tensor_set_open(s, path, files, count);
+    status_code st = STATUS_OK;
+    for (int i = 0; i < count && !st; i++) {
+        files[i] = path_join(folder.text, names[i]);
+        if (!files[i].text[0]) st = ERROR(DATA, "%s: \"weight_map\": path is too long: %.60s...", path.text, names[i]);
+    }
+    if (!st) st = tensor_set_open(s, path, files, count);
     free(files);
     TRY(st);
     st = check_index(s, map, names);
