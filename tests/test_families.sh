@@ -18,7 +18,7 @@ for name in $names; do
 done
 ! same_logits "$scratch/llama-dynamic" "$scratch/qwen2"; ok "those of another model are not the same"
 
-options=(--data "$scratch/text.txt" --val-fraction 0 --steps 10 --seq-len 24 --schedule constant --warmup 0 --lr 1e-3 --threads 1 --precision fp32 --peak-seconds 0)
+options=(--data "$scratch/text.txt" --tokenizer bytes --val-fraction 0 --steps 10 --seq-len 24 --schedule constant --warmup 0 --lr 1e-3 --threads 1 --precision fp32 --peak-seconds 0)
 i=0
 for name in $names; do
     ranks=3 batch=1

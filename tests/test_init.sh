@@ -35,6 +35,17 @@ sed 's/"factor": 2/"factor": 2, "long_factor": [1]/' "$scratch/folder/config.jso
 refuses "a key that is not implemented" 'key "long_factor" in "rope_scaling" is \[1\]' train --init "$scratch/other" --out "$scratch/no" "${shape[@]}"
 [ ! -e "$scratch/no" ]; ok "a refused run leaves nothing behind"
 
+sed 's/"vocab_size": 257/"vocab_size": 300/' "$scratch/model.json" >"$scratch/wide.json"
+"$tally" tokenizer train --data "$scratch/text.txt" --vocab-size 280 --out "$scratch/words" >"$scratch/out" 2>"$scratch/err" &&
+    train "$scratch/worded" --model "$scratch/wide.json" --tokenizer "$scratch/words" --steps 1 && mkdir "$scratch/bare" &&
+    cp "$scratch"/worded/checkpoints/step-1/{config.json,model.safetensors} "$scratch/bare" && echo '{"eos_token_id": [7, 9]}' >"$scratch/bare/generation_config.json"
+ok "a model of another tokenizer than bytes"
+refuses "weights without a tokenizer do not read text as bytes" 'bare: found no tokenizer.json, and the vocabulary has 300 tokens; expected --tokenizer' train --init "$scratch/bare" --out "$scratch/no" "${shape[@]}"
+train "$scratch/as-bytes" --init "$scratch/bare" --tokenizer bytes --steps 1; ok "unless --tokenizer says so"
+"$tally" tokenize "$scratch/text.txt" --tokenizer "$scratch/words" --out "$scratch/tokens" >"$scratch/out" 2>"$scratch/err" &&
+    "$tally" train --init "$scratch/bare" --out "$scratch/on-tokens" --data "$scratch/tokens" "${shape[@]:2}" --steps 1 >"$scratch/out" 2>"$scratch/err" && cmp "$scratch/on-tokens/checkpoints/step-1/generation_config.json" "$scratch/bare/generation_config.json"
+ok "with token files it needs none, and keeps the tokens at which its texts end"
+
 . tests/mpi.sh
 need_ranks "3 ranks hold the weights of 1"
 on_3() { local run=$1; shift; timeout 200 "$MPIEXEC" -np 3 "$tally" train --out "$run" "${shape[@]}" "$@" >"$scratch/out" 2>"$scratch/err"; }

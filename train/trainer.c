@@ -33,8 +33,7 @@ static status save(trainer *t) {
     t->p.spent = t->bill.total;
     snprintf(t->p.energy_source, sizeof t->p.energy_source, "%s", ledger_energy_source(&t->bill));
     if (t->p.step != t->saved_step) {
-        TRY(checkpoint_save(t->o->out, &t->m.parameters,
-                            &(checkpoint_contents){&t->c, &t->p, t->tokenizer ? &t->files : NULL}));
+        TRY(checkpoint_save(t->o->out, &t->m.parameters, &(checkpoint_contents){&t->c, &t->p, &t->files}));
         if (!t->p.finite)
             log_line("warning: the loss is not finite at checkpoint step-%lu; --resume will not use this checkpoint",
                      t->p.step);

@@ -6,19 +6,24 @@
 
 #include "runtime/log.h"
 #include "runtime/path.h"
+#include "runtime/tokens.h"
 #include "train/model/presets.h"
 #include "train/trainer_parts.h"
 
 /* --- opening --- */
 
-/* --tokenizer, or that of the model's folder. NULL: neither, or that of the folder is the one of bytes; text is then bytes. */
-status trainer_open_tokenizer(trainer *t) {
+static bool model_has_tokenizer(const trainer *t) {
     static const char *const files[] = {"tokenizer.json", "vocab.json", "encoder.json"};
     bool has = false;
-    if (t->o->tokenizer) return tokenizer_open(&t->tokenizer, t->o->tokenizer);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         has |= access(path_join(t->o->model, files[i]).text, F_OK) == 0;
-    if (!has) return STATUS_OK;
+    return has;
+}
+
+/* --tokenizer, or that of the model's folder. NULL: neither, or that of the folder is the one of bytes; text is then bytes. */
+status trainer_open_tokenizer(trainer *t) {
+    if (t->o->tokenizer) return tokenizer_open(&t->tokenizer, t->o->tokenizer);
+    if (!model_has_tokenizer(t)) return STATUS_OK;
     /* trainer_choose_vocabulary compares its size with the model's */
     TRY(model_files_tokenizer(&t->tokenizer, t->o->model, INT32_MAX));
     if (strcmp(tokenizer_fingerprint(t->tokenizer), "bytes") != 0) return STATUS_OK;
@@ -134,6 +139,15 @@ static status check_vocabulary_early(const trainer *t) {
     return bytes ? STATUS_OK : check_vocabulary(t, c.V, tokenizer_size(t->tokenizer));
 }
 
+/* Given weights know the tokens of some tokenizer. Only if they have the vocabulary of bytes, those are bytes. */
+static status check_bytes(const trainer *t) {
+    if (!t->o->init || t->o->tokenizer || model_has_tokenizer(t) || t->c.V == BYTE_VOCABULARY) return STATUS_OK;
+    FAIL(DATA,
+         "--init %s: found no tokenizer.json, and the vocabulary has %ld tokens; expected --tokenizer PATH, or "
+         "--tokenizer bytes if its tokens are bytes",
+         t->o->init, t->c.V);
+}
+
 /* A preset takes the vocabulary of the data, since its weights are new; a config.json says how many tokens there are, perhaps
  * more than the tokenizer has, but with bytes it takes theirs too. Given weights keep their vocabulary. */
 status trainer_choose_vocabulary(trainer *t) {
@@ -141,6 +155,7 @@ status trainer_choose_vocabulary(trainer *t) {
     model_config *c = &t->c;
     bool bytes = strcmp(d->fingerprint, "bytes") == 0, preset = is_preset(t->o->model);
     i64 before = c->V;
+    if (bytes) TRY(check_bytes(t));
     if (t->o->init) preset = bytes = false;
     if (bytes || (preset && (d->fingerprint[0] || d->vocabulary > c->V))) c->V = d->vocabulary;
     if (bytes && before != c->V)

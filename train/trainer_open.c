@@ -224,7 +224,7 @@ static status check_room(const trainer *t, model_shape s, parameters_options pre
 static status open_model(trainer *t) {
     const train_options *o = t->o;
     TRY(comm_agree(t->world, model_config_load(&t->c, o->model)));
-    TRY(trainer_choose_vocabulary(t));
+    TRY(comm_agree(t->world, trainer_choose_vocabulary(t)));
     model_shape s = {.B = o->batch, .T = o->seq_len, .documents = o->mask_documents};
     TRY(recompute_parse(&s.recompute, o->recompute, t->c.L));
     parameters_options precision = o->precision;
@@ -337,10 +337,8 @@ status trainer_open(trainer *t) {
     TRY(find_newest(t));
     TRY(trainer_open_data(t));
     TRY(start_or_resume(t));
-    if (t->tokenizer)
-        TRY(comm_agree(t->world, trainer_is_root(t)
-                                     ? model_files_read(&t->files, t->tokenizer, o->tokenizer ? NULL : o->init)
-                                     : STATUS_OK));
+    const char *from = o->tokenizer ? NULL : o->init;
+    TRY(comm_agree(t->world, trainer_is_root(t) ? model_files_read(&t->files, t->tokenizer, from) : STATUS_OK));
     TRY(trainer_open_loader(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? open_files(t) : STATUS_OK));
     t->begun = true;
