@@ -24,6 +24,9 @@ train "$scratch/whole" --init "$scratch/folder" --steps 4 --seed 5 &&
     rm -rf "$scratch"/half/checkpoints/step-4 && mv "$scratch/folder" "$scratch/moved" &&
     "$tally" train --out "$scratch/half" --resume --steps 4 >"$scratch/out" 2>"$scratch/err" && holds "$scratch/half" 4 "$scratch/whole/checkpoints/step-4"
 ok "a run continues when what it began with is gone"
+for step in 5 6 7 8; do cp -r "$scratch/half/checkpoints/step-4" "$scratch/half/checkpoints/step-$step" && : >"$scratch/half/checkpoints/step-$step/config.json"; done
+"$tally" train --out "$scratch/half" --resume --steps 4 >"$scratch/out" 2>"$scratch/err" && grep -q "resumed from .*step-4" "$scratch/out" "$scratch/err"
+ok "and when later checkpoints are damaged"
 mv "$scratch/moved" "$scratch/folder"
 
 refuses "--init of a folder without a model" "found no checkpoints and no model.safetensors" train --init "$scratch" --out "$scratch/no" "${shape[@]}"

@@ -292,14 +292,15 @@ static status end_help(void) {
     return st;
 }
 
-/* a checkpoint of the run, whichever; false: it has none */
+/* a checkpoint of the run whose configuration can be read, whichever; false: it has none */
 static bool any_checkpoint(path_text *folder, const char *run) {
     path_text checkpoints = path_join(run, "checkpoints");
     DIR *d = opendir(checkpoints.text);
+    model_config c;
     bool found = false;
     for (const struct dirent *e; d && !found && (e = readdir(d));) {
         *folder = path_join(checkpoints.text, e->d_name);
-        found = strncmp(e->d_name, "step-", 5) == 0 && model_folder_holds(folder->text, "config.json");
+        found = strncmp(e->d_name, "step-", 5) == 0 && model_config_load(&c, folder->text) == STATUS_OK;
     }
     if (d) closedir(d);
     return found;
