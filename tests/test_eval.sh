@@ -26,6 +26,12 @@ done
 run=$scratch/llama
 both=$(evaluate "$run" --data "$scratch/text.txt" "$scratch/other.txt"); [ -n "$both" ] && [ "$both" = "$(evaluate --data "$scratch/text.txt" "$scratch/other.txt" "$run")" ]
 ok "eval --data F1 F2 RUN is the same as eval RUN --data F1 F2"
+printf '{"text": "one"}\n{"text": "two, and more"}\n' >"$scratch/two.jsonl"
+for data in other.txt two.jsonl; do
+    loss() { evaluate "$run" --data "$scratch/$data" --seq-len 48 "$@" | grep -o '"loss":[0-9.]*'; }
+    plain=$(loss) && masked=$(loss --mask-documents) && [ -n "$plain" ] && if [ $data = other.txt ]; then [ "$plain" = "$masked" ]; else [ "$plain" != "$masked" ]; fi
+    ok "--mask-documents matters where there are several documents: $data"
+done
 refuses "eval --data F, without a run" "missing run, checkpoint or model folder" eval --data "$scratch/text.txt"
 refuses "eval --data F1 F2, neither a model" "other.txt: found no checkpoints and no model.safetensors" eval --data "$scratch/text.txt" "$scratch/other.txt"
 refuses "a sequence longer than the context" "--seq-len 65: .* has a context of 64 tokens" eval "$run" --data "$scratch/text.txt" --seq-len 65

@@ -15,7 +15,7 @@ typedef struct {
     text_options text;
     i64 batch, batches, seq_len, threads;
     int precision;
-    bool json, help;
+    bool mask_documents, json, help;
 } values;
 
 #define AT(member) OPTION_AT(values, member)
@@ -32,6 +32,8 @@ static const option table[] = {
      .help = "sequences in a batch"},
     {AT(batches), .name = "batches", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
      .help = "evaluate on the first N batches of the text; 0: on all of it"},
+    {AT(mask_documents), .name = "mask-documents",
+     .help = "keep attention inside a document and begin positions anew with each, as train --mask-documents does"},
 
     {AT(precision), .group = "Machine", OPTION_PRECISION},
     {AT(device), OPTION_DEVICE},
@@ -116,7 +118,7 @@ done:
     return st;
 }
 
-/* For a checkpoint, the length it was trained with, so that the loss is comparable with that of its run. */
+/* For a checkpoint, the length it was trained with: another one would give another loss than that of its run. */
 static status default_seq_len(i64 *T, const model_folder *f) {
     progress p;
     *T = 256;
@@ -162,7 +164,8 @@ static status eval(options *o, const values *v) {
     if (!r.T) TRY_DONE(default_seq_len(&r.T, &f));
     TRY_DONE(comm_open_self(&world));
     parameters_options precision = {.t = (dtype)v->precision, .shard = {.world = world}};
-    TRY_DONE(model_init(&m, dev, &f.config, (model_shape){.B = v->batch, .T = r.T}, precision, NULL));
+    const model_shape shape = {.B = v->batch, .T = r.T, .documents = v->mask_documents};
+    TRY_DONE(model_init(&m, dev, &f.config, shape, precision, NULL));
     TRY_DONE(weights_read(&m.parameters, &f.config, f.folder.text));
     model_config_log(&f.config, false);
     dataset_log(&data);
