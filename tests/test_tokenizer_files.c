@@ -89,6 +89,11 @@ static void test_refusals(void **state) {
             fail_msg("case %zu: %s", i, st ? status_message() : "not refused");
         assert_null(t);
     }
+    tokenizer *long_token;
+    char added[700];
+    snprintf(added, sizeof added, "[{\"id\":999,\"normalized\":false,\"content\":\"%0513d\"}]", 0);
+    FAILS(DATA, "the added token with the id 999 is 513 bytes long, expected at most 512",
+          try_text(&long_token, tiny_text(&(tiny_tokenizer){.added = added})));
     static const struct {
         const char *text, *message;
     } broken[] = {

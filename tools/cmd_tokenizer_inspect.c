@@ -104,7 +104,8 @@ static status encode_all(speed *s, const documents *d, tokenizer_encoder **encod
         token_list_free(&ids);
         if (st == STATUS_OK) continue;
 #pragma omp critical
-        if (!failed) failed = st, snprintf(message, sizeof message, "%s", status_message());
+        if (!failed) failed = st, snprintf(message, sizeof message, "document %ld: %s", i + 1, status_message());
+        tokenizer_encode_restart(encoders[omp_get_thread_num()]);
     }
     s->seconds = now() - start;
     s->tokens = tokens;

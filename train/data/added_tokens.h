@@ -25,7 +25,8 @@ typedef struct {
     bool strip_left, strip_right, begins_with_space; /* whether any does */
 } added_tokens;                                      /* initialise with zeros */
 
-status added_tokens_add(added_tokens *a, const char *content, size_t bytes, added_token t); /* DATA: empty, or twice */
+status added_tokens_add(added_tokens *a, const char *content, size_t bytes,
+                        added_token t); /* DATA: empty, of more than 512 bytes, or twice */
 void added_tokens_free(added_tokens *a);
 
 /* The first byte at text[from] or later that may begin a token; `bytes` if there is none. */
