@@ -75,10 +75,10 @@ train --data "$scratch/broken.txt" --out "$scratch/broken" && python3 -c '
 import json, sys
 assert len(json.load(open(sys.argv[1]))["model"]["vocab"]) == 257' "$scratch/broken/tokenizer.json" 2>"$scratch/err"
 ok "bytes that are not UTF-8 are read"
-train --data "$scratch/a.txt" --out "$scratch/special" --vocab-size 300 --special '<|end|>' '<|user|>' 'ü' && python3 -c '
+train --data "$scratch/a.txt" --out "$scratch/special" --vocab-size 300 --special '<|end|>' '<|user|>' '<ü>' && python3 -c '
 import json, sys
 t, c = (json.load(open(sys.argv[1] + "/tokenizer" + x)) for x in (".json", "_config.json"))
-assert [a["content"] for a in t["added_tokens"]] == ["<|end|>", "<|user|>", "ü"] and len(t["model"]["vocab"]) == 300
+assert [a["content"] for a in t["added_tokens"]] == ["<|end|>", "<|user|>", "<ü>"] and len(t["model"]["vocab"]) == 300
 assert c["eos_token"] == "<|end|>" and t["model"]["vocab"]["<|user|>"] == 1' "$scratch/special" 2>"$scratch/err"
 ok "special tokens come first, and the first of them ends a text"
 
@@ -86,6 +86,8 @@ refuses "a folder that holds a tokenizer is refused" 'special/tokenizer.json: ex
 refuses "a vocabulary without room for a merge is refused" 'found 258, expected more than 258' \
     tokenizer train --data "$scratch/a.txt" --out "$scratch/x" --vocab-size 258 --special a b
 refuses "a special token given twice is refused" '--special "a": given twice' tokenizer train --data "$scratch/a.txt" --out "$scratch/x" --special a a
+refuses "a special token that is a word of text is refused" '--special "user": is a word' tokenizer train --data "$scratch/a.txt" --out "$scratch/x" --special '<|end|>' user
+refuses "a special token that stands for a word with a space is refused" '--special "Ġuser": is a word' tokenizer train --data "$scratch/a.txt" --out "$scratch/x" --special Ġuser
 refuses "a special token that is not UTF-8 is refused" 'expected UTF-8' tokenizer train --data "$scratch/a.txt" --out "$scratch/x" --special $'\377'
 refuses "a missing text is refused" 'expected a text file or a folder' tokenizer train --data "$scratch/none.txt" --out "$scratch/x"
 [ ! -e "$scratch/x/tokenizer.json" ]; ok "what fails leaves no tokenizer"

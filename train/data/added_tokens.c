@@ -5,9 +5,6 @@
 
 #include "train/data/unicode.h"
 
-/* Each place of a text is searched for the tokens that may begin there, so this bounds the steps a byte. */
-enum { LONGEST = 512 };
-
 struct added_node {
     i64 child, sibling; /* 0: none */
     i64 token;          /* its index + 1; 0: none ends here */
@@ -51,8 +48,9 @@ static status add_child(added_tokens *a, i64 node, char byte, i64 *child) {
 status added_tokens_add(added_tokens *a, const char *content, size_t bytes, added_token t) {
     i64 node = 0;
     if (!bytes) FAIL(DATA, "the added token with the id %d is empty, expected text", t.id);
-    if (bytes > LONGEST)
-        FAIL(DATA, "the added token with the id %d is %zu bytes long, expected at most %d", t.id, bytes, LONGEST);
+    if (bytes > ADDED_TOKENS_LONGEST)
+        FAIL(DATA, "the added token with the id %d is %zu bytes long, expected at most %d", t.id, bytes,
+             ADDED_TOKENS_LONGEST);
     for (size_t i = 0; i < bytes; i++) {
         i64 child = find_child(a, node, content[i]);
         if (!child) TRY(add_child(a, node, content[i], &child));

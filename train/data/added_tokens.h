@@ -8,6 +8,9 @@
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
+/* Each place of a text is searched for the tokens that may begin there: this bounds the steps a byte. */
+enum { ADDED_TOKENS_LONGEST = 512 };
+
 typedef struct {
     int32_t id;
     bool special;
@@ -26,7 +29,7 @@ typedef struct {
 } added_tokens;                                      /* initialise with zeros */
 
 status added_tokens_add(added_tokens *a, const char *content, size_t bytes,
-                        added_token t); /* DATA: empty, of more than 512 bytes, or twice */
+                        added_token t); /* DATA: empty, longer than that, or twice */
 void added_tokens_free(added_tokens *a);
 
 /* The first byte at text[from] or later that may begin a token; `bytes` if there is none. */

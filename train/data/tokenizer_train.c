@@ -8,7 +8,9 @@
 #include "runtime/durable.h"
 #include "runtime/json.h"
 #include "runtime/path.h"
+#include "train/data/added_tokens.h"
 #include "train/data/bpe_train.h"
+#include "train/data/byte_level.h"
 #include "train/data/text_words.h"
 #include "train/data/unicode.h"
 
@@ -133,12 +135,43 @@ static status add_specials(vocabulary *tokens, const tokenizer_train_options *o)
         const char *name = o->special[i];
         size_t bytes = strlen(name);
         bool more;
-        if (!bytes || unicode_valid(name, bytes, &more) < bytes)
-            FAIL(ARG, "--special \"%s\": expected UTF-8 that is not empty", name);
+        if (!bytes || bytes > ADDED_TOKENS_LONGEST || unicode_valid(name, bytes, &more) < bytes)
+            FAIL(ARG, "--special \"%.60s\": expected UTF-8 of 1 to %d bytes", name, ADDED_TOKENS_LONGEST);
         if (vocabulary_find(tokens, name, bytes) >= 0) FAIL(ARG, "--special \"%s\": given twice", name);
         TRY(vocabulary_add(tokens, i, name, bytes));
     }
     return STATUS_OK;
+}
+
+/* whether text has this name as a word or a byte, which then would become the special token */
+static status is_word(bool *word, pattern_matcher *m, const char *name) {
+    char text[ADDED_TOKENS_LONGEST];
+    bool more;
+    long count = byte_level_read(text, name, strlen(name));
+    *word = count == 1;
+    if (count < 2 || unicode_valid(text, (size_t)count, &more) < (size_t)count) return STATUS_OK;
+    pattern_found found;
+    TRY(pattern_find(m, &found, text, (size_t)count, 0, false));
+    *word = found.start == 0 && found.end == (size_t)count;
+    return STATUS_OK;
+}
+
+static status check_specials(const pattern *split, const tokenizer_train_options *o) {
+    pattern_matcher *m;
+    TRY(pattern_matcher_open(&m, split));
+    status_code st = STATUS_OK;
+    for (int i = 0; i < o->special_count; i++) {
+        bool word;
+        TRY_DONE(is_word(&word, m, o->special[i]));
+        if (word)
+            FAIL_DONE(ARG,
+                      "--special \"%s\": is a word, which text may hold; expected a name that the pattern splits, such "
+                      "as <|%s|>",
+                      o->special[i], o->special[i]);
+    }
+done:
+    pattern_matcher_close(m);
+    return st;
 }
 
 static double seconds(void) {
@@ -160,6 +193,7 @@ static status train(tokenizer_training *t, bpe_tokens *tokens, const text_source
     status_code st = STATUS_OK;
     double begin = seconds();
     TRY_DONE(pattern_open(&split, regexes[o->pattern]));
+    TRY_DONE(check_specials(split, o));
     TRY_DONE(text_words_count(&words, &t->read, from, split, o->threads));
     t->different_words = words.count;
     for (i64 i = 0; i < words.count; i++) t->words += words.words[i].times;
