@@ -17,6 +17,7 @@ for name in $names; do
     same_logits "$scratch/$name-f16"; ok "the logits are those of transformers, from f16: $name"
 done
 ! same_logits "$scratch/llama-dynamic" "$scratch/qwen2"; ok "those of another model are not the same"
+refuses "a weight of bytes" 'transformer.wte.weight" has dtype BOOL or U8, expected F32, BF16 or F16' eval "$scratch/gpt2-bytes" --tokenizer bytes --data "$scratch/text.txt"
 
 options=(--data "$scratch/text.txt" --tokenizer bytes --val-fraction 0 --steps 10 --seq-len 24 --schedule constant --warmup 0 --lr 1e-3 --threads 1 --precision fp32 --peak-seconds 0)
 i=0

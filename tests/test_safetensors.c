@@ -189,6 +189,20 @@ static void reads_what_is_not_aligned(void **state) {
     safetensors_close(&s);
 }
 
+/* older models have their causal masks in the file */
+static void masks_are_listed(void **state) {
+    (void)state;
+    const char *header = "{\"b\":" TENSOR("BOOL", "[1,3]", "[0,3]") ",\"u\":" TENSOR(
+        "U8", "[2]", "[3,5]") ",\"f\":" TENSOR("F32", "[1]", "[5,9]") "}";
+    char file[256] = {(char)strlen(header)};
+    memcpy(file + 8, header, strlen(header));
+    set_memory(file, 8 + strlen(header) + 9);
+    safetensors s;
+    OK(safetensors_open(&s, memory_path));
+    assert_true(s.list[0].mask && s.list[0].bytes == 3 && s.list[1].mask && s.list[1].bytes == 2 && !s.list[2].mask);
+    safetensors_close(&s);
+}
+
 /* (-1)^sign * 2^(exponent-15) * (1 + fraction/1024); exponent 0: 2^-14 * fraction/1024; 31: infinity or NaN */
 static void every_f16_is_read(void **state) {
     (void)state;
@@ -263,13 +277,10 @@ static void survives_every_truncation_and_corruption(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_python_wrote),
-        cmocka_unit_test(writes_what_python_writes),
-        cmocka_unit_test(refuses_bad_layouts),
-        cmocka_unit_test(refuses_bad_headers),
-        cmocka_unit_test(reads_what_is_not_aligned),
-        cmocka_unit_test(every_f16_is_read),
-        cmocka_unit_test(survives_every_truncation_and_corruption),
+        cmocka_unit_test(reads_what_python_wrote),   cmocka_unit_test(writes_what_python_writes),
+        cmocka_unit_test(refuses_bad_layouts),       cmocka_unit_test(refuses_bad_headers),
+        cmocka_unit_test(reads_what_is_not_aligned), cmocka_unit_test(masks_are_listed),
+        cmocka_unit_test(every_f16_is_read),         cmocka_unit_test(survives_every_truncation_and_corruption),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 import glob
 import json
 import os
+import shutil
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -15,7 +16,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import (AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config)
 
 STEPS, ROWS, T, V = 10, 3, 24, 264
@@ -70,6 +71,18 @@ def randomise(model):
             p.data.add_(0.3 * torch.randn(p.shape))
 
 
+def add_bytes(path):
+    """In -f16 the causal masks as bytes, as earlier versions of transformers saved them; in -bytes a weight"""
+    file = path + "-f16/model.safetensors"
+    tensors = load_file(file)
+    for i in range(2):
+        tensors[f"transformer.h.{i}.attn.bias"] = torch.ones(64, 64).tril()[None, None].to([torch.uint8, torch.bool][i])
+    save_file(tensors, file, dict(format="pt"))
+    shutil.copytree(path + "-f16", path + "-bytes")
+    tensors["transformer.wte.weight"] = tensors["transformer.wte.weight"].to(torch.uint8)
+    save_file(tensors, path + "-bytes/model.safetensors", dict(format="pt"))
+
+
 def make(folder):
     with open(os.path.join(folder, "text.txt"), "wb") as file:
         file.write(bytes(text_ids()[:-1].tolist()))
@@ -82,6 +95,8 @@ def make(folder):
         save_values(model, path + ".values.safetensors")
         model.half().save_pretrained(path + "-f16")
         save_values(load(path + "-f16"), path + "-f16.values.safetensors")
+        if name == "gpt2":
+            add_bytes(path)
         print(name)
 
 

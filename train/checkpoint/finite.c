@@ -35,6 +35,7 @@ status finite_model(bool *finite, const char *folder, int rank, int ranks) {
     for (int i = rank; i < set.count && *finite; i += ranks) {
         const safetensor *t = set.list[i].tensor;
         const char *data = tensor_set_data(&set.list[i]);
+        if (t->mask) continue;
         for (i64 at = 0; at < t->bytes && *finite; at += CHUNK) { /* the data may be at any address, chunk is not */
             i64 bytes = t->bytes - at < CHUNK ? t->bytes - at : CHUNK;
             memcpy(chunk, data + at, (size_t)bytes);

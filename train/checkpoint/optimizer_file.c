@@ -129,7 +129,7 @@ static status add_extent(extent *e, const tensor_ref *r, const safetensor *expec
     bool same =
         whole ? t->dims == expected->dims && memcmp(t->shape, expected->shape, (size_t)t->dims * sizeof *t->shape) == 0
               : t->dims == 1 && e->first <= elements && e->count <= elements - e->first;
-    if (t->type != expected->type || !same)
+    if (t->mask || t->type != expected->type || !same)
         FAIL(DATA, "%s: \"%s\" has another dtype or shape than in this run", r->file->path, t->name);
     return STATUS_OK;
 }

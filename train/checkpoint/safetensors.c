@@ -19,7 +19,7 @@ static const char *const dtype_names[] = {[F32] = "F32", [BF16] = "BF16", [F16] 
 
 /* false: the tensor is larger than any file */
 static bool tensor_bytes(const safetensor *t, i64 *bytes) {
-    *bytes = (i64)dtype_bytes(t->type);
+    *bytes = t->mask ? 1 : (i64)dtype_bytes(t->type);
     for (int i = 0; i < t->dims; i++)
         if (t->shape[i] < 0 || __builtin_mul_overflow(*bytes, t->shape[i], bytes)) return false;
     return *bytes <= LARGEST_INTEGER;
@@ -60,6 +60,8 @@ static status read_tensor(safetensor *t, const char *name, const json_t *item, c
     TRY(json_get_string(item, where, "dtype", type, sizeof type));
     t->type = F32;
     while (t->type <= F16 && strcmp(type, dtype_names[t->type])) t->type++;
+    t->mask = strcmp(type, "BOOL") == 0 || strcmp(type, "U8") == 0;
+    if (t->mask) t->type = F32;
     if (t->type > F16) FAIL(DATA, "%s: dtype is %s, expected F32, BF16 or F16", where, type);
 
     i64 ends[2], bytes;

@@ -1,9 +1,11 @@
 /* The safetensors format (Hugging Face): 8 bytes of little-endian header length, a JSON header {name: {dtype, shape,
- * data_offsets}}, then the data. Supports F32, BF16 and F16. The
- * format requires no alignment. A file is checked before it is used: header length, JSON, dtype, shape
+ * data_offsets}}, then the data. Supports F32, BF16 and F16;
+ * tensors of BOOL and U8 are listed, but not read. The format requires no alignment. A file is checked before it is used: header length, JSON, dtype, shape
  * against offsets, offsets in the file without gaps and overlaps. */
 #ifndef TALLY_SAFETENSORS_H
 #define TALLY_SAFETENSORS_H
+
+#include <stdbool.h>
 
 #include "runtime/status.h"
 #include "runtime/tensor.h"
@@ -14,6 +16,7 @@ typedef struct {
     int dims; /* 0: a scalar */
     i64 shape[4];
     i64 offset, bytes; /* in the data section */
+    bool mask; /* of dtype BOOL or U8, a byte an element: its type is not meant, and its data is not to be read */
 } safetensor;
 
 typedef struct {

@@ -312,6 +312,7 @@ static const tensor_ref *take(reading *r, const char *name) {
 
 static status check_shape(const tensor_ref *r, const param *p, const hf_piece *piece) {
     const safetensor *t = r->tensor, expected = describe(p, piece, t->type);
+    if (t->mask) FAIL(DATA, "%s: \"%s\" has dtype BOOL or U8, expected F32, BF16 or F16", r->file->path, t->name);
     if (t->dims != expected.dims || memcmp(t->shape, expected.shape, (size_t)t->dims * sizeof *t->shape) != 0)
         FAIL(DATA, "%s: \"%s\" has shape %s, expected %s", r->file->path, t->name, shape_text(t).text,
              shape_text(&expected).text);
@@ -363,7 +364,7 @@ static status check_tied_head(const parameters *s, reading *f, const param *p, c
     return STATUS_OK;
 }
 
-/* tensors that are no weights: RoPE's table, and the causal mask in GPT-2's files on the hub */
+/* tensors that are no weights: RoPE's table, and the causal mask in GPT-2's files on the hub, of any dtype */
 static bool is_buffer(const model_config *c, const char *name) {
     bool mask = path_ends_with(name, ".attn.bias") || path_ends_with(name, ".attn.masked_bias");
     return path_ends_with(name, "rotary_emb.inv_freq") || (c->arch == ARCH_GPT2 && mask);
