@@ -249,6 +249,7 @@ static void test_what_we_do_not_compute_is_refused_by_name(void **state) {
         {gpt2_json, "add_cross_attention", "true", "is true, expected false"},
         {gpt2_json, "is_causal", "false", "key \"is_causal\" is false, expected true"},
         {llama_json, "is_causal", "false", "key \"is_causal\" is false, expected true"},
+        {llama_json, "use_bidirectional_attention", "true", "key \"use_bidirectional_attention\" is true"},
         {llama_json, "per_layer_config", "{\"0\":{\"num_attention_heads\":2}}", "key \"per_layer_config\" is {"},
         {gpt2_json, "layer_norm_epsilon", "0", "key \"layer_norm_epsilon\" is 0, expected a number between 0 and 1"},
         {gpt2_json, "layer_norm_epsilon", "true", "key \"layer_norm_epsilon\" is true, expected a number"},

@@ -265,7 +265,7 @@ status model_config_load(model_config *c, const char *name_or_path) {
 }
 
 void model_config_log(const model_config *c, bool trains) {
-    if (*c->unknown) log_line("model: %s: these keys are not known and have no effect: %s", c->name, c->unknown);
+    if (*c->unknown) log_line("model: %s: these keys are not known and are ignored: %s", c->name, c->unknown);
     if (trains && *c->dropout) log_line("model: %s: dropout is not applied: %s", c->name, c->dropout);
 }
 

@@ -30,6 +30,7 @@ static const struct {
     {"pruned_heads", "{}", ALL, NULL},
     {"is_encoder_decoder", "false", ALL, NULL},
     {"is_causal", "true", ALL, NULL},
+    {"use_bidirectional_attention", "false", ALL, NULL},
     {"per_layer_config", "null", ALL, NULL},
     /* relatives */
     {"logit_scale", "1", ALL, NULL},
