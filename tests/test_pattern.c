@@ -73,15 +73,22 @@ static void test_literals(void **state) {
 
 static void test_refusals(void **state) {
     (void)state;
-    static const char *const refused[] = {"a$",          "^a",    "a.b",    "\\bx",   "\\w+",     "(?<n>a)", "(?<=a)b",
-                                          "(a)\\1",      "a*",    "[a[b]]", "[a&&b]", "\\p{Han}", "\\pL",    "(?m:a)",
-                                          "\\R",         "[\\S]", "a{,2}b", "(a",     "[\\s-z]",  "a{1,2}+", "(*UTF)a",
-                                          "\\x{110000}", "[]a]",  "\\",     "(?i)a"};
+    static const char *const refused[] = {
+        "a$",     "^a",     "a.b",     "\\bx",           "\\w+",        "(?<n>a)",       "(?<=a)b", "(a)\\1",
+        "a*",     "[a[b]]", "[a&&b]",  "\\p{Han}",       "\\pL",        "(?m:a)",        "\\R",     "[\\S]",
+        "a{,2}b", "(a",     "[\\s-z]", "a{1,2}+",        "(*UTF)a",     "\\x{110000}",   "[]a]",    "\\",
+        "(?i)a",  "a{2}?",  "(?i:ss)", "(?i:x|(?:Fi)k)", "(?i:\u00df)", "(?i:[\\x{df}])"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         pattern *p;
         if (pattern_open(&p, refused[i]) != STATUS_DATA) fail_msg("\"%s\" was not refused", refused[i]);
         if (!strstr(status_message(), "the pattern \"")) fail_msg("%s", status_message());
         assert_null(p);
+    }
+    static const char *const taken[] = {"a{2,3}?", "(?i:'s|(?:k|t)a)ss\u00df", "(?i:s|f)i", "[}]?a"};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        pattern *p;
+        OK(pattern_open(&p, taken[i]));
+        pattern_close(p);
     }
 }
 

@@ -35,6 +35,7 @@ typedef struct {
     const char *regex, *at; /* what is read */
     char *out;
     bool in_class;
+    int depth, any_case; /* of groups; that of the outermost (?i:, 0 if in none */
 } translation;
 
 static void put(translation *t, const char *text, size_t bytes) {
@@ -78,6 +79,7 @@ static status escape(translation *t) {
     } else if (c && strchr("rntf", c)) {
         put(t, t->at, 2);
     } else if (c == 'x' && t->at[2] == '{') {
+        if (t->any_case) return refuse(t, "an \\x{ in (?i:");
         const char *close = t->at + 3 + strspn(t->at + 3, "0123456789abcdefABCDEF");
         if (*close != '}') return refuse(t, "an unfinished \\x{");
         put(t, t->at, (size_t)(close + 1 - t->at));
@@ -101,9 +103,28 @@ static status group(translation *t) {
             if (strncmp(t->at + 1, kinds[i], strlen(kinds[i])) == 0) bytes = 1 + strlen(kinds[i]);
         if (bytes == 1) return refuse(t, "a group of a rare kind");
     }
+    t->depth++;
+    if (bytes == 4 && !t->any_case) t->any_case = t->depth; /* (?i: */
     put(t, t->at, bytes);
     t->at += bytes;
     return STATUS_OK;
+}
+
+/* For Oniguruma "ss" and "\u00df" are equal but for their case, and so are other letters of one and of several characters. */
+static status check_case(const translation *t) {
+    int c = tolower((unsigned char)t->at[0]), next = tolower((unsigned char)t->at[1]);
+    if (c >= 0x80) return refuse(t, "a character that is not ASCII in (?i:");
+    if (!t->in_class && next && ((c == 'f' && strchr("fil", next)) || (c == 's' && strchr("st", next))))
+        return refuse(t, "two letters in (?i: that may be one character");
+    return STATUS_OK;
+}
+
+/* a{2}? is (?:a{2})? for Oniguruma, but a{2} for PCRE2 */
+static bool is_lazy_number(const translation *t) {
+    const char *open = t->at;
+    if (t->at[0] != '}' || t->at[1] != '?') return false;
+    while (open > t->regex && isdigit((unsigned char)open[-1])) open--;
+    return open < t->at && open > t->regex && open[-1] == '{';
 }
 
 /* out: room for 128 bytes for each byte of the pattern */
@@ -122,6 +143,9 @@ static status translate(translation *t) {
         if (t->in_class && c == '&' && t->at[1] == '&') return refuse(t, "an intersection of sets");
         if (!t->in_class && strchr("^$.", c)) return refuse(t, "^, $ or .");
         if (!t->in_class && c == '}' && t->at[1] == '+') return refuse(t, "a possessive {}");
+        if (!t->in_class && is_lazy_number(t)) return refuse(t, "a {} that is lazy");
+        if (t->any_case) TRY(check_case(t));
+        if (!t->in_class && c == ')' && t->depth-- == t->any_case) t->any_case = 0;
         if (!t->in_class && c == '{' && t->at[1] == ',') return refuse(t, "{ without a number");
         put(t, t->at++, 1);
         if (t->in_class && c == ']') t->in_class = false;

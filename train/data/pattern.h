@@ -2,8 +2,8 @@
  *
  * A pattern is written for Oniguruma, as `tokenizers` uses it, and translated to PCRE2, so that the two match alike: \s is
  * the property White_Space, \d the category Nd. Refused, because the two differ or a text could not be streamed: ^ $ . \b \w \h \R
- * \X \K and other rare escapes, properties other than categories, named groups, back references, lookbehind, nested sets, and
- * patterns that match the empty string. */
+ * \X \K and other rare escapes, properties other than categories, named groups, back references, lookbehind, nested sets, a{2}?,
+ * letters in (?i: that may be one character, as ss and ß, and patterns that match the empty string. */
 #ifndef TALLY_PATTERN_H
 #define TALLY_PATTERN_H
 
