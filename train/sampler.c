@@ -239,6 +239,7 @@ static int32_t draw_candidate(candidates *c, const sampling *how, double sum, do
 
 status sampler_sample(int32_t *token, const float *logits, i64 V, const sampling *how, uint64_t draw) {
     i64 best = 0;
+    if (V < 1) FAIL(ARG, "sampler: %ld logits, expected at least 1", V);
     for (i64 v = 0; v < V; v++) {
         if (!isfinite(logits[v]))
             FAIL(NUMERIC, "the logit of token %ld is %g, expected a finite number: the weights are damaged", v,

@@ -140,12 +140,11 @@ static status check_vocabulary_early(const trainer *t) {
 }
 
 /* Given weights know the tokens of some tokenizer. Only if they have the vocabulary of bytes, those are bytes. */
-static status check_bytes(const trainer *t) {
-    if (!t->o->init || t->o->tokenizer || model_has_tokenizer(t) || t->c.V == BYTE_VOCABULARY) return STATUS_OK;
-    FAIL(DATA,
-         "--init %s: found no tokenizer.json, and the vocabulary has %ld tokens; expected --tokenizer PATH, or "
-         "--tokenizer bytes if its tokens are bytes",
-         t->o->init, t->c.V);
+static void warn_of_bytes(const trainer *t) {
+    if (!t->o->init || t->o->tokenizer || model_has_tokenizer(t) || t->c.V == BYTE_VOCABULARY) return;
+    log_line("warning: --init %s: found no tokenizer.json, so tokens are bytes, though the vocabulary has %ld tokens; "
+             "give --tokenizer PATH if they are not",
+             t->o->init, t->c.V);
 }
 
 /* A preset takes the vocabulary of the data, since its weights are new; a config.json says how many tokens there are, perhaps
@@ -155,7 +154,7 @@ status trainer_choose_vocabulary(trainer *t) {
     model_config *c = &t->c;
     bool bytes = strcmp(d->fingerprint, "bytes") == 0, preset = is_preset(t->o->model);
     i64 before = c->V;
-    if (bytes) TRY(check_bytes(t));
+    if (bytes) warn_of_bytes(t);
     if (t->o->init) preset = bytes = false;
     if (bytes || (preset && (d->fingerprint[0] || d->vocabulary > c->V))) c->V = d->vocabulary;
     if (bytes && before != c->V)
