@@ -143,7 +143,7 @@ status_code stages_nfc(stage *s, const char *text, size_t bytes, stage_end end) 
 status_code stages_prepend(stage *s, const char *text, size_t bytes, stage_end end) {
     const tokenizer_step *w = s->what;
     size_t length = strlen(w->to);
-    if (bytes && !s->open) {
+    if ((bytes || end == STAGE_BREAK) && !s->open) {
         bool there = w->unless_there && bytes >= length && memcmp(text, w->to, length) == 0;
         if (!there && !(w->first_only && s->e->started)) TRY(stages_pass(s, w->to, length, STAGE_MORE));
         s->open = s->e->started = true;
