@@ -63,7 +63,9 @@ stop '{"eos_token_id": 256, "temperature": 0.6, "top_p": null, "repetition_penal
 "$tally" generate "$scratch/model" --seed 1 --tokens 1 >"$scratch/out" 2>"$scratch/err" &&
     grep -q 'generation_config.json: these settings are not applied: temperature, repetition_penalty$' "$scratch/err"
 ok "settings of generation_config.json that are not applied are logged"
-stop '{"eos_token_id": [3, 257]}'; refuses "a token that is none" 'generation_config.json: key "eos_token_id" holds something else than tokens below 257' generate "$scratch/model" --seed 1
+stop '{"eos_token_id": [3, 257]}'
+"$tally" generate "$scratch/model" --seed 1 --tokens 1 >"$scratch/out" 2>"$scratch/err" && grep -q 'no text ends at token 257 of "eos_token_id": the vocabulary has 257' "$scratch/err"
+ok "a stop token that the model does not have is logged"
 stop '{"eos_token_id": "x"}'; refuses "a stop token that is no number" 'generation_config.json: key "eos_token_id"' generate "$scratch/model" --seed 1
 stop '{"eos_token_id": 256}'
 

@@ -54,8 +54,12 @@ status model_folder_tokenizer(tokenizer **t, const model_folder *f, const char *
 
 static status add_stop(token_list *stops, const json_t *item, const model_folder *f, const char *path) {
     double v = json_number_or_nan(item);
-    if (!(v >= 0 && v < (double)f->config.V) || v != (double)(int32_t)v)
-        FAIL(DATA, "%s: key \"eos_token_id\" holds something else than tokens below %ld", path, f->config.V);
+    if (!(v >= 0 && v <= INT32_MAX) || v != (double)(int32_t)v)
+        FAIL(DATA, "%s: key \"eos_token_id\" holds something else than tokens", path);
+    if (v >= (double)f->config.V) {
+        log_line("%s: no text ends at token %.0f of \"eos_token_id\": the vocabulary has %ld", path, v, f->config.V);
+        return STATUS_OK;
+    }
     for (i64 i = 0; i < stops->count; i++)
         if (stops->ids[i] == (int32_t)v) return STATUS_OK;
     return token_list_add(stops, (int32_t)v);
