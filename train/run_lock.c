@@ -22,14 +22,15 @@
 
 static const char NAME[] = ".lock";
 static const double LEASE_S = 60, RENEWALS_A_LEASE = 12;
-enum { TEXT_BYTES = 2048, ATTEMPTS = 100 };
+enum { TEXT_BYTES = 2048, ATTEMPTS = 100, SETTLE_MS = 500 };
 
 struct run_lock {
     path_text run;
     size_t existed; /* length of the part of `run` that was a folder before run_lock_take */
     int folder, file;
     bool lease_only;
-    bool by_lease; /* flock does not exclude every process that may write */
+    bool by_lease;  /* flock does not exclude every process that may write */
+    bool contended; /* there was a lock, which others may have found stale too */
     double lease_s;
     lock_owner owner;
     char *text; /* of RUN/.lock */
@@ -181,12 +182,21 @@ static status displace(const run_lock *l, const found_lock *f) {
     return STATUS_OK;
 }
 
-static status clear_stale(const run_lock *l) {
+static status clear_stale(run_lock *l) {
     found_lock f;
     TRY(read_lock_at(l, NAME, &f));
     bool stale = f.there && is_stale(l, &f);
+    l->contended |= f.there && l->by_lease;
     if (f.there && !stale) TRY(watch(l, &f, &stale));
     return stale ? displace(l, &f) : STATUS_OK;
+}
+
+/* While another process had our lock away (see displace), a third one may have taken the name. */
+static status confirm(const run_lock *l) {
+    found_lock f;
+    wait_ms(SETTLE_MS);
+    TRY(read_lock_at(l, NAME, &f));
+    return is_mine(l, &f) ? STATUS_OK : refuse(l, &f);
 }
 
 static status write_text(const run_lock *l, size_t from, size_t bytes) {
@@ -210,7 +220,8 @@ static status attempt(run_lock *l, bool create, bool *taken) {
     if (l->file < 0) FAIL(IO, "%s/%s: %s", l->run.text, NAME, strerror(errno));
     l->seen_ns = boot_ns();
     *taken = true;
-    return write_text(l, 0, strlen(l->text));
+    TRY(write_text(l, 0, strlen(l->text)));
+    return l->contended ? confirm(l) : STATUS_OK;
 }
 
 /* ---- keeping ---- */
