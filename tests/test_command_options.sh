@@ -11,7 +11,7 @@ check 'NF != 10'; ok "every line of --options has all fields"
 check '$3 != "flag" && $4 == ""'; ok "every option that takes an argument names it"
 check '{ key = $2; gsub("-", "_", key) } $8 != "" && $8 != key'; ok "keys are the names of the options, with _ in place of -"
 check 'split($10, words, " ") < 3'; ok "no help text is shorter than three words"
-check '$4 ~ /,\.\.\.$/ { next } seen[$2] == "" { seen[$2] = $3 } seen[$2] != $3'; ok "an option has the same type in every command, except the lists of predict"
+check '$4 ~ /,\.\.\.$/ { next } seen[$2] == "" { seen[$2] = $3 } seen[$2] != $3'; ok "an option has the same type in every command, except the lists of plan"
 check '$3 != "choice" { next } seen[$2] == "" { seen[$2] = $4 } seen[$2] != $4'; ok "an option has the same choices in every command"
 for command in $commands; do
     "$tally" "$command" --help >"$scratch/out" 2>"$scratch/err" && [ ! -s "$scratch/err" ] &&

@@ -14,7 +14,7 @@ status command_export(int argc, char **argv, int *exit_code);
 status command_inspect(int argc, char **argv, int *exit_code);
 status command_report(int argc, char **argv, int *exit_code);
 status command_bench(int argc, char **argv, int *exit_code);
-status command_predict(int argc, char **argv, int *exit_code);
+status command_plan(int argc, char **argv, int *exit_code);
 status command_tokenizer(int argc, char **argv, int *exit_code);
 
 /* What every subcommand starts with: parses the command line. With --help, or without any word, it prints the help (usage, what

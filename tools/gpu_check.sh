@@ -314,7 +314,7 @@ mib_of_gpu() { sed -nE '1s/.*, ([0-9]+) MiB,.*/\1/p' <<<"$gpu"; }
 fits() { # MODEL
     local total planned
     total=$(mib_of_gpu)
-    planned=$("$tally" predict --devices 1 --shard none --model "$1" --batch "$batch" --accumulate "$accumulate" --seq-len $seq_len \
+    planned=$("$tally" plan --devices 1 --shard none --model "$1" --batch "$batch" --accumulate "$accumulate" --seq-len $seq_len \
         --recompute "$recompute" --moments "$moments" --master "$master" --json 2>/dev/null | sed -nE 's/.*"memory_bytes":([0-9]+).*/\1/p')
     planned_gib=$(awk -v bytes="${planned:-0}" 'BEGIN { printf "%.1f GiB planned", bytes / 2^30 }')
     [ -z "$total" ] || [ -z "$planned" ] || [ $((planned / 1048576)) -le $((total * 96 / 100)) ]

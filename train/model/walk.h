@@ -1,5 +1,5 @@
 /* The walk of a training step over a model's units. It makes every call of the sharding engine (parallel/fsdp.h); callbacks do
- * the computation. The model computes in them (model.c, train/step.c); the planner advances its clock (tools/predict.c).
+ * the computation. The model computes in them (model.c, train/step.c); the planner advances its clock (tools/plan_step.c).
  *
  *   micro-batch   begin; embedding, block 0 .. L-1 forward; head; block L-1 .. 0 backward; embedding backward
  *   evaluation    begin; embedding, block 0 .. L-1 forward; head

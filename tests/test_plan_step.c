@@ -1,11 +1,11 @@
 /* Limits that hold exactly. */
 #include "tests/check.h"
-#include "tools/predict.h"
+#include "tools/plan_step.h"
 #include "train/model/cost.h"
 
 static prediction predicted(const step_plan *plan, const machine *m) {
     prediction p;
-    OK(predict_step(&p, plan, m));
+    OK(plan_step_predict(&p, plan, m));
     if (p.step_ns != p.compute_ns + p.exposed_ns)
         fail_msg("%lu ns are not %lu + %lu", p.step_ns, p.compute_ns, p.exposed_ns);
     return p;
@@ -171,9 +171,9 @@ static void what_64_bits_do_not_hold_is_an_error(void **unused) {
     machine slow = {.flops = 1, .memory = 1, .net = {.per_node = 1, .inside = {1, 0}, .between = {1, 0}}};
     prediction p;
     OK(model_config_load(&plan.c, "llama3.1-8b"));
-    FAILS(ARG, "predicted time", predict_step(&p, &plan, &slow));
+    FAILS(ARG, "predicted time", plan_step_predict(&p, &plan, &slow));
     plan.s = (model_shape){.B = (i64)1 << 50, .T = 8192};
-    FAILS(ARG, "activations of 1125899906842624 sequences of 8192 tokens", predict_step(&p, &plan, &slow));
+    FAILS(ARG, "activations of 1125899906842624 sequences of 8192 tokens", plan_step_predict(&p, &plan, &slow));
 }
 
 static void a_collective_waits_for_its_event(void **unused) {

@@ -6,8 +6,8 @@
  *   memory    bytes / memory: the embedding's rows, zeroing, and the optimizer on this rank's pieces: gradients read twice
  *             (norm, update), moments and master weights read and written, weights written
  * Norms, activations and launches are not counted: set `flops` as far below the peak as they cost. */
-#ifndef TALLY_PREDICT_H
-#define TALLY_PREDICT_H
+#ifndef TALLY_PLAN_STEP_H
+#define TALLY_PLAN_STEP_H
 
 #include "tools/simulated_comm.h"
 #include "train/model/model.h"
@@ -34,6 +34,6 @@ typedef struct {
 } prediction;
 
 /* Predicts a step in the middle of a run: the slots hold what the step before has left in them. */
-status predict_step(prediction *p, const step_plan *plan, const machine *m);
+status plan_step_predict(prediction *p, const step_plan *plan, const machine *m);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "runtime/text.h"
 #include "tools/command.h"
-#include "tools/predict.h"
+#include "tools/plan_step.h"
 #include "tools/shared_options.h"
 #include "train/bill/hardware.h"
 #include "train/model/cost.h"
@@ -81,12 +81,12 @@ static const option table[] = {
 };
 
 static const command_help help = {
-    .usage = "tally predict [options]",
+    .usage = "tally plan [options]",
     .about =
         "Predicts time, exposed communication, memory and cost of a training step on a cluster. It runs the sharding\n"
         "engine that training uses, over simulated links and with a simulated clock; nothing is trained.\n"
-        "  tally predict --model llama3.1-8b --devices 8,64,256 --gpu h100 --seq-len 8192 --recompute selective\n"
-        "  tally predict --model llama3.2-1b --devices 8 --shard none,optimizer,gradients,full\n",
+        "  tally plan --model llama3.1-8b --devices 8,64,256 --gpu h100 --seq-len 8192 --recompute selective\n"
+        "  tally plan --model llama3.2-1b --devices 8 --shard none,optimizer,gradients,full\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -178,7 +178,7 @@ static status predict_row(row *r, const setting *s) {
     r->plan.o.shard.ranks = r->devices;
     r->plan.o.shard.stage = r->stage;
     if (r->stage == SHARD_NONE) r->plan.o.shard.replicas = 1;
-    TRY(predict_step(&r->p, &r->plan, &s->m));
+    TRY(plan_step_predict(&r->p, &r->plan, &s->m));
     const model_shape *shape = &r->plan.s;
     i64 sequences = shape->B * r->plan.micro_batches;
     flop_counter f = cost_training_flops(&r->plan.c, shape->recompute, sequences, shape->T);
@@ -334,7 +334,7 @@ static status print_json(const row *rows, int count, const setting *s, const val
     return command_print_json(o, fill_json(o, rows, count, s, v));
 }
 
-static status predict(const options *o, const values *v) {
+static status plan_command(const options *o, const values *v) {
     setting s;
     int count = 0;
     TRY(command_words(o, 0, 0, "an option"));
@@ -348,13 +348,13 @@ static status predict(const options *o, const values *v) {
     return st;
 }
 
-status command_predict(int argc, char **argv, int *exit_code) {
+status command_plan(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;
     (void)exit_code;
     status_code st = command_parse(&o, &v, &help, argc, argv, &done);
-    if (!st && !done) st = predict(&o, &v);
+    if (!st && !done) st = plan_command(&o, &v);
     options_free(&o);
     return st;
 }

@@ -1,4 +1,4 @@
-#include "tools/predict.h"
+#include "tools/plan_step.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,7 +193,7 @@ static status simulate_steps(prediction *p, parameters *s, const step_plan *plan
     return STATUS_OK;
 }
 
-status predict_step(prediction *p, const step_plan *plan, const machine *m) {
+status plan_step_predict(prediction *p, const step_plan *plan, const machine *m) {
     status_code st = STATUS_OK;
     virtual_clock k = {.blocking = m->blocking};
     device *dev = NULL;

@@ -1,0 +1,119 @@
+/* The figures of a plan, from closed forms that are written out here. */
+#include "tests/check.h"
+#include "tools/plan.h"
+
+static plan_request request(const char *name, int devices) {
+    plan_request r = {
+        .step = {.s = {.B = 1, .T = 256},
+                 .o = {.t = BF16, .master = true, .training = true, .shard = {.ranks = devices, .stage = SHARD_FULL}},
+                 .micro_batches = 1},
+        .m = {.flops = 1e14, .memory = 1e12, .net = {.per_node = 8, .inside = {2e11, 3e-6}, .between = {2e10, 1e-5}}},
+        .tokens_per_s = NAN,
+        .mfu = NAN,
+        .peak = 2e14,
+        .memory_limit = NAN,
+        .usd_per_device_hour = NAN,
+        .device_watts = NAN,
+        .host_watts = NAN,
+        .pue = NAN,
+        .kg_co2_per_kwh = NAN,
+        .device_mtbf_hours = NAN,
+        .checkpoint_s = NAN,
+        .restart_s = NAN};
+    OK(model_config_load(&r.step.c, name));
+    return r;
+}
+
+static void close_to(double got, double expected) {
+    if (!(fabs(got - expected) <= 1e-6 * fabs(expected))) fail_msg("%.12g, expected %.12g", got, expected);
+}
+
+static void what_is_not_known_is_nan(void **unused) {
+    (void)unused;
+    plan_request r = request("llama2-7b", 8);
+    plan p;
+    OK(plan_make(&p, &r));
+    assert_true(isnan(p.usd.total) && isnan(p.kwh) && isnan(p.kg_co2) && isnan(p.goodput) && isnan(p.spare_bytes) &&
+                isnan(p.steps));
+    assert_true(p.mfu[PLAN_EXACT] > 0 && p.mfu[PLAN_EXACT] < 0.5);
+    r.peak = NAN;
+    OK(plan_make(&p, &r));
+    assert_true(isnan(p.mfu[PLAN_EXACT]) && isnan(p.hfu));
+    r.mfu = 0.3;
+    FAILS(ARG, "peak of the device is not known", plan_make(&p, &r));
+}
+
+/* given the rate that the simulation found, the parts are those of the simulation */
+static void a_given_rate_is_solved_for(void **unused) {
+    (void)unused;
+    plan_request r = request("llama2-7b", 16);
+    r.step.s.recompute.blocks = 12;
+    plan simulated, p;
+    OK(plan_make(&simulated, &r));
+    r.tokens_per_s = simulated.tokens_per_s;
+    OK(plan_make(&p, &r));
+    close_to(p.gemm_flops_per_s, r.m.flops);
+    close_to(p.step_s.communication, simulated.step_s.communication);
+    close_to(p.step_s.recompute, simulated.step_s.recompute);
+    close_to(p.step_s.useful + p.step_s.recompute + p.step_s.communication, p.step_s.total);
+    r.tokens_per_s = NAN, r.mfu = simulated.mfu[PLAN_EXACT];
+    OK(plan_make(&p, &r));
+    close_to(p.step_s.total, simulated.step_s.total);
+    /* faster than the assumed links allow: the time holds, its parts are not known */
+    r.mfu = NAN, r.tokens_per_s = 100 * simulated.tokens_per_s;
+    OK(plan_make(&p, &r));
+    assert_true(isnan(p.step_s.communication) && isnan(p.step_s.useful));
+    close_to(p.tokens_per_s, r.tokens_per_s);
+}
+
+static void money_energy_and_failures(void **unused) {
+    (void)unused;
+    plan_request r = request("gpt2-124m", 16);
+    r.tokens = 16 * 256 * 1000 - 5, r.tokens_per_s = 4096, r.usd_per_device_hour = 3.6, r.device_watts = 400,
+    r.host_watts = 800;
+    r.pue = 1.5, r.kg_co2_per_kwh = 0.4, r.device_mtbf_hours = 1600, r.checkpoint_s = 50, r.restart_s = 360;
+    plan p;
+    OK(plan_make(&p, &r));
+    close_to(p.steps, 1000);
+    close_to(p.run_s, 1000);
+    close_to(p.checkpoint_every_s, 6000); /* sqrt(2 * 50 * 360000) */
+    close_to(p.goodput, 1 - 50.0 / 6000 - 6000 / 720000.0 - 360 / 360000.0);
+    close_to(p.wall_s, 1000 / p.goodput);
+    close_to(p.usd.total, 16 * 0.001 * p.wall_s);
+    close_to(p.usd.useful + p.usd.recompute + p.usd.communication + p.usd.failures, p.usd.total);
+    close_to(p.kwh_devices, 16 * 0.4 * p.wall_s / 3600);
+    close_to(p.kwh_host, 2 * 0.8 * p.wall_s / 3600);
+    close_to(p.kwh, 1.5 * (p.kwh_devices + p.kwh_host));
+    close_to(p.kg_co2, 0.4 * p.kwh);
+    r.pue = NAN;
+    OK(plan_make(&p, &r));
+    close_to(p.kwh, p.kwh_devices + p.kwh_host);
+    r.device_mtbf_hours = 0.001;
+    FAILS(ARG, "take all of the time", plan_make(&p, &r));
+}
+
+static void mfu_by_each_convention(void **unused) {
+    (void)unused;
+    plan_request r = request("gpt2-124m", 2);
+    r.step.s.T = 1024, r.tokens_per_s = 1000, r.peak = 1e12;
+    plan p;
+    OK(plan_make(&p, &r));
+    double P = (double)p.parameters;
+    close_to(p.mfu[PLAN_6N], 6 * P * 1000 / 2e12);
+    close_to(p.mfu[PLAN_PALM], (6 * P + 12.0 * 12 * 768 * 1024) * 1000 / 2e12);
+    close_to(p.flops_per_token[PLAN_EXACT], 3 * (12 * (2.0 * 12 * 768 * 768 + 2 * 768 * 1025) + 2.0 * 768 * 50257));
+    assert_true(p.hfu > p.mfu[PLAN_EXACT]); /* the backward of attention repeats the scores */
+    /* PaLM 540B, table 3: 238.3e3 tokens/s on 6144 chips at 275 TFLOP/s are 46.2% */
+    double flops = plan_flops_palm(540.35e9, 118, 48 * 256, 2048);
+    assert_true(fabs(plan_utilisation(flops, 238.3e3, 6144, 275e12) - 0.462) < 0.0005);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_not_known_is_nan),
+        cmocka_unit_test(a_given_rate_is_solved_for),
+        cmocka_unit_test(money_energy_and_failures),
+        cmocka_unit_test(mfu_by_each_convention),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
