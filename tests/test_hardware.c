@@ -33,7 +33,7 @@ static void check_sources(const hardware *h) {
     assert_true(!(h->peak_bf16 > 0 || h->peak_fp32 > 0) || h->peak_source);
     assert_true(h->tdp_watts > 0 && h->tdp_source && *h->tdp_source);
     assert_int_equal(h->memory_bytes > 0, h->memory_source != NULL);
-    assert_int_equal(h->memory_bytes > 0, h->memory_bytes_per_s > 0 && h->node_link && h->network);
+    assert_int_equal(h->memory_bytes > 0, h->memory_bytes_per_s > 0);
     assert_int_equal(h->usd_per_hour > 0, h->price_source != NULL);
     if (h->price_source) assert_non_null(strstr(h->price_source, " of 2026-")); /* dated */
 }
@@ -105,7 +105,7 @@ static void test_links_are_in_bytes_and_have_sources(void **state) {
     for (int i = 0; i < HARDWARE_NODE_LINKS + HARDWARE_NETWORKS; i++) {
         bool inside = i < HARDWARE_NODE_LINKS;
         const hardware_link *l = inside ? &hardware_node_links[i] : &hardware_networks[i - HARDWARE_NODE_LINKS];
-        assert_true(l->bytes_per_s >= (inside ? 100e9 : 10e9) && l->bytes_per_s < 1e12);
+        assert_true(l->bytes_per_s >= (inside ? 30e9 : 10e9) && l->bytes_per_s < 1e12);
         assert_true(l->reached > 0.5 && l->reached < 1 && l->latency_s > 0 && l->latency_s < 1e-3);
         assert_true(*l->name && *l->source && *l->reached_source && *l->latency_source);
     }
