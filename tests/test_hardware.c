@@ -1,6 +1,7 @@
 #include "tests/check.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "train/bill/hardware.h"
 
@@ -23,6 +24,7 @@ static const struct {
     {"NVIDIA A10", 125, 31.2, 150},
     {"NVIDIA GeForce RTX 4090", 165.2, 82.6, 450},
     {"NVIDIA GeForce RTX 3090", 71, 35.6, 350},
+    {"NVIDIA GeForce RTX 5090", 209.5, 104.8, 575},
     {"Tesla V100-SXM2-16GB", 0, 15.7, 300},
     {"Tesla T4", 0, 8.1, 70},
     {"NVIDIA B200", 2250, 80, 1000},
@@ -32,6 +34,7 @@ static const struct {
 static void check_sources(const hardware *h) {
     assert_true(!(h->peak_bf16 > 0 || h->peak_fp32 > 0) || h->peak_source);
     assert_true(h->tdp_watts > 0 && h->tdp_source && *h->tdp_source);
+    assert_true(!h->node_link || h->memory_bytes > 0);
     assert_int_equal(h->memory_bytes > 0, h->memory_source != NULL);
     assert_int_equal(h->memory_bytes > 0, h->memory_bytes_per_s > 0);
     assert_int_equal(h->usd_per_hour > 0, h->price_source != NULL);
@@ -114,11 +117,107 @@ static void test_links_are_in_bytes_and_have_sources(void **state) {
     assert_string_equal(h100->network->name, "ib-ndr400");
 }
 
+/* tensor cores: tf32 is half of bf16 on data-centre GPUs and half of it or less on cards; fp8 is twice bf16 */
+static void test_each_key_has_one_entry_whose_formats_agree(void **state) {
+    (void)state;
+    int count;
+    const hardware *list = hardware_list(&count), *h;
+    for (int i = 0; i < count; i++) {
+        OK(hardware_by_key(&h, list[i].key));
+        assert_ptr_equal(h, &list[i]); /* no key twice */
+        check_sources(h);
+        if (h->peak_tf32 > 0 && fabs(h->peak_tf32 / h->peak_bf16 - 0.5) > 0.015) fail_msg("%s: tf32", h->key);
+        if (h->peak_fp8 > 0 && fabs(h->peak_fp8 / h->peak_bf16 - 2) > 0.03) fail_msg("%s: fp8", h->key);
+        if (h->match) assert_ptr_equal(h, hardware_find(DEVICE_CUDA, h->match));
+    }
+    const char *const keys[] = {"a100-40gb", "a100-80gb", "h100",    "h100-pcie", "h200",   "b200",
+                                "l40s",      "l4",        "rtx4090", "rtx5090",   "mi300x", "TPU-v4"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        OK(hardware_by_key(&h, keys[i]));
+        assert_true(h->peak_bf16 > 0 && h->memory_bytes > 0);
+    }
+    FAILS(ARG, "'h1000' is not a device of the hardware table; expected one of gb200, b200",
+          hardware_by_key(&h, "h1000"));
+    FAILS(ARG, "tpu-v4", hardware_by_key(&h, "")); /* the list is whole */
+}
+
+static void test_a_sparse_peak_is_refused(void **state) {
+    (void)state;
+    const hardware *h;
+    OK(hardware_by_key(&h, "h100"));
+    OK(hardware_check_dense("--peak-tflops", h->name, 989.4e12, h->peak_bf16));
+    OK(hardware_check_dense("--peak-tflops", h->name, 1e12, h->peak_bf16));
+    OK(hardware_check_dense("--peak-tflops", h->name, 1e18, 0));
+    FAILS(ARG, "--peak-tflops is 1979 TFLOP/s: that is the figure of H100 SXM 80GB with 2:4 sparsity",
+          hardware_check_dense("--peak-tflops", h->name, 1979e12, h->peak_bf16));
+    FAILS(ARG, "--peak-tflops is 1500 TFLOP/s; the dense peak of H100 SXM 80GB is 989.4",
+          hardware_check_dense("--peak-tflops", h->name, 1500e12, h->peak_bf16));
+}
+
+static status_code read_text(hardware_file *f, const char *text) {
+    char path[] = "/tmp/test_hardware_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+    status_code st = hardware_read(f, path);
+    unlink(path);
+    return st;
+}
+
+static void test_a_device_of_ones_own(void **state) {
+    (void)state;
+    hardware_file f;
+    OK(read_text(
+        &f,
+        "{\"name\": \"Chip 9\", \"source\": \"its maker, 2026\", \"peak_bf16_tflops\": 500, \"memory_gb\": 64, "
+        "\"memory_bandwidth_gb_per_s\": 2000, \"tdp_watts\": 300, \"usd_per_hour\": 1.5, "
+        "\"node_link\": {\"gb_per_s\": 100, \"reached\": 0.8, \"latency_us\": 5}, \"network\": {\"gb_per_s\": 25}}"));
+    const hardware *h = &f.hardware;
+    assert_string_equal(h->name, "Chip 9");
+    assert_string_equal(h->price_source, "its maker, 2026");
+    assert_true(h->peak_bf16 == 500e12 && h->peak_fp8 == 0 && h->memory_bytes == 64e9 && h->memory_bytes_per_s == 2e12);
+    assert_true(h->tdp_watts == 300 && h->usd_per_hour == 1.5 && h->network->bytes_per_s == 25e9);
+    assert_true(h->node_link->bytes_per_s == 100e9 && h->node_link->reached == 0.8 && h->network->reached == 1);
+    assert_true(fabs(h->node_link->latency_s - 5e-6) < 1e-20 && h->network->latency_s == 0);
+    hardware_read_free(&f);
+    OK(read_text(&f, "{\"name\": \"Chip 9\"}")); /* what is missing is not known */
+    assert_true(f.hardware.peak_bf16 == 0 && f.hardware.usd_per_hour == 0 && !f.hardware.node_link);
+    assert_non_null(strstr(f.hardware.peak_source, "/tmp/test_hardware_"));
+    hardware_read_free(&f);
+    const char *const bad[][2] = {
+        {"[]", "expected a JSON object"},
+        {"{}", "\"name\" is missing"},
+        {"{\"name\": 5}", "\"name\": expected a text"},
+        {"{\"name\": \"x\", \"peak_bf16\": 5}", "unknown key \"peak_bf16\""},
+        {"{\"name\": \"x\", \"tdp_watts\": -5}", "\"tdp_watts\" is -5; expected more than 0"},
+        {"{\"name\": \"x\", \"usd_per_hour\": 0}", "\"usd_per_hour\" is 0; expected more than 0"},
+        {"{\"name\": \"x\", \"peak_fp32_tflops\": \"9\"}", "peak_fp32_tflops"},
+        {"{\"name\": \"x\", \"peak_fp32_tflops\": 1e30}", "at most 1e9"},
+        {"{\"name\": \"x\", \"memory_gb\": 64}", "or neither"},
+        {"{\"name\": \"x\", \"network\": 5}", "network"},
+        {"{\"name\": \"x\", \"network\": {}}", "\"network\" has no \"gb_per_s\""},
+        {"{\"name\": \"x\", \"network\": {\"gb_per_s\": 1, \"reached\": 2}}", "expected at most 1"},
+        {"{\"name\": \"x\", \"network\": {\"gbps\": 1}}", "unknown key \"gbps\""},
+        {"{\"name\": \"NVIDIA H100 80GB HBM3\", \"peak_bf16_tflops\": 1979}", "with 2:4 sparsity"},
+        {"{\"name\": \"h100\", \"peak_fp8_tflops\": 3958}", "with 2:4 sparsity"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        status_code st = read_text(&f, bad[i][0]);
+        if (status_exit_code(st) != 2 || !strstr(status_message(), bad[i][1]))
+            fail_msg("%s: %d %s", bad[i][0], st, status_message());
+        assert_null(f.json);
+    }
+    FAILS(DATA, "/nowhere: No such file", hardware_read(&f, "/nowhere"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_devices),
         cmocka_unit_test(test_what_only_looks_like_a_known_device_is_unknown),
         cmocka_unit_test(test_links_are_in_bytes_and_have_sources),
+        cmocka_unit_test(test_each_key_has_one_entry_whose_formats_agree),
+        cmocka_unit_test(test_a_sparse_peak_is_refused),
+        cmocka_unit_test(test_a_device_of_ones_own),
         cmocka_unit_test(test_cpus_have_power_and_price_a_thread_and_no_peak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,19 +5,83 @@
 #include <string.h>
 #include <strings.h>
 
-#define EMBER "Ember, Yearly Electricity Data, by way of Our World in Data, carbon-intensity-electricity (CC BY 4.0)"
-#define GRID(letters, name, grams)                                                                                     \
-    { .code = letters, .country = name, .year = 2023, .kg_per_kwh = grams * 1e-3, .source = EMBER }
+#define EMBER                                                                                                          \
+    "Ember, Yearly Electricity Data, as copied on 2025-08-03 by github.com/thegreenwebfoundation/co2.js (CC BY 4.0)"
 
+/* clang-format off */
 static const grid grids[] = {
-    GRID("AR", "Argentina", 354), GRID("AT", "Austria", 111),  GRID("AU", "Australia", 549), GRID("BE", "Belgium", 138),
-    GRID("BG", "Bulgaria", 335),  GRID("BR", "Brazil", 98),    GRID("CA", "Canada", 170),    GRID("CL", "Chile", 291),
-    GRID("CN", "China", 582),     GRID("CO", "Colombia", 260), GRID("CR", "Costa Rica", 53), GRID("CY", "Cyprus", 534),
-    GRID("CZ", "Czechia", 450),   GRID("DE", "Germany", 381),  GRID("DK", "Denmark", 152),   GRID("EC", "Ecuador", 150),
-    GRID("EE", "Estonia", 417),   GRID("EG", "Egypt", 570),    GRID("FI", "Finland", 79),    GRID("FR", "France", 56),
-    GRID("GR", "Greece", 337),    GRID("HR", "Croatia", 205),  GRID("HU", "Hungary", 204),   GRID("IE", "Ireland", 291),
-    GRID("IN", "India", 713),     GRID("IR", "Iran", 655),
+    {"AE", "United Arab Emirates", 2024, 0.46751, EMBER},
+    {"AR", "Argentina", 2024, 0.34483, EMBER},
+    {"AT", "Austria", 2024, 0.10262, EMBER},
+    {"AU", "Australia", 2024, 0.55376, EMBER},
+    {"BE", "Belgium", 2024, 0.11758, EMBER},
+    {"BG", "Bulgaria", 2024, 0.26421, EMBER},
+    {"BH", "Bahrain", 2023, 0.90241, EMBER},
+    {"BR", "Brazil", 2024, 0.10606, EMBER},
+    {"CA", "Canada", 2024, 0.18499, EMBER},
+    {"CH", "Switzerland", 2024, 0.03672, EMBER},
+    {"CL", "Chile", 2024, 0.26552, EMBER},
+    {"CN", "China", 2024, 0.5575, EMBER},
+    {"CO", "Colombia", 2024, 0.2858, EMBER},
+    {"CR", "Costa Rica", 2024, 0.06301, EMBER},
+    {"CY", "Cyprus", 2024, 0.51224, EMBER},
+    {"CZ", "Czechia", 2024, 0.41386, EMBER},
+    {"DE", "Germany", 2024, 0.34206, EMBER},
+    {"DK", "Denmark", 2024, 0.1433, EMBER},
+    {"EE", "Estonia", 2024, 0.34102, EMBER},
+    {"EG", "Egypt", 2024, 0.5745, EMBER},
+    {"ES", "Spain", 2024, 0.14615, EMBER},
+    {"FI", "Finland", 2024, 0.07225, EMBER},
+    {"FR", "France", 2024, 0.04418, EMBER},
+    {"GB", "United Kingdom", 2024, 0.21579, EMBER},
+    {"GR", "Greece", 2024, 0.31976, EMBER},
+    {"HK", "Hong Kong", 2023, 0.68199, EMBER},
+    {"HR", "Croatia", 2024, 0.17448, EMBER},
+    {"HU", "Hungary", 2024, 0.18282, EMBER},
+    {"ID", "Indonesia", 2023, 0.68243, EMBER},
+    {"IE", "Ireland", 2024, 0.27979, EMBER},
+    {"IL", "Israel", 2023, 0.56726, EMBER},
+    {"IN", "India", 2024, 0.70896, EMBER},
+    {"IS", "Iceland", 2023, 0.02833, EMBER},
+    {"IT", "Italy", 2024, 0.28775, EMBER},
+    {"JP", "Japan", 2024, 0.48373, EMBER},
+    {"KE", "Kenya", 2024, 0.08483, EMBER},
+    {"KR", "South Korea", 2024, 0.41565, EMBER},
+    {"KZ", "Kazakhstan", 2024, 0.80179, EMBER},
+    {"LT", "Lithuania", 2024, 0.13934, EMBER},
+    {"LU", "Luxembourg", 2024, 0.13462, EMBER},
+    {"LV", "Latvia", 2024, 0.13622, EMBER},
+    {"MA", "Morocco", 2024, 0.57765, EMBER},
+    {"MX", "Mexico", 2024, 0.48314, EMBER},
+    {"MY", "Malaysia", 2024, 0.60443, EMBER},
+    {"NG", "Nigeria", 2024, 0.50785, EMBER},
+    {"NL", "Netherlands", 2024, 0.2527, EMBER},
+    {"NO", "Norway", 2024, 0.03075, EMBER},
+    {"NZ", "New Zealand", 2024, 0.12011, EMBER},
+    {"OM", "Oman", 2024, 0.54533, EMBER},
+    {"PE", "Peru", 2024, 0.26327, EMBER},
+    {"PH", "Philippines", 2024, 0.61338, EMBER},
+    {"PK", "Pakistan", 2024, 0.39861, EMBER},
+    {"PL", "Poland", 2024, 0.61498, EMBER},
+    {"PT", "Portugal", 2024, 0.1118, EMBER},
+    {"QA", "Qatar", 2024, 0.60283, EMBER},
+    {"RO", "Romania", 2024, 0.24555, EMBER},
+    {"RS", "Serbia", 2024, 0.6708, EMBER},
+    {"SA", "Saudi Arabia", 2024, 0.69195, EMBER},
+    {"SE", "Sweden", 2024, 0.03589, EMBER},
+    {"SG", "Singapore", 2024, 0.49874, EMBER},
+    {"SI", "Slovenia", 2024, 0.22711, EMBER},
+    {"SK", "Slovakia", 2024, 0.09649, EMBER},
+    {"TH", "Thailand", 2024, 0.55543, EMBER},
+    {"TR", "Türkiye", 2024, 0.4697, EMBER},
+    {"TW", "Taiwan", 2024, 0.63515, EMBER},
+    {"UA", "Ukraine", 2022, 0.25047, EMBER},
+    {"US", "United States", 2024, 0.38355, EMBER},
+    {"UY", "Uruguay", 2024, 0.0967, EMBER},
+    {"VN", "Viet Nam", 2024, 0.48613, EMBER},
+    {"ZA", "South Africa", 2024, 0.7139, EMBER},
 };
+/* clang-format on */
 
 const grid *grid_list(int *count) {
     *count = (int)(sizeof grids / sizeof *grids);
@@ -42,7 +106,7 @@ status grid_find(grid *g, const char *text) {
         *g = (grid){.country = "as given", .kg_per_kwh = kg, .source = "as given"};
         return STATUS_OK;
     }
-    char codes[512];
+    char codes[512]; /* 4 bytes each */
     size_t used = 0;
     for (int i = 0; i < count && used < sizeof codes; i++)
         used += (size_t)snprintf(codes + used, sizeof codes - used, "%s%s", i ? ", " : "", list[i].code);
