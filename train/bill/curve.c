@@ -1,0 +1,171 @@
+#include "train/bill/curve.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+#include "runtime/text.h"
+
+enum { GRID = 32, GOLDEN_STEPS = 40, SEED = 12 };
+
+/* the points as the fit needs them: logarithms of tokens relative to the last point, so that powers are of the size of 1 */
+typedef struct {
+    int count;
+    double log_last;
+    const curve_point *points;
+    double log_tokens[CURVE_MOST], loss[CURVE_MOST];
+} sample;
+
+double curve_loss(const curve_law *law, double tokens) { return law->floor + law->scale * pow(tokens, -law->exponent); }
+
+double curve_tokens(const curve_law *law, double loss) {
+    return loss > law->floor ? pow(law->scale / (loss - law->floor), 1 / law->exponent) : INFINITY;
+}
+
+/* The best E and B for this b, and the weighted sum of squares that they leave; B is that of the relative tokens. */
+static double fit_linear(curve_law *law, const sample *s, double exponent) {
+    double x[CURVE_MOST], w = 0, wx = 0, wy = 0, wxx = 0, wxy = 0, left = 0;
+    for (int i = 0; i < s->count; i++) {
+        double weight = s->points[i].weight;
+        x[i] = exp(-exponent * s->log_tokens[i]);
+        w += weight, wx += weight * x[i], wy += weight * s->loss[i];
+        wxx += weight * x[i] * x[i], wxy += weight * x[i] * s->loss[i];
+    }
+    double determinant = w * wxx - wx * wx;
+    law->exponent = exponent;
+    law->scale = determinant > 0 ? (w * wxy - wx * wy) / determinant : 0;
+    law->floor = (wy - law->scale * wx) / w;
+    if (law->scale < 0) law->scale = 0, law->floor = wy / w;
+    if (law->floor < 0) law->floor = 0, law->scale = wxy / wxx;
+    for (int i = 0; i < s->count; i++) {
+        double r = s->loss[i] - law->floor - law->scale * x[i];
+        left += s->points[i].weight * r * r;
+    }
+    return left;
+}
+
+/* The sum of squares over log b may have several minima: a grid finds the lowest, golden section refines it. */
+static curve_law fit(const sample *s) {
+    const double low = log(CURVE_EXPONENT_LOW), step = (log(CURVE_EXPONENT_HIGH) - low) / GRID,
+                 ratio = 0.6180339887498949;
+    curve_law law;
+    double least = INFINITY;
+    int at = 0;
+    for (int i = 0; i <= GRID; i++) {
+        double left = fit_linear(&law, s, exp(low + i * step));
+        if (left < least) least = left, at = i;
+    }
+    double a = low + (at > 0 ? at - 1 : 0) * step, b = low + (at < GRID ? at + 1 : GRID) * step;
+    for (int i = 0; i < GOLDEN_STEPS; i++) {
+        double c = b - ratio * (b - a), d = a + ratio * (b - a);
+        if (fit_linear(&law, s, exp(c)) < fit_linear(&law, s, exp(d))) b = d;
+        else a = c;
+    }
+    fit_linear(&law, s, exp((a + b) / 2));
+    law.scale *= exp(law.exponent * s->log_last);
+    return law;
+}
+
+static status check(const curve_point *p, int count) {
+    if (count < CURVE_FEWEST || count > CURVE_MOST)
+        FAIL(DATA, "the curve has %d points after its beginning, expected %d to %d", count, CURVE_FEWEST, CURVE_MOST);
+    for (int i = 0; i < count; i++)
+        if (!(p[i].tokens > (i ? p[i - 1].tokens : 0)) || !isfinite(p[i].tokens) || !isfinite(p[i].loss) ||
+            !(p[i].weight > 0) || !isfinite(p[i].weight))
+            FAIL(DATA,
+                 "point %d of the curve: loss %g at %g tokens, weight %g, expected finite values by ascending tokens",
+                 i, p[i].loss, p[i].tokens, p[i].weight);
+    return STATUS_OK;
+}
+
+/* residuals[i]: of point i, times the root of its weight. The fit takes 3 degrees of freedom from them, and the slow ones, which
+ * the means of blocks keep: they are widened as for blocks / (blocks - 3). */
+static void refit(curve_fit *f, sample *s, const double *residuals) {
+    int n = s->count, block = (int)cbrt(n);
+    double blocks = (double)n / block, wider = sqrt(blocks / (blocks - 3));
+    uint64_t drawn = 0;
+    for (int k = 0; k < CURVE_RESAMPLES; k++) {
+        for (int i = 0; i < n; drawn++) {
+            int from = (int)rng_below(SEED, RNG_SAMPLE, drawn, (uint64_t)(n - block + 1));
+            for (int j = 0; j < block && i < n; j++, i++)
+                s->loss[i] =
+                    curve_loss(&f->law, s->points[i].tokens) + wider * residuals[from + j] / sqrt(s->points[i].weight);
+        }
+        f->resampled[k] = fit(s);
+    }
+}
+
+status curve_fit_points(curve_fit *f, const curve_point *points, int count) {
+    double residuals[CURVE_MOST], sum = 0, mean = 0;
+    TRY(check(points, count));
+    sample *s = malloc(sizeof *s);
+    if (!s) FAIL(MEM, "no memory to fit a curve");
+    *s = (sample){.count = count, .log_last = log(points[count - 1].tokens), .points = points};
+    for (int i = 0; i < count; i++) {
+        s->log_tokens[i] = log(points[i].tokens) - s->log_last;
+        s->loss[i] = points[i].loss;
+    }
+    f->law = fit(s);
+    for (int i = 0; i < count; i++) {
+        double r = points[i].loss - curve_loss(&f->law, points[i].tokens);
+        sum += r * r / count;
+        residuals[i] = r * sqrt(points[i].weight);
+        mean += residuals[i] / count;
+    }
+    for (int i = 0; i < count; i++) residuals[i] -= mean;
+    f->rms = sqrt(sum);
+    f->points = count;
+    f->from_tokens = points[0].tokens, f->to_tokens = points[count - 1].tokens;
+    refit(f, s, residuals);
+    free(s);
+    return STATUS_OK;
+}
+
+/* --- intervals --- */
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static curve_interval interval(double *values, double best) {
+    const int tail = CURVE_RESAMPLES / 20;
+    qsort(values, CURVE_RESAMPLES, sizeof *values, by_value);
+    return (curve_interval){values[tail], best, values[CURVE_RESAMPLES - 1 - tail]};
+}
+
+curve_interval curve_floor(const curve_fit *f) {
+    double values[CURVE_RESAMPLES];
+    for (int k = 0; k < CURVE_RESAMPLES; k++) values[k] = f->resampled[k].floor;
+    return interval(values, f->law.floor);
+}
+
+status curve_target(curve_interval *tokens, const curve_fit *f, double loss) {
+    double values[CURVE_RESAMPLES];
+    int never = 0;
+    curve_interval floor = curve_floor(f);
+    if (!(loss > f->law.floor))
+        FAIL(DATA,
+             "loss %.4g is not above the %.4g (%.4g to %.4g) that the curve approaches: this model does not reach it",
+             loss, floor.best, floor.low, floor.high);
+    for (int k = 0; k < CURVE_RESAMPLES; k++) {
+        values[k] = curve_tokens(&f->resampled[k], loss);
+        never += isinf(values[k]);
+    }
+    *tokens = interval(values, curve_tokens(&f->law, loss));
+    if (isinf(tokens->high))
+        FAIL(DATA,
+             "loss %.4g: the interval is too wide: %.3g%% of the refits never reach it, since the curve approaches "
+             "%.4g to "
+             "%.4g; a longer run narrows it",
+             loss, 100.0 * never / CURVE_RESAMPLES, floor.low, floor.high);
+    if (tokens->high > CURVE_WIDEST * tokens->low)
+        FAIL(
+            DATA,
+            "loss %.4g: the interval is too wide: %s to %s tokens, a factor of %.3g, expected at most %g; a longer run "
+            "narrows it",
+            loss, text_count(tokens->low).text, text_count(tokens->high).text, tokens->high / tokens->low,
+            CURVE_WIDEST);
+    return STATUS_OK;
+}
