@@ -61,6 +61,7 @@ struct device {
     char isa[48];             /* CPU: the widest instruction set in use, e.g. "avx512_core_bf16" */
     int threads;              /* CPU: OpenMP threads, the calling one included */
     double cpus;              /* CPU: how many CPUs the threads can use; a quota may make it less than `threads` */
+    bool dry;                 /* device_dry.h: nothing is computed */
     bool bf16_products;       /* the hardware multiplies bf16; false: GEMMs widen bf16 operands to f32 */
     flop_counter flops;       /* every GEMM and attention call adds here */
     bool recomputing;         /* forward work is booked as recompute: device_recompute */
@@ -94,12 +95,13 @@ static inline work_kind device_forward_work(const device *dev) {
  * NAME_cpu and NAME.cu defines NAME_cuda, and both include the header, so that a signature that differs does not compile. */
 #define HALVES(name) extern __typeof__(name) name##_cpu, name##_cuda
 
-/* NAME.c: NAME checks its arguments, then `return DISPATCH(dev, NAME, ...)` calls the half of the device's kind. */
+/* NAME.c: NAME checks its arguments, then `return DISPATCH(dev, NAME, ...)` calls the half of the device's kind; on a dry device
+ * neither. HALF is that half itself. */
 #ifdef TALLY_CUDA
-#define DISPATCH(dev, name, ...)                                                                                       \
-    ((dev)->kind == DEVICE_CUDA ? name##_cuda(dev, ##__VA_ARGS__) : name##_cpu(dev, ##__VA_ARGS__))
+#define HALF(dev, name) ((dev)->kind == DEVICE_CUDA ? name##_cuda : name##_cpu)
 #else
-#define DISPATCH(dev, name, ...) name##_cpu(dev, ##__VA_ARGS__)
+#define HALF(dev, name) name##_cpu
 #endif
+#define DISPATCH(dev, name, ...) ((dev)->dry ? STATUS_OK : HALF(dev, name)(dev, ##__VA_ARGS__))
 
 #endif

@@ -20,7 +20,7 @@ status gemm(device *dev, const gemm_args *g) {
         FAIL(ARG, "gemm: bias with operands %s and D %s, expected D of the operands' dtype", dtype_name(g->ab),
              dtype_name(g->d));
     if (g->dgelu_of && !gemm_fuses_dgelu(dev, g)) FAIL(ARG, "gemm: dgelu_of is set, but gemm_fuses_dgelu is false");
-    TRY(DISPATCH(dev, gemm, g));
+    TRY(dev->dry ? gemm_dry(dev, g) : HALF(dev, gemm)(dev, g));
     dev->flops.work[g->work] += 2 * (u128)g->M * (u128)g->N * (u128)g->K;
     return STATUS_OK;
 }
@@ -31,16 +31,20 @@ bool gemm_fuses_dgelu(const device *dev, const gemm_args *g) {
     return pointers % 16 == 0 && (g->lda | g->ldb | g->ldd) % 8 == 0;
 }
 
-void gemm_search(device *dev, bool on) { DISPATCH(dev, gemm_search, on); }
+void gemm_search(device *dev, bool on) { HALF(dev, gemm_search)(dev, on); }
 
-void gemm_weights_changed(device *dev) { DISPATCH(dev, gemm_weights_changed); }
+void gemm_weights_changed(device *dev) {
+    if (!dev->dry) HALF(dev, gemm_weights_changed)(dev);
+}
 
 size_t gemm_memory_bytes(const device *dev) { return dev->libraries[DEVICE_GEMM].bytes; }
 
-status gemm_open(device *dev) { return DISPATCH(dev, gemm_open); }
+status gemm_open(device *dev) { return HALF(dev, gemm_open)(dev); }
+
+status gemm_reserve(device *dev, const device *dry) { return HALF(dev, gemm_reserve)(dev, dry); }
 
 status gemm_measure_peak(device *dev, dtype t, double seconds, double *flops_per_s) {
-    return DISPATCH(dev, gemm_measure_peak, t, seconds, flops_per_s);
+    return HALF(dev, gemm_measure_peak)(dev, t, seconds, flops_per_s);
 }
 
 /* Both signs, magnitudes in [1,2), all bits random: power draw, and so the clock rate, depends on the data. */

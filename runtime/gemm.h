@@ -55,6 +55,9 @@ void gemm_search(device *dev, bool on);
 /* Call it when weights have changed: packed copies are then made again at their next use. */
 void gemm_weights_changed(device *dev);
 size_t gemm_memory_bytes(const device *dev); /* of packed weights and workspaces */
+/* Takes at once what the GEMMs that ran on `dry` (device_dry.h) need: then their first real run allocates nothing. On CUDA the
+ * workspace is taken when the device opens. */
+status gemm_reserve(device *dev, const device *dry);
 
 /* The best rate, FLOP/s, of large GEMMs of dtype t. It tries for about `seconds`, or until a signal arrives (stop.h). On the
  * CPU 2048^3 and larger with packed weights; on CUDA 8192^3 and smaller with a search for the algorithm. */

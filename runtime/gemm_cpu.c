@@ -23,6 +23,7 @@ typedef struct {
     matmul *product;       /* a GEMM with this layout; NULL if only widened */
     uint64_t generation;   /* of the weights that were copied */
     buffer copy;
+    bool pooled; /* the copy lies in the pool */
 } packed_weight;
 
 typedef struct gemm_context {
@@ -32,20 +33,25 @@ typedef struct gemm_context {
     buffer scratch;       /* oneDNN's */
     packed_weight *slots; /* open addressing, a power of two, at most half full */
     size_t slot_count, used;
+    buffer pool; /* for copies: see gemm_reserve */
+    size_t pool_used;
     uint64_t generation;
 } gemm_context;
 
 static gemm_context *context_of(const device *dev) { return dev->libraries[DEVICE_GEMM].state; }
 
+static void release(device *dev, buffer *b) {
+    dev->ops->free(dev, b->memory, b->bytes);
+    dev->libraries[DEVICE_GEMM].bytes -= b->bytes;
+    *b = (buffer){0};
+}
+
 static status reserve(device *dev, buffer *b, size_t bytes) {
     if (bytes <= b->bytes) return STATUS_OK;
-    size_t *held = &dev->libraries[DEVICE_GEMM].bytes;
-    dev->ops->free(dev, b->memory, b->bytes);
-    *held -= b->bytes;
-    *b = (buffer){0};
+    release(dev, b);
     TRY(dev->ops->alloc(dev, &b->memory, bytes));
     b->bytes = bytes;
-    *held += bytes;
+    dev->libraries[DEVICE_GEMM].bytes += bytes;
     return STATUS_OK;
 }
 
@@ -59,12 +65,10 @@ static void widen(float *y, const bf16 *x, i64 rows, i64 columns, i64 ld) {
     for (i64 i = 0; i < rows; i++) widen_row(y + i * columns, x + i * ld, columns);
 }
 
-/* *x = a widened copy, in b, of *x [rows,columns] bf16 */
-static status widened_copy(device *dev, buffer *b, const void **x, i64 rows, i64 columns, i64 ld) {
-    TRY(reserve(dev, b, (size_t)(rows * columns) * 4));
-    widen(b->memory, *x, rows, columns, ld);
-    *x = b->memory;
-    return STATUS_OK;
+/* a widened copy, in b, of x [rows,columns] bf16 */
+static const void *widen_into(const buffer *b, const void *x, i64 rows, i64 columns, i64 ld) {
+    widen(b->memory, x, rows, columns, ld);
+    return b->memory;
 }
 
 /* d = product + bias + residual; residual may be d */
@@ -112,30 +116,22 @@ static status grow_weights(gemm_context *c) {
     return STATUS_OK;
 }
 
-/* *B = g->B as m takes it: widened if `widened`, packed if m has a packed layout, else unchanged */
-static status weight_operand(device *dev, const void **B, const gemm_args *g, matmul *m, bool widened) {
+/* w = the packed weight of the key, with room for its copy */
+static status room_for_copy(device *dev, packed_weight **w, packed_weight key, size_t bytes) {
     gemm_context *c = context_of(dev);
-    size_t packed_bytes = onednn_packed_bytes(m);
-    *B = g->B;
-    if (!packed_bytes && !widened) return STATUS_OK;
-    i64 rows = g->trans_b ? g->N : g->K, columns = g->trans_b ? g->K : g->N;
-    packed_weight key = {.B = g->B, .rows = rows, .columns = columns, .ld = g->ldb};
-    if (packed_bytes) key.trans = g->trans_b, key.product = m;
-
+    bytes = (bytes + 255) & ~(size_t)255;
     if (2 * c->used >= c->slot_count) TRY(grow_weights(c));
-    packed_weight *w = &c->slots[find_weight(c->slots, c->slot_count, &key)];
-    if (!w->B) {
-        TRY(reserve(dev, &key.copy, packed_bytes ? packed_bytes : (size_t)(rows * columns) * 4));
-        *w = key;
-        c->used++;
+    *w = &c->slots[find_weight(c->slots, c->slot_count, &key)];
+    if ((*w)->B) return STATUS_OK;
+    key.pooled = bytes <= c->pool.bytes - c->pool_used;
+    if (key.pooled) {
+        key.copy = (buffer){(char *)c->pool.memory + c->pool_used, bytes};
+        c->pool_used += bytes;
+    } else {
+        TRY(reserve(dev, &key.copy, bytes));
     }
-    if (w->generation != c->generation) {
-        const void *plain = g->B;
-        if (widened) TRY(widened_copy(dev, packed_bytes ? &c->b : &w->copy, &plain, rows, columns, g->ldb));
-        if (packed_bytes) TRY(onednn_pack(c->nn, m, w->copy.memory, plain));
-        w->generation = c->generation;
-    }
-    *B = w->copy.memory;
+    **w = key;
+    c->used++;
     return STATUS_OK;
 }
 
@@ -150,68 +146,115 @@ static void finish(const gemm_args *g, const float *product) {
         finish_row(D + i * g->ldd, product + i * g->N, g->bias, residual ? residual + i * g->ldd : NULL, g->N);
 }
 
-/* If the CPU does not multiply bf16, bf16 operands are widened to f32 first: O(MK + KN) bytes beside 2MNK operations. A bf16 D
- * is then rounded from the f32 result in a separate pass, which also adds bias and residual.
+/* A GEMM as oneDNN runs it. If the CPU does not multiply bf16, bf16 operands are widened to f32 first: O(MK + KN) bytes beside
+ * 2MNK operations. A bf16 D is then rounded from the f32 result in a separate pass, which also adds bias and residual.
  *
  * A transposed A [K,1] and a D [M,1] are made dense first. oneDNN 3.7 with AVX-512 ignores the row stride of
  * both: it reads A's elements, and writes D's, as if they were neighbours. */
-status gemm_cpu(device *dev, const gemm_args *g) {
-    gemm_context *c = context_of(dev);
-    bool widened = g->ab == BF16 && !dev->bf16_products;
-    bool finished_apart = widened && g->d == BF16;
-    bool row_a = g->M == 1;
-    bool gathered_a = row_a && g->trans_a && g->lda > 1 && !widened;
-    bool column_d = g->N == 1 && g->ldd > 1 && !finished_apart;
-    i64 a_rows = g->trans_a ? g->K : g->M, a_columns = g->trans_a ? g->M : g->K;
-    i64 b_rows = g->trans_b ? g->N : g->K, b_columns = g->trans_b ? g->K : g->N;
-    size_t ab_bytes = dtype_bytes(g->ab), d_bytes = dtype_bytes(g->d);
+typedef struct {
+    bool widened, finished_apart, gathered_a, column_d, has_bias;
+    i64 a_rows, a_columns, b_rows, b_columns; /* as stored */
+    const void *added;                        /* to the product; NULL: nothing */
+    matmul *m;
+    packed_weight *w; /* NULL: B is used as it is stored, or widened for this GEMM alone */
+} gemm_plan;
 
+static matmul_shape shape_of(gemm_plan *p, const device *dev, const gemm_args *g) {
+    bool row_a = g->M == 1;
+    p->widened = g->ab == BF16 && !dev->bf16_products;
+    p->finished_apart = p->widened && g->d == BF16;
+    p->gathered_a = row_a && g->trans_a && g->lda > 1 && !p->widened;
+    p->column_d = g->N == 1 && g->ldd > 1 && !p->finished_apart;
+    p->a_rows = g->trans_a ? g->K : g->M, p->a_columns = g->trans_a ? g->M : g->K;
+    p->b_rows = g->trans_b ? g->N : g->K, p->b_columns = g->trans_b ? g->K : g->N;
+    p->added = g->accumulate ? g->D : g->residual;
     matmul_shape shape = {
         .M = g->M,
         .N = g->N,
         .K = g->K,
-        .lda = row_a     ? g->K
-               : widened ? a_columns
-                         : g->lda,
-        .ldb = widened ? b_columns : g->ldb,
-        .ldd = finished_apart || column_d ? g->N : g->ldd,
+        .lda = row_a        ? g->K
+               : p->widened ? p->a_columns
+                            : g->lda,
+        .ldb = p->widened ? p->b_columns : g->ldb,
+        .ldd = p->finished_apart || p->column_d ? g->N : g->ldd,
         .trans_a = g->trans_a && !row_a,
         .trans_b = g->trans_b,
-        .ab = widened ? F32 : g->ab,
-        .d = widened ? F32 : g->d,
+        .ab = p->widened ? F32 : g->ab,
+        .d = p->widened ? F32 : g->d,
         .may_pack = g->b_is_weight,
     };
-    const void *added = g->accumulate ? g->D : g->residual;
-    if (!finished_apart) {
-        shape.has_bias = g->bias != NULL;
-        shape.add = !added ? ADD_NOTHING : added == g->D || column_d ? ADD_TO_D : ADD_RESIDUAL;
+    if (!p->finished_apart) {
+        shape.has_bias = p->has_bias = g->bias != NULL;
+        shape.add = !p->added ? ADD_NOTHING : p->added == g->D || p->column_d ? ADD_TO_D : ADD_RESIDUAL;
     }
-    matmul *m;
-    TRY(onednn_matmul(c->nn, &m, &shape));
+    return shape;
+}
 
+/* Everything but the computation: the primitive, and room for copies and workspaces. */
+static status prepare(device *dev, gemm_plan *p, const gemm_args *g) {
+    gemm_context *c = context_of(dev);
+    *p = (gemm_plan){0};
+    matmul_shape shape = shape_of(p, dev, g);
+    TRY(onednn_matmul(c->nn, &p->m, &shape));
+    size_t packed_bytes = onednn_packed_bytes(p->m), widened_bytes = (size_t)(p->b_rows * p->b_columns) * 4;
+    if (packed_bytes || (p->widened && g->b_is_weight)) {
+        packed_weight key = {.B = g->B, .rows = p->b_rows, .columns = p->b_columns, .ld = g->ldb};
+        if (packed_bytes) key.trans = g->trans_b, key.product = p->m;
+        TRY(room_for_copy(dev, &p->w, key, packed_bytes ? packed_bytes : widened_bytes));
+    }
+    if (p->widened) {
+        TRY(reserve(dev, &c->a, (size_t)(p->a_rows * p->a_columns) * 4));
+        if (!p->w || packed_bytes) TRY(reserve(dev, &c->b, widened_bytes));
+        if (p->has_bias) TRY(reserve(dev, &c->bias, (size_t)g->N * 4));
+    }
+    if (p->gathered_a) TRY(reserve(dev, &c->a, (size_t)g->K * dtype_bytes(g->ab)));
+    if (p->finished_apart || p->column_d) TRY(reserve(dev, &c->product, (size_t)(g->M * g->N) * 4));
+    return reserve(dev, &c->scratch, onednn_scratch_bytes(p->m));
+}
+
+/* *B = g->B as the product takes it */
+static status weight_operand(device *dev, const void **B, const gemm_args *g, const gemm_plan *p) {
+    gemm_context *c = context_of(dev);
+    packed_weight *w = p->w;
+    if (w->generation != c->generation) {
+        const void *plain = g->B;
+        if (p->widened) plain = widen_into(w->product ? &c->b : &w->copy, plain, p->b_rows, p->b_columns, g->ldb);
+        if (w->product) TRY(onednn_pack(c->nn, p->m, w->copy.memory, plain));
+        w->generation = c->generation;
+    }
+    *B = w->copy.memory;
+    return STATUS_OK;
+}
+
+status gemm_cpu(device *dev, const gemm_args *g) {
+    gemm_context *c = context_of(dev);
+    gemm_plan p;
+    TRY(prepare(dev, &p, g));
+    size_t ab_bytes = dtype_bytes(g->ab), d_bytes = dtype_bytes(g->d);
     const void *A = g->A, *B = g->B, *bias = g->bias;
     void *D = g->D;
-    if (g->b_is_weight) TRY(weight_operand(dev, &B, g, m, widened));
-    if (widened) {
-        TRY(widened_copy(dev, &c->a, &A, a_rows, a_columns, g->lda));
-        if (!g->b_is_weight) TRY(widened_copy(dev, &c->b, &B, b_rows, b_columns, g->ldb));
-        if (shape.has_bias) TRY(widened_copy(dev, &c->bias, &bias, 1, g->N, g->N));
+    if (p.w) TRY(weight_operand(dev, &B, g, &p));
+    if (p.widened) {
+        A = widen_into(&c->a, A, p.a_rows, p.a_columns, g->lda);
+        if (!p.w) B = widen_into(&c->b, B, p.b_rows, p.b_columns, g->ldb);
+        if (p.has_bias) bias = widen_into(&c->bias, bias, 1, g->N, g->N);
     }
-    if (gathered_a) {
-        TRY(reserve(dev, &c->a, (size_t)g->K * ab_bytes));
+    if (p.gathered_a) {
         A = c->a.memory;
         TRY(dev->ops->copy_rows(dev, c->a.memory, ab_bytes, g->A, (size_t)g->lda * ab_bytes, ab_bytes, g->K));
     }
-    if (finished_apart || column_d) {
-        TRY(reserve(dev, &c->product, (size_t)(g->M * g->N) * 4));
-        D = c->product.memory;
-    }
-    if (column_d && added) TRY(dev->ops->copy_rows(dev, D, d_bytes, added, (size_t)g->ldd * d_bytes, d_bytes, g->M));
-    TRY(reserve(dev, &c->scratch, onednn_scratch_bytes(m)));
-    TRY(onednn_run(c->nn, m, D, A, B, bias, g->residual, c->scratch.memory));
-    if (column_d) TRY(dev->ops->copy_rows(dev, g->D, (size_t)g->ldd * d_bytes, D, d_bytes, d_bytes, g->M));
-    if (finished_apart) finish(g, D);
+    if (p.finished_apart || p.column_d) D = c->product.memory;
+    if (p.column_d && p.added)
+        TRY(dev->ops->copy_rows(dev, D, d_bytes, p.added, (size_t)g->ldd * d_bytes, d_bytes, g->M));
+    TRY(onednn_run(c->nn, p.m, D, A, B, bias, g->residual, c->scratch.memory));
+    if (p.column_d) TRY(dev->ops->copy_rows(dev, g->D, (size_t)g->ldd * d_bytes, D, d_bytes, d_bytes, g->M));
+    if (p.finished_apart) finish(g, D);
     return STATUS_OK;
+}
+
+status gemm_dry(device *dev, const gemm_args *g) {
+    gemm_plan p;
+    return dev->kind == DEVICE_CPU ? prepare(dev, &p, g) : STATUS_OK;
 }
 
 /* --- the device's resource */
@@ -223,13 +266,42 @@ void gemm_weights_changed_cpu(device *dev) {
     if (context_of(dev)) context_of(dev)->generation++; /* a planner's device has no library */
 }
 
+static void drop_copies(device *dev) {
+    gemm_context *c = context_of(dev);
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (!c->slots[i].pooled) release(dev, &c->slots[i].copy);
+    release(dev, &c->pool);
+    free(c->slots);
+    c->slots = NULL;
+    c->slot_count = c->used = c->pool_used = 0;
+}
+
+enum { WORKSPACES = 5 };
+
+static void list_workspaces(gemm_context *c, buffer *list[WORKSPACES]) {
+    buffer *all[WORKSPACES] = {&c->a, &c->b, &c->bias, &c->product, &c->scratch};
+    memcpy(list, all, sizeof all);
+}
+
+status gemm_reserve_cpu(device *dev, const device *dry) {
+    gemm_context *c = context_of(dev), *needed = context_of(dry);
+    buffer *have[WORKSPACES], *want[WORKSPACES];
+    size_t copies = 0;
+    list_workspaces(c, have);
+    list_workspaces(needed, want);
+    drop_copies(dev); /* those of earlier models */
+    for (size_t i = 0; i < needed->slot_count; i++) copies += needed->slots[i].copy.bytes;
+    TRY(reserve(dev, &c->pool, copies));
+    for (int i = 0; i < WORKSPACES; i++) TRY(reserve(dev, have[i], want[i]->bytes));
+    return STATUS_OK;
+}
+
 static void close_context(device *dev) {
     gemm_context *c = context_of(dev);
-    buffer *workspaces[] = {&c->a, &c->b, &c->bias, &c->product, &c->scratch};
-    for (size_t i = 0; i < sizeof workspaces / sizeof *workspaces; i++)
-        dev->ops->free(dev, workspaces[i]->memory, workspaces[i]->bytes);
-    for (size_t i = 0; i < c->slot_count; i++) dev->ops->free(dev, c->slots[i].copy.memory, c->slots[i].copy.bytes);
-    free(c->slots);
+    buffer *workspaces[WORKSPACES];
+    list_workspaces(c, workspaces);
+    for (int i = 0; i < WORKSPACES; i++) release(dev, workspaces[i]);
+    drop_copies(dev);
     onednn_close(c->nn);
     free(c);
     dev->libraries[DEVICE_GEMM] = (device_library){0};
@@ -269,6 +341,12 @@ status gemm_open_cpu(device *dev) {
     if (!st) return STATUS_OK;
     close_context(dev);
     return status_trace(st, __FILE__, __LINE__);
+}
+
+status gemm_open_dry(device *dev) {
+    if (dev->kind == DEVICE_CPU) return open_context(dev);
+    dev->libraries[DEVICE_GEMM].bytes = GEMM_CUDA_BYTES;
+    return STATUS_OK;
 }
 
 /* --- peak */

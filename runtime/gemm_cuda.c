@@ -8,7 +8,7 @@
 #include "runtime/gemm_backend.h"
 #include "runtime/stop.h"
 
-enum { WORKSPACE_BYTES = 32 << 20, ALIGNED = 16, BUCKETS = 256, OFFERS = 16, TRIALS = 3 };
+enum { WORKSPACE_BYTES = GEMM_CUDA_BYTES - CUDA_SCRATCH_BYTES, ALIGNED = 16, BUCKETS = 256, OFFERS = 16, TRIALS = 3 };
 
 /* everything that the choice of an algorithm depends on; no padding, for memcmp */
 typedef struct {
@@ -242,6 +242,11 @@ void gemm_search_cuda(device *dev, bool on) { context_of(dev)->search = on; }
 
 void gemm_weights_changed_cuda(device *dev) { (void)dev; } /* nothing is packed */
 
+status gemm_reserve_cuda(device *dev, const device *dry) {
+    (void)dev, (void)dry; /* the workspace was taken when the device opened */
+    return STATUS_OK;
+}
+
 /* --- opening and closing --- */
 
 /* How a split sum over K may be reduced. INPLACE adds the parts in D, in D's type and in no fixed order; OUTPUT_TYPE rounds
@@ -277,7 +282,7 @@ status gemm_open_cuda(device *dev) {
     status_code st = STATUS_OK;
     gemm_context *c = calloc(1, sizeof *c);
     if (!c) FAIL(MEM, "no memory for the GEMM library's state");
-    dev->libraries[DEVICE_GEMM] = (device_library){c, WORKSPACE_BYTES + CUDA_SCRATCH_BYTES, close_context};
+    dev->libraries[DEVICE_GEMM] = (device_library){c, GEMM_CUDA_BYTES, close_context};
     cublasStatus_t code = cublasLtCreate(&c->lt);
     if (code) FAIL_DONE(DEVICE, "cublasLtCreate: %s", cublasLtGetStatusString(code));
     TRY_DONE(dev->ops->alloc(dev, &c->workspace, WORKSPACE_BYTES));

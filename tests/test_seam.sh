@@ -26,6 +26,6 @@ done
 
 # every NAME that is dispatched has its halves in a header, and no file declares one for itself
 names() { grep -ohE "$1\((dev, )?[a-z_]+" "${@:2}" | sed -E 's/.*[( ]//' | sort -u; }
-diff <(names '\bDISPATCH' {runtime,layers,optim}/*.c) <(names '^HALVES' {runtime,layers,optim}/*.h) >"$scratch/err"
+diff <(names '\b(DISPATCH|HALF)' {runtime,layers,optim}/*.c) <(names '^HALVES' {runtime,layers,optim}/*.h) >"$scratch/err"
 ok "every function that is dispatched is declared in two halves"
 finish

@@ -168,6 +168,12 @@ done:
     return st;
 }
 
+uint64_t bench_planned_bytes(const bench_run *r) {
+    uint64_t sum = 0;
+    for (int i = 0; i < MEM_CATEGORIES; i++) sum += r->bytes[i];
+    return sum;
+}
+
 void bench_run_free(bench_run *r) {
     free(r->step_s);
     r->step_s = NULL;

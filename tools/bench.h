@@ -21,7 +21,7 @@ typedef struct {
     double loss;
     flop_counter flops; /* of one step, from the counters */
     uint64_t memory_bytes, activation_bytes;
-    uint64_t bytes[MEM_CATEGORIES]; /* of the arena, by category */
+    uint64_t bytes[MEM_CATEGORIES]; /* planned, by category: step_memory */
     uint64_t resident_bytes;        /* growth of the process, at its peak; 0: unknown */
     comm_totals comm;               /* of one step of this rank, mean over the measured steps */
     i64 parameters;
@@ -32,6 +32,7 @@ typedef struct {
  * gradient_crc32, for which all gradients are copied to the host once. */
 status bench_measure(bench_run *r, device *dev, const model_config *c, const bench_values *v, const char *recompute,
                      shard_options how, bool checksum);
+uint64_t bench_planned_bytes(const bench_run *r); /* the sum of r->bytes */
 void bench_run_free(bench_run *r);
 double bench_median(const double *x, i64 n);
 

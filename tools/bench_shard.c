@@ -12,9 +12,9 @@ enum { STAGES = SHARD_FULL + 1 };
 
 /* of one stage: of this rank, and after `combine` of all ranks */
 typedef struct {
-    double memory[MEM_CATEGORIES], products, staging, resident; /* bytes: the largest rank's */
-    double bytes_sent;                                          /* a step, the largest rank's */
-    double waited_s, busy_s;                                    /* a step, mean over ranks */
+    double memory[MEM_CATEGORIES], staging, resident; /* bytes: the largest rank's */
+    double bytes_sent;                                /* a step, the largest rank's */
+    double waited_s, busy_s;                          /* a step, mean over ranks */
     double loss;
 } stage_figures;
 
@@ -49,7 +49,6 @@ static status combine(stage_figures *f, comm *world) {
     for (int r = 0; !st && r < world->ranks; r++) {
         if (r == 0) f->waited_s = f->busy_s = 0;
         for (int i = 0; i < MEM_CATEGORIES; i++) f->memory[i] = fmax(f->memory[i], all[r].memory[i]);
-        f->products = fmax(f->products, all[r].products);
         f->resident = fmax(f->resident, all[r].resident);
         f->staging = fmax(f->staging, all[r].staging);
         f->bytes_sent = fmax(f->bytes_sent, all[r].bytes_sent);
@@ -58,12 +57,6 @@ static status combine(stage_figures *f, comm *world) {
     }
     free(all);
     return st;
-}
-
-static uint64_t planned(const bench_run *r) {
-    uint64_t sum = 0;
-    for (int i = 0; i < MEM_CATEGORIES; i++) sum += r->bytes[i];
-    return sum;
 }
 
 /* Opens its own device, so that no stage finds workspaces of another. */
@@ -85,8 +78,7 @@ static status measure_one(stage_result *to, i64 round, const model_config *c, co
     to->parameters = r.parameters;
     double weight = 1 / (double)v->rounds;
     stage_figures before = to->f;
-    to->f = (stage_figures){.products = (double)(r.memory_bytes - planned(&r)),
-                            .resident = fmax(before.resident, (double)r.resident_bytes),
+    to->f = (stage_figures){.resident = fmax(before.resident, (double)r.resident_bytes),
                             .staging = (double)peers->memory_bytes,
                             .bytes_sent = (double)r.comm.bytes_sent,
                             .waited_s = before.waited_s + weight * (double)r.comm.waited_ns * 1e-9,
@@ -131,17 +123,17 @@ static void print_table(const stage_result results[STAGES], const model_config *
            v->rounds);
     printf("  %-10s", "bytes/rank");
     for (int i = 0; i <= MEM_SLOTS; i++) printf(" %11s", arena_category_name((mem_category)i));
-    printf(" %11s %11s %11s %11s\n", "other", "planned", "GEMM", "measured");
+    printf(" %11s %11s %11s %11s\n", "other", "GEMM", "planned", "measured");
     for (int s = 0; s < STAGES; s++) {
         const stage_figures *f = &results[s].f;
-        double other = total(f);
+        double other = total(f) - f->memory[MEM_GEMM];
         printf("  %-10s", fsdp_stage_name((shard_stage)s));
         for (int i = 0; i <= MEM_SLOTS; i++) {
             printf(" %11s", text_bytes(f->memory[i]).text);
             other -= f->memory[i];
         }
-        printf(" %11s %11s %11s %11s\n", text_bytes(other).text, text_bytes(total(f)).text,
-               text_bytes(f->products).text, text_bytes(f->resident).text);
+        printf(" %11s %11s %11s %11s\n", text_bytes(other).text, text_bytes(f->memory[MEM_GEMM]).text,
+               text_bytes(total(f)).text, text_bytes(f->resident).text);
     }
     printf("  %-10s %11s %11s %9s %10s %11s %11s\n", "per step", "sent/rank", "formula", "step ms", "exposed ms",
            "of the step", "transfer ms");
@@ -152,9 +144,9 @@ static void print_table(const stage_result results[STAGES], const model_config *
                text_bytes(formula_bytes(v, (shard_stage)s, (double)results[s].parameters, world->ranks)).text,
                results[s].median_s * 1e3, f->waited_s * 1e3, 100 * f->waited_s / results[s].median_s, f->busy_s * 1e3);
     }
-    printf(
-        "  GEMM: workspaces of GEMMs. measured: growth of the process's memory, without %s of communication buffers\n",
-        text_bytes(results[0].f.staging).text);
+    printf("  GEMM: packed weights and workspaces of GEMMs. measured: growth of the process's memory, without %s of "
+           "communication buffers\n",
+           text_bytes(results[0].f.staging).text);
 }
 
 static status fill_row(json_t *row, const stage_result *r, const bench_values *v, int stage, int ranks) {
@@ -165,7 +157,6 @@ static status fill_row(json_t *row, const stage_result *r, const bench_values *v
         TRY(json_add_double(row, key, r->f.memory[i]));
     }
     TRY(json_add_double(row, "memory_bytes", total(&r->f)));
-    TRY(json_add_double(row, "products_bytes", r->f.products));
     TRY(json_add_double(row, "staging_bytes", r->f.staging));
     TRY(json_add_number_or_null(row, "resident_bytes", r->f.resident > 0 ? r->f.resident : NAN));
     TRY(json_add_double(row, "bytes_sent", r->f.bytes_sent));

@@ -35,6 +35,9 @@ static void print_table(const bench_values *v, const device *dev, const model_co
         printf("  MFU               %10.3f of %.4g TFLOP/s\n", f->flops_per_s / f->datasheet, f->datasheet * 1e-12);
     printf("  memory            %10s (activations %s)\n", text_bytes((double)r->memory_bytes).text,
            text_bytes((double)r->activation_bytes).text);
+    if (r->resident_bytes)
+        printf("  measured memory   %10s (peak of the resident memory, less what was there before the model)\n",
+               text_bytes((double)r->resident_bytes).text);
 }
 
 static status fill_json(json_t *o, const bench_values *v, const device *dev, const model_config *c, const bench_run *r,
@@ -61,6 +64,8 @@ static status fill_json(json_t *o, const bench_values *v, const device *dev, con
     TRY(json_add_number_or_null(o, "mfu", f->datasheet > 0 ? f->flops_per_s / f->datasheet : NAN));
     TRY(json_add_u64(o, "memory_bytes", r->memory_bytes));
     TRY(json_add_u64(o, "activation_bytes", r->activation_bytes));
+    TRY(json_add_u64(o, "planned_bytes", bench_planned_bytes(r)));
+    TRY(json_add_number_or_null(o, "measured_bytes", r->resident_bytes ? (double)r->resident_bytes : NAN));
     return json_add_number_or_null(o, "loss", r->loss);
 }
 

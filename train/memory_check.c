@@ -7,13 +7,6 @@
 #include "runtime/log.h"
 #include "runtime/text.h"
 
-uint64_t memory_check_packed_weights(const device *dev, const model_config *c, dtype t) {
-    if (dev->kind != DEVICE_CPU) return 0;
-    i64 looked_up = (c->tied ? 0 : c->V * c->C) + (c->learned_positions ? c->context * c->C : 0);
-    size_t element = t == BF16 && dev->bf16_products ? 2 : 4;
-    return 2 * element * (uint64_t)(model_config_parameters(c) - looked_up);
-}
-
 /* bytes: of every rank. The ranks of a host share its memory, those on a GPU the GPU's. */
 static status check(const job *j, const device *dev, const uint64_t *bytes, const host_room *room) {
     const placement *p = j->world->placement;

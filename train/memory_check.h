@@ -3,11 +3,6 @@
 #define TALLY_MEMORY_CHECK_H
 
 #include "parallel/job.h"
-#include "train/model/model_config.h"
-
-/* Bytes of the weights that the CPU's GEMM library packs into its own layouts: one copy for forward and one for backward, in
- * the dtype of its GEMMs. An upper bound; GPT-2 124M comes close to it. 0 on a GPU. */
-uint64_t memory_check_packed_weights(const device *dev, const model_config *c, dtype t);
 
 /* bytes: what this rank will allocate on the device. The plans of all ranks that share a host's memory, or a GPU's, are added.
  * A sum above the limit (host.h) is an ARG error with both numbers, on all ranks. A sum above what is free without swapping is

@@ -6,6 +6,9 @@
 
 #include "optim/adamw.h"
 #include "optim/gradnorm.h"
+#include "parallel/comm_dry.h"
+#include "runtime/device_dry.h"
+#include "runtime/gemm.h"
 #include "runtime/range.h"
 #include "train/model/cost.h"
 
@@ -20,8 +23,8 @@ static void layout(void *context, arena *a, const parameters *p) {
     s->verdict = arena_take(a, MEM_SCRATCH, sizeof *s->verdict);
 }
 
-status step_init(step_state *s, model *m, device *dev, const model_config *c, model_shape shape,
-                 parameters_options options) {
+static status open_model(step_state *s, model *m, device *dev, const model_config *c, model_shape shape,
+                         parameters_options options) {
     *s = (step_state){.m = m};
     assert(options.training);
     TRY(model_init(m, dev, c, shape, options, &(model_extra){layout, s}));
@@ -29,10 +32,46 @@ status step_init(step_state *s, model *m, device *dev, const model_config *c, mo
     return STATUS_OK;
 }
 
+/* The same step on a dry device. bytes: by category. reserve: a device that takes what the GEMMs need, or NULL. */
+static status run_dry(size_t bytes[MEM_CATEGORIES], device *reserve, const device *like, const model_config *c,
+                      model_shape shape, parameters_options options) {
+    enum { MICRO_BATCHES = 2 }; /* the second one adds to the gradients of the first */
+    status_code st = STATUS_OK;
+    device *dev = NULL;
+    comm *world = NULL;
+    step_state s;
+    model m = {0};
+    int pieces, ranks = options.shard.world ? options.shard.world->ranks : options.shard.ranks;
+    TRY_DONE(fsdp_pieces(&pieces, &options.shard));
+    TRY_DONE(device_dry_open(&dev, like));
+    TRY_DONE(comm_dry_open(&world, ranks, pieces));
+    options.shard.world = world;
+    TRY_DONE(open_model(&s, &m, dev, c, shape, options));
+    memcpy(bytes, m.memory.bytes, sizeof m.memory.bytes);
+    TRY_DONE(step_dry_run(&s, MICRO_BATCHES));
+    bytes[MEM_GEMM] = gemm_memory_bytes(dev);
+    if (reserve) TRY_DONE(gemm_reserve(reserve, dev));
+done:
+    model_free(&m);
+    comm_close(world);
+    device_close(dev);
+    return st;
+}
+
+status step_init(step_state *s, model *m, device *dev, const model_config *c, model_shape shape,
+                 parameters_options options) {
+    size_t bytes[MEM_CATEGORIES];
+    TRY(open_model(s, m, dev, c, shape, options));
+    if (dev->dry) return STATUS_OK;
+    status_code st = run_dry(bytes, dev, dev, c, shape, options);
+    if (st) model_free(m);
+    else m->memory.bytes[MEM_GEMM] = bytes[MEM_GEMM];
+    return st;
+}
+
 status step_memory(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape shape,
                    parameters_options options) {
-    step_state s;
-    return model_plan(bytes, dev, c, shape, options, &(model_extra){layout, &s});
+    return run_dry(bytes, NULL, dev, c, shape, options);
 }
 
 /* --- the step's end (walk.h) --- */
@@ -91,6 +130,15 @@ static status update_weights(void *context, const step_sums *all) {
                       .beta2 = u->a->beta2};
     TRY(verdict_decide(m->dev, s->verdict, all, ranks, c));
     return adamw_on_owned(&m->parameters, u->a, s->verdict);
+}
+
+status step_dry_run(step_state *s, i64 micro_batches) {
+    step_args a = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .micro_batches = micro_batches};
+    parameters_weights_changed(&s->m->parameters);
+    for (i64 i = 0; i < micro_batches; i++) TRY(model_dry_run(s->m, i == 0, i + 1 == micro_batches));
+    TRY(step_update_weights(s, &a));
+    s->collected = s->queued;
+    return STATUS_OK;
 }
 
 status step_update_weights(step_state *s, const step_args *a) {

@@ -29,16 +29,23 @@ typedef struct {
     flop_counter flops; /* of this rank's micro-batches in the newest step that step_submit queued, in closed form */
 } step_state;
 
-/* Opens the model with the buffers of its steps in its memory. model_free(m) frees both. s points to m. */
+/* Opens the model with the buffers of its steps in its memory, and takes the memory of the steps' GEMMs: a step allocates nothing.
+ * model_free(m) frees both. s points to m. */
 status step_init(step_state *s, model *m, device *dev, const model_config *c, model_shape shape,
                  parameters_options options);
-/* The bytes that step_init would allocate, by category. */
+/* The bytes that step_init would allocate, by category, and in MEM_GEMM what the GEMM library will hold of the device's memory.
+ * options.shard needs no world, only the number of ranks. Of dev only what device_dry_open reads is used: the device need not
+ * exist. */
 status step_memory(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape shape,
                    parameters_options options);
 
 /* Queues a step. step_collect returns its result later, so that a GPU need not wait until the host has read a loss. At most
  * DEVICE_SLOTS steps may be queued and not collected. On a CPU the step is finished on return. All ranks together. */
 status step_submit(step_state *s, loader *l, const step_args *a);
+
+/* The calls of a step on a dry device, micro-batches included: the device has counted their FLOPs, and its GEMM library knows what
+ * they need. */
+status step_dry_run(step_state *s, i64 micro_batches);
 
 /* step_submit in parts: step_begin, which starts the step's clock; model_forward_backward of every micro-batch;
  * step_update_weights, which finishes the reductions, gathers the sums of all ranks, decides (verdict.h) and updates the

@@ -46,7 +46,9 @@ void trainer_log_start(const trainer *t) {
              dtype_name(o->precision.t), o->recompute);
     model_config_log(&t->c, true);
     dataset_log(&t->data);
-    log_line("memory: %s%s", text_bytes((double)t->m.memory.capacity).text, t->world->ranks > 1 ? " per rank" : "");
+    size_t planned = 0;
+    for (int i = 0; i < MEM_CATEGORIES; i++) planned += bytes[i];
+    log_line("memory: %s%s", text_bytes((double)planned).text, t->world->ranks > 1 ? " per rank" : "");
     for (int i = 0; i < MEM_CATEGORIES; i++)
         if (bytes[i]) log_line("  %-12s %s", arena_category_name((mem_category)i), text_bytes((double)bytes[i]).text);
     log_line("step: %ld tokens, %s%.4g GFLOP of the model, %.4g GFLOP executed", t->global_batch,

@@ -216,9 +216,8 @@ static status check_room(const trainer *t, model_shape s, parameters_options pre
     size_t plan[MEM_CATEGORIES], bytes = 0;
     TRY(step_memory(plan, t->dev, &t->c, s, precision));
     for (int i = 0; i < MEM_CATEGORIES; i++) bytes += plan[i];
-    bool whole = t->world->ranks == 1 || precision.shard.stage != SHARD_FULL;
-    if (whole) bytes += memory_check_packed_weights(t->dev, &t->c, precision.t);
-    return memory_check_job(&t->job, t->dev, bytes + bytes / 16); /* the GEMM library's own memory: 5% was measured */
+    return memory_check_job(&t->job, t->dev,
+                            bytes - gemm_memory_bytes(t->dev)); /* a GPU's workspace is taken already */
 }
 
 static status open_model(trainer *t) {

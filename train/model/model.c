@@ -1,5 +1,6 @@
 #include "train/model/model.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "layers/attention.h"
@@ -79,7 +80,7 @@ status model_init(model *m, device *dev, const model_config *c, model_shape s, p
     layout(m, &m->memory, extra);
     TRY_DONE(arena_commit(&m->memory, dev));
     layout(m, &m->memory, extra);
-    if (!c->learned_positions) TRY_DONE(rope_fill(&m->env.rope, dev, c->rope));
+    if (!c->learned_positions && !dev->dry) TRY_DONE(rope_fill(&m->env.rope, dev, c->rope));
 done:
     if (st) model_free(m);
     return st;
@@ -277,4 +278,12 @@ status model_forward_backward(model *m, double *loss, token_batch b, float scale
     micro_batch context = {.m = m, .batch = b, .scale = scale, .first = first};
     TRY(walk_train(&(walk){&m->parameters, &ops, &context}, first, last));
     return loss ? read_losses(m, loss) : STATUS_OK;
+}
+
+status model_dry_run(model *m, bool first, bool last) {
+    walk_ops without_batch = ops;
+    micro_batch context = {.m = m, .scale = 1, .first = first};
+    without_batch.begin = NULL;
+    assert(m->dev->dry);
+    return walk_train(&(walk){&m->parameters, &without_batch, &context}, first, last);
 }

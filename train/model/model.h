@@ -60,5 +60,7 @@ status model_loss(model *m, double *loss, token_batch b);
  * gradients that are reduced once a step are reduced now. fsdp_finish_gradients waits for the reductions.
  * loss: the sum of nats, for which the host waits; may be NULL. */
 status model_forward_backward(model *m, double *loss, token_batch b, float scale, bool first, bool last);
+/* The same calls on a dry device (runtime/device_dry.h), without a batch. */
+status model_dry_run(model *m, bool first, bool last);
 
 #endif
