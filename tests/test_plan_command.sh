@@ -1,27 +1,83 @@
-# plan: its figures are consistent, and for bad input it names the expected values.
+# plan: its figures are consistent and agree with hand-computed ones, and bad input gets one line that names the option.
 cd "$(dirname "$0")/.." && . tests/tap.sh
 need_python "plan"
 
-json() { # EXPRESSION ARGUMENTS...: python expression over the JSON object o that `tally plan ARGUMENTS --json` prints
+json() { # EXPRESSION ARGUMENTS...: python expression over the JSON object o that `tally plan ARGUMENTS --json` prints, and p, its plans
     local expression=$1; shift
-    "$tally" plan "$@" --json 2>"$scratch/err" | python3 -c "import json, sys; o = json.load(sys.stdin); p = o['predictions']; sys.exit(not ($expression))" 2>>"$scratch/err"
+    "$tally" plan "$@" --json 2>"$scratch/err" | python3 -c "
+import json, math, sys
+o = json.load(sys.stdin); p = o['plans']; r = p[0]
+near = lambda a, b, within=1e-9: abs(a - b) <= within * abs(b)
+sys.exit(not ($expression))" 2>>"$scratch/err"
 }
 json 'len(p) == 8 and [(r["devices"], r["shard"]) for r in p][3:5] == [(8, "full"), (64, "none")]' \
     --model llama3.2-1b --devices 8,64 --shard none,optimizer,gradients,full; ok "one row for each number of devices and each stage"
-json 'all(abs(r["step_ms"] - r["compute_ms"] - r["exposed_ms"]) < 1e-5 for r in p)' \
-    --model llama3.2-1b --devices 1,8,64 --shard none,full; ok "the step time is the sum of computation and exposed communication"
-json 'all(r["memory_bytes"] == sum(v for k, v in r.items() if k.endswith("_bytes") and k != "memory_bytes") for r in p)' \
+json 'all(near(r["step_ms"], r["useful_ms"] + r["recompute_ms"] + r["exposed_communication_ms"]) for r in p)' \
+    --model llama3.2-1b --devices 1,8,64 --shard none,full --recompute block; ok "the step time is the sum of its parts"
+json 'all(r["memory_bytes"] == sum(r["memory"].values()) for r in p)' \
     --model llama3.1-8b --devices 8 --shard none,full; ok "memory by category adds up"
-json 'all(abs(r["usd_per_mtok"] * r["tokens_per_s"] * 3.6e-3 / (2.5 * r["devices"]) - 1) < 1e-12 for r in p)' \
+json 'all(near(r["usd_per_mtok"] * r["tokens_per_s"] * 3.6e-3, 2.5 * r["devices"]) for r in p)' \
     --model llama3.1-8b --devices 8,64 --price 2.5; ok "the price per token"
-json '0 < p[0]["mfu"] < o["assumed_efficiency"] == 0.4' --model llama3.1-8b --efficiency 0.4; ok "MFU is below the assumed efficiency"
-"$tally" plan --model llama2-7b --devices 8 --shard none >"$scratch/out" 2>"$scratch/err" && grep -q "not run" "$scratch/out" &&
-    grep -q "is assumed to be reached" "$scratch/out" && grep -q "exceeds the memory of a device" "$scratch/out"
-ok "the text says that it is a prediction, what it assumes, and what does not fit into memory"
+json '0 < r["mfu"] < o["assumed"]["efficiency"] == 0.4' --model llama3.1-8b --devices 8 --efficiency 0.4; ok "MFU is below the assumed efficiency"
+
+# FLOPs of design.md: 0.798 GFLOP a token
+json 'near(o["flops_per_token"], 3 * (12 * (2 * 12 * 768**2 + 2 * 768 * 1025) + 2 * 768 * 50257)) and near(o["flops_per_token_palm"], 6 * o["parameters"] + 12 * 12 * 768 * 1024) and o["flops_per_token_6n"] == 6 * o["parameters"] == 6 * 124439808' \
+    --model gpt2-124m --seq-len 1024; ok "FLOPs by three conventions"
+# PaLM, appendix B: 46.2% of 6144 TPU v4; here with a shape of about the same parameters and layers
+json 'r["tokens_per_s"] == 4000 and all(near(r[k], o[f] * 4000 / (2 * 275e12)) for k, f in [("mfu", "flops_per_token"), ("mfu_palm", "flops_per_token_palm"), ("mfu_6n", "flops_per_token_6n")])' \
+    --model llama2-7b --rate 4000 --devices 2 --gpu tpu-v4 --node-bandwidth 100 --node-latency 5; ok "--rate gives the MFU by each convention"
+json 'near(r["mfu"], 0.3) and near(r["step_ms"], r["tokens_per_step"] * o["flops_per_token"] / (0.3 * 16 * 989.4e12) * 1e3)' \
+    --model llama2-7b --mfu 0.3 --devices 16; ok "--mfu fixes the step time"
+json 'abs(o["parameters"] / 6.9e9 - 1) < 1e-4 and o["shape"]["layers"] == 32 and o["shape"]["channels"] == 4096' \
+    --parameters 6.9e9 --layers 32 --width 4096; ok "a model of so many parameters, layers and channels"
+
+run="--model llama2-7b --devices 16 --tokens 1e9 --mfu 0.4 --device-watts 400 --host-watts 1000 --pue 1.2 --grid 0.3 --price 2 --mtbf-hours 16000"
+json 'r["steps"] == math.ceil(1e9 / r["tokens_per_step"]) and near(r["run_s"], r["steps"] * r["step_ms"] * 1e-3) and near(r["wall_s"], r["run_s"] / r["goodput"])' $run; ok "steps and time of a run"
+json 'near(r["device_hours"] * 3600, 16 * r["wall_s"]) and near(r["usd"], 2 * r["device_hours"]) and near(sum(r["usd_parts"].values()), r["usd"])' $run; ok "the dollars are split without a rest"
+json 'near(r["checkpoint_every_s"], (2 * 60 * 3.6e6)**0.5) and near(r["goodput"], 1 - (2 * 60 / 3.6e6)**0.5 - 300 / 3.6e6)' $run; ok "best interval and goodput"
+json 'near(r["kwh"]["devices"], 16 * 0.4 * r["wall_s"] / 3600) and near(r["kwh"]["host"], 2 * r["wall_s"] / 3600) and near(r["kwh"]["total"], 1.2 * (r["kwh"]["devices"] + r["kwh"]["host"])) and near(r["energy_j"], 3.6e6 * r["kwh"]["total"]) and near(r["kg_co2"], 0.3 * r["kwh"]["total"])' $run; ok "energy and carbon"
+json 'r["tokens"] is None and all(r[k] is None for k in ("steps", "wall_s", "usd", "energy_j", "kg_co2", "goodput", "checkpoint_every_s"))' --model llama2-7b; ok "what is not known is null"
+json 'r["kwh"]["host"] is None and r["kwh"]["overhead"] is None and r["kwh"]["total"] == r["kwh"]["devices"] and r["kg_co2"] is None and r["usd_parts"]["failures"] is None' \
+    --model llama2-7b --tokens 1e9; ok "no host power, PUE, grid or failures is assumed"
+# 30000 USD, half left after 3 years, 5% interest, 0.1 USD an hour, in use for 80%; 700 W x 1.2 x 0.1 USD
+json 'near(o["assumed"]["usd_per_device_hour"]["value"], (30000 * 0.5 * (0.05 * 1.05**3 / (1.05**3 - 1)) / 8760 + 0.1) / 0.8 + 0.7 * 1.2 * 0.1)' \
+    --capex 30000 --salvage 0.5 --years 3 --interest 0.05 --opex 0.1 --utilisation 0.8 --kwh-price 0.1 --pue 1.2; ok "the price of a device that is owned"
+json 'r["fits"] is False and r["spare_bytes"] == 80e9 - r["memory_bytes"] < 0' --model llama2-7b --shard none; ok "a model that does not fit, and by how much"
+echo '{"name": "mine", "peak_bf16_tflops": 50}' >"$scratch/mine.json"
+json 'o["assumed"]["peak_flops_per_s"]["value"] == 5e13 and r["memory_limit_bytes"] is None and r["fits"] is None and r["usd_per_mtok"] is None' \
+    --model gpt2-124m --seq-len 64 --hardware "$scratch/mine.json" --memory-bandwidth 100; ok "--hardware, with what it does not tell unknown"
+json 'r["memory_bytes"] > 0 and r["mfu"] > 0 and "measured" in o["assumed"]["peak_flops_per_s"]["source"]' --model llama-3m --seq-len 64 --gpu cpu --precision fp32
+ok "--gpu cpu: this machine, with its measured peak"
+
+"$tally" plan --model llama2-7b --tokens 1e9 --shard none >"$scratch/out" 2>"$scratch/err" && grep -q "not run" "$scratch/out" &&
+    grep -q "is assumed to be reached" "$scratch/out" && grep -q "exceeds the memory of a device" "$scratch/out" && grep -q "^  carbon  *not known" "$scratch/out"
+ok "the text of one plan says that it is a plan, what it assumes, what does not fit, and what is not known"
+"$tally" plan --model llama2-7b --tokens 1e9 --devices 8,16 --shard none >"$scratch/out" 2>"$scratch/err" && [ "$(grep -c '^ *16 none ' "$scratch/out")" -eq 3 ]
+ok "several plans are rows of tables: steps, memory, runs"
+
 refuses "devices that are no number" '--devices "x"' plan --devices 8,x
 refuses "no whole nodes" "--devices 12" plan --devices 12
 refuses "an unknown stage" "--shard is \"ful\", expected none|optimizer|gradients|full" plan --shard ful
 refuses "replicas that do not divide" "--replicas 3" plan --devices 8 --replicas 3
 refuses "groups that straddle nodes" "--gpus-per-node 8" plan --devices 24 --replicas 2
 refuses "a sequence longer than the context" "--seq-len 4096" plan --model gpt2-124m --seq-len 4096
+refuses "an unknown device" "h100" plan --gpu h1000
+refuses "a sparse peak given for dense" "--peak-tflops" plan --gpu h100 --peak-tflops 1979
+refuses "a peak above the dense one" "--peak-tflops" plan --gpu a100-80gb --peak-tflops 400
+refuses "a negative price" "--price" plan --price -1
+refuses "no tokens" "--tokens" plan --tokens 0
+refuses "1e30 tokens" "--tokens" plan --tokens 1e30
+refuses "tokens that are not a number" "--tokens" plan --tokens nan
+refuses "an MFU that is not a number" "--mfu" plan --mfu nan
+refuses "an MFU above 1" "--mfu" plan --mfu 1.01
+refuses "a price that is not a number" "--price" plan --price nan
+refuses "two ways to give the speed" "--mfu, --rate" plan --mfu 0.4 --rate 1000
+refuses "one rate for several rows" "--rate" plan --rate 1000 --devices 1,2
+refuses "two prices" "--price, --capex" plan --price 1 --capex 2
+refuses "a price of power that rent includes" "--kwh-price" plan --kwh-price 0.1
+refuses "an unknown grid" "--grid" plan --grid XX
+refuses "fewer parameters than the shape has without its feed-forward" "--parameters 1e+06" plan --parameters 1e6 --layers 32 --width 4096
+refuses "layers without parameters" "--parameters" plan --layers 32
+refuses "no network between nodes" "--network" plan --gpu l40s --devices 16
+refuses "failures that take all of the time" "fail every 0.01 hours" plan --mtbf-hours 0.01 --devices 8
 finish

@@ -28,7 +28,7 @@ static const command commands[] = {
      command_inspect},
     {"report", "write the report.html of a run", command_report},
     {"bench", "measure training steps and their parts on this machine", command_bench},
-    {"plan", "predict time and cost of a training step on a cluster", command_plan},
+    {"plan", "plan a run: memory, time, money, energy and carbon", command_plan},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "train/bill/money.h"
 #include "train/model/cost.h"
 
 double plan_flops_palm(double N, double layers, double q, double T) { return 6 * N + 12 * layers * q * T; }
@@ -73,10 +74,9 @@ static status find_time(plan *p, const plan_request *r) {
 /* --- the run --- */
 
 static void find_goodput(plan *p, const plan_request *r) {
-    double M = r->device_mtbf_hours * 3600 / r->step.o.shard.ranks, d = r->checkpoint_s;
-    p->checkpoint_every_s = sqrt(2 * d * M);
-    double tau = p->checkpoint_every_s;
-    p->goodput = 1 - d / tau - tau / (2 * M) - r->restart_s / M;
+    double M = r->device_mtbf_hours * 3600 / r->step.o.shard.ranks;
+    p->checkpoint_every_s = money_best_interval(r->checkpoint_s, M);
+    p->goodput = money_goodput(r->checkpoint_s, p->checkpoint_every_s, r->restart_s, M);
 }
 
 static void find_run(plan *p, const plan_request *r) {

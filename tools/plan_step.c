@@ -1,5 +1,6 @@
 #include "tools/plan_step.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -193,6 +194,25 @@ static status simulate_steps(prediction *p, parameters *s, const step_plan *plan
     return STATUS_OK;
 }
 
+static bool known(network_link l) { return !isnan(l.bandwidth) && !isnan(l.latency); }
+
+/* Nothing crosses a link that is not known: then its speed does not matter. */
+static status check_links(network *net, int ranks) {
+    static const network_link unused = {INFINITY, 0};
+    if (ranks > 1 && net->per_node > 1 && !known(net->inside))
+        FAIL(ARG,
+             "%d devices: no link inside a node is known; expected --node-link, or --node-bandwidth and --node-latency",
+             ranks);
+    if (ranks > net->per_node && !known(net->between))
+        FAIL(ARG,
+             "%d devices: no network between nodes is known; expected --network, or --network-bandwidth and "
+             "--network-latency",
+             ranks);
+    if (!known(net->inside)) net->inside = unused;
+    if (!known(net->between)) net->between = unused;
+    return STATUS_OK;
+}
+
 status plan_step_predict(prediction *p, const step_plan *plan, const machine *m) {
     status_code st = STATUS_OK;
     virtual_clock k = {.blocking = m->blocking};
@@ -201,11 +221,13 @@ status plan_step_predict(prediction *p, const step_plan *plan, const machine *m)
     parameters s = {0};
     arena memory = {0};
     parameters_options o = plan->o;
+    network net = m->net;
     int pieces;
+    TRY(check_links(&net, o.shard.ranks));
     TRY_DONE(open_virtual_device(&dev, &k, m->memory));
-    TRY_DONE(step_memory(p->memory, dev, &plan->c, plan->s, o));
+    TRY_DONE(step_memory(p->memory, m->layout ? m->layout : dev, &plan->c, plan->s, o));
     TRY_DONE(fsdp_pieces(&pieces, &o.shard));
-    TRY_DONE(simulated_comm_open(&world, &k, &m->net, o.shard.ranks, pieces));
+    TRY_DONE(simulated_comm_open(&world, &k, &net, o.shard.ranks, pieces));
     o.shard.world = world;
     TRY_DONE(parameters_init(&s, dev, &plan->c, o));
     parameters_layout(&s, &memory);

@@ -13,10 +13,11 @@
 #include "train/model/model.h"
 
 typedef struct {
-    double flops;  /* FLOP/s that GEMMs reach on a device; INFINITY: they take no time */
-    double memory; /* bytes/s of its memory */
-    network net;
-    bool blocking; /* for comparison: no overlap; every collective is waited for at once */
+    double flops;   /* FLOP/s that GEMMs reach on a device; INFINITY: they take no time */
+    double memory;  /* bytes/s of its memory */
+    network net;    /* a link of which a figure is NAN is not known: ARG if something crosses it */
+    device *layout; /* whose memory layout is planned; NULL: a GPU's */
+    bool blocking;  /* for comparison: no overlap; every collective is waited for at once */
 } machine;
 
 typedef struct {

@@ -1,0 +1,312 @@
+#include "tools/plan_options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/gemm.h"
+#include "tools/plan_shape.h"
+
+#define AS_GIVEN "as given"
+
+static plan_fact given_or(const options *o, const char *name, double given, double table, const char *source) {
+    if (options_given(o, name)) return (plan_fact){given, AS_GIVEN};
+    return table > 0 ? (plan_fact){table, source} : (plan_fact){NAN, NULL};
+}
+
+/* --- the model and its step --- */
+
+static status read_model(model_config *c, const plan_options *v, const options *o) {
+    if (!options_given(o, "parameters")) return model_config_load(c, v->model);
+    if (options_given(o, "model")) FAIL(ARG, "--parameters, --model: expected one of them");
+    if (!v->layers || !v->width) FAIL(ARG, "--parameters: expected --layers and --width with it");
+    plan_shape shape = {.parameters = (double)v->parameters,
+                        .layers = v->layers,
+                        .width = v->width,
+                        .vocabulary = v->vocabulary,
+                        .context = v->seq_len};
+    return plan_shape_find(c, &shape);
+}
+
+static status read_step(step_plan *p, const plan_options *v, const options *o) {
+    *p = (step_plan){.s = {.B = v->batch, .T = v->seq_len},
+                     .o = shared_options_training(&v->dtypes),
+                     .micro_batches = v->accumulate};
+    if (!options_given(o, "parameters") && (v->layers || v->width))
+        FAIL(ARG, "--layers, --width: expected --parameters with them");
+    TRY(shared_options_sharding(&p->o.shard, &v->sharding, SHARD_FULL, p->o.t)); /* each row sets its stage */
+    TRY(read_model(&p->c, v, o));
+    if (!p->s.T) p->s.T = p->c.context;
+    return recompute_parse(&p->s.recompute, v->recompute, p->c.L);
+}
+
+/* --- the machine --- */
+
+static const hardware_link *find_link(const hardware_link *list, int count, const char *name) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(list[i].name, name) == 0) return &list[i];
+    return NULL;
+}
+
+typedef struct {
+    const char *name, *bandwidth_name, *latency_name; /* options */
+    const hardware_link *list, *usual;
+    int count;
+    const char *choice;
+    double gb_per_s, us;
+} link_options;
+
+static status read_link(plan_link *l, network_link *reached, const link_options *q, const options *o) {
+    const hardware_link *table = q->usual;
+    char names[256] = "auto";
+    if (strcmp(q->choice, "auto") != 0) {
+        table = find_link(q->list, q->count, q->choice);
+        for (int i = 0; i < q->count; i++)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "|%s", q->list[i].name);
+        if (!table) FAIL(ARG, "--%s is \"%s\", expected %s", q->name, q->choice, names);
+    }
+    *l = (plan_link){.own_bandwidth = options_given(o, q->bandwidth_name),
+                     .own_latency = options_given(o, q->latency_name)};
+    if (table) l->link = *table;
+    *reached = (network_link){.bandwidth = l->own_bandwidth ? q->gb_per_s * 1e9
+                                           : table          ? table->bytes_per_s * table->reached
+                                                            : NAN,
+                              .latency = l->own_latency ? q->us * 1e-6
+                                         : table        ? table->latency_s
+                                                        : NAN};
+    return STATUS_OK;
+}
+
+/* h: NULL for the CPU, between whose ranks no link is in the table */
+static status read_links(plan_setting *s, const hardware *h, const plan_options *v, const options *o) {
+    link_options inside = {.name = "node-link",
+                           .bandwidth_name = "node-bandwidth",
+                           .latency_name = "node-latency",
+                           .list = hardware_node_links,
+                           .usual = h ? h->node_link : NULL,
+                           .count = HARDWARE_NODE_LINKS,
+                           .choice = v->node_link,
+                           .gb_per_s = v->node_bandwidth,
+                           .us = v->node_latency};
+    link_options between = {.name = "network",
+                            .bandwidth_name = "network-bandwidth",
+                            .latency_name = "network-latency",
+                            .list = hardware_networks,
+                            .usual = h ? h->network : NULL,
+                            .count = HARDWARE_NETWORKS,
+                            .choice = v->network,
+                            .gb_per_s = v->network_bandwidth,
+                            .us = v->network_latency};
+    TRY(read_link(&s->inside, &s->base.m.net.inside, &inside, o));
+    return read_link(&s->between, &s->base.m.net.between, &between, o);
+}
+
+enum { MEASURED_BYTES = 256 << 20 };
+
+/* bytes/s at which all threads write memory */
+static status measure_bandwidth(double *bytes_per_s, device *dev) {
+    void *memory;
+    uint64_t best = UINT64_MAX;
+    TRY(dev->ops->alloc(dev, &memory, MEASURED_BYTES));
+    status_code st = STATUS_OK;
+    for (int i = 0; i < 5 && !st; i++) {
+        uint64_t since = meter_clock_ns();
+        st = dev->ops->zero(dev, memory, MEASURED_BYTES);
+        uint64_t took = meter_clock_ns() - since;
+        if (took < best) best = took;
+    }
+    dev->ops->free(dev, memory, MEASURED_BYTES);
+    *bytes_per_s = MEASURED_BYTES / ((double)best * 1e-9);
+    return st;
+}
+
+/* --gpu cpu: this machine. Its datasheet has no peak, so the peak is measured, unless it is given. */
+static status read_cpu(plan_setting *s, const plan_options *v, const options *o) {
+    host_room room;
+    TRY(device_open(&s->cpu, "cpu", (int)v->threads, 0));
+    s->base.m.layout = s->cpu;
+    s->device = s->cpu->name;
+    const hardware *h = hardware_find(DEVICE_CPU, s->cpu->name);
+    double peak = v->peak_tflops * 1e12, bandwidth = v->memory_bandwidth * 1e9, threads = s->cpu->threads;
+    bool known_time = options_given(o, "mfu") || options_given(o, "rate");
+    bool measure = !options_given(o, "peak-tflops") && !known_time;
+    if (measure) TRY(gemm_measure_peak(s->cpu, s->base.step.o.t, 0.5, &peak));
+    s->peak = (plan_fact){peak, measure ? "measured now with large GEMMs on this machine" : AS_GIVEN};
+    if (!measure && !options_given(o, "peak-tflops")) s->peak = (plan_fact){NAN, NULL};
+    bool own = options_given(o, "memory-bandwidth");
+    if (!own) TRY(measure_bandwidth(&bandwidth, s->cpu));
+    s->bandwidth = (plan_fact){bandwidth, own ? AS_GIVEN : "measured now: all threads write 256 MiB"};
+    TRY(s->cpu->ops->room(s->cpu, &room));
+    s->limit = given_or(o, "memory", v->memory_gib * 0x1p30, room.left == UINT64_MAX ? 0 : (double)room.left,
+                        "free on this machine now");
+    s->price = given_or(o, "price", v->price, h ? h->usd_per_hour * threads : 0, h ? h->price_source : NULL);
+    s->watts = given_or(o, "device-watts", v->watts, h ? h->tdp_watts * threads : 0, h ? h->tdp_source : NULL);
+    return read_links(s, NULL, v, o);
+}
+
+static double peak_of(const hardware *h, dtype t) { return t == F32 ? h->peak_fp32 : h->peak_bf16; }
+
+static status read_gpu(plan_setting *s, const plan_options *v, const options *o) {
+    const hardware *h = &s->file.hardware;
+    if (v->hardware) TRY(hardware_read(&s->file, v->hardware));
+    else TRY(hardware_by_key(&h, v->gpu));
+    double dense = peak_of(h, s->base.step.o.t);
+    if (options_given(o, "peak-tflops"))
+        TRY(hardware_check_dense("--peak-tflops", h->name, v->peak_tflops * 1e12, dense));
+    s->device = h->name;
+    s->peak = given_or(o, "peak-tflops", v->peak_tflops * 1e12, dense, h->peak_source);
+    s->bandwidth = given_or(o, "memory-bandwidth", v->memory_bandwidth * 1e9, h->memory_bytes_per_s, h->memory_source);
+    s->limit = given_or(o, "memory", v->memory_gib * 0x1p30, h->memory_bytes, h->memory_source);
+    s->price = given_or(o, "price", v->price, h->usd_per_hour, h->price_source);
+    s->watts = given_or(o, "device-watts", v->watts, h->tdp_watts, h->tdp_source);
+    return read_links(s, h, v, o);
+}
+
+/* how fast the step is: simulated with an efficiency, or given */
+static status read_speed(plan_setting *s, const plan_options *v, const options *o) {
+    bool mfu = options_given(o, "mfu"), rate = options_given(o, "rate"), efficiency = options_given(o, "efficiency");
+    if (mfu + rate + efficiency > 1) FAIL(ARG, "--mfu, --rate, --efficiency: expected one of them");
+    if (rate && strchr(v->devices, ','))
+        FAIL(ARG, "--rate is of all devices together; expected one number of --devices, found \"%s\"", v->devices);
+    s->base.mfu = mfu ? v->mfu : NAN;
+    s->base.tokens_per_s = rate ? v->rate : NAN;
+    s->efficiency = mfu || rate ? NAN : v->efficiency;
+    s->base.peak = s->peak.value;
+    s->base.m.flops = s->peak.value * s->efficiency;
+    s->base.m.memory = s->bandwidth.value;
+    if (!rate && isnan(s->peak.value))
+        FAIL(ARG, "--gpu: the dense %s peak of %s is not known; expected --peak-tflops, or --rate",
+             dtype_name(s->base.step.o.t), s->device);
+    if (isnan(s->bandwidth.value))
+        FAIL(ARG, "--gpu: the memory bandwidth of %s is not known; expected --memory-bandwidth", s->device);
+    return STATUS_OK;
+}
+
+/* --- money and energy --- */
+
+static status read_price(plan_setting *s, const plan_options *v, const options *o) {
+    static const char *const of_owner[] = {"salvage", "years", "interest", "opex", "utilisation", "kwh-price"};
+    s->owned = options_given(o, "capex");
+    for (size_t i = 0; !s->owned && i < sizeof of_owner / sizeof *of_owner; i++)
+        if (options_given(o, of_owner[i]))
+            FAIL(ARG, "--%s: is for devices that are owned; expected --capex with it (rent includes power)",
+                 of_owner[i]);
+    if (!s->owned) return STATUS_OK;
+    if (options_given(o, "price")) FAIL(ARG, "--price, --capex: expected one of them");
+    TRY(money_check(&v->owned));
+    s->price = (plan_fact){money_owned_usd_per_hour(&v->owned), "owned: --capex and the options with it"};
+    if (!options_given(o, "kwh-price")) return STATUS_OK;
+    double host = isnan(s->base.host_watts) ? 0 : s->base.host_watts / (double)v->per_node;
+    double pue = isnan(s->base.pue) ? 1 : s->base.pue;
+    if (isnan(s->watts.value))
+        FAIL(ARG, "--kwh-price: the power of %s is not known; expected --device-watts", s->device);
+    s->price.value += money_power_usd_per_hour(s->watts.value + host, pue, v->kwh_price);
+    s->price.source = "owned: --capex and the options with it; power: --kwh-price";
+    return STATUS_OK;
+}
+
+static status read_costs(plan_setting *s, const plan_options *v, const options *o) {
+    plan_request *r = &s->base;
+    r->memory_limit = s->limit.value;
+    r->device_watts = s->watts.value;
+    r->host_watts = options_given(o, "host-watts") ? v->host_watts : NAN;
+    r->pue = options_given(o, "pue") ? v->pue : NAN;
+    r->kg_co2_per_kwh = s->grid.kg_per_kwh = NAN;
+    if (v->grid) TRY(grid_find(&s->grid, v->grid));
+    r->kg_co2_per_kwh = s->grid.kg_per_kwh;
+    TRY(read_price(s, v, o));
+    r->usd_per_device_hour = s->price.value;
+    r->device_mtbf_hours = options_given(o, "mtbf-hours") ? v->mtbf_hours : NAN;
+    r->checkpoint_s = v->checkpoint_s;
+    r->restart_s = v->restart_s;
+    return STATUS_OK;
+}
+
+/* --- rows --- */
+
+enum { MOST_ROWS = 64 };
+
+/* the next item of a list separated by commas; false after the last */
+static bool next_item(const char **list, char *item, size_t size) {
+    if (!**list) return false;
+    size_t n = strcspn(*list, ",");
+    snprintf(item, size, "%.*s", (int)n, *list);
+    *list += n + ((*list)[n] == ',');
+    return true;
+}
+
+static status read_devices(int *devices, const char *text) {
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end || n < 1 || n > 1 << 20)
+        FAIL(ARG, "--devices \"%s\": expected integers from 1 to 1048576, separated by commas", text);
+    *devices = (int)n;
+    return STATUS_OK;
+}
+
+static status read_stage(shard_stage *stage, const char *text) {
+    int found = options_choice(CHOICES_TEXT(SHARD_STAGE_LIST), text);
+    if (found < 0) FAIL(ARG, "--shard is \"%s\", expected %s", text, CHOICES_TEXT(SHARD_STAGE_LIST));
+    *stage = (shard_stage)found;
+    return STATUS_OK;
+}
+
+static status add_row(plan_request *rows, int *count, const plan_setting *s, int devices, shard_stage stage) {
+    if (*count == MOST_ROWS) FAIL(ARG, "--devices, --shard: expected at most %d rows", MOST_ROWS);
+    plan_request *r = &rows[(*count)++];
+    *r = s->base;
+    r->step.o.shard.ranks = devices;
+    r->step.o.shard.stage = stage;
+    if (stage == SHARD_NONE) r->step.o.shard.replicas = 1;
+    return STATUS_OK;
+}
+
+static status fill_rows(plan_request *rows, int *count, const plan_options *v, const plan_setting *s) {
+    char item[32];
+    for (const char *list = v->devices; next_item(&list, item, sizeof item);) {
+        int devices = 0;
+        TRY(read_devices(&devices, item));
+        for (const char *stages = v->shard; next_item(&stages, item, sizeof item);) {
+            shard_stage stage;
+            TRY(read_stage(&stage, item));
+            TRY(add_row(rows, count, s, devices, stage));
+        }
+    }
+    if (!*count) FAIL(ARG, "--devices \"%s\", --shard \"%s\": expected at least one each", v->devices, v->shard);
+    return STATUS_OK;
+}
+
+status plan_options_rows(plan_request **rows, int *count, const plan_options *v, const plan_setting *s) {
+    *count = 0;
+    *rows = calloc(MOST_ROWS, sizeof **rows);
+    if (!*rows) FAIL(MEM, "no memory for the rows");
+    return fill_rows(*rows, count, v, s);
+}
+
+static status read_first_row(plan_setting *s, const plan_options *v) {
+    plan_request *rows;
+    int count;
+    status_code st = plan_options_rows(&rows, &count, v, s);
+    if (!st) s->base = rows[0];
+    free(rows);
+    return st;
+}
+
+status plan_options_read(plan_setting *s, const plan_options *v, const options *o) {
+    *s = (plan_setting){
+        .base = {.tokens = v->tokens, .m = {.net = {.per_node = (int)v->per_node}, .blocking = !v->overlap}}};
+    bool cpu = !v->hardware && strcmp(v->gpu, "cpu") == 0;
+    if (v->hardware && options_given(o, "gpu")) FAIL(ARG, "--hardware, --gpu: expected one of them");
+    if (!cpu && options_given(o, "threads")) FAIL(ARG, "--threads: expected --gpu cpu with it");
+    TRY(read_step(&s->base.step, v, o));
+    TRY(cpu ? read_cpu(s, v, o) : read_gpu(s, v, o));
+    TRY(read_speed(s, v, o));
+    TRY(read_costs(s, v, o));
+    return read_first_row(s, v);
+}
+
+void plan_options_free(plan_setting *s) {
+    device_close(s->cpu);
+    hardware_read_free(&s->file);
+}
