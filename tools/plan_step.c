@@ -241,3 +241,12 @@ done:
     device_close(dev);
     return st;
 }
+
+status plan_step_memory(size_t memory[MEM_CATEGORIES], const step_plan *plan) {
+    virtual_clock k = {0};
+    device *dev = NULL;
+    TRY(open_virtual_device(&dev, &k, INFINITY));
+    status_code st = step_memory(memory, dev, &plan->c, plan->s, plan->o);
+    device_close(dev);
+    return st;
+}

@@ -37,4 +37,7 @@ typedef struct {
 /* Predicts a step in the middle of a run: the slots hold what the step before has left in them. */
 status plan_step_predict(prediction *p, const step_plan *plan, const machine *m);
 
+/* memory of the prediction, without the simulation. ARG where the model has no such shape. */
+status plan_step_memory(size_t memory[MEM_CATEGORIES], const step_plan *plan);
+
 #endif
