@@ -80,7 +80,7 @@ done
 
 # dropout, which transformers would train with, is told; keys that are not known too
 echo "$llama, \"attention_dropout\": 0.1, \"favourite_colour\": 3}" >"$scratch/dropout.json"
-for command in "inspect --model $scratch/dropout.json" "train --model $scratch/dropout.json --data $scratch/text.txt --out $scratch/dropout --steps 1 --seq-len 32 ${shape[*]}"; do
+for command in "plan --model $scratch/dropout.json" "train --model $scratch/dropout.json --data $scratch/text.txt --out $scratch/dropout --steps 1 --seq-len 32 ${shape[*]}"; do
     "$tally" $command >"$scratch/out" 2>"$scratch/err" && grep -q "dropout.json: dropout is not applied: attention_dropout 0.1" "$scratch/err" &&
         grep -q 'dropout.json: these keys are not known and are ignored: "favourite_colour"' "$scratch/err"
     ok "the log lists keys that are ignored: ${command%% *}"

@@ -23,6 +23,17 @@ json '0 < r["mfu"] < o["assumed"]["efficiency"] == 0.4' --model llama3.1-8b --de
 # FLOPs of design.md: 0.798 GFLOP a token
 json 'near(o["flops_per_token"], 3 * (12 * (2 * 12 * 768**2 + 2 * 768 * 1025) + 2 * 768 * 50257)) and near(o["flops_per_token_palm"], 6 * o["parameters"] + 12 * 12 * 768 * 1024) and o["flops_per_token_6n"] == 6 * o["parameters"] == 6 * 124439808' \
     --model gpt2-124m --seq-len 1024; ok "FLOPs by three conventions"
+json 'o["parameters"] == 124439808 and o["flops_per_token"] == 797870592' --model gpt2-124m; ok "gpt2-124m"
+json 'o["parameters"] == 494032768' --model qwen2.5-0.5b; ok "qwen2.5-0.5b"
+json 'o["parameters"] == 8030261248 and round(o["flops_per_token"] / 1e8) == 515' --model llama3.1-8b --seq-len 8192; ok "llama3.1-8b"
+cat >"$scratch/mistral.json" <<'EOF'
+{"model_type": "mistral", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+ "intermediate_size": 96, "vocab_size": 300, "max_position_embeddings": 512, "sliding_window": 40, "rms_norm_eps": 1e-5, "rope_theta": 10000}
+EOF
+# training is 3 times forward; a head's pairs of 200 tokens: 1 + 2 + .. + 40, then 40 each
+json 'o["shape"]["window"] == 40 and o["shape"]["layers_with_window"] == 2 and o["flops_per_token"] * 200 ==
+    3 * (200 * (2 * 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96) + 2 * 64 * 300) + 2 * 4 * 64 * (40 * 41 // 2 + 160 * 40))' \
+    --model "$scratch/mistral.json" --seq-len 200; ok "a sliding window"
 # PaLM, appendix B: 46.2% of 6144 TPU v4; here with a shape of about the same parameters and layers
 json 'r["tokens_per_s"] == 4000 and all(near(r[k], o[f] * 4000 / (2 * 275e12)) for k, f in [("mfu", "flops_per_token"), ("mfu_palm", "flops_per_token_palm"), ("mfu_6n", "flops_per_token_6n")])' \
     --model llama2-7b --rate 4000 --devices 2 --gpu tpu-v4 --node-bandwidth 100 --node-latency 5; ok "--rate gives the MFU by each convention"
@@ -55,6 +66,7 @@ ok "the text of one plan says that it is a plan, what it assumes, what does not 
 "$tally" plan --model llama2-7b --tokens 1e9 --devices 8,16 --shard none >"$scratch/out" 2>"$scratch/err" && [ "$(grep -c '^ *16 none ' "$scratch/out")" -eq 3 ]
 ok "several plans are rows of tables: steps, memory, runs"
 
+refuses "an unknown model, with the nearest" "llama-15m" plan --model llama-15
 refuses "devices that are no number" '--devices "x"' plan --devices 8,x
 refuses "no whole nodes" "--devices 12" plan --devices 12
 refuses "an unknown stage" "--shard is \"ful\", expected none|optimizer|gradients|full" plan --shard ful

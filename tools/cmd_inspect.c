@@ -15,29 +15,17 @@
 #include "train/checkpoint/safetensors.h"
 #include "train/data/corpus.h"
 #include "train/data/shard.h"
-#include "train/model/cost.h"
-#include "train/step.h"
 #include "train/trainer.h"
 
 typedef struct {
-    char *config, *model, *recompute;
-    i64 seq_len, batch;
+    char *config;
     text_options text;
-    dtype_options dtypes;
     bool models, json, help;
 } values;
 
 #define AT(member) OPTION_AT(values, member)
 static const option table[] = {
-    {AT(models), .group = "A model", .name = "models", .help = "list the presets"},
-    {AT(model), OPTION_MODEL "; prints its shape, parameters, FLOPs and training memory"},
-    {AT(seq_len), .name = "seq-len", .argument = "T", .default_text = "0", .min = 0, .max = 1 << 30,
-     .help = "tokens in a sequence; 0: the model's context"},
-    {AT(batch), OPTION_BATCH, .default_text = "1"},
-    {AT(dtypes.precision), OPTION_PRECISION},
-    {AT(dtypes.moments), OPTION_MOMENTS},
-    {AT(dtypes.master), OPTION_MASTER},
-    {AT(recompute), OPTION_RECOMPUTE},
+    {AT(models), .group = "Models", .name = "models", .help = "list the presets; `tally plan --model` describes one"},
 
     {AT(text.key), .group = "Text", OPTION_TEXT_KEY},
     {AT(text.max_bad_lines), OPTION_MAX_BAD_LINES},
@@ -48,12 +36,11 @@ static const option table[] = {
 };
 
 static const command_help help = {
-    .usage = "tally inspect PATH | --model NAME [options] | --models",
+    .usage = "tally inspect PATH [options] | --models",
     .about = "Describes what is at PATH: a run, a checkpoint (every byte is checked against its manifest), a Hugging\n"
-             "Face model, a .safetensors file, token files (every byte is checked), or text. Or describes the model\n"
-             "that --model names, or lists the presets.\n"
+             "Face model, a .safetensors file, token files (every byte is checked), or text. Or lists the presets.\n"
              "  tally inspect runs/book\n"
-             "  tally inspect --model qwen2.5-0.5b --seq-len 1024 --json\n",
+             "  tally inspect runs/book/checkpoints/step-100 --json\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -104,59 +91,13 @@ static status print_members(json_t *v, int depth, bool bytes) {
     return STATUS_OK;
 }
 
-static status add_memory(json_t *o, const model_config *c, const values *v, i64 T) {
-    device *dev;
-    size_t bytes[MEM_CATEGORIES], total = 0;
-    parameters_options s = shared_options_training(&v->dtypes);
-    s.shard.ranks = 1;
-    model_shape shape = {.B = v->batch, .T = T};
-    TRY(recompute_parse(&shape.recompute, v->recompute, c->L));
-    TRY(device_open(&dev, "cpu", 0, 0)); /* for its number of threads, on which scratch depends */
-    status_code st = step_memory(bytes, dev, c, shape, s);
-    device_close(dev);
-    TRY(st);
-    json_t *memory = json_add_object(o, "training_memory_bytes");
-    if (!memory) FAIL(MEM, "no memory for the result");
-    for (int i = 0; i < MEM_CATEGORIES; i++) {
-        TRY(json_add_u64(memory, arena_category_name((mem_category)i), bytes[i]));
-        total += bytes[i];
-    }
-    return json_add_u64(memory, "total", total);
-}
-
-static status add_shape(json_t *o, const model_config *c) {
-    json_t *shape = json_add_object(o, "shape");
-    if (!shape) FAIL(MEM, "no memory for the result");
-    TRY(json_add_i64(shape, "layers", c->L));
-    TRY(json_add_i64(shape, "channels", c->C));
-    TRY(json_add_i64(shape, "heads", c->H));
-    TRY(json_add_i64(shape, "kv_heads", c->K));
-    TRY(json_add_i64(shape, "head_size", c->D));
-    TRY(json_add_i64(shape, "feed_forward", c->F));
-    TRY(json_add_i64(shape, "vocabulary", c->V));
-    TRY(json_add_i64(shape, "context", c->context));
-    if (c->window) {
-        i64 layers = 0;
-        for (i64 l = 0; l < c->L; l++) layers += model_config_window(c, l) > 0;
-        TRY(json_add_i64(shape, "window", c->window));
-        TRY(json_add_i64(shape, "layers_with_window", layers));
-    }
-    return json_add_bool(shape, "tied", c->tied);
-}
-
-static status add_model(json_t *o, const char *name, const values *v) {
+static status add_model(json_t *o, const char *path) {
     model_config c;
-    TRY(model_config_load(&c, name));
+    TRY(model_config_load(&c, path));
     model_config_log(&c, true);
-    i64 T = v->seq_len ? v->seq_len : c.context, P = model_config_parameters(&c);
     TRY(json_add_string(o, "model", c.name));
-    TRY(json_add_i64(o, "parameters", P));
-    TRY(add_shape(o, &c));
-    TRY(json_add_i64(o, "seq_len", T));
-    TRY(json_add_double(o, "flops_per_token", cost_flops_per_token(&c, T)));
-    TRY(json_add_double(o, "flops_per_token_palm", cost_flops_per_token_palm(&c, T)));
-    TRY(json_add_double(o, "flops_per_token_6n", 6 * (double)P));
-    return add_memory(o, &c, v, T);
+    TRY(json_add_i64(o, "parameters", model_config_parameters(&c)));
+    return model_config_add_shape(o, &c);
 }
 
 static status add_tensors(json_t *o, const char *path) {
@@ -199,7 +140,7 @@ static status add_checkpoint(json_t *o, const char *folder) {
     TRY(json_add_u64(o, "ranks", p.ranks));
     TRY(json_add_string(o, "precision", p.precision));
     TRY(json_add_i64(o, "parameters", model_config_parameters(&c)));
-    return add_shape(o, &c);
+    return model_config_add_shape(o, &c);
 }
 
 static status add_run(json_t *o, const char *run) {
@@ -311,7 +252,7 @@ static status add_path(json_t *o, const char *path, const values *v) {
         return add_shard(o, path);
     }
     if (model_folder_holds(path, "model.safetensors") || model_folder_holds(path, "model.safetensors.index.json"))
-        return add_model(o, path, v);
+        return add_model(o, path);
     return add_text(o, path, &v->text);
 }
 
@@ -320,9 +261,9 @@ static status inspect(const options *o, const values *v) {
         model_config_print_presets(stdout);
         return STATUS_OK;
     }
-    TRY(command_words(o, v->model ? 0 : 1, v->model ? 0 : 1, "path; or --model NAME, or --models"));
+    TRY(command_words(o, 1, 1, "path, or --models"));
     json_t *result = json_object();
-    status_code st = v->model ? add_model(result, v->model, v) : add_path(result, o->words.list[0], v);
+    status_code st = add_path(result, o->words.list[0], v);
     if (v->json) return command_print_json(result, st);
     if (!st) st = print_members(result, 0, false);
     json_decref(result);

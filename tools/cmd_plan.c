@@ -23,7 +23,7 @@ static const option table[] = {
     {AT(plan.tokens), .name = "tokens", .argument = "N", .min = 1, .max = 1e18,
      .help = "tokens to train on; without them only a step is planned"},
     {AT(plan.batch), OPTION_BATCH, .default_text = "1"},
-    {AT(plan.seq_len), OPTION_SEQ_LEN, .default_text = "2048"},
+    {AT(plan.seq_len), OPTION_SEQ_LEN "; by default the model's context, but at most 2048"},
     {AT(plan.accumulate), OPTION_ACCUMULATE(1 << 16)},
     {AT(plan.dtypes.precision), OPTION_PRECISION},
     {AT(plan.dtypes.moments), OPTION_MOMENTS},

@@ -106,18 +106,7 @@ static status add_model(json_t *o, const plan_list *l, const plan_options *v) {
     const plan *p = &l->plans[0];
     TRY(json_add_string(o, "model", c->name));
     TRY(json_add_i64(o, "parameters", p->parameters));
-    json_t *shape = json_add_object(o, "shape");
-    if (!shape) FAIL(MEM, "no memory for the result");
-    TRY(json_add_i64(shape, "layers", c->L));
-    TRY(json_add_i64(shape, "channels", c->C));
-    TRY(json_add_i64(shape, "heads", c->H));
-    TRY(json_add_i64(shape, "kv_heads", c->K));
-    TRY(json_add_i64(shape, "head_size", c->D));
-    TRY(json_add_i64(shape, "feed_forward", c->F));
-    TRY(json_add_i64(shape, "vocabulary", c->V));
-    TRY(json_add_i64(shape, "context", c->context));
-    if (c->window) TRY(json_add_i64(shape, "window", c->window));
-    TRY(json_add_bool(shape, "tied", c->tied));
+    TRY(model_config_add_shape(o, c));
     TRY(json_add_string(o, "recompute", v->recompute));
     return ADD_NUMBERS(
         o, {"flops_per_token", p->flops_per_token[PLAN_EXACT]}, {"flops_per_token_palm", p->flops_per_token[PLAN_PALM]},

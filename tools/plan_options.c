@@ -17,6 +17,8 @@ static plan_fact given_or(const options *o, const char *name, double given, doub
 
 /* --- the model and its step --- */
 
+enum { MOST_DEFAULT_TOKENS = 2048 };
+
 static status read_model(model_config *c, const plan_options *v, const options *o) {
     if (!options_given(o, "parameters")) return model_config_load(c, v->model);
     if (options_given(o, "model")) FAIL(ARG, "--parameters, --model: expected one of them");
@@ -25,7 +27,7 @@ static status read_model(model_config *c, const plan_options *v, const options *
                         .layers = v->layers,
                         .width = v->width,
                         .vocabulary = v->vocabulary,
-                        .context = v->seq_len};
+                        .context = v->seq_len ? v->seq_len : MOST_DEFAULT_TOKENS};
     return plan_shape_find(c, &shape);
 }
 
@@ -37,7 +39,8 @@ static status read_step(step_plan *p, const plan_options *v, const options *o) {
         FAIL(ARG, "--layers, --width: expected --parameters with them");
     TRY(shared_options_sharding(&p->o.shard, &v->sharding, SHARD_FULL, p->o.t)); /* each row sets its stage */
     TRY(read_model(&p->c, v, o));
-    if (!p->s.T) p->s.T = p->c.context;
+    model_config_log(&p->c, true);
+    if (!p->s.T) p->s.T = p->c.context < MOST_DEFAULT_TOKENS ? p->c.context : MOST_DEFAULT_TOKENS;
     return recompute_parse(&p->s.recompute, v->recompute, p->c.L);
 }
 

@@ -251,11 +251,12 @@ static void print_head(const plan_list *l, const plan_setting *s, const plan_opt
         printf(", %d x %s, shard %s", r->step.o.shard.ranks, s->device, fsdp_stage_name(r->step.o.shard.stage));
     if (r->step.o.shard.replicas > 1) printf(", %d replicas", r->step.o.shard.replicas);
     printf("%s\n", v->overlap ? "" : ", no overlap");
-    if (v->parameters)
-        printf("shape assumed for %s parameters: Llama family, %ld layers, %ld channels, %ld heads, feed-forward %ld, "
-               "vocabulary "
-               "%ld\n",
-               text_count((double)v->parameters).text, c->L, c->C, c->H, c->F, c->V);
+    printf("shape%s: %ld layers, %ld channels, %ld heads", v->parameters ? ", assumed, of the Llama family" : "", c->L,
+           c->C, c->H);
+    if (c->K != c->H) printf(" (%ld for keys and values)", c->K);
+    printf(" of %ld, feed-forward %ld, vocabulary %ld%s", c->D, c->F, c->V, c->tied ? ", tied" : "");
+    if (c->window) printf(", window %ld", c->window);
+    printf(", context %ld\n", c->context);
 }
 
 void plan_print(const plan_list *l, const plan_setting *s, const plan_options *v) {

@@ -312,3 +312,23 @@ json_t *model_config_to_json(const model_config *c) {
     json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
     return json;
 }
+
+status model_config_add_shape(json_t *o, const model_config *c) {
+    json_t *shape = json_add_object(o, "shape");
+    if (!shape) FAIL(MEM, "no memory for the result");
+    TRY(json_add_i64(shape, "layers", c->L));
+    TRY(json_add_i64(shape, "channels", c->C));
+    TRY(json_add_i64(shape, "heads", c->H));
+    TRY(json_add_i64(shape, "kv_heads", c->K));
+    TRY(json_add_i64(shape, "head_size", c->D));
+    TRY(json_add_i64(shape, "feed_forward", c->F));
+    TRY(json_add_i64(shape, "vocabulary", c->V));
+    TRY(json_add_i64(shape, "context", c->context));
+    if (c->window) {
+        i64 layers = 0;
+        for (i64 l = 0; l < c->L; l++) layers += model_config_window(c, l) > 0;
+        TRY(json_add_i64(shape, "window", c->window));
+        TRY(json_add_i64(shape, "layers_with_window", layers));
+    }
+    return json_add_bool(shape, "tied", c->tied);
+}

@@ -49,6 +49,8 @@ status model_config_load(model_config *c, const char *name_or_path);
 status model_config_from_json(model_config *c, json_t *json, const char *path); /* Hugging Face's keys */
 /* A config.json that transformers loads. The caller frees it. */
 json_t *model_config_to_json(const model_config *c);
+/* Adds an object "shape" to o: layers, channels, ... ; window and layers_with_window where the model has them. */
+status model_config_add_shape(json_t *o, const model_config *c);
 /* Logs the keys of the config.json that are not known, which are ignored. trains: also logs dropout, which other trainers apply. */
 void model_config_log(const model_config *c, bool trains);
 /* DATA where a size, or a combination of sizes, is out of range. */
