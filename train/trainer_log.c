@@ -110,6 +110,7 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .left_s = left_s,
         .left_usd = t->bill.usd_per_hour * left_s / 3600,
     };
+    memcpy(s.usd_by_booking, t->bill.total.usd, sizeof s.usd_by_booking);
     add_ranks(&s, t->all, t->world->ranks);
     s.tokens_per_s = tokens / s.step_s;
     s.usd_step = t->bill.usd_per_hour * s.step_s / 3600;

@@ -19,6 +19,16 @@ static double ratio(double flops, double seconds, double peak) {
 
 static double or_nan(const nvml_state *gpu, int value) { return gpu->known && value >= 0 ? value : NAN; }
 
+static status add_bookings(json_t *o, const step_record *r) {
+    json_t *usd = NULL;
+    if (isnan(r->usd)) return json_add_number_or_null(o, "usd_by_booking", NAN);
+    if (!(usd = json_add_object(o, "usd_by_booking"))) FAIL(MEM, "no memory for a line of metrics.jsonl");
+    for (int b = 0; b < BOOKINGS; b++)
+        if (r->usd_by_booking[b] != 0)
+            TRY(json_add_number_or_null(usd, meter_booking_key((booking)b), r->usd_by_booking[b]));
+    return STATUS_OK;
+}
+
 static status record_json(json_t *o, const step_record *r) {
     double model = (double)r->flops_model, executed = (double)r->flops_executed;
     const struct {
@@ -67,7 +77,7 @@ static status record_json(json_t *o, const step_record *r) {
     else TRY(json_add_number_or_null(o, "gpu_throttle", NAN));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         TRY(json_add_number_or_null(o, numbers[i].key, numbers[i].value));
-    return STATUS_OK;
+    return add_bookings(o, r);
 }
 
 status metrics_open(FILE **f, const char *path, bool keep) {

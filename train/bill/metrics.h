@@ -20,6 +20,7 @@
  *   gpu_throttle    why clocks are below their maximum on any GPU: names of train/bill/throttle.c with commas between, or "none".
  *                   The gpu_ keys are null where NVML does not report them
  *   usd_step, usd_per_mtok          of this step, at the price of the devices of all ranks
+ *   usd_by_booking  usd by entry of the ledger (runtime/meter.h) {"useful_s": ...}; entries of 0 are left out; null without a price
  *   ranks           number of ranks. Over ranks tokens, FLOPs, joules and bytes are summed, times are means, memory is the maximum
  *   exposed_ms      part of step_ms in which ranks waited for communication      bytes_sent   by all ranks to other ranks
  *                   --shard optimizer and gradients gather the weights when they are first used after an update: in the next step,
@@ -32,6 +33,7 @@
 #ifndef TALLY_METRICS_H
 #define TALLY_METRICS_H
 
+#include "runtime/meter.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 #include "train/bill/nvml.h"
@@ -59,6 +61,7 @@ typedef struct {
     const char *energy_source;
     nvml_state gpu;                     /* merged over ranks */
     double usd_step, usd, usd_per_mtok; /* NaN: no price */
+    double usd_by_booking[BOOKINGS];
     double wall_s, left_s, left_usd;
 } step_record;
 
