@@ -39,13 +39,14 @@ static void put(const char *name, const char *text) { put_bytes(name, text, strl
 static char *get(const char *path) {
     FILE *f = fopen(path, "rb");
     assert_non_null(f);
-    char *text = calloc(1, 1 << 20);
-    assert_true(fread(text, 1, (1 << 20) - 1, f) < (1 << 20) - 1);
+    enum { MOST = 4 << 20 };
+    char *text = calloc(1, MOST);
+    assert_true(fread(text, 1, MOST - 1, f) < MOST - 1);
     fclose(f);
     return text;
 }
 
-/* Every tag is closed in order; no script, no external resource, no NaN or infinity. */
+/* Every tag is closed in order; no external resource, no NaN or infinity. What scripts and styles hold is not markup. */
 static void check_markup(const char *text) {
     char open[32][16];
     int depth = 0;
@@ -62,10 +63,11 @@ static void check_markup(const char *text) {
             memcpy(open[depth++], name, sizeof name);
         }
         p = end;
+        if (!closing && !strcmp(name, "script")) p = strstr(p, "</script>") - 1;
     }
     assert_int_equal(depth, 0);
-    static const char *const never[] = {"<script", "<link",  "<img", "src=",  "href=", "url(", "@import",
-                                        "\"nan",   "\"-nan", ">nan", ">-nan", "$nan",  "inf<", "Mnan"};
+    static const char *const never[] = {"<link",  "<img", " src=", " href=", "@import", "\"nan",
+                                        "\"-nan", ">nan", ">-nan", "$nan",   "inf<",    "Mnan"};
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (strstr(text, never[i])) fail_msg("found %s", never[i]);
 }
@@ -125,7 +127,11 @@ static void test_whole_run(void **state) {
     has(text, "total</td><td>100.00</td><td>100%</td><td>$0.5000</td>");
     has(text, "style=\"width:75.000%\" title=\"useful compute 75.0%\"");
     assert_int_equal(occurrences(text, "style=\"width:"), 3); /* nothing was booked to data wait */
-    assert_int_equal(occurrences(text, "<svg"), 2);
+    assert_int_equal(occurrences(text, "role=\"img\""), 6);   /* loss, rate, utilisation, learning rate, norm, power */
+    has(text, "Not recorded: Cost by ledger entry, Drift from the plan, GPU clocks, GPU temperature, Waiting for ");
+    has(text, "\"LOSS\":[5.5,4.25,3.125]");
+    has(text, "\"VAL_LOSS\":[5.6,null,null]");
+    has(text, "\"WATTS\":[100,null,null]");
     has(text, "<title>held out 5.6, step 1</title>");
     assert_int_equal(occurrences(text, "<title>held out"), 1);
     /* bytes that are not UTF-8, and control characters */
@@ -236,9 +242,9 @@ static void test_long_run_makes_a_small_page_with_its_spike(void **state) {
     put_bytes("metrics.jsonl", text, (size_t)bytes);
     free(text);
     text = page();
-    assert_true(strlen(text) < 200000);
+    assert_true(strlen(text) < 400000);
     has(text, "in 50000 steps");
-    has(text, "median of one step in 8");
+    has(text, "median of one step in 32");
     has(text, "<title>held out 2.5, step 49999</title>");
     /* the axis ends at 9, and the curve touches its top: TOP of chart.c */
     has(text, ">9</text>");

@@ -25,7 +25,7 @@ static const command commands[] = {
     {"tokenizer", "train a tokenizer; encode and decode text; describe a tokenizer", command_tokenizer},
     {"tokenize", "turn text into token files, for corpora larger than memory", command_tokenize},
     {"inspect", "describe a run, checkpoint, text, token files or a model; verify files", command_inspect},
-    {"report", "write the report.html of a run", command_report},
+    {"report", "write a page or a table about a run, or compare several", command_report},
     {"bench", "measure training steps and their parts on this machine", command_bench},
     {"plan", "plan a run: memory, time, money, energy and carbon", command_plan},
 };

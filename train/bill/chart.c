@@ -9,14 +9,24 @@ const char chart_style[] =
     ".chart{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}"
     ".chart text{fill:#57606a}.chart .title{fill:#1f2328;font-size:15px;font-weight:600}.chart .paper{fill:#fff}"
     ".chart .grid{stroke:#d8dee4;stroke-width:1}.chart .axis{stroke:#8c959f;stroke-width:1}"
-    ".chart path{fill:none;stroke-linejoin:round;stroke-linecap:round}"
-    ".chart .thin{stroke:#86b4ee;stroke-width:1}.chart .line{stroke:#0b62d6;stroke-width:2.2}"
-    ".chart .dots{fill:#e8590c;stroke:#fff;stroke-width:1}"
-    "@media(prefers-color-scheme:dark){.chart text{fill:#9da7b3}.chart .title{fill:#e6edf3}.chart .paper{fill:#0f141a}"
-    ".chart .grid{stroke:#262d36}.chart .axis{stroke:#545d68}.chart .thin{stroke:#2f5f9e}.chart .line{stroke:#58a6ff}"
-    ".chart .dots{fill:#ff9a4d;stroke:#0f141a}}";
+    ".chart path{fill:none;stroke:currentColor;stroke-linejoin:round;stroke-linecap:round}"
+    ".chart .thin{stroke-width:1;stroke-opacity:.5}.chart .line{stroke-width:2.2}.chart .join{stroke-width:1.2}"
+    ".chart path.area{fill:currentColor;stroke:none}.chart circle{fill:currentColor;stroke:#fff;stroke-width:1}"
+    ".d1{stroke-dasharray:7 4}.d2{stroke-dasharray:2 4}.d3{stroke-dasharray:9 3 2 3}.d4{stroke-dasharray:14 6}"
+    ".c0{color:#0b62d6}.c1{color:#d4500a}.c2{color:#1a7f4b}.c3{color:#7d3fc4}"
+    ".c4{color:#9a6700}.c5{color:#c2255c}.c6{color:#0c8599}.c7{color:#5c636a}"
+    "@media screen and (prefers-color-scheme:dark){.chart text{fill:#9da7b3}.chart .title{fill:#e6edf3}"
+    ".chart .paper{fill:#0f141a}.chart .grid{stroke:#262d36}.chart .axis{stroke:#545d68}.chart circle{stroke:#0f141a}"
+    ".c0{color:#58a6ff}.c1{color:#ff9a4d}.c2{color:#4cc38a}.c3{color:#b892f5}"
+    ".c4{color:#e3b341}.c5{color:#ff7eb6}.c6{color:#3bc9db}.c7{color:#adb5bd}}";
 
-static const char *const mark_class[] = {"thin", "line", "dots"};
+static const char *const mark_name[] = {
+#define X(code, name) name,
+    CHART_MARK_LIST(X)
+#undef X
+};
+
+const char *chart_mark_name(chart_mark m) { return mark_name[m]; }
 
 /* Length of the valid UTF-8 character at s, or 0. */
 static size_t utf8_length(const unsigned char *s, size_t room) {
@@ -62,21 +72,39 @@ static double nice_step(double range, int ticks) {
     return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
 }
 
+typedef struct {
+    double low, high;
+} range;
+
+static void extend(range *r, const double *v, i64 n) {
+    for (i64 i = 0; i < n; i++) {
+        if (v[i] < r->low) r->low = v[i]; /* false for NaN */
+        if (v[i] > r->high) r->high = v[i];
+    }
+}
+
+static range values_of(const chart *c) {
+    range y = {INFINITY, -INFINITY};
+    for (int s = 0; s < c->series_count; s++) extend(&y, c->series[s].y, c->series[s].n);
+    return y;
+}
+
+bool chart_is_known(const chart *c) {
+    range y = values_of(c);
+    return y.low <= y.high;
+}
+
 static bool frame_fit(frame *f, const chart *c) {
-    double low = INFINITY, high = -INFINITY;
-    for (int s = 0; s < c->series_count; s++)
-        for (i64 i = 0; i < c->n; i++) {
-            double y = c->series[s].y[i];
-            if (y < low) low = y; /* false for NaN */
-            if (y > high) high = y;
-        }
-    if (low > high) return false;
+    range x = {INFINITY, -INFINITY}, y = values_of(c);
+    if (y.low > y.high) return false;
+    for (int s = 0; s < c->series_count; s++) extend(&x, c->series[s].x, c->series[s].n);
+    double low = y.low, high = y.high;
     if (c->from_zero && low > 0) low = 0;
     if (high - low <= 1e-9 * fabs(low) + 1e-15) high = low + (fabs(low) > 1e-12 ? fabs(low) * 0.1 : 1); /* flat */
     f->y_step = nice_step(high - low, 5);
     f->y0 = floor(low / f->y_step + 1e-9) * f->y_step;
     f->y1 = ceil(high / f->y_step - 1e-9) * f->y_step;
-    f->x0 = c->x[0], f->x1 = c->x[c->n - 1];
+    f->x0 = x.low, f->x1 = x.high;
     if (f->x0 == f->x1) f->x0 -= 1, f->x1 += 1;
     f->x_step = fmax(1, nice_step(f->x1 - f->x0, 8));
     return true;
@@ -127,69 +155,104 @@ static void write_legend(FILE *out, const chart *c) {
         label(out, series->label);
         fputs("</text>", out);
         if (series->mark == CHART_DOTS)
-            fprintf(out, "<circle class=\"dots\" cx=\"%.0f\" cy=\"%d\" r=\"3.5\"/>\n", x - 11, TOP - 20);
-        else fprintf(out, "<path class=\"%s\" d=\"M%.0f %dh16\"/>\n", mark_class[series->mark], x - 22, TOP - 20);
+            fprintf(out, "<circle class=\"%s\" cx=\"%.0f\" cy=\"%d\" r=\"3.5\"/>\n", series->colour, x - 11, TOP - 20);
+        else
+            fprintf(out, "<path class=\"%s %s\" d=\"M%.0f %dh16\"/>\n", mark_name[series->mark], series->colour, x - 22,
+                    TOP - 20);
         x -= 36;
     }
 }
 
-static void write_point(FILE *out, const frame *f, const chart *c, const double *y, i64 i, bool *pen_down) {
+static void write_point(FILE *out, const frame *f, const chart_series *s, i64 i, bool *pen_down) {
     /* h0 begins a stroke of no length, which round caps draw as a dot: a point between two gaps stays visible */
-    fprintf(out, *pen_down ? "L%.1f %.1f" : "M%.1f %.1fh0", to_px(f, c->x[i]), to_py(f, y[i]));
+    fprintf(out, *pen_down ? "L%.1f %.1f" : "M%.1f %.1fh0", to_px(f, s->x[i]), to_py(f, s->y[i]));
     *pen_down = true;
 }
 
+static void begin_path(FILE *out, const char *mark, const chart_series *s) {
+    fprintf(out, "<path class=\"%s %s", mark, s->colour);
+    if (s->dash) fprintf(out, " d%d", s->dash);
+    fputs("\" d=\"", out);
+}
+
 /* At most the lowest and the highest value of each pixel column, so that the page stays small and no spike is lost. */
-static void write_line(FILE *out, const chart *c, const frame *f, const chart_series *series) {
-    const double *y = series->y;
+static void write_line(FILE *out, const frame *f, const chart_series *s) {
+    const double *y = s->y;
     bool pen_down = false;
-    fprintf(out, "<path class=\"%s\" d=\"", mark_class[series->mark]);
-    for (i64 i = 0; i < c->n;) {
+    begin_path(out, mark_name[s->mark], s);
+    for (i64 i = 0; i < s->n;) {
         if (isnan(y[i])) {
             pen_down = false;
             i++;
             continue;
         }
-        int column = (int)to_px(f, c->x[i]);
+        int column = (int)to_px(f, s->x[i]);
         i64 low = i, high = i;
-        for (; i < c->n && !isnan(y[i]) && (int)to_px(f, c->x[i]) == column; i++) {
+        for (; i < s->n && !isnan(y[i]) && (int)to_px(f, s->x[i]) == column; i++) {
             if (y[i] < y[low]) low = i;
             if (y[i] > y[high]) high = i;
         }
-        write_point(out, f, c, y, low < high ? low : high, &pen_down);
-        if (low != high) write_point(out, f, c, y, low < high ? high : low, &pen_down);
+        write_point(out, f, s, low < high ? low : high, &pen_down);
+        if (low != high) write_point(out, f, s, low < high ? high : low, &pen_down);
     }
     fputs("\"/>\n", out);
 }
 
+/* Whether y[i] is the last known value of its pixel column. */
+static bool is_last_of_column(const frame *f, const chart_series *s, i64 i) {
+    int column = (int)to_px(f, s->x[i]);
+    if (isnan(s->y[i])) return false;
+    for (i64 k = i + 1; k < s->n && (int)to_px(f, s->x[k]) == column; k++)
+        if (!isnan(s->y[k])) return false;
+    return true;
+}
+
+/* Of the values in one pixel column only the last is drawn. */
+static void write_area(FILE *out, const frame *f, const chart_series *s) {
+    bool pen_down = false;
+    begin_path(out, mark_name[CHART_AREA], s);
+    for (i64 i = 0; i < s->n; i++)
+        if (is_last_of_column(f, s, i)) write_point(out, f, s, i, &pen_down);
+    chart_series floor_of = *s;
+    floor_of.y = s->below;
+    for (i64 i = s->n - 1; i >= 0; i--)
+        if (is_last_of_column(f, s, i)) write_point(out, f, &floor_of, i, &pen_down);
+    fputs("Z\"/>\n", out);
+}
+
 /* Each dot has its value as a tooltip. Of the dots in one pixel column only the last is drawn. */
-static void write_dots(FILE *out, const chart *c, const frame *f, const chart_series *series) {
-    int column = WIDTH;
-    for (i64 i = c->n - 1; i >= 0; i--) {
-        double px = to_px(f, c->x[i]);
-        if (isnan(series->y[i]) || (int)px == column) continue;
-        column = (int)px;
-        fprintf(out, "<circle class=\"dots\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"><title>", px, to_py(f, series->y[i]));
-        label(out, series->label);
-        fprintf(out, " %.4g, ", series->y[i]);
+static void write_dots(FILE *out, const chart *c, const frame *f, const chart_series *s) {
+    bool pen_down = false;
+    begin_path(out, "join", s);
+    for (i64 i = 0; i < s->n; i++)
+        if (is_last_of_column(f, s, i)) write_point(out, f, s, i, &pen_down);
+    fputs("\"/>\n", out);
+    for (i64 i = 0; i < s->n; i++) {
+        if (!is_last_of_column(f, s, i)) continue;
+        fprintf(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"><title>", s->colour, to_px(f, s->x[i]),
+                to_py(f, s->y[i]));
+        label(out, s->label);
+        fprintf(out, " %.4g, ", s->y[i]);
         label(out, c->x_label);
-        fprintf(out, " %.0f</title></circle>\n", c->x[i]);
+        fprintf(out, " %.0f</title></circle>\n", s->x[i]);
     }
 }
 
-static void write_contents(FILE *out, const chart *c) {
+static bool write_contents(FILE *out, const chart *c) {
     frame f;
     if (!frame_fit(&f, c)) {
         fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">not known: no step has recorded it</text>\n",
                 WIDTH / 2, HEIGHT / 2);
-        return;
+        return false;
     }
     write_axes(out, c, &f);
-    for (int s = 0; s < c->series_count; s++) {
-        if (c->series[s].mark == CHART_DOTS) write_dots(out, c, &f, &c->series[s]);
-        else write_line(out, c, &f, &c->series[s]);
+    for (int i = 0; i < c->series_count; i++) {
+        const chart_series *s = &c->series[i];
+        if (s->mark == CHART_DOTS) write_dots(out, c, &f, s);
+        else if (s->mark == CHART_AREA) write_area(out, &f, s);
+        else write_line(out, &f, s);
     }
-    if (c->series_count > 1) write_legend(out, c);
+    return true;
 }
 
 void chart_write_inline(FILE *out, const chart *c) {
@@ -209,6 +272,6 @@ void chart_write_svg(FILE *out, const chart *c) {
         WIDTH, HEIGHT + TITLE, -TITLE, WIDTH, HEIGHT + TITLE, chart_style, -TITLE, WIDTH, HEIGHT + TITLE, WIDTH / 2);
     label(out, c->title);
     fputs("</text>\n", out);
-    write_contents(out, c);
+    if (write_contents(out, c)) write_legend(out, c);
     fputs("</svg>\n", out);
 }

@@ -12,9 +12,6 @@
 
 enum { LARGEST = 1 << 20 }; /* size of a file that the page shows, in bytes */
 
-static const char *const column_key[] = {"loss",        "val_loss", "tokens_per_s", "mfu", "mfu_of_measured_peak",
-                                         "memory_bytes"};
-
 typedef struct {
     double first, low, high, sum, last; /* of the known values, except first: of the first step of the bin */
     i64 known;
@@ -22,7 +19,7 @@ typedef struct {
 
 typedef struct {
     double from, to, val_step; /* steps; val_step: step of the last val_loss */
-    i64 count;
+    i64 count, skipped;
     figures of[REPORT_COLUMNS];
 } bin;
 
@@ -30,12 +27,8 @@ typedef struct {
     bin *list;
     int n;
     i64 width;
+    report_run *r; /* for what is counted, not binned */
 } bins;
-
-double report_read_number(const json_t *object, const char *key) {
-    double v = json_number_or_nan(json_object_get(object, key));
-    return fabs(v) < 1e18 ? v : NAN;
-}
 
 const char *report_read_text(const json_t *object, const char *key) {
     return json_string_or_null(json_object_get(object, key));
@@ -45,8 +38,9 @@ const char *report_read_text(const json_t *object, const char *key) {
 
 static bin bin_of(double step, const json_t *json) {
     bin b = {.from = step, .to = step, .val_step = step, .count = 1};
+    b.skipped = json_is_true(json_object_get(json, "skipped"));
     for (int k = 0; k < REPORT_COLUMNS; k++) {
-        double x = report_read_number(json, column_key[k]);
+        double x = report_columns_value(json, (report_column)k);
         b.of[k] = (figures){x, x, x, isnan(x) ? 0 : x, x, !isnan(x)};
     }
     return b;
@@ -56,6 +50,7 @@ static void append(bin *a, const bin *b) {
     if (b->of[REPORT_VAL_LOSS].known) a->val_step = b->val_step;
     a->to = b->to;
     a->count += b->count;
+    a->skipped += b->skipped;
     for (int k = 0; k < REPORT_COLUMNS; k++) {
         figures *x = &a->of[k];
         const figures *y = &b->of[k];
@@ -93,6 +88,12 @@ static void add_step(bins *b, const metrics_line *line) {
     b->list[b->n++] = one;
 }
 
+static void note_resume(report_run *r, const metrics_line *line) {
+    if (isnan(line->step)) return;
+    if (r->resumes < REPORT_RESUMES) r->resumed_at[r->resumes] = line->step;
+    r->resumes++;
+}
+
 static status read_metrics(bins *b, const char *path) {
     metrics_reader *in;
     metrics_line line;
@@ -102,12 +103,17 @@ static status read_metrics(bins *b, const char *path) {
     for (;;) {
         TRY_DONE(metrics_reader_next(in, &line, &more));
         if (!more) break;
-        if (!line.event) add_step(b, &line);
+        if (line.event) note_resume(b->r, &line);
+        else add_step(b, &line);
     }
 done:
     metrics_reader_close(in);
     return st;
 }
+
+/* Only evaluations have these: of a bin, the last one is drawn. */
+static const report_column evaluated[] = {REPORT_VAL_LOSS, REPORT_DRIFT_TIME, REPORT_DRIFT_MEMORY, REPORT_DRIFT_USD};
+enum { EVALUATED = sizeof evaluated / sizeof *evaluated };
 
 /* ---- bins into curves and figures ---- */
 
@@ -142,6 +148,8 @@ static double mean_around(const bins *b, report_column k, int i) {
     return known > 0 ? sum / known : NAN;
 }
 
+/* A bin of several steps has two points: the lowest and the highest value. Time, tokens and money only grow, so these are the
+ * first and the last value too. */
 static void draw(report_run *r, const bins *b) {
     int points = b->width > 1 ? 2 : 1;
     for (int i = 0; i < b->n; i++) {
@@ -150,30 +158,33 @@ static void draw(report_run *r, const bins *b) {
         for (int second = 0; second < points; second++, r->n++) {
             bool is_last = second == points - 1;
             r->x[r->n] = !is_last ? from->from : from->of[REPORT_VAL_LOSS].known ? from->val_step : from->to;
-            r->loss[r->n] = is_last ? from->of[REPORT_LOSS].high : from->of[REPORT_LOSS].low;
-            r->rate[r->n] = is_last ? from->of[REPORT_RATE].high : from->of[REPORT_RATE].low;
-            r->val_loss[r->n] = is_last ? from->of[REPORT_VAL_LOSS].last : NAN;
-            r->smooth_loss[r->n] = loss;
-            r->smooth_rate[r->n] = rate;
+            for (int k = 0; k < REPORT_COLUMNS; k++) r->curve[k][r->n] = is_last ? from->of[k].high : from->of[k].low;
+            for (int k = 0; k < EVALUATED; k++)
+                r->curve[evaluated[k]][r->n] = is_last ? from->of[evaluated[k]].last : NAN;
+            r->curve[REPORT_SMOOTH_LOSS][r->n] = loss;
+            r->curve[REPORT_SMOOTH_RATE][r->n] = rate;
         }
     }
 }
 
 static status fill(report_run *r, const bins *b) {
-    enum { CURVES = 6, POINTS = 2 * REPORT_BINS };
-    double *room = malloc(CURVES * POINTS * sizeof *room);
+    enum { POINTS = 2 * REPORT_BINS };
+    double *room = malloc((1 + REPORT_CURVES) * POINTS * sizeof *room);
     if (!room) FAIL(MEM, "no memory for the report");
     for (int k = 0; k < REPORT_COLUMNS; k++) r->of[k] = summarise(b, (report_column)k, room);
-    r->x = room, r->loss = room + POINTS, r->val_loss = room + 2 * POINTS, r->rate = room + 3 * POINTS;
-    r->smooth_loss = room + 4 * POINTS, r->smooth_rate = room + 5 * POINTS;
+    r->x = room;
+    for (int k = 0; k < REPORT_CURVES; k++) r->curve[k] = room + (1 + k) * POINTS;
     r->width = b->width;
-    for (int i = 0; i < b->n; i++) r->steps += b->list[i].count;
+    for (int i = 0; i < b->n; i++) {
+        r->steps += b->list[i].count;
+        r->skipped += b->list[i].skipped;
+    }
     draw(r, b);
     return STATUS_OK;
 }
 
 static status read_steps(report_run *r, const char *path) {
-    bins b = {.list = malloc(REPORT_BINS * sizeof *b.list), .width = 1};
+    bins b = {.list = malloc(REPORT_BINS * sizeof *b.list), .width = 1, .r = r};
     if (!b.list) FAIL(MEM, "no memory for the report");
     status_code st = read_metrics(&b, path);
     if (!st) st = fill(r, &b);
@@ -209,22 +220,24 @@ static status read_sample(report_run *r, const char *path) {
 void report_read_free(report_run *r) {
     free(r->x); /* and all curves */
     json_decref(r->ledger);
-    free(r->model);
+    json_decref(r->config);
+    json_decref(r->plan);
+    free(r->folder);
     free(r->sample);
 }
 
 status report_read(report_run *r, const char *folder) {
-    *r = (report_run){0};
-    json_t *config = NULL;
+    *r = (report_run){.folder = strdup(folder)};
     status_code st = STATUS_OK;
+    if (!r->folder) FAIL_DONE(MEM, "%s: no memory for the report", folder);
     TRY_DONE(read_steps(r, path_join(folder, "metrics.jsonl").text));
     TRY_DONE(read_object(&r->ledger, path_join(folder, "ledger.json").text));
-    TRY_DONE(read_object(&config, path_join(folder, "config.json").text));
+    TRY_DONE(read_object(&r->config, path_join(folder, "config.json").text));
+    TRY_DONE(read_object(&r->plan, path_join(folder, "plan.json").text));
     TRY_DONE(read_sample(r, path_join(folder, "sample.txt").text));
-    const char *model = report_read_text(config, "model");
-    if (!(r->model = strdup(model ? model : folder))) FAIL_DONE(MEM, "%s: no memory for the model's name", folder);
+    r->model = report_read_text(r->config, "model");
+    if (!r->model) r->model = r->folder;
 done:
-    json_decref(config);
     if (st) report_read_free(r);
     return st;
 }

@@ -7,19 +7,9 @@
 #ifndef TALLY_REPORT_READ_H
 #define TALLY_REPORT_READ_H
 
-#include "runtime/json.h"
+#include "train/bill/report_columns.h"
 
-enum { REPORT_BINS = 8192 };
-
-typedef enum {
-    REPORT_LOSS,
-    REPORT_VAL_LOSS,
-    REPORT_RATE,
-    REPORT_MFU,
-    REPORT_MFU_MEASURED,
-    REPORT_MEMORY,
-    REPORT_COLUMNS
-} report_column;
+enum { REPORT_BINS = 2048, REPORT_RESUMES = 64 };
 
 typedef struct {
     double median, highest, last; /* of the known values; NaN: none is known */
@@ -27,11 +17,16 @@ typedef struct {
 
 typedef struct {
     i64 steps, width;
-    i64 n;                                                          /* points of the curves */
-    double *x, *loss, *val_loss, *rate, *smooth_loss, *smooth_rate; /* [n]; x: the step; else NaN: unknown */
+    i64 n;                        /* points of the curves */
+    double *x;                    /* [n] the step */
+    double *curve[REPORT_CURVES]; /* [n]; NaN: unknown */
     report_figures of[REPORT_COLUMNS];
-    json_t *ledger; /* NULL: missing, or damaged, which is logged */
-    char *model;    /* from config.json, or the path of the run folder */
+    i64 resumes; /* how often the run was resumed; the first REPORT_RESUMES have resumed_at */
+    double resumed_at[REPORT_RESUMES];
+    i64 skipped;                    /* steps without an update, because the loss or a gradient was not finite */
+    json_t *ledger, *config, *plan; /* NULL: missing, or damaged, which is logged */
+    char *folder;                   /* as it was given */
+    const char *model;              /* from config.json, or the folder */
     char *sample;
     size_t sample_bytes;
 } report_run;
@@ -39,8 +34,6 @@ typedef struct {
 status report_read(report_run *r, const char *folder); /* metrics.jsonl absent: DATA */
 void report_read_free(report_run *r);
 
-/* NaN where the field is absent, not a number, or beyond 1e18, which no measured value reaches and which fits an integer */
-double report_read_number(const json_t *object, const char *key);
 const char *report_read_text(const json_t *object, const char *key); /* NULL where absent or not a string */
 
 #endif

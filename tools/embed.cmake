@@ -1,0 +1,13 @@
+# Writes text files as C strings: cmake -D OUTPUT=file.c -P embed.cmake NAME=FILE...
+set(text "/* made by tools/embed.cmake */\n#include \"train/bill/report_parts.h\"\n")
+math(EXPR last "${CMAKE_ARGC} - 1")
+foreach(i RANGE 5 ${last})
+  string(REGEX MATCH "^([a-z_]+)=(.*)$" found "${CMAKE_ARGV${i}}")
+  set(name ${CMAKE_MATCH_1})
+  file(READ "${CMAKE_MATCH_2}" data)
+  string(REPLACE "\\" "\\\\" data "${data}")
+  string(REPLACE "\"" "\\\"" data "${data}")
+  string(REPLACE "\n" "\\n\"\n    \"" data "${data}")
+  string(APPEND text "const char ${name}[] =\n    \"${data}\";\n")
+endforeach()
+file(WRITE ${OUTPUT} "${text}")
