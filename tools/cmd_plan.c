@@ -2,13 +2,14 @@
 #include <stdlib.h>
 
 #include "tools/command.h"
+#include "tools/plan_claims.h"
 #include "tools/plan_json.h"
 #include "tools/plan_print.h"
 
 typedef struct {
     char *config;
     plan_options plan;
-    bool json, help;
+    bool reproduce, json, help;
 } values;
 
 #define AT(member) OPTION_AT(values, member)
@@ -111,19 +112,27 @@ static const option table[] = {
     {AT(plan.restart_s), .name = "restart-seconds", .argument = "S", .default_text = "300", .min = 0, .max = 1e6,
      .help = "with --mtbf-hours: how long a restart takes"},
 
+    {AT(reproduce), .group = "Published figures", .name = "reproduce", .not_in_file = true,
+     .help =
+         "compute what articles claim that training costs again, beside their figures, with a verdict; or one ROW with "
+         "its inputs; or " PLAN_CLAIMS_PUBLISHED
+         ", 144 published rows of MFU. The exit code is 1 if a figure is not as "
+         "expected. No other option but --json has an effect"},
+
     {AT(json), .group = "Output", OPTION_JSON},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
 };
 
 static const command_help help = {
-    .usage = "tally plan [options]",
+    .usage = "tally plan [options] | tally plan --reproduce [ROW]",
     .about = "Plans a training run that has not begun: parameters, FLOPs, memory, time, money, energy and carbon, on\n"
              "machines that may not be here. A step is simulated: the sharding engine that training uses runs over\n"
              "simulated links and a simulated clock. Every figure that is assumed is printed with its source.\n"
              "  tally plan --model llama3.1-8b --tokens 1e12 --gpu h100 --devices 256 --recompute selective\n"
              "  tally plan --model llama3.2-1b --devices 8,64 --shard none,optimizer,gradients,full\n"
-             "  tally plan --model gpt2-124m --gpu cpu --seq-len 256\n",
+             "  tally plan --model gpt2-124m --gpu cpu --seq-len 256\n"
+             "  tally plan --reproduce\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -143,8 +152,12 @@ static status plan_rows(const values *v, const plan_setting *s) {
     return st;
 }
 
-static status plan_command(const options *o, const values *v) {
+static status plan_command(const options *o, const values *v, int *exit_code) {
     plan_setting s = {0};
+    if (v->reproduce) {
+        TRY(command_words(o, 0, 1, "a row of --reproduce"));
+        return plan_claims(o->words.count ? o->words.list[0] : NULL, v->json, exit_code);
+    }
     TRY(command_words(o, 0, 0, "an option"));
     status_code st = plan_options_read(&s, &v->plan, o);
     if (!st) st = plan_rows(v, &s);
@@ -156,9 +169,8 @@ status command_plan(int argc, char **argv, int *exit_code) {
     options o = {0};
     values v = {0};
     bool done;
-    (void)exit_code;
     status_code st = command_parse(&o, &v, &help, argc, argv, &done);
-    if (!st && !done) st = plan_command(&o, &v);
+    if (!st && !done) st = plan_command(&o, &v, exit_code);
     options_free(&o);
     return st;
 }
