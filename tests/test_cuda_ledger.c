@@ -22,7 +22,13 @@ static void open_as(ledger *l, const device *dev, int rank, double price, double
     world = (comm){.ops = &echoing, .rank = rank, .ranks = 2, .placement = &where};
     world.root = &world;
     *l = (ledger){0};
-    OK(ledger_open(l, dev, &world, price, watts));
+    OK(ledger_open(l, dev, &world,
+                   &(ledger_terms){.usd_per_hour = price,
+                                   .owned.capex_usd = NAN,
+                                   .watts = watts,
+                                   .host_watts = 150,
+                                   .pue = NAN,
+                                   .usd_per_kwh = NAN}));
 }
 
 static void test_the_first_rank_of_a_gpu_has_it_on_its_bill(void **unused) {
@@ -32,12 +38,14 @@ static void test_the_first_rank_of_a_gpu_has_it_on_its_bill(void **unused) {
     open_as(&l, both.cuda, 0, 3, 700);
     assert_false(l.gpu_counted);
     assert_true(l.usd_per_hour == 2 * 3); /* the sum of two ranks' prices */
+    assert_true(l.rates.host_watts == 2 * 150);
     if (l.energy_of == ENERGY_TDP) assert_true(l.watts == 2 * 700 && ledger_energy_now_j(&l) > 0);
     ledger_close(&l);
 
     open_as(&l, both.cuda, 1, 3, 700);
     assert_true(l.gpu_counted);
     assert_true(l.usd_per_hour == 0);
+    assert_true(l.rates.host_watts == 0); /* the first rank of the host counts it */
     assert_true(ledger_energy_now_j(&l) == 0);
     assert_false(energy_gpu(l.energy).known);
     ledger_close(&l);

@@ -79,11 +79,68 @@ static void what_a_killed_attempt_spent_is_taken_over(void **unused) {
                 l.total.joules == 90);
 }
 
+/* Power of the whole machine: by the kWh where devices are owned, and as paid by the attempts before. */
+static void power_has_entries_of_its_own(void **unused) {
+    (void)unused;
+    char run[] = "/tmp/test_ledger_XXXXXX";
+    assert_non_null(mkdtemp(run));
+    path_text path = path_join(run, "ledger.json");
+    comm world = {.ranks = 2};
+    ledger l = {.usd_per_hour = 4,
+                .world = &world,
+                .rates = {.host_watts = 500, .pue = 1.2, .kg_per_kwh = 0.5, .usd_per_kwh = 0.1}};
+    ledger_part parts[2] = {{.ns = {[BOOK_USEFUL] = 2700000000000, [BOOK_DATA] = 900000000000}, .joules = 1.6e6},
+                            {.ns = {[BOOK_USEFUL] = 2700000000000, [BOOK_DATA] = 900000000000}, .joules = 2e6}};
+    OK(grid_find(&l.grid, "0.5"));
+    ledger_sum(&l, parts, sizeof *parts); /* an hour; 1 kWh of devices, 0.5 of the host, 0.3 of cooling */
+    assert_true(fabs(ledger_usd(&l) - 4.18) < 1e-12 && fabs(l.total.usd[BOOK_DATA] - 4.18 / 4) < 1e-12);
+    assert_true(fabs(ledger_usd_per_hour(&l) - 4.18) < 1e-12 && l.usd_per_hour == 4);
+    OK(ledger_write(&l, run, 5, 0));
+    json_t *o;
+    OK(json_read_file(&o, path.text));
+    const json_t *energy = json_object_get(o, "energy");
+    assert_true(json_number_or_nan(json_object_get(energy, "devices_j")) == 3.6e6);
+    assert_true(fabs(json_number_or_nan(json_object_get(energy, "host_j")) - 1.8e6) < 1e-6);
+    assert_true(fabs(json_number_or_nan(json_object_get(energy, "overhead_j")) - 1.08e6) < 1e-6);
+    assert_true(fabs(json_number_or_nan(json_object_get(o, "kg_co2")) - 0.9) < 1e-12);
+    assert_true(fabs(json_number_or_nan(json_object_get(o, "power_usd")) - 0.18) < 1e-12);
+    assert_string_equal(json_string_value(json_object_get(o, "grid")), "as given, 0.5 kg CO2 per kWh");
+    json_decref(o);
+
+    /* a second attempt, rented and without --grid: what was spent stays, what is not known of both is null */
+    spent then = l.total;
+    spent_totals last = spent_total(&then);
+    last.ns += 1000000000, last.usd += 1, last.power[POWER_HOST_J] += 500;
+    ledger next = {.usd_per_hour = 3600, .world = &world, .rates = power_unknown};
+    next.rates.host_watts = 100;
+    OK(ledger_resume(&next, run, 5, &then, &last));
+    ledger_part again[2] = {{.ns = {[BOOK_USEFUL] = 1000000000}, .joules = 7, .before = next.before},
+                            {.ns = {[BOOK_USEFUL] = 1000000000}, .joules = 8}};
+    ledger_sum(&next, again, sizeof *again);
+    assert_true(fabs(ledger_usd(&next) - 4.18 - 1 - 1) < 1e-9 && fabs(ledger_wall_s(&next) - 3602) < 1e-9);
+    assert_true(fabs(next.total.power[POWER_HOST_J] - 1.8e6 - 500 - 100) < 1e-6 && next.total.joules == 3.6e6 + 15);
+    OK(ledger_write(&next, run, 6, 0));
+    OK(json_read_file(&o, path.text));
+    assert_true(json_is_null(json_object_get(o, "kg_co2")) && json_is_null(json_object_get(o, "grid")));
+    assert_true(json_is_null(json_object_get(json_object_get(o, "energy"), "overhead_j")));
+    assert_true(json_is_null(json_object_get(o, "power_usd")));
+    spent read;
+    OK(spent_read(&read, o, path.text));
+    assert_true(read.power[POWER_HOST_J] == next.total.power[POWER_HOST_J] && isnan(read.power[POWER_KG_CO2]));
+    json_object_del(o, "energy"); /* an earlier version */
+    OK(spent_read(&read, o, path.text));
+    assert_true(isnan(read.power[POWER_HOST_J]));
+    json_decref(o);
+    unlink(path.text);
+    rmdir(run);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_of_many_ranks_are_exact),
         cmocka_unit_test(energy_that_is_not_known_is_null),
         cmocka_unit_test(what_a_killed_attempt_spent_is_taken_over),
+        cmocka_unit_test(power_has_entries_of_its_own),
         cmocka_unit_test(times_that_are_no_numbers_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

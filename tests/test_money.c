@@ -4,6 +4,7 @@
 
 #include "train/bill/grid.h"
 #include "train/bill/money.h"
+#include "train/bill/power.h"
 
 static void near(double got, double expected, double relative) {
     if (!(fabs(got - expected) <= relative * fabs(expected))) fail_msg("%.17g, expected %.17g", got, expected);
@@ -37,7 +38,6 @@ static void an_owned_hour(void **unused) {
     o = (money_owned){30000, 0.1, 4, 0, 0.5, 0.5};
     near(money_owned_usd_per_hour(&o), (30000 * 0.9 / 4 / 8760 + 0.5) / 0.5, 1e-15);
     near(money_power_usd_per_hour(400, 1.1, 0.12), 0.0528, 1e-15);
-    near(money_overhead_joules(1000, 1.1), 100, 1e-12);
 }
 
 static void what_cannot_be_is_refused_by_the_name_of_its_option(void **unused) {
@@ -83,6 +83,32 @@ static void the_best_interval(void **unused) {
     near(money_goodput(d, best, 300, m), useful / wall, 0.01); /* second order: d/tau squared and the like */
 }
 
+/* Table 2 of Touvron et al., Llama 2 (2023): 400 W or 350 W times GPU hours, PUE 1.1, 0.385 kg/kWh; tonnes of CO2 */
+static void power_of_whole_machines(void **unused) {
+    (void)unused;
+    const double models[][3] = {
+        {184320, 400, 31.22}, {368640, 400, 62.44}, {1038336, 350, 153.90}, {1720320, 400, 291.42}};
+    double of[POWER_ENTRIES];
+    power_rates r = power_unknown;
+    r.pue = 1.1, r.kg_per_kwh = 0.385;
+    for (int i = 0; i < 4; i++) {
+        power_entries(of, &r, models[i][0] * models[i][1] * 3600, models[i][0] * 3600);
+        assert_true(fabs(of[POWER_KG_CO2] / 1000 - models[i][2]) < 0.01);
+        assert_true(isnan(of[POWER_HOST_J]) && isnan(of[POWER_USD]));
+    }
+    r = (power_rates){.host_watts = 500, .pue = 1.2, .kg_per_kwh = 0.5, .usd_per_kwh = 0.1};
+    power_entries(of, &r, 3.6e6, 3600); /* 1 kWh of devices, 0.5 of the host, 0.3 of cooling */
+    near(of[POWER_HOST_J], 1.8e6, 1e-15);
+    near(of[POWER_OVERHEAD_J], 1.08e6, 1e-14);
+    near(of[POWER_KG_CO2], 0.9, 1e-14);
+    near(of[POWER_USD], 0.18, 1e-14);
+    power_entries(of, &r, NAN, 3600); /* what the devices take is not known */
+    assert_true(of[POWER_HOST_J] == 1.8e6 && isnan(of[POWER_OVERHEAD_J]) && isnan(of[POWER_KG_CO2]) &&
+                isnan(of[POWER_USD]));
+    power_entries(of, &power_unknown, 5, 5);
+    for (int i = 0; i < POWER_ENTRIES; i++) assert_true(isnan(of[i]));
+}
+
 static void a_grid_is_named_or_given(void **unused) {
     (void)unused;
     grid g;
@@ -113,6 +139,7 @@ int main(void) {
         cmocka_unit_test(an_owned_hour),
         cmocka_unit_test(what_cannot_be_is_refused_by_the_name_of_its_option),
         cmocka_unit_test(the_best_interval),
+        cmocka_unit_test(power_of_whole_machines),
         cmocka_unit_test(a_grid_is_named_or_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

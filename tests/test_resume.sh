@@ -36,6 +36,10 @@ for name in $names; do
     out) again 'quotes " and \ and ü'; ok "--out: the resumed run has the same value"; continue ;;
     data) again data --data "$scratch/a \"b\" \\c ü.txt" "$scratch/text.txt"; ok "--data: the resumed run has the same value"; continue ;;
     budget) again budget --budget 1e12 --price 1; ok "--budget 1e12: the resumed run has the same value"; continue ;;
+    capex) again capex --capex 30000 --salvage 0.5 --years 1 --interest 0.05 --opex 0.1 --utilisation 0.9 --kwh-price 0.12; ok "--capex and the options that need it: the resumed run has the same values"; continue ;;
+    salvage | years | interest | opex | utilisation | kwh-price) continue ;; # with --capex
+    grid) again grid --grid FR --pue 1.1 --host-watts 0; ok "--grid, --pue, --host-watts: the resumed run has the same values"; continue ;;
+    pue | host-watts) continue ;; # with --grid
     mask-documents) again "$name" --mask-documents; ok "--mask-documents: the resumed run has the same value"; continue ;;
     gemm-search) again "$name" --gemm-search; ok "--gemm-search: the resumed run has the same value"; continue ;;
     reduce-every-microbatch) again "$name" --no-reduce-every-microbatch; ok "--no-reduce-every-microbatch: the resumed run has the same value"; continue ;;

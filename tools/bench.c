@@ -80,7 +80,7 @@ static status queue_step(step_state *s, const step_args *a, const int32_t *token
 }
 
 /* after all communication in flight is complete */
-static status spent(comm_totals *t, comm *world) {
+static status elapsed(comm_totals *t, comm *world) {
     TRY(comm_barrier(world));
     TRY(comm_check(world));
     *t = comm_read_totals(world);
@@ -115,7 +115,7 @@ static status run_steps(bench_run *r, step_state *s, const bench_values *v, cons
         flop_counter flops = dev->flops;
         if (i == v->warmup) {
             TRY(collect_steps(r, s, v, 0));
-            TRY(spent(&before, world));
+            TRY(elapsed(&before, world));
         }
         comm_set_step(world, (uint64_t)i + 1);
         TRY(queue_step(s, &a, tokens));
@@ -124,7 +124,7 @@ static status run_steps(bench_run *r, step_state *s, const bench_values *v, cons
         if (i == 0 && checksum) TRY(crc_of_gradients(&r->gradient_crc32, m));
     }
     TRY(collect_steps(r, s, v, 0));
-    TRY(spent(&after, world));
+    TRY(elapsed(&after, world));
     uint64_t steps = (uint64_t)v->steps;
     r->comm = (comm_totals){.bytes_sent = (after.bytes_sent - before.bytes_sent) / steps,
                             .busy_ns = (after.busy_ns - before.busy_ns) / steps,

@@ -24,6 +24,7 @@ typedef struct {
         checkpoint_every, keep;
     dtype_options dtypes;
     sharding_options sharding;
+    bill_options bill;
     int schedule, shard, comm, attention;
     double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
         peak_seconds, comm_timeout, checkpoint_minutes;
@@ -118,12 +119,14 @@ static const option table[] = {
     {AT(help), OPTION_HELP},
 
     {AT(price), .group = "The bill", OPTION_PRICE},
+    OPTION_OWNED_ROWS(AT, bill),
     {AT(budget), .name = "budget", .argument = "USD", .min = 0, .max = 1e12,
      .help = "save a checkpoint and stop before the run costs more than this"},
     {AT(peak_seconds), OPTION_PEAK_SECONDS, .default_text = "0.3"},
     {AT(tdp_watts), .name = "tdp-watts", .argument = "W", .default_text = "0", .min = 0, .max = 1e6,
      .help = "power of one device (each rank has one device), to estimate energy with where no counter can be read; 0: "
              "that of tally's hardware table"},
+    OPTION_POWER_ROWS(AT, bill),
 };
 
 static const command_help help = {
@@ -175,9 +178,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .checkpoint_minutes = v->checkpoint_minutes,
         .keep = v->keep,
         .resume = v->resume,
-        .price = options_given(given, "price") ? v->price : NAN,
         .budget = options_given(given, "budget") ? v->budget : NAN,
-        .tdp_watts = v->tdp_watts,
         .peak_seconds = v->peak_seconds,
     };
 }
@@ -246,8 +247,9 @@ static status compare_with_stored(char **changes, schedule *before, const option
 
 /* Options that may differ between ranks: those of the rank's own machine (device, threads, price, power), and paths. What the
  * paths lead to must be the same: same_model compares the model, the trainer the rest. */
-static const char *const own_options[] = {"model",  "init",    "data",  "tokenizer", "out",
-                                          "device", "threads", "price", "tdp-watts"};
+static const char *const own_options[] = {"model",   "init",        "data",      "tokenizer", "out",   "device",
+                                          "threads", "price",       "capex",     "salvage",   "years", "interest",
+                                          "opex",    "utilisation", "tdp-watts", "host-watts"};
 
 static status same_model(FILE *f, const char *name) {
     model_config c;
@@ -333,6 +335,8 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
         TRY(find_init(&init, v));
         t.model = t.init = init.text;
     }
+    TRY(shared_options_bill(&t.terms, &v->bill, v->price, o));
+    t.terms.watts = v->tdp_watts;
     TRY(shared_options_sharding(&t.precision.shard, &v->sharding, (shard_stage)v->shard, t.precision.t));
     train_outcome outcome;
     schedule before = t.lr;

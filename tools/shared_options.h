@@ -10,6 +10,7 @@
 
 #include "layers/attention.h"
 #include "runtime/options.h"
+#include "train/bill/ledger.h"
 #include "train/data/corpus.h"
 #include "train/model/parameters.h"
 
@@ -131,6 +132,63 @@ status shared_options_sharding(shard_options *o, const sharding_options *v, shar
     .name = "price", .argument = "USD", .min = 0, .max = 1e9,                                                          \
     .help = "price of a device-hour (each rank has one device); by default that of tally's dated hardware table, if "  \
             "the table lists the device"
+
+/* Devices that are owned, and the power of whole machines; `m` is the bill_options of the values. No row has a default in the
+ * table: a stored default would read as given. */
+typedef struct {
+    money_owned owned;
+    double host_watts, pue, kwh_price;
+    char *grid;
+} bill_options;
+#define OPTION_OWNED_ROWS(AT, m)                                                                                       \
+    {AT(m.owned.capex_usd),                                                                                            \
+     .name = "capex",                                                                                                  \
+     .argument = "USD",                                                                                                \
+     .min = 0,                                                                                                         \
+     .max = 1e9,                                                                                                       \
+     .help =                                                                                                           \
+         "instead of --price: what a device that is owned has cost, with its share of server, network and building"},  \
+        {AT(m.owned.salvage),                                                                                          \
+         .name = "salvage",                                                                                            \
+         .argument = "X",                                                                                              \
+         .min = 0,                                                                                                     \
+         .max = 1,                                                                                                     \
+         .help = "with --capex: the fraction of it that is left after --years; by default 0"},                         \
+        {AT(m.owned.years), .name = "years", .argument = "N",                                                          \
+         .min = 0.01,       .max = 100,      .help = "with --capex: years of service; by default 4"},                  \
+        {AT(m.owned.rate), .name = "interest", .argument = "X",                                                        \
+         .min = 0,         .max = 1,           .help = "with --capex: interest per year; 0.05 is 5%. By default 0"},   \
+        {AT(m.owned.opex_usd_per_hour),                                                                                \
+         .name = "opex",                                                                                               \
+         .argument = "USD",                                                                                            \
+         .min = 0,                                                                                                     \
+         .max = 1e6,                                                                                                   \
+         .help = "with --capex: staff, space and repairs of a device per hour, without power; by default 0"},          \
+        {AT(m.owned.utilisation),                                                                                      \
+         .name = "utilisation",                                                                                        \
+         .argument = "X",                                                                                              \
+         .min = 0.001,                                                                                                 \
+         .max = 1,                                                                                                     \
+         .help = "with --capex: the fraction of the hours in which the device is in use; by default 1"},               \
+    {                                                                                                                  \
+        AT(m.kwh_price),                                                                                               \
+            .name = "kwh-price", .argument = "USD", .min = 0, .max = 1e3,                                              \
+            .help = "with --capex: price of a kWh, by which power is added to the cost; rent includes power"           \
+    }
+#define OPTION_POWER_ROWS(AT, m)                                                                                       \
+    {AT(m.host_watts), .name = "host-watts", .argument = "W",                                                          \
+     .min = 0,         .max = 1e6,           .help = "power of a node's host beside its devices"},                     \
+        {AT(m.pue),       .name = "pue",                                                                               \
+         .argument = "X", .min = 1,                                                                                    \
+         .max = 10,       .help = "power usage effectiveness: all power of the building / that of its computers"},     \
+    {                                                                                                                  \
+        AT(m.grid), .name = "grid", .argument = "CC|KG",                                                               \
+                    .help = "for carbon: a country's two letters, or kg of CO2 per kWh"                                \
+    }
+
+/* Sets what is not given, and refuses an unknown grid and options of owners without --capex. t->watts is 0. `price` is the value
+ * of --price. */
+status shared_options_bill(ledger_terms *t, const bill_options *v, double price, const options *given);
 
 /* --- text --- */
 

@@ -99,7 +99,7 @@ static bool next_step_exceeds_budget(trainer *t) {
     if (trainer_due(t->o->eval_every, t->p.step + 1) || last) next_s += t->all[0].eval_s;
     if (done > 0) next_s += (ledger_wall_s(&t->bill) - t->first_wall_s) / done;
     else if (t->peak_assumed > 0) next_s += (double)meter_flops_executed(&t->step_flops) / t->peak_assumed;
-    t->next_usd = t->bill.usd_per_hour * next_s / 3600;
+    t->next_usd = ledger_usd_per_hour(&t->bill) * next_s / 3600;
     return ledger_usd(&t->bill) + t->next_usd > t->o->budget;
 }
 

@@ -5,6 +5,7 @@
 
 #include "layers/attention.h"
 #include "optim/schedule.h"
+#include "train/bill/ledger.h"
 #include "train/data/corpus.h"
 #include "train/model/model.h"
 
@@ -40,9 +41,8 @@ typedef struct {
     double checkpoint_minutes; /* since the last checkpoint, or since training began; 0: disabled */
     i64 keep;
     bool resume;
-    double price;  /* usd per device-hour; each rank has one device. NaN: that of the hardware table */
-    double budget; /* usd, NaN: none */
-    double tdp_watts;
+    ledger_terms terms;  /* what this rank's machine costs */
+    double budget;       /* usd, NaN: none */
     double peak_seconds; /* of measuring the peak; 0: disabled */
 } train_options;
 

@@ -31,6 +31,7 @@ static void log_price_and_energy(const trainer *t) {
     else
         log_line("energy: no counter can be read; estimated as %.3g W%s times time (%s)", t->bill.watts, of_ranks,
                  t->bill.watts_source);
+    if (t->bill.grid.country) log_line("grid: %s", grid_describe(&t->bill.grid).text);
 }
 
 void trainer_log_start(const trainer *t) {
@@ -108,14 +109,36 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .usd = ledger_usd(&t->bill),
         .wall_s = wall_s,
         .left_s = left_s,
-        .left_usd = t->bill.usd_per_hour * left_s / 3600,
+        .left_usd = ledger_usd_per_hour(&t->bill) * left_s / 3600,
     };
     memcpy(s.usd_by_booking, t->bill.total.usd, sizeof s.usd_by_booking);
     add_ranks(&s, t->all, t->world->ranks);
     s.tokens_per_s = tokens / s.step_s;
-    s.usd_step = t->bill.usd_per_hour * s.step_s / 3600;
+    s.usd_step = ledger_usd_per_hour(&t->bill) * s.step_s / 3600;
     s.usd_per_mtok = s.usd_step / tokens * 1e6;
     return s;
+}
+
+/* the devices, and what is known of the rest of the machines */
+static void log_energy(const ledger *l) {
+    const double *power = l->total.power, joules = l->total.joules;
+    bool host = !isnan(power[POWER_HOST_J]), overhead = !isnan(power[POWER_OVERHEAD_J]);
+    if (isnan(joules)) log_line("energy: unknown");
+    else log_line("energy: %.5f kWh (%s)", joules / 3.6e6, ledger_energy_source(l));
+    if (host) log_line("  and of the host: %.5f kWh (--host-watts)", power[POWER_HOST_J] / 3.6e6);
+    if (overhead) log_line("  and of cooling and conversion: %.5f kWh (--pue)", power[POWER_OVERHEAD_J] / 3.6e6);
+    if (!host || !overhead)
+        log_line("  %s not known: give %s",
+                 host       ? "cooling and conversion are"
+                 : overhead ? "the host is"
+                            : "host and cooling are",
+                 host       ? "--pue"
+                 : overhead ? "--host-watts"
+                            : "--host-watts and --pue");
+    if (!isnan(power[POWER_USD])) log_line("  power has cost %s of the bill", text_usd(power[POWER_USD]).text);
+    if (!isnan(power[POWER_KG_CO2]))
+        log_line("carbon: %.5f kg CO2 (%s)", power[POWER_KG_CO2], grid_describe(&l->grid).text);
+    else if (l->grid.country) log_line("carbon: unknown");
 }
 
 void trainer_log_end(const trainer *t, train_outcome outcome) {
@@ -143,7 +166,6 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
                  text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
     trainer_log_epochs(t);
     if (t->p.skipped) log_line("steps skipped because the loss or gradient was not finite: %lu", t->p.skipped);
-    if (isnan(t->bill.total.joules)) log_line("energy: unknown");
-    else log_line("energy: %.5f kWh (%s)", t->bill.total.joules / 3.6e6, ledger_energy_source(&t->bill));
+    log_energy(&t->bill);
     log_line("the run is in %s: checkpoints, metrics.jsonl, ledger.json, report.html", t->o->out);
 }

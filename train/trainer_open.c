@@ -291,8 +291,11 @@ static status open_files(trainer *t) {
     spent_totals last = t->earlier;
     struct stat lines;
     bool again = o->resume || last.ns || (lstat(t->metrics_path.text, &lines) == 0 && S_ISREG(lines.st_mode));
-    if (again) { /* an earlier attempt that saved nothing still has to be billed */
-        if (!last.ns) last.usd = NAN;
+    if (again) {        /* an earlier attempt that saved nothing still has to be billed */
+        if (!last.ns) { /* no heartbeat: lines of metrics hold no power */
+            last.usd = NAN;
+            for (int i = 0; i < POWER_ENTRIES; i++) last.power[i] = NAN;
+        }
         TRY(metrics_rewind(t->metrics_path.text, t->p.step, &last));
         TRY(ledger_resume(&t->bill, o->out, t->p.step, &t->p.spent, &last));
     }
@@ -329,7 +332,7 @@ status trainer_open(trainer *t) {
     gemm_search(t->dev, o->gemm_search);
     TRY(comm_agree(t->world, attention_choose(t->dev, o->attention)));
     TRY(comm_open_device(&t->peers, t->world, t->dev, o->comm));
-    TRY(ledger_open(&t->bill, t->dev, t->world, o->price, o->tdp_watts));
+    TRY(ledger_open(&t->bill, t->dev, t->world, &o->terms));
     if (!isnan(o->budget) && isnan(t->bill.usd_per_hour))
         FAIL(ARG, "--budget %g: the price of %s is not known; expected --price as well", o->budget, t->dev->name);
     TRY(comm_agree(t->world, trainer_open_tokenizer(t)));

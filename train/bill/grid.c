@@ -112,3 +112,12 @@ status grid_find(grid *g, const char *text) {
         used += (size_t)snprintf(codes + used, sizeof codes - used, "%s%s", i ? ", " : "", list[i].code);
     FAIL(ARG, "--grid %s is not in the table; expected kg of CO2 per kWh, or a country: %s", text, codes);
 }
+
+grid_text grid_describe(const grid *g) {
+    grid_text t;
+    char year[16] = "";
+    if (g->year) snprintf(year, sizeof year, " %d", g->year);
+    snprintf(t.text, sizeof t.text, "%s%s, %.6g kg CO2 per kWh%s%s%s", g->country, year, g->kg_per_kwh,
+             g->year ? " (" : "", g->year ? g->source : "", g->year ? ")" : "");
+    return t;
+}

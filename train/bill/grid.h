@@ -18,4 +18,10 @@ typedef struct {
 status grid_find(grid *g, const char *text);
 const grid *grid_list(int *count);
 
+/* "France 2024, 0.04418 kg CO2 per kWh (Ember, ...)" */
+typedef struct {
+    char text[256];
+} grid_text;
+grid_text grid_describe(const grid *g);
+
 #endif

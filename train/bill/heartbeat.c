@@ -17,7 +17,7 @@
 #include "runtime/log.h"
 #include "runtime/path.h"
 
-enum { SLOT = 256, SLOTS = 2, CRC_TEXT = 10 /* a space, 8 digits, a newline */ };
+enum { SLOT = 512, OLD_SLOT = 256, SLOTS = 2, CRC_TEXT = 10 /* a space, 8 digits, a newline */ };
 static const uint64_t MOST_NS = 2000000000; /* between two writes */
 
 /* ---- the file ---- */
@@ -27,6 +27,9 @@ typedef struct {
     spent_totals spent;
     double usd_per_hour;
 } heartbeat;
+
+static const char *const power_keys[] = {
+    [POWER_HOST_J] = "host_j", [POWER_OVERHEAD_J] = "overhead_j", [POWER_KG_CO2] = "kg_co2", [POWER_USD] = "power_usd"};
 
 static status slot_text(char slot[SLOT + 1], const heartbeat *h) {
     const spent_totals *t = &h->spent;
@@ -40,6 +43,7 @@ static status slot_text(char slot[SLOT + 1], const heartbeat *h) {
     TRY_DONE(json_add_number_or_null(o, "usd", t->usd));
     TRY_DONE(json_add_number_or_null(o, "usd_per_hour", h->usd_per_hour));
     TRY_DONE(json_add_number_or_null(o, "energy_j", t->joules));
+    for (int i = 0; i < POWER_ENTRIES; i++) TRY_DONE(json_add_number_or_null(o, power_keys[i], t->power[i]));
     TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
     int padded = SLOT - CRC_TEXT;
     if (strlen(text) > (size_t)padded)
@@ -53,12 +57,13 @@ done:
     return st;
 }
 
-static bool read_slot(heartbeat *h, const char *slot) {
+static bool read_slot(heartbeat *h, const char *slot, int size) {
     char text[SLOT - CRC_TEXT + 1], crc[CRC_TEXT + 1];
-    memcpy(text, slot, sizeof text - 1);
-    text[sizeof text - 1] = 0;
-    snprintf(crc, sizeof crc, " %08lx\n", crc32(0, (const unsigned char *)text, sizeof text - 1));
-    if (memcmp(crc, slot + SLOT - CRC_TEXT, CRC_TEXT) != 0) return false;
+    int padded = size - CRC_TEXT;
+    memcpy(text, slot, (size_t)padded);
+    text[padded] = 0;
+    snprintf(crc, sizeof crc, " %08lx\n", crc32(0, (const unsigned char *)text, (unsigned)padded));
+    if (memcmp(crc, slot + padded, CRC_TEXT) != 0) return false;
     json_t *o;
     if (json_parse(&o, "heartbeat", text, strlen(text))) return false;
     bool whole = !json_get_u64(o, "heartbeat", "sequence", &h->sequence) &&
@@ -67,21 +72,26 @@ static bool read_slot(heartbeat *h, const char *slot) {
     h->spent.usd = json_number_or_nan(json_object_get(o, "usd"));
     h->usd_per_hour = json_number_or_nan(json_object_get(o, "usd_per_hour"));
     h->spent.joules = json_number_or_nan(json_object_get(o, "energy_j"));
+    for (int i = 0; i < POWER_ENTRIES; i++) h->spent.power[i] = json_number_or_nan(json_object_get(o, power_keys[i]));
     json_decref(o);
     return whole;
 }
 
 /* The intact slot with the larger sequence. false: no slot is intact; *h is then zero, with an unknown price. */
-static bool read_slots(heartbeat *h, const char *bytes, ssize_t size) {
+static bool read_slots_of(heartbeat *h, int slot, const char *bytes, ssize_t size) {
     bool found = false;
     *h = (heartbeat){.usd_per_hour = NAN};
-    for (ssize_t at = 0; at + SLOT <= size; at += SLOT) {
+    for (ssize_t at = 0; at + slot <= size; at += slot) {
         heartbeat one;
-        if (!read_slot(&one, bytes + at) || (found && one.sequence <= h->sequence)) continue;
+        if (!read_slot(&one, bytes + at, slot) || (found && one.sequence <= h->sequence)) continue;
         found = true;
         *h = one;
     }
     return found;
+}
+
+static bool read_slots(heartbeat *h, const char *bytes, ssize_t size) {
+    return read_slots_of(h, SLOT, bytes, size) || read_slots_of(h, OLD_SLOT, bytes, size);
 }
 
 /* Opens only a regular file and follows no link, because others may write to a shared folder. */
@@ -114,6 +124,7 @@ static struct {
     bool known; /* `last` holds the totals of the run; false: nothing is written */
     heartbeat last;
     uint64_t at_ns, stopped_at_ns; /* process time and stopped time that `last` includes */
+    power_rates rates;             /* of this attempt */
     energy_meter *meter;
     double joules_at;
     uint64_t written_ns;
@@ -128,7 +139,12 @@ static spent_totals totals_now(uint64_t now) {
     t.ns += since;
     t.stopped_ns += stopped < since ? stopped : since;
     t.usd += beat.last.usd_per_hour * (double)since * 1e-9 / 3600;
-    if (beat.meter) t.joules += energy_joules(beat.meter) - beat.joules_at;
+    if (!beat.meter) return t; /* the attempt begins: its power is not known yet */
+    double joules = energy_joules(beat.meter) - beat.joules_at, power[POWER_ENTRIES];
+    power_entries(power, &beat.rates, joules, (double)since * 1e-9);
+    t.joules += joules;
+    for (int i = 0; i < POWER_ENTRIES; i++) t.power[i] += power[i];
+    if (!isnan(beat.rates.usd_per_kwh)) t.usd += power[POWER_USD];
     return t;
 }
 
@@ -145,7 +161,7 @@ static void write_slot(spent_totals t) {
 static void each_tick(void *unused) {
     (void)unused;
     pthread_mutex_lock(&beat.lock);
-    uint64_t now = lifetime_now_ns(), due = (now - lifetime_start_ns()) / 200;
+    uint64_t now = lifetime_now_ns(), due = (now - lifetime_start_ns()) / 1000;
     if (due > MOST_NS) due = MOST_NS;
     if (beat.known && beat.fd >= 0 && now - beat.written_ns >= due) {
         write_slot(totals_now(now));
@@ -175,13 +191,15 @@ status heartbeat_begin(const char *run, bool fresh, spent_totals *earlier) {
     return STATUS_OK;
 }
 
-void heartbeat_update(const spent_totals *now, double usd_per_hour, double own_joules, energy_meter *energy) {
+void heartbeat_update(const spent_totals *now, double usd_per_hour, const power_rates *rates, double own_joules,
+                      energy_meter *energy) {
     pthread_mutex_lock(&beat.lock);
     beat.last.spent = *now;
     beat.last.usd_per_hour = usd_per_hour;
     beat.known = true;
     beat.at_ns = lifetime_now_ns();
     beat.stopped_at_ns = lifetime_stopped_ns();
+    beat.rates = *rates;
     beat.meter = energy;
     beat.joules_at = own_joules;
     int error = beat.error;

@@ -28,15 +28,40 @@ static status open_energy(ledger *l, const device *dev) {
     return STATUS_OK;
 }
 
-status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts) {
-    *l = (ledger){.time = l->time, .usd_per_hour = price, .world = world};
+static double price_of_device(ledger *l, const ledger_terms *terms) {
+    bool owned = !isnan(terms->owned.capex_usd);
+    if (owned || !isnan(terms->usd_per_hour))
+        snprintf(l->price_source, sizeof l->price_source, "%s",
+                 !owned                      ? "--price"
+                 : isnan(terms->usd_per_kwh) ? "owned, --capex; power is not billed: --kwh-price"
+                                             : "owned, --capex; power is billed on top, --kwh-price");
+    return owned ? money_owned_usd_per_hour(&terms->owned) : terms->usd_per_hour;
+}
+
+/* The power of a host counts once, by its first rank. */
+static status open_rates(ledger *l, const ledger_terms *terms) {
+    l->grid = terms->grid;
+    l->rates = (power_rates){.host_watts = l->world->placement->local_rank == 0 ? terms->host_watts : 0,
+                             .pue = terms->pue,
+                             .kg_per_kwh = terms->grid.country ? terms->grid.kg_per_kwh : NAN,
+                             .usd_per_kwh = terms->usd_per_kwh};
+    TRY(comm_sum_f64(l->world, &l->rates.host_watts, 1));
+    if (!isnan(terms->usd_per_kwh) && l->energy_of == ENERGY_UNKNOWN)
+        FAIL(ARG, "--kwh-price %g: the energy of the devices cannot be read; expected --tdp-watts as well",
+             terms->usd_per_kwh);
+    return STATUS_OK;
+}
+
+status ledger_open(ledger *l, const device *dev, comm *world, const ledger_terms *terms) {
+    *l = (ledger){.time = l->time, .world = world};
+    double price = price_of_device(l, terms), watts = terms->watts;
+    l->usd_per_hour = price;
     const hardware *h = hardware_find(dev->kind, dev->name);
     for (int r = 0; r < world->rank; r++) l->gpu_counted |= placement_same_gpu(world->placement, r, world->rank);
     int gpus = !l->gpu_counted;
     double devices = dev->kind == DEVICE_CPU ? dev->cpus : gpus; /* the table lists a CPU per hardware thread */
     if (!isnan(price)) {
         l->usd_per_hour = price * gpus;
-        snprintf(l->price_source, sizeof l->price_source, "--price");
     } else if (h && h->usd_per_hour > 0) {
         l->usd_per_hour = h->usd_per_hour * devices;
         snprintf(l->price_source, sizeof l->price_source, "%s%s", h->price_source,
@@ -51,7 +76,8 @@ status ledger_open(ledger *l, const device *dev, comm *world, double price, doub
         snprintf(l->watts_source, sizeof l->watts_source, "%s", h->tdp_source);
     }
     TRY(comm_sum_f64(world, &l->usd_per_hour, 1));
-    return open_energy(l, dev);
+    TRY(open_energy(l, dev));
+    return open_rates(l, terms);
 }
 
 void ledger_close(ledger *l) {
@@ -72,6 +98,8 @@ static double usd_of(const ledger *l, uint64_t ns) { return l->usd_per_hour * (d
 void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
     u128 ns[BOOKINGS] = {0}; /* 64 bits overflow after 13 days of 16,384 ranks */
     spent *total = &l->total;
+    double joules = 0, power[POWER_ENTRIES];
+    uint64_t attempt_ns = 0;
     *total = (spent){0};
     for (int r = 0; r < l->world->ranks; r++) {
         const ledger_part *p = (const ledger_part *)((const char *)parts + (size_t)r * stride);
@@ -80,18 +108,28 @@ void ledger_sum(ledger *l, const ledger_part *parts, size_t stride) {
             total->ns[b] += p->before.ns[b];
             total->usd[b] += p->before.usd[b];
         }
+        for (int i = 0; i < POWER_ENTRIES; i++) total->power[i] += p->before.power[i];
+        joules += p->joules;
         total->joules += p->joules + p->before.joules;
     }
+    for (int b = 0; b < BOOKINGS; b++) attempt_ns += (uint64_t)(ns[b] / (u128)l->world->ranks);
+    double hours = (double)attempt_ns * 1e-9 / 3600;
+    power_entries(power, &l->rates, joules, hours * 3600);
+    for (int i = 0; i < POWER_ENTRIES; i++) total->power[i] += power[i];
+    l->power_usd_per_hour = isnan(l->rates.usd_per_kwh) || !attempt_ns ? 0 : power[POWER_USD] / hours;
     for (int b = 0; b < BOOKINGS; b++) {
         uint64_t mean = (uint64_t)(ns[b] / (u128)l->world->ranks);
         total->ns[b] += mean;
         total->usd[b] += usd_of(l, mean);
+        if (l->power_usd_per_hour) total->usd[b] += l->power_usd_per_hour * (double)mean * 1e-9 / 3600;
     }
 }
 
 double ledger_wall_s(const ledger *l) { return (double)spent_total(&l->total).ns * 1e-9; }
 
 double ledger_usd(const ledger *l) { return spent_total(&l->total).usd; }
+
+double ledger_usd_per_hour(const ledger *l) { return l->usd_per_hour + l->power_usd_per_hour; }
 
 const char *ledger_energy_source(const ledger *l) { return energy_source(l->energy_of); }
 
@@ -122,6 +160,8 @@ status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t to
     TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", tokens ? usd / (double)tokens * 1e6 : NAN));
     TRY_DONE(json_add_number_or_null(o, "price_usd_per_hour", l->usd_per_hour));
     TRY_DONE(json_add_string(o, "price_source", l->price_source));
+    if (!l->grid.country) TRY_DONE(json_add_number_or_null(o, "grid", NAN));
+    else TRY_DONE(json_add_string(o, "grid", grid_describe(&l->grid).text));
     TRY_DONE(add_seconds(o, &l->total));
     TRY_DONE(spent_write(o, &l->total));
     TRY_DONE(json_print(&text, o, JSON_INDENTED));
@@ -175,6 +215,10 @@ static void take_over(ledger *l, const spent *then, const spent_totals *last) {
     b->usd[BOOK_STOPPED] += of_stopped;
     bool known = !isnan(last->joules) && !isnan(then->joules);
     b->joules = known ? fmax(last->joules, then->joules) : NAN;
+    for (int i = 0; later && i < POWER_ENTRIES; i++) {
+        bool told = !isnan(last->power[i]) && !isnan(then->power[i]);
+        b->power[i] = told ? fmax(last->power[i], then->power[i]) : NAN;
+    }
 }
 
 status ledger_resume(ledger *l, const char *run, uint64_t step, const spent *then, const spent_totals *last) {
@@ -186,5 +230,5 @@ status ledger_resume(ledger *l, const char *run, uint64_t step, const spent *the
 
 void ledger_heartbeat(const ledger *l, double own_joules) {
     spent_totals now = spent_total(&l->total);
-    heartbeat_update(&now, l->usd_per_hour, own_joules, l->energy);
+    heartbeat_update(&now, l->usd_per_hour, &l->rates, own_joules, l->energy);
 }

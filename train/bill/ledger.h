@@ -2,7 +2,8 @@
  *
  *   usd = cost of earlier attempts + usd_per_hour * wall seconds of this attempt / 3600
  *
- * usd_per_hour is the price of the devices of all ranks in this attempt. Earlier attempts keep the cost they had, with their
+ * usd_per_hour is the price of the devices of all ranks in this attempt. Where power is billed by the kWh (devices that are
+ * owned), the cost of the attempt's power (power.h) is added, and each booking has a part of it in proportion to its time. Earlier attempts keep the cost they had, with their
  * own ranks and price; where that cost is unknown, this attempt's price applies to their time.
  * A GPU shared by several ranks is billed once, and its energy is counted once.
  * Every rank books its own time. A booking of the run is the mean over ranks, so the bookings add up to the wall time, and
@@ -11,14 +12,26 @@
  * rent goes on.
  *
  * RUN/ledger.json holds step, tokens, ranks, wall_s, energy_source, usd, usd_per_mtok (usd / tokens * 1e6),
- * price_usd_per_hour, price_source; bookings {useful_s, recompute_s, ...} in seconds, which add up to wall_s; and the keys of
+ * price_usd_per_hour (without such power), price_source; grid, a text, of this attempt; bookings {useful_s, recompute_s, ...} in seconds, which add up to wall_s; and the keys of
  * spent.h. Unknown is null. The energy of the run is unknown where that of any attempt or rank is. */
 #ifndef TALLY_LEDGER_H
 #define TALLY_LEDGER_H
 
 #include "parallel/comm.h"
 #include "train/bill/energy.h"
+#include "train/bill/grid.h"
+#include "train/bill/money.h"
 #include "train/bill/spent.h"
+
+/* What one rank's machine costs. NaN: not known, or not asked for. */
+typedef struct {
+    double usd_per_hour; /* of its device; NaN: that of the hardware table */
+    money_owned owned;   /* capex_usd is not NaN: the device is owned, and this is its price */
+    double watts;        /* of its device; 0: that of the hardware table */
+    double host_watts;   /* of its host beside the devices; counted once for all ranks of the host */
+    double pue, usd_per_kwh;
+    grid grid; /* country is NULL: carbon is not asked for */
+} ledger_terms;
 
 /* One rank's part of the ledger. Ranks exchange it. */
 typedef struct {
@@ -38,13 +51,15 @@ typedef struct {
     double watts;          /* summed over the devices of those ranks */
     char watts_source[256];
     energy_meter *energy;
-    spent before; /* see ledger_part */
-    spent total;  /* of the run, as of the last ledger_sum; usd is NaN without a price */
+    power_rates rates; /* host_watts: of all hosts */
+    grid grid;
+    double power_usd_per_hour; /* mean of this attempt up to the last ledger_sum; 0 where power is not billed */
+    spent before;              /* see ledger_part */
+    spent total;               /* of the run, as of the last ledger_sum; usd is NaN without a price */
 } ledger;
 
-/* Keeps l->time, which the caller must have started. price: usd per device-hour; NaN takes it from the hardware table.
- * watts: power of this rank's device; 0 takes it from the hardware table. Collective. */
-status ledger_open(ledger *l, const device *dev, comm *world, double price, double watts);
+/* Keeps l->time, which the caller must have started. Collective. ARG: power is to be billed and the energy is not known. */
+status ledger_open(ledger *l, const device *dev, comm *world, const ledger_terms *terms);
 void ledger_close(ledger *l);
 
 /* This rank's part, up to now. */
@@ -54,6 +69,7 @@ void ledger_sum(ledger *l, const ledger_part *parts, size_t stride);
 
 double ledger_wall_s(const ledger *l);             /* of l->total */
 double ledger_usd(const ledger *l);                /* of l->total; NaN without a price */
+double ledger_usd_per_hour(const ledger *l);       /* at present, with power that is billed; NaN without a price */
 const char *ledger_energy_source(const ledger *l); /* name of l->energy_of */
 double ledger_energy_now_j(ledger *l);             /* of this rank in this attempt */
 

@@ -41,8 +41,6 @@ double money_power_usd_per_hour(double watts, double pue, double usd_per_kwh) {
     return watts / 1000 * pue * usd_per_kwh;
 }
 
-double money_overhead_joules(double joules, double pue) { return (pue - 1) * joules; }
-
 double money_goodput(double checkpoint_s, double interval_s, double restart_s, double mtbf_s) {
     return 1 - checkpoint_s / interval_s - interval_s / (2 * mtbf_s) - restart_s / mtbf_s;
 }

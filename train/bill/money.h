@@ -31,9 +31,6 @@ double money_owned_usd_per_hour(const money_owned *o);
  * effectiveness) is all power of the building divided by that of its computers, >= 1. */
 double money_power_usd_per_hour(double watts, double pue, double usd_per_kwh);
 
-/* Joules that cooling and conversion take on top of those of the computers: (PUE - 1) * joules. */
-double money_overhead_joules(double joules, double pue);
-
 /* Share of the time that makes progress which is kept:
  *   1 - d/tau - tau/(2M) - R/M
  * d seconds of a checkpoint, tau between checkpoints, R to restart, M mean time between failures of the whole job: that of one

@@ -1,6 +1,7 @@
 #include "train/bill/spent.h"
 
 #include <math.h>
+#include <string.h>
 
 spent_totals spent_total(const spent *s) {
     spent_totals t = {.stopped_ns = s->ns[BOOK_STOPPED], .joules = s->joules};
@@ -8,6 +9,7 @@ spent_totals spent_total(const spent *s) {
         t.ns += s->ns[b];
         t.usd += s->usd[b];
     }
+    memcpy(t.power, s->power, sizeof t.power);
     return t;
 }
 
@@ -19,7 +21,14 @@ status spent_write(json_t *o, const spent *s) {
         TRY(json_add_u64(time, key, s->ns[b]));
         TRY(json_add_number_or_null(money, key, s->usd[b]));
     }
-    return json_add_number_or_null(o, "energy_j", s->joules);
+    TRY(json_add_number_or_null(o, "energy_j", s->joules));
+    json_t *energy = json_add_object(o, "energy");
+    if (!energy) FAIL(MEM, "no memory for the energy");
+    TRY(json_add_number_or_null(energy, "devices_j", s->joules));
+    TRY(json_add_number_or_null(energy, "host_j", s->power[POWER_HOST_J]));
+    TRY(json_add_number_or_null(energy, "overhead_j", s->power[POWER_OVERHEAD_J]));
+    TRY(json_add_number_or_null(o, "kg_co2", s->power[POWER_KG_CO2]));
+    return json_add_number_or_null(o, "power_usd", s->power[POWER_USD]);
 }
 
 static status read_time(uint64_t *ns, booking b, const json_t *time, const char *path) {
@@ -45,6 +54,11 @@ status spent_read(spent *s, const json_t *o, const char *path) {
         TRY(read_time(&s->ns[b], (booking)b, time, path));
         TRY(read_money(&s->usd[b], (booking)b, money, path));
     }
+    const json_t *energy = json_object_get(o, "energy");
+    s->power[POWER_HOST_J] = json_number_or_nan(json_object_get(energy, "host_j"));
+    s->power[POWER_OVERHEAD_J] = json_number_or_nan(json_object_get(energy, "overhead_j"));
+    s->power[POWER_KG_CO2] = json_number_or_nan(json_object_get(o, "kg_co2"));
+    s->power[POWER_USD] = json_number_or_nan(json_object_get(o, "power_usd"));
     s->joules = NAN;
     return json_is_null(json_object_get(o, "energy_j")) ? STATUS_OK : json_get_double(o, path, "energy_j", &s->joules);
 }
