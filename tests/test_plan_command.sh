@@ -42,7 +42,7 @@ json 'near(r["mfu"], 0.3) and near(r["step_ms"], r["tokens_per_step"] * o["flops
 json 'abs(o["parameters"] / 6.9e9 - 1) < 1e-4 and o["shape"]["layers"] == 32 and o["shape"]["channels"] == 4096' \
     --parameters 6.9e9 --layers 32 --width 4096; ok "a model of so many parameters, layers and channels"
 
-run="--model llama2-7b --devices 16 --tokens 1e9 --mfu 0.4 --device-watts 400 --host-watts 1000 --pue 1.2 --grid 0.3 --price 2 --mtbf-hours 16000"
+run="--model llama2-7b --devices 16 --tokens 1e9 --mfu 0.4 --tdp-watts 400 --host-watts 1000 --pue 1.2 --grid 0.3 --price 2 --mtbf-hours 16000"
 json 'r["steps"] == math.ceil(1e9 / r["tokens_per_step"]) and near(r["run_s"], r["steps"] * r["step_ms"] * 1e-3) and near(r["wall_s"], r["run_s"] / r["goodput"])' $run; ok "steps and time of a run"
 json 'near(r["device_hours"] * 3600, 16 * r["wall_s"]) and near(r["usd"], 2 * r["device_hours"]) and near(sum(r["usd_parts"].values()), r["usd"])' $run; ok "the dollars are split without a rest"
 json 'near(r["checkpoint_every_s"], (2 * 60 * 3.6e6)**0.5) and near(r["goodput"], 1 - (2 * 60 / 3.6e6)**0.5 - 300 / 3.6e6)' $run; ok "best interval and goodput"

@@ -60,6 +60,9 @@ static const option table[] = {
      .help = "instead of --efficiency: the MFU that the whole step reaches, with exact-causal FLOPs"},
     {AT(plan.rate), .name = "rate", .argument = "TOK/S", .min = 1e-6, .max = 1e15,
      .help = "instead of --efficiency: tokens per second of all devices together, as measured"},
+    {AT(plan.from), .name = "from", .argument = "RUN",
+     .help = "instead of --efficiency: what a run has measured (its calibration.json). Options that are not given are "
+             "those of the run"},
     {AT(plan.memory_gib), .name = "memory", .argument = "GIB", .min = 1e-3, .max = 1e6,
      .help = "memory of a device, 2^30 bytes"},
     {AT(plan.memory_bandwidth), .name = "memory-bandwidth", .argument = "GB/s", .min = 1e-3, .max = 1e6,
@@ -81,30 +84,11 @@ static const option table[] = {
      .help = "microseconds of one hop between nodes"},
 
     {AT(plan.price), .group = "Money", OPTION_PRICE},
-    {AT(plan.owned.capex_usd), .name = "capex", .argument = "USD", .min = 0, .max = 1e9,
-     .help =
-         "instead of --price: what a device that is owned has cost, with its share of server, network and building"},
-    {AT(plan.owned.salvage), .name = "salvage", .argument = "X", .default_text = "0", .min = 0, .max = 1,
-     .help = "with --capex: the fraction of it that is left after --years"},
-    {AT(plan.owned.years), .name = "years", .argument = "N", .default_text = "4", .min = 0.01, .max = 100,
-     .help = "with --capex: years of service"},
-    {AT(plan.owned.rate), .name = "interest", .argument = "X", .default_text = "0", .min = 0, .max = 1,
-     .help = "with --capex: interest per year; 0.05 is 5%"},
-    {AT(plan.owned.opex_usd_per_hour), .name = "opex", .argument = "USD", .default_text = "0", .min = 0, .max = 1e6,
-     .help = "with --capex: staff, space and repairs of a device per hour, without power"},
-    {AT(plan.owned.utilisation), .name = "utilisation", .argument = "X", .default_text = "1", .min = 0.001, .max = 1,
-     .help = "with --capex: the fraction of the hours in which the device is in use"},
-    {AT(plan.kwh_price), .name = "kwh-price", .argument = "USD", .min = 0, .max = 1e3,
-     .help = "with --capex: price of a kWh, by which power is added to the cost; rent includes power"},
+    OPTION_OWNED_ROWS(AT, plan.bill),
 
-    {AT(plan.watts), .group = "Energy and failures", .name = "device-watts", .argument = "W", .min = 0, .max = 1e5,
-     .help = "power of a device; by default the TDP of the hardware table"},
-    {AT(plan.host_watts), .name = "host-watts", .argument = "W", .min = 0, .max = 1e6,
-     .help = "power of a node's host beside its devices"},
-    {AT(plan.pue), .name = "pue", .argument = "X", .min = 1, .max = 10,
-     .help = "power usage effectiveness: all power of the building / that of its computers"},
-    {AT(plan.grid), .name = "grid", .argument = "CC|KG",
-     .help = "for carbon: a country's two letters, or kg of CO2 per kWh"},
+    {AT(plan.watts), .group = "Energy and failures", .name = "tdp-watts", .argument = "W", .min = 0, .max = 1e5,
+     .help = "power of one device; by default that of tally's hardware table"},
+    OPTION_POWER_ROWS(AT, plan.bill),
     {AT(plan.mtbf_hours), .name = "mtbf-hours", .argument = "HOURS", .min = 1e-3, .max = 1e12,
      .help = "mean time between failures of one device; a job on N devices fails N times as often"},
     {AT(plan.checkpoint_s), .name = "checkpoint-seconds", .argument = "S", .default_text = "60", .min = 1e-3,
@@ -137,16 +121,16 @@ static const command_help help = {
     .count = sizeof table / sizeof *table,
 };
 
-static status plan_rows(const values *v, const plan_setting *s) {
+static status plan_rows(const plan_options *v, bool json, const plan_setting *s) {
     plan_request *requests;
     plan *plans = NULL;
     int count;
-    status_code st = plan_options_rows(&requests, &count, &v->plan, s);
+    status_code st = plan_options_rows(&requests, &count, v, s);
     if (!st && !(plans = calloc((size_t)count, sizeof *plans))) st = ERROR(MEM, "no memory for the plans");
     for (int i = 0; i < count && !st; i++) st = plan_make(&plans[i], &requests[i]);
     plan_list list = {.requests = requests, .plans = plans, .count = count};
-    if (!st && v->json) st = plan_json_print(&list, s, &v->plan);
-    else if (!st) plan_print(&list, s, &v->plan);
+    if (!st && json) st = plan_json_print(&list, s, v);
+    else if (!st) plan_print(&list, s, v);
     free(plans);
     free(requests);
     return st;
@@ -154,13 +138,15 @@ static status plan_rows(const values *v, const plan_setting *s) {
 
 static status plan_command(const options *o, const values *v, int *exit_code) {
     plan_setting s = {0};
+    plan_options in_effect = v->plan;
     if (v->reproduce) {
         TRY(command_words(o, 0, 1, "a row of --reproduce"));
         return plan_claims(o->words.count ? o->words.list[0] : NULL, v->json, exit_code);
     }
     TRY(command_words(o, 0, 0, "an option"));
-    status_code st = plan_options_read(&s, &v->plan, o);
-    if (!st) st = plan_rows(v, &s);
+    status_code st = v->plan.from ? plan_options_from(&s, &in_effect, o) : STATUS_OK;
+    if (!st) st = plan_options_read(&s, &in_effect, o);
+    if (!st) st = plan_rows(&in_effect, v->json, &s);
     plan_options_free(&s);
     return st;
 }

@@ -132,7 +132,7 @@ static status read_cpu(plan_setting *s, const plan_options *v, const options *o)
     s->device = s->cpu->name;
     const hardware *h = hardware_find(DEVICE_CPU, s->cpu->name);
     double peak = v->peak_tflops * 1e12, bandwidth = v->memory_bandwidth * 1e9, threads = s->cpu->threads;
-    bool known_time = options_given(o, "mfu") || options_given(o, "rate");
+    bool known_time = options_given(o, "mfu") || options_given(o, "rate") || v->from;
     bool measure = !options_given(o, "peak-tflops") && !known_time;
     if (measure) TRY(gemm_measure_peak(s->cpu, s->base.step.o.t, 0.5, &peak));
     s->peak = (plan_fact){peak, measure ? "measured now with large GEMMs on this machine" : AS_GIVEN};
@@ -144,7 +144,7 @@ static status read_cpu(plan_setting *s, const plan_options *v, const options *o)
     s->limit = given_or(o, "memory", v->memory_gib * 0x1p30, room.left == UINT64_MAX ? 0 : (double)room.left,
                         "free on this machine now");
     s->price = given_or(o, "price", v->price, h ? h->usd_per_hour * threads : 0, h ? h->price_source : NULL);
-    s->watts = given_or(o, "device-watts", v->watts, h ? h->tdp_watts * threads : 0, h ? h->tdp_source : NULL);
+    s->watts = given_or(o, "tdp-watts", v->watts, h ? h->tdp_watts * threads : 0, h ? h->tdp_source : NULL);
     return read_links(s, NULL, v, o);
 }
 
@@ -162,63 +162,54 @@ static status read_gpu(plan_setting *s, const plan_options *v, const options *o)
     s->bandwidth = given_or(o, "memory-bandwidth", v->memory_bandwidth * 1e9, h->memory_bytes_per_s, h->memory_source);
     s->limit = given_or(o, "memory", v->memory_gib * 0x1p30, h->memory_bytes, h->memory_source);
     s->price = given_or(o, "price", v->price, h->usd_per_hour, h->price_source);
-    s->watts = given_or(o, "device-watts", v->watts, h->tdp_watts, h->tdp_source);
+    s->watts = given_or(o, "tdp-watts", v->watts, h->tdp_watts, h->tdp_source);
     return read_links(s, h, v, o);
 }
 
-/* how fast the step is: simulated with an efficiency, or given */
+/* how fast the step is: simulated with an efficiency, given, or measured by a run */
 static status read_speed(plan_setting *s, const plan_options *v, const options *o) {
     bool mfu = options_given(o, "mfu"), rate = options_given(o, "rate"), efficiency = options_given(o, "efficiency");
-    if (mfu + rate + efficiency > 1) FAIL(ARG, "--mfu, --rate, --efficiency: expected one of them");
+    if (mfu + rate + efficiency + (v->from != NULL) > 1)
+        FAIL(ARG, "--mfu, --rate, --efficiency, --from: expected one of them");
     if (rate && strchr(v->devices, ','))
         FAIL(ARG, "--rate is of all devices together; expected one number of --devices, found \"%s\"", v->devices);
     s->base.mfu = mfu ? v->mfu : NAN;
     s->base.tokens_per_s = rate ? v->rate : NAN;
-    s->efficiency = mfu || rate ? NAN : v->efficiency;
+    s->efficiency = mfu || rate || v->from ? NAN : v->efficiency;
     s->base.peak = s->peak.value;
     s->base.m.flops = s->peak.value * s->efficiency;
     s->base.m.memory = s->bandwidth.value;
-    if (!rate && isnan(s->peak.value))
+    if (!rate && !v->from && isnan(s->peak.value))
         FAIL(ARG, "--gpu: the dense %s peak of %s is not known; expected --peak-tflops, or --rate",
              dtype_name(s->base.step.o.t), s->device);
-    if (isnan(s->bandwidth.value))
+    if (!v->from && isnan(s->bandwidth.value))
         FAIL(ARG, "--gpu: the memory bandwidth of %s is not known; expected --memory-bandwidth", s->device);
     return STATUS_OK;
 }
 
 /* --- money and energy --- */
 
-static status read_price(plan_setting *s, const plan_options *v, const options *o) {
-    static const char *const of_owner[] = {"salvage", "years", "interest", "opex", "utilisation", "kwh-price"};
-    s->owned = options_given(o, "capex");
-    for (size_t i = 0; !s->owned && i < sizeof of_owner / sizeof *of_owner; i++)
-        if (options_given(o, of_owner[i]))
-            FAIL(ARG, "--%s: is for devices that are owned; expected --capex with it (rent includes power)",
-                 of_owner[i]);
-    if (!s->owned) return STATUS_OK;
-    if (options_given(o, "price")) FAIL(ARG, "--price, --capex: expected one of them");
-    TRY(money_check(&v->owned));
-    s->price = (plan_fact){money_owned_usd_per_hour(&v->owned), "owned: --capex and the options with it"};
-    if (!options_given(o, "kwh-price")) return STATUS_OK;
-    double host = isnan(s->base.host_watts) ? 0 : s->base.host_watts / (double)v->per_node;
-    double pue = isnan(s->base.pue) ? 1 : s->base.pue;
-    if (isnan(s->watts.value))
-        FAIL(ARG, "--kwh-price: the power of %s is not known; expected --device-watts", s->device);
-    s->price.value += money_power_usd_per_hour(s->watts.value + host, pue, v->kwh_price);
+/* an hour of a device that is owned, with its share of the host and of the building where power is billed */
+static status price_owned(plan_setting *s, double per_node) {
+    const ledger_terms *t = &s->terms;
+    s->price = (plan_fact){money_owned_usd_per_hour(&t->owned), "owned: --capex and the options with it"};
+    if (isnan(t->usd_per_kwh)) return STATUS_OK;
+    double host = isnan(t->host_watts) ? 0 : t->host_watts / per_node, pue = isnan(t->pue) ? 1 : t->pue;
+    if (isnan(s->watts.value)) FAIL(ARG, "--kwh-price: the power of %s is not known; expected --tdp-watts", s->device);
+    s->price.value += money_power_usd_per_hour(s->watts.value + host, pue, t->usd_per_kwh);
     s->price.source = "owned: --capex and the options with it; power: --kwh-price";
     return STATUS_OK;
 }
 
 static status read_costs(plan_setting *s, const plan_options *v, const options *o) {
     plan_request *r = &s->base;
+    TRY(shared_options_bill(&s->terms, &v->bill, v->price, o));
+    if (!isnan(s->terms.owned.capex_usd)) TRY(price_owned(s, (double)v->per_node));
     r->memory_limit = s->limit.value;
     r->device_watts = s->watts.value;
-    r->host_watts = options_given(o, "host-watts") ? v->host_watts : NAN;
-    r->pue = options_given(o, "pue") ? v->pue : NAN;
-    r->kg_co2_per_kwh = s->grid.kg_per_kwh = NAN;
-    if (v->grid) TRY(grid_find(&s->grid, v->grid));
-    r->kg_co2_per_kwh = s->grid.kg_per_kwh;
-    TRY(read_price(s, v, o));
+    r->host_watts = s->terms.host_watts;
+    r->pue = s->terms.pue;
+    r->kg_co2_per_kwh = v->bill.grid ? s->terms.grid.kg_per_kwh : NAN;
     r->usd_per_device_hour = s->price.value;
     r->device_mtbf_hours = options_given(o, "mtbf-hours") ? v->mtbf_hours : NAN;
     r->checkpoint_s = v->checkpoint_s;
@@ -262,7 +253,7 @@ static status add_row(plan_request *rows, int *count, const plan_setting *s, int
     r->step.o.shard.ranks = devices;
     r->step.o.shard.stage = stage;
     if (stage == SHARD_NONE) r->step.o.shard.replicas = 1;
-    return STATUS_OK;
+    return s->from ? plan_from_speed(r, &(bool){false}, s->from) : STATUS_OK;
 }
 
 static status fill_rows(plan_request *rows, int *count, const plan_options *v, const plan_setting *s) {
@@ -287,6 +278,57 @@ status plan_options_rows(plan_request **rows, int *count, const plan_options *v,
     return fill_rows(*rows, count, v, s);
 }
 
+/* --- --from RUN --- */
+
+/* what the run measured, for each device */
+static void take_measured(plan_setting *s, const options *o) {
+    const calibration *c = s->from;
+    double ranks = (double)c->ranks;
+    if (!options_given(o, "price") && !isnan(c->usd_per_hour))
+        s->price = (plan_fact){c->usd_per_hour / ranks, s->from_run};
+    if (!options_given(o, "tdp-watts") && !isnan(c->watts)) s->watts = (plan_fact){c->watts / ranks, s->from_run};
+    if (isnan(s->peak.value) && !isnan(c->peak_measured)) s->peak = (plan_fact){c->peak_measured / ranks, s->from_run};
+}
+
+/* the key of the hardware table for the device that the run had */
+static status find_device(char **key, const calibration *c) {
+    if (*c->isa) {
+        static char cpu[] = "cpu";
+        *key = cpu;
+        return STATUS_OK;
+    }
+    const hardware *h = hardware_find(DEVICE_CUDA, c->device);
+    if (!h || !h->key)
+        FAIL(ARG, "--from: %s is not in the hardware table; expected --gpu or --hardware with it", c->device);
+    *key = (char *)(uintptr_t)h->key;
+    return STATUS_OK;
+}
+
+static status read_dtype(int *t, const char *name) {
+    *t = options_choice(CHOICES_TEXT(DTYPE_LIST), name);
+    if (*t < 0) FAIL(DATA, "--from: the run's precision is \"%s\", expected %s", name, CHOICES_TEXT(DTYPE_LIST));
+    return STATUS_OK;
+}
+
+status plan_options_from(plan_setting *s, plan_options *v, const options *o) {
+    calibration *c = s->from = calloc(1, sizeof *c);
+    if (!c) FAIL(MEM, "no memory for the run's calibration");
+    TRY(calibration_read(c, v->from));
+    s->from_run = v->from;
+    snprintf(s->from_devices, sizeof s->from_devices, "%ld", c->ranks);
+    if (!options_given(o, "model") && !options_given(o, "parameters")) v->model = c->model;
+    if (!options_given(o, "batch")) v->batch = c->batch;
+    if (!options_given(o, "seq-len")) v->seq_len = c->seq_len;
+    if (!options_given(o, "accumulate")) v->accumulate = c->micro_batches;
+    if (!options_given(o, "recompute")) v->recompute = c->recompute;
+    if (!options_given(o, "devices")) v->devices = s->from_devices;
+    if (!options_given(o, "shard")) v->shard = c->shard;
+    if (!options_given(o, "precision")) TRY(read_dtype(&v->dtypes.precision, c->precision));
+    if (!options_given(o, "threads")) v->threads = c->threads;
+    if (!options_given(o, "gpu") && !v->hardware) TRY(find_device(&v->gpu, c));
+    return STATUS_OK;
+}
+
 static status read_first_row(plan_setting *s, const plan_options *v) {
     plan_request *rows;
     int count;
@@ -297,13 +339,14 @@ static status read_first_row(plan_setting *s, const plan_options *v) {
 }
 
 status plan_options_read(plan_setting *s, const plan_options *v, const options *o) {
-    *s = (plan_setting){
-        .base = {.tokens = v->tokens, .m = {.net = {.per_node = (int)v->per_node}, .blocking = !v->overlap}}};
+    s->base =
+        (plan_request){.tokens = v->tokens, .m = {.net = {.per_node = (int)v->per_node}, .blocking = !v->overlap}};
     bool cpu = !v->hardware && strcmp(v->gpu, "cpu") == 0;
     if (v->hardware && options_given(o, "gpu")) FAIL(ARG, "--hardware, --gpu: expected one of them");
     if (!cpu && options_given(o, "threads")) FAIL(ARG, "--threads: expected --gpu cpu with it");
     TRY(read_step(&s->base.step, v, o));
     TRY(cpu ? read_cpu(s, v, o) : read_gpu(s, v, o));
+    if (s->from) take_measured(s, o);
     TRY(read_speed(s, v, o));
     TRY(read_costs(s, v, o));
     return read_first_row(s, v);
@@ -311,5 +354,6 @@ status plan_options_read(plan_setting *s, const plan_options *v, const options *
 
 void plan_options_free(plan_setting *s) {
     device_close(s->cpu);
+    free(s->from);
     hardware_read_free(&s->file);
 }

@@ -211,11 +211,14 @@ static void print_owned(const money_owned *m) {
            m->utilisation);
 }
 
-void plan_print_assumed(const plan_setting *s, const plan_options *v) {
+void plan_print_assumed(const plan_setting *s) {
     const plan_request *r = &s->base;
     printf("\nassumed for %s\n", s->device);
     print_fact("peak, dense", &s->peak, 1e-12, "TFLOP/s");
-    if (!isnan(s->efficiency))
+    if (s->from)
+        printf("  %-14s %s: %ld steps of %.5g ms%s\n", "speed", s->from_run, s->from->steps, s->from->step_s * 1e3,
+               isnan(r->tokens_per_s) ? "; the rate of its GEMMs, for a step that it did not run" : "");
+    else if (!isnan(s->efficiency))
         printf("  %-14s %.4g: the fraction of the peak that is assumed to be reached (--efficiency)\n", "GEMM",
                s->efficiency);
     else if (!isnan(r->mfu)) printf("  %-14s MFU %.4g, exact-causal (as given)\n", "speed", r->mfu);
@@ -225,13 +228,13 @@ void plan_print_assumed(const plan_setting *s, const plan_options *v) {
     print_link("in a node", &s->inside, r->m.net.inside);
     print_link("between nodes", &s->between, r->m.net.between);
     print_fact("price", &s->price, 1, "USD per device-hour");
-    if (s->owned) print_owned(&v->owned);
+    if (!isnan(s->terms.owned.capex_usd)) print_owned(&s->terms.owned);
     print_fact("power", &s->watts, 1, "W per device");
     if (!isnan(r->host_watts)) printf("  %-14s %.4g W per node (as given)\n", "host", r->host_watts);
     if (!isnan(r->pue)) printf("  %-14s %.4g (as given)\n", "PUE", r->pue);
     if (!isnan(r->kg_co2_per_kwh)) {
-        printf("  %-14s %.4g kg CO2 per kWh: %s", "grid", r->kg_co2_per_kwh, s->grid.country);
-        if (s->grid.year) printf(" %d (%s)", s->grid.year, s->grid.source);
+        printf("  %-14s %.4g kg CO2 per kWh: %s", "grid", r->kg_co2_per_kwh, s->terms.grid.country);
+        if (s->terms.grid.year) printf(" %d (%s)", s->terms.grid.year, s->terms.grid.source);
         putchar('\n');
     }
     if (!isnan(r->device_mtbf_hours))
@@ -268,5 +271,5 @@ void plan_print(const plan_list *l, const plan_setting *s, const plan_options *v
         print_memories(l, s);
         if (l->requests[0].tokens) print_runs(l);
     }
-    plan_print_assumed(s, v);
+    plan_print_assumed(s);
 }

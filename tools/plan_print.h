@@ -11,6 +11,6 @@ typedef struct {
 } plan_list;
 
 void plan_print(const plan_list *l, const plan_setting *s, const plan_options *v);
-void plan_print_assumed(const plan_setting *s, const plan_options *v); /* the last part alone */
+void plan_print_assumed(const plan_setting *s); /* the last part alone */
 
 #endif
