@@ -26,8 +26,8 @@ typedef struct {
     sharding_options sharding;
     bill_options bill;
     int schedule, shard, comm, attention;
-    double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, price, budget, tdp_watts,
-        peak_seconds, comm_timeout, checkpoint_minutes;
+    double lr, min_lr, decay_fraction, beta1, beta2, eps, weight_decay, clip, val_fraction, stop_at_loss, price, budget,
+        tdp_watts, peak_seconds, comm_timeout, checkpoint_minutes;
     bool resume, help, gemm_search, mask_documents;
 } values;
 
@@ -107,6 +107,9 @@ static const option table[] = {
      .help = "evaluate on the held-out tokens every N steps; 0: only at the end"},
     {AT(eval_batches), .name = "eval-batches", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
      .help = "batches in an evaluation, of each source; 0: all of the held-out tokens"},
+    {AT(stop_at_loss), .name = "stop-at-loss", .argument = "X", .default_text = "0", .min = 0, .max = 100,
+     .help = "save a checkpoint and end the run at the first evaluation (see --eval-every) whose held-out loss is X or "
+             "less; the learning rate decays over --steps all the same; 0: do all --steps"},
     {AT(checkpoint_every), .name = "checkpoint-every", .argument = "N", .default_text = "0", .min = 0, .max = 1e12,
      .help = "save a checkpoint every N steps, in addition to --checkpoint-minutes; 0 disables this"},
     {AT(checkpoint_minutes), .name = "checkpoint-minutes", .argument = "X", .default_text = "10", .min = 0, .max = 1e6,
@@ -174,6 +177,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .eval_every = v->eval_every,
         .eval_batches = v->eval_batches,
         .val_fraction = v->val_fraction,
+        .stop_at_loss = v->stop_at_loss,
         .checkpoint_every = v->checkpoint_every,
         .checkpoint_minutes = v->checkpoint_minutes,
         .keep = v->keep,
@@ -329,6 +333,9 @@ static status prepare_and_run(const options *o, const values *v, int *exit_code)
     if (v->shard == SHARD_NONE && v->sharding.replicas > 1)
         FAIL(ARG, "--replicas %ld: with --shard none every rank holds the whole model; expected 1",
              v->sharding.replicas);
+    if (v->stop_at_loss > 0 && !v->eval_every)
+        FAIL(ARG, "--stop-at-loss %g: --eval-every 0 evaluates only at the end; expected --eval-every N",
+             v->stop_at_loss);
     train_options t = to_train_options(v, o);
     path_text init;
     if (v->init) {

@@ -103,6 +103,9 @@ static bool next_step_exceeds_budget(trainer *t) {
     return ledger_usd(&t->bill) + t->next_usd > t->o->budget;
 }
 
+/* Whether the last evaluation, also one before a resume, ends the run. It is the same on all ranks; a NaN ends nothing. */
+static bool reached_loss(const trainer *t) { return t->o->stop_at_loss > 0 && t->p.val_loss <= t->o->stop_at_loss; }
+
 static step_args arguments(const trainer *t, uint64_t step) {
     const train_options *o = t->o;
     return (step_args){.lr = schedule_lr(&o->lr, (int64_t)step),
@@ -271,6 +274,7 @@ static status run(trainer *t, train_outcome *outcome) {
     while (!st && t->p.step + t->under_way < (uint64_t)t->o->steps) {
         if (t->all->folder != FOLDER_FINE) break;
         if (trainer_stopped(t)) *outcome = TRAIN_STOPPED;
+        else if (reached_loss(t)) *outcome = TRAIN_REACHED_LOSS;
         else if (next_step_exceeds_budget(t)) *outcome = TRAIN_OUT_OF_BUDGET;
         if (*outcome != TRAIN_DONE) break;
         if ((st = queue_step(t)) == STATUS_STOPPED) break;
@@ -284,6 +288,7 @@ static status run(trainer *t, train_outcome *outcome) {
     }
     if (!st) st = finish_steps(t, 0);
     if (t->evaluation_left) *outcome = TRAIN_STOPPED;
+    if (*outcome == TRAIN_DONE && reached_loss(t)) *outcome = TRAIN_REACHED_LOSS; /* with the last step */
     if (*outcome == TRAIN_STOPPED && t->p.step == 0)
         t->saved_step = 0; /* nothing to save: the seed gives the same weights again */
     if (st == STATUS_NUMERIC && t->skipped_in_row > t->o->max_skipped) return save_and_fail(t);

@@ -37,6 +37,7 @@ typedef struct {
     i64 eval_every;   /* steps; 0: only at the end */
     i64 eval_batches; /* 0: all held-out tokens */
     double val_fraction;
+    double stop_at_loss;       /* held-out loss of an evaluation that ends the run; 0: none does */
     i64 checkpoint_every;      /* steps; 0: disabled */
     double checkpoint_minutes; /* since the last checkpoint, or since training began; 0: disabled */
     i64 keep;
@@ -46,7 +47,7 @@ typedef struct {
     double peak_seconds; /* of measuring the peak; 0: disabled */
 } train_options;
 
-typedef enum { TRAIN_DONE, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
+typedef enum { TRAIN_DONE, TRAIN_REACHED_LOSS, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;
 
 /* A signal to any rank (stop.h) stops all ranks: after the step if steps are short, else within a few seconds, in the middle of
  * a step or an evaluation (trainer_stop.c). Then a checkpoint of the last complete step is saved. With several ranks, an error

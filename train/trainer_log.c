@@ -153,6 +153,12 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
                  usd, t->next_usd, t->o->budget);
     else if (outcome == TRAIN_OUT_OF_BUDGET)
         log_line("stopped after step %lu: one more would exceed --budget %s", t->p.step, text_usd(t->o->budget).text);
+    if (outcome == TRAIN_REACHED_LOSS)
+        log_line("stopped after step %lu: the held-out loss %.4f has reached --stop-at-loss %g, with %s tokens",
+                 t->p.step, t->p.val_loss, t->o->stop_at_loss, text_count((double)t->p.tokens).text);
+    else if (outcome == TRAIN_DONE && t->o->stop_at_loss > 0)
+        log_line("--stop-at-loss %g was not reached: the held-out loss is %.4f after all steps", t->o->stop_at_loss,
+                 t->p.val_loss);
     log_line("%-24s %10s %7s %10s", "where the time went", "seconds", "share", "usd");
     for (int b = 0; b < BOOKINGS; b++) {
         double seconds = (double)t->bill.total.ns[b] * 1e-9;

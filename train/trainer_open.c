@@ -338,6 +338,10 @@ status trainer_open(trainer *t) {
     TRY(comm_agree(t->world, trainer_open_tokenizer(t)));
     TRY(find_newest(t));
     TRY(trainer_open_data(t));
+    if (o->stop_at_loss > 0 && !trainer_holds_out(t))
+        FAIL(ARG,
+             "--stop-at-loss %g: no tokens are held out to evaluate; expected more data or a larger --val-fraction",
+             o->stop_at_loss);
     TRY(start_or_resume(t));
     const char *from = o->tokenizer ? NULL : o->init;
     TRY(comm_agree(t->world, trainer_is_root(t) ? model_files_read(&t->files, t->tokenizer, from) : STATUS_OK));
