@@ -1,15 +1,19 @@
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tools/command.h"
+#include "tools/plan_budget.h"
 #include "tools/plan_claims.h"
 #include "tools/plan_json.h"
 #include "tools/plan_print.h"
 
 typedef struct {
-    char *config;
+    char *config, *svg;
     plan_options plan;
-    bool reproduce, json, help;
+    double budget;
+    i64 tokens_at_most;
+    bool search, reproduce, json, help;
 } values;
 
 #define AT(member) OPTION_AT(values, member)
@@ -103,6 +107,16 @@ static const option table[] = {
          ", 144 published rows of MFU. The exit code is 1 if a figure is not as "
          "expected. No other option but --json has an effect"},
 
+    {AT(search), .group = "Search and budget", .name = "search",
+     .help = "find the cheapest configuration that fits, with the same tokens in a step: micro-batch and accumulation, "
+             "and those of --recompute, --shard, --replicas and --moments that are not given"},
+    {AT(svg), .name = "svg", .argument = "FILE", .help = "with --search: write cost against memory as a picture"},
+    {AT(budget), .name = "budget", .argument = "USD", .min = 0.01, .max = 1e15,
+     .help = "the best model that this money buys: parameters, tokens and loss by published scaling laws, and the "
+             "nearest presets"},
+    {AT(tokens_at_most), .name = "tokens-at-most", .argument = "N", .min = 1, .max = 1e18,
+     .help = "with --budget: how many different tokens there are; a run may repeat them"},
+
     {AT(json), .group = "Output", OPTION_JSON},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
@@ -116,7 +130,9 @@ static const command_help help = {
              "  tally plan --model llama3.1-8b --tokens 1e12 --gpu h100 --devices 256 --recompute selective\n"
              "  tally plan --model llama3.2-1b --devices 8,64 --shard none,optimizer,gradients,full\n"
              "  tally plan --model gpt2-124m --gpu cpu --seq-len 256\n"
-             "  tally plan --reproduce\n",
+             "  tally plan --reproduce\n"
+             "  tally plan --model llama3.1-8b --devices 64 --batch 8 --search --svg frontier.svg\n"
+             "  tally plan --budget 10000 --gpu h100 --devices 8 --batch 8 --tokens-at-most 100e9\n",
     .table = table,
     .count = sizeof table / sizeof *table,
 };
@@ -136,6 +152,34 @@ static status plan_rows(const plan_options *v, bool json, const plan_setting *s)
     return st;
 }
 
+/* --- the modes --- */
+
+static status check_modes(const options *o, const values *v) {
+    bool budget = options_given(o, "budget"), rate = options_given(o, "rate");
+    if (v->svg && !v->search) FAIL(ARG, "--svg: expected --search with it");
+    if (options_given(o, "tokens-at-most") && !budget) FAIL(ARG, "--tokens-at-most: expected --budget with it");
+    if (!v->search && !budget) return STATUS_OK;
+    if (v->search && budget) FAIL(ARG, "--search, --budget: expected one of them");
+    if (strchr(v->plan.devices, ',') || strchr(v->plan.shard, ','))
+        FAIL(ARG, "--devices \"%s\", --shard \"%s\": expected one each with --search or --budget", v->plan.devices,
+             v->plan.shard);
+    if (budget && options_given(o, "tokens")) FAIL(ARG, "--budget, --tokens: expected one of them");
+    if (budget && !rate && (options_given(o, "model") || options_given(o, "parameters")))
+        FAIL(ARG, "--budget: finds the model; expected --model or --parameters only with --rate");
+    return STATUS_OK;
+}
+
+static status plan_mode(const options *o, const values *v, const plan_options *in_effect, const plan_setting *s) {
+    plan_search_kept kept = {.recompute = options_given(o, "recompute"),
+                             .stage = options_given(o, "shard"),
+                             .replicas = options_given(o, "replicas"),
+                             .moments = options_given(o, "moments")};
+    if (v->search) return plan_search(&s->base, &(plan_search_options){kept, v->svg, v->json});
+    if (!options_given(o, "budget")) return plan_rows(in_effect, v->json, s);
+    double most = options_given(o, "tokens-at-most") ? (double)v->tokens_at_most : INFINITY;
+    return plan_budget(&s->base, &(plan_budget_options){v->budget, most, kept, v->json});
+}
+
 static status plan_command(const options *o, const values *v, int *exit_code) {
     plan_setting s = {0};
     plan_options in_effect = v->plan;
@@ -144,9 +188,10 @@ static status plan_command(const options *o, const values *v, int *exit_code) {
         return plan_claims(o->words.count ? o->words.list[0] : NULL, v->json, exit_code);
     }
     TRY(command_words(o, 0, 0, "an option"));
+    TRY(check_modes(o, v));
     status_code st = v->plan.from ? plan_options_from(&s, &in_effect, o) : STATUS_OK;
     if (!st) st = plan_options_read(&s, &in_effect, o);
-    if (!st) st = plan_rows(&in_effect, v->json, &s);
+    if (!st) st = plan_mode(o, v, &in_effect, &s);
     plan_options_free(&s);
     return st;
 }

@@ -30,7 +30,7 @@ static status add(candidates *c, const step_plan *step, double flops_per_s) {
         if (!list) FAIL(MEM, "no memory for %ld configurations", room);
         c->list = list, c->room = room;
     }
-    status_code st = plan_step_memory(memory, step);
+    status_code st = plan_step_memory(memory, step, &c->base->m);
     if (st == STATUS_ARG) return STATUS_OK; /* a micro-batch that is larger than any memory */
     TRY(st);
     flop_counter f = cost_training_flops(&step->c, step->s.recompute, 1, step->s.T);

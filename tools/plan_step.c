@@ -242,10 +242,11 @@ done:
     return st;
 }
 
-status plan_step_memory(size_t memory[MEM_CATEGORIES], const step_plan *plan) {
+status plan_step_memory(size_t memory[MEM_CATEGORIES], const step_plan *plan, const machine *m) {
     virtual_clock k = {0};
     device *dev = NULL;
-    TRY(open_virtual_device(&dev, &k, INFINITY));
+    if (m->layout) return step_memory(memory, m->layout, &plan->c, plan->s, plan->o);
+    TRY(open_virtual_device(&dev, &k, m->memory));
     status_code st = step_memory(memory, dev, &plan->c, plan->s, plan->o);
     device_close(dev);
     return st;

@@ -38,6 +38,6 @@ typedef struct {
 status plan_step_predict(prediction *p, const step_plan *plan, const machine *m);
 
 /* memory of the prediction, without the simulation. ARG where the model has no such shape. */
-status plan_step_memory(size_t memory[MEM_CATEGORIES], const step_plan *plan);
+status plan_step_memory(size_t memory[MEM_CATEGORIES], const step_plan *plan, const machine *m);
 
 #endif
