@@ -67,6 +67,12 @@ two : --stesp 3; [ $? -eq 2 ] && one_line "rank 2: --stesp"; ok "an unknown opti
 [ ! -e "$scratch/x" ]; ok "nothing is written for ranks that differ"
 
 cp "$scratch/model.json" "$scratch/same.json"; cp "$text" "$scratch/same.txt"; data=$scratch/same.txt
-two : --model "$scratch/same.json" --threads 2 --device cpu --price 2 --tdp-watts 9; [ $? -eq 0 ]
+two --host-watts 70 : --model "$scratch/same.json" --threads 2 --device cpu --price 2 --tdp-watts 9 --host-watts 50; [ $? -eq 0 ]
 ok "different paths to the same file, and options of a rank's machine, may differ"
+python3 - "$scratch/x/ledger.json" <<'P'
+import json, sys
+l = json.load(open(sys.argv[1]))
+assert abs(l["energy"]["host_j"] / (70 * l["wall_s"]) - 1) < 1e-6, l
+P
+ok "the power of a host is that which its first rank gives, and counts once"
 finish
