@@ -86,13 +86,13 @@ static status sync_parent(const char *path) {
     return durable_sync_folder(dirname(copy));
 }
 
-status durable_write_file(const char *path, const void *data, size_t bytes) {
+static status replace_file(const char *path, const void *data, size_t bytes, bool sync) {
     char temporary[PATH_MAX];
     if (snprintf(temporary, sizeof temporary, "%s.tmp", path) >= PATH_MAX) FAIL(ARG, "%s: path is too long", path);
     int fd;
     TRY(durable_create(&fd, temporary));
     status_code st = durable_write(fd, temporary, data, bytes);
-    if (st == STATUS_OK) st = durable_sync(fd, temporary);
+    if (st == STATUS_OK && sync) st = durable_sync(fd, temporary);
     if (st == STATUS_OK) st = durable_close(fd, temporary);
     else close(fd);
     if (st == STATUS_OK) st = rename_path(temporary, path);
@@ -100,7 +100,15 @@ status durable_write_file(const char *path, const void *data, size_t bytes) {
         unlink(temporary);
         return st;
     }
-    return sync_parent(path);
+    return sync ? sync_parent(path) : STATUS_OK;
+}
+
+status durable_write_file(const char *path, const void *data, size_t bytes) {
+    return replace_file(path, data, bytes, true);
+}
+
+status durable_replace_file(const char *path, const void *data, size_t bytes) {
+    return replace_file(path, data, bytes, false);
 }
 
 status durable_rename(const char *from, const char *to) {

@@ -29,6 +29,9 @@ status durable_close(int fd, const char *path);
 
 /* Replaces a file atomically: writes PATH.tmp, syncs it, renames it, syncs the folder. */
 status durable_write_file(const char *path, const void *data, size_t bytes);
+/* The same without sync, for what is replaced often and read while it is new: after a crash of the machine the file may be an
+ * older one, or empty. */
+status durable_replace_file(const char *path, const void *data, size_t bytes);
 status durable_rename(const char *from, const char *to); /* a file or folder; syncs the folder that holds `to` */
 status durable_sync_folder(const char *path);
 status durable_make_folders(const char *path); /* mkdir -p; the entry of each new folder is synced */

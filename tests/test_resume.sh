@@ -41,6 +41,8 @@ for name in $names; do
     grid) again grid --grid FR --pue 1.1 --host-watts 0; ok "--grid, --pue, --host-watts: the resumed run has the same values"; continue ;;
     pue | host-watts) continue ;; # with --grid
     stop-at-loss) again "$name" --stop-at-loss 1e-3 --eval-every 1; ok "--stop-at-loss 1e-3: the resumed run has the same value"; continue ;;
+    tensorboard) again "$name" --tensorboard "$scratch/board"; ok "--tensorboard: the resumed run has the same value"; continue ;;
+    prometheus) again "$name" --prometheus "$scratch/tally.prom"; ok "--prometheus: the resumed run has the same value"; continue ;;
     mask-documents) again "$name" --mask-documents; ok "--mask-documents: the resumed run has the same value"; continue ;;
     gemm-search) again "$name" --gemm-search; ok "--gemm-search: the resumed run has the same value"; continue ;;
     reduce-every-microbatch) again "$name" --no-reduce-every-microbatch; ok "--no-reduce-every-microbatch: the resumed run has the same value"; continue ;;

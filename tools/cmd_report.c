@@ -4,10 +4,11 @@
 #include "tools/shared_options.h"
 #include "train/bill/report.h"
 #include "train/bill/report_csv.h"
+#include "train/bill/tensorboard.h"
 #include "train/run_lock.h"
 
 typedef struct {
-    char *out, *loss_svg, *csv;
+    char *out, *loss_svg, *csv, *tensorboard;
     bool help;
 } values;
 
@@ -19,6 +20,7 @@ static const option table[] = {
      .help = "write every step of the runs to FILE as comma-separated values, and no page unless --out is given"},
     {AT(loss_svg), .name = "loss-svg", .argument = "FILE",
      .help = "also write the loss curve of the run as an SVG picture to FILE"},
+    {AT(tensorboard), OPTION_TENSORBOARD},
     {AT(help), OPTION_HELP},
 };
 
@@ -31,6 +33,18 @@ static const command_help help = {
     .table = table,
     .count = sizeof table / sizeof *table,
 };
+
+/* The first time it writes RUN/tensorboard_id: the folder is locked. */
+static status write_events(const char *folder, const char *run) {
+    run_lock *lock;
+    tensorboard *t;
+    TRY(tensorboard_check(folder, run));
+    TRY(run_lock_take(&lock, run, false));
+    status_code st = tensorboard_open(&t, folder, run);
+    if (!st) st = tensorboard_close(t);
+    run_lock_release(lock);
+    return st;
+}
 
 /* RUN/report.html belongs to the run: the folder is locked. */
 static status write_into_run(const char *run, const values *v) {
@@ -47,10 +61,12 @@ static status report(const options *o, const values *v) {
     int count = o->words.count;
     TRY(command_words(o, 1, REPORT_MOST_RUNS, "run"));
     if (count > 1 && v->loss_svg) FAIL(ARG, "--loss-svg: found %d runs, expected one", count);
+    if (count > 1 && v->tensorboard) FAIL(ARG, "--tensorboard: found %d runs, expected one", count);
     if (count > 1 && !v->out && !v->csv) FAIL(ARG, "found %d runs, expected --out FILE or --csv FILE", count);
     if (v->csv) TRY(report_csv_write(runs, count, v->csv));
+    if (v->tensorboard) TRY(write_events(v->tensorboard, runs[0]));
     if (v->out) TRY(report_page(runs, count, v->out));
-    if (v->out || v->csv) return v->loss_svg ? report_loss_svg(runs[0], v->loss_svg) : STATUS_OK;
+    if (v->out || v->csv || v->tensorboard) return v->loss_svg ? report_loss_svg(runs[0], v->loss_svg) : STATUS_OK;
     return write_into_run(runs[0], v);
 }
 

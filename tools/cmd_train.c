@@ -17,7 +17,7 @@ static const double DEFAULT_MIN_LR = 1e-4;
 static const char default_model[] = "llama-3m";
 
 typedef struct {
-    char *config, *model, *init, *tokenizer, *out, *recompute, *device;
+    char *config, *model, *init, *tokenizer, *out, *recompute, *device, *tensorboard, *prometheus;
     string_list data;
     text_options text;
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
@@ -118,6 +118,10 @@ static const option table[] = {
      .help =
          "how many checkpoints to keep. Checkpoints whose loss is not finite do not count: only the newest of them is "
          "kept"},
+    {AT(tensorboard), OPTION_TENSORBOARD},
+    {AT(prometheus), .name = "prometheus", .argument = "FILE",
+     .help = "write what the run does now to FILE, in Prometheus's text format: at every step, but at most once a "
+             "second. The file is replaced atomically"},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
 
@@ -184,6 +188,8 @@ static train_options to_train_options(const values *v, const options *given) {
         .resume = v->resume,
         .budget = options_given(given, "budget") ? v->budget : NAN,
         .peak_seconds = v->peak_seconds,
+        .tensorboard = v->tensorboard,
+        .prometheus = v->prometheus,
     };
 }
 
@@ -251,9 +257,9 @@ static status compare_with_stored(char **changes, schedule *before, const option
 
 /* Options that may differ between ranks: those of the rank's own machine (device, threads, price, power), and paths. What the
  * paths lead to must be the same: same_model compares the model, the trainer the rest. */
-static const char *const own_options[] = {"model",   "init",        "data",      "tokenizer", "out",   "device",
-                                          "threads", "price",       "capex",     "salvage",   "years", "interest",
-                                          "opex",    "utilisation", "tdp-watts", "host-watts"};
+static const char *const own_options[] = {
+    "model",   "init",  "data",     "tokenizer", "out",         "device",    "threads",    "price",       "capex",
+    "salvage", "years", "interest", "opex",      "utilisation", "tdp-watts", "host-watts", "tensorboard", "prometheus"};
 
 static status same_model(FILE *f, const char *name) {
     model_config c;

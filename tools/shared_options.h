@@ -128,6 +128,10 @@ status shared_options_sharding(shard_options *o, const sharding_options *v, shar
     .name = "peak-seconds", .argument = "SECONDS", .min = 0, .max = 60,                                                \
     .help = "how long to measure the device's peak FLOP/s with large GEMMs; 0 disables the measurement and the "       \
             "figures relative to it"
+#define OPTION_TENSORBOARD                                                                                             \
+    .name = "tensorboard", .argument = "DIR",                                                                          \
+    .help = "write the run's numbers to an event file for TensorBoard in the folder DIR, which may hold no "           \
+            "event files of other runs"
 #define OPTION_PRICE                                                                                                   \
     .name = "price", .argument = "USD", .min = 0, .max = 1e9,                                                          \
     .help = "price of a device-hour (each rank has one device); by default that of tally's dated hardware table, if "  \

@@ -236,8 +236,7 @@ static status finish_step(trainer *t) {
         record.val_loss = t->val_loss;
     }
     /* a moved folder still has the file; after FOLDER_LOST the file may belong to another run */
-    if (trainer_is_root(t) && t->mine.folder != FOLDER_LOST)
-        TRY(metrics_append(t->metrics, t->metrics_path.text, &record));
+    if (trainer_is_root(t) && t->mine.folder != FOLDER_LOST) TRY(trainer_exports_step(t, &record));
     show(t, &record);
     TRY(account_skip(t, &r));
     bool due = saves(t, t->p.step) && !is_last(t, t->p.step);

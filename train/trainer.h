@@ -42,9 +42,11 @@ typedef struct {
     double checkpoint_minutes; /* since the last checkpoint, or since training began; 0: disabled */
     i64 keep;
     bool resume;
-    ledger_terms terms;  /* what this rank's machine costs */
-    double budget;       /* usd, NaN: none */
-    double peak_seconds; /* of measuring the peak; 0: disabled */
+    ledger_terms terms;      /* what this rank's machine costs */
+    double budget;           /* usd, NaN: none */
+    double peak_seconds;     /* of measuring the peak; 0: disabled */
+    const char *tensorboard; /* folder for an event file, NULL: none: tensorboard.h */
+    const char *prometheus;  /* file, NULL: none: prometheus.h */
 } train_options;
 
 typedef enum { TRAIN_DONE, TRAIN_REACHED_LOSS, TRAIN_OUT_OF_BUDGET, TRAIN_STOPPED } train_outcome;

@@ -2,6 +2,7 @@
 #include "train/trainer_parts.h"
 
 #include <math.h>
+#include <time.h>
 
 #include "runtime/log.h"
 #include "train/model/cost.h"
@@ -88,6 +89,12 @@ static void add_ranks(step_record *s, const rank_report *all, int ranks) {
     s->skew = computed > 0 ? longest / computed - 1 : NAN;
 }
 
+static double unix_time_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
 step_record trainer_log_record(const trainer *t, const step_args *a, const step_result *r) {
     double tokens = (double)t->global_batch, wall_s = ledger_wall_s(&t->bill);
     double done = (double)(t->p.step - t->first_step);
@@ -96,6 +103,7 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .step = t->p.step,
         .steps = (uint64_t)t->o->steps,
         .tokens = t->p.tokens,
+        .unix_time_s = unix_time_s(),
         .loss = r->loss,
         .val_loss = NAN,
         .lr = a->lr,

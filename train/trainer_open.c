@@ -300,6 +300,7 @@ static status open_files(trainer *t) {
         TRY(ledger_resume(&t->bill, o->out, t->p.step, &t->p.spent, &last));
     }
     TRY(metrics_open(&t->metrics, t->metrics_path.text, again));
+    TRY(trainer_exports_open(t));
     return durable_write_file(config.text, o->config_json, strlen(o->config_json));
 }
 
@@ -326,6 +327,7 @@ status trainer_open(trainer *t) {
     t->asked = calloc((size_t)t->world->ranks, sizeof *t->asked);
     if (!t->all || !t->asked) FAIL(MEM, "no memory for %d ranks", t->world->ranks);
     TRY(trainer_lock(t));
+    TRY(comm_agree(t->world, trainer_exports_check(t)));
     TRY(comm_agree(t->world, trainer_is_root(t) ? begin_heartbeat(t) : STATUS_OK));
     TRY(placement_choose_gpu(t->world->placement, o->device, &gpu));
     TRY(comm_agree(t->world, device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, gpu)));
@@ -365,6 +367,7 @@ status trainer_open(trainer *t) {
 }
 
 void trainer_close(trainer *t) {
+    trainer_exports_close(t);
     loader_close(t->loader);
     model_free(&t->m);
     model_files_free(&t->files);

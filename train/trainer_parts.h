@@ -1,6 +1,7 @@
 /* Declarations that the files of the trainer share: trainer_open.c (from options to a run that is ready), trainer.c (its steps),
  * trainer_folder.c (that no other process uses or replaces --out), trainer_stop.c (leaving a step or an evaluation after a
- * signal), trainer_log.c (the log and the record of a step), trainer_resume.c. Every rank runs all of it. Whatever leads to a
+ * signal), trainer_log.c (the log and the record of a step), trainer_exports.c
+ * (metrics.jsonl and its copies for other programs), trainer_resume.c. Every rank runs all of it. Whatever leads to a
  * collective (an evaluation, a checkpoint, the end) is decided from values that are the same on all ranks: options, the number
  * of the step, and what trainer_gather has gathered. */
 #ifndef TALLY_TRAINER_PARTS_H
@@ -14,6 +15,8 @@
 #include "train/bill/heartbeat.h"
 #include "train/bill/ledger.h"
 #include "train/bill/metrics.h"
+#include "train/bill/prometheus.h"
+#include "train/bill/tensorboard.h"
 #include "train/bill/throttle.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/data/dataset.h"
@@ -50,6 +53,14 @@ typedef struct {
     u128 flops_model, flops_executed;
 } queued_step;
 
+/* trainer_exports.c */
+typedef struct {
+    tensorboard *tensorboard; /* NULL: not asked for, or given up after an error */
+    uint64_t prometheus_ns;   /* of the last write */
+    bool prometheus_failed;
+    step_record last;
+} trainer_exports;
+
 typedef struct {
     const train_options *o;
     job job;
@@ -70,6 +81,7 @@ typedef struct {
     run_lock *lock;   /* this and the next ones: on rank 0 only */
     FILE *metrics;
     path_text metrics_path;
+    trainer_exports exports;
     char folder_trouble[1024]; /* the reason if mine.folder is not FOLDER_FINE */
     path_text moved_to;
     train_options moved;                  /* o with another `out` */
@@ -140,6 +152,13 @@ status trainer_look(void *t);
 /* trainer_lose_work books the time since trainer_begin_work as lost: the step was interrupted */
 void trainer_begin_work(trainer *t);
 void trainer_lose_work(trainer *t);
+
+/* trainer_exports.c. On rank 0; trainer_exports_check does nothing on the others, and neither does trainer_exports_close. */
+status
+trainer_exports_check(const trainer *t); /* ARG if --tensorboard or --prometheus cannot be written; writes nothing */
+status trainer_exports_open(trainer *t); /* after metrics.jsonl */
+status trainer_exports_step(trainer *t, const step_record *r); /* appends to metrics.jsonl too */
+void trainer_exports_close(trainer *t);
 
 void trainer_log_start(const trainer *t);
 /* of the step whose figures the last trainer_gather has gathered */

@@ -35,6 +35,7 @@ static status record_json(json_t *o, const step_record *r) {
         const char *key;
         double value;
     } numbers[] = {
+        {"unix_time_s", r->unix_time_s},
         {"loss", r->loss},
         {"val_loss", r->val_loss},
         {"lr", r->lr},
@@ -104,18 +105,23 @@ status metrics_sync(FILE *f, const char *path) {
     return durable_sync(fileno(f), path);
 }
 
-status metrics_append(FILE *f, const char *path, const step_record *r) {
-    status_code st = STATUS_OK;
-    char *text = NULL;
-    json_t *o = json_object();
-    if (!o) FAIL(MEM, "%s: no memory", path);
-    TRY_DONE(record_json(o, r));
-    TRY_DONE(json_print(&text, o, JSON_ONE_LINE));
-    if (fprintf(f, "%s\n", text) < 0 || fflush(f) != 0) FAIL_DONE(IO, "%s: %s", path, strerror(errno));
-done:
-    free(text);
-    json_decref(o);
+status metrics_line_of(json_t **line, const step_record *r) {
+    if (!(*line = json_object())) FAIL(MEM, "no memory for a line of metrics.jsonl");
+    status_code st = record_json(*line, r);
+    if (!st) return st;
+    json_decref(*line);
+    *line = NULL;
     return st;
+}
+
+status metrics_append(FILE *f, const char *path, const json_t *line) {
+    char *text;
+    TRY(json_print(&text, line, JSON_ONE_LINE));
+    bool failed = fprintf(f, "%s\n", text) < 0 || fflush(f) != 0;
+    int code = errno;
+    free(text);
+    if (failed) FAIL(IO, "%s: %s", path, strerror(code));
+    return STATUS_OK;
 }
 
 void metrics_progress_line(char *line, size_t size, const step_record *r) {

@@ -2,7 +2,7 @@
  * earlier attempts and lost work. Unknown is null. Integers have all of their digits, also above 2^53 (FLOPs, bytes); a reader
  * that holds numbers as doubles rounds them. Earlier versions wrote integers of 2^53 and more as strings of digits.
  *
- *   step, tokens
+ *   step, tokens    unix_time_s     when the line was written, in seconds since 1970
  *   loss            mean nats per token of the step's batch      val_loss  of the held-out tokens, where evaluated
  *   lr, grad_norm   L2 norm before clipping      skipped   true: loss or gradient was not finite and no update was made
  *   step_ms         of this step, without evaluation and checkpoint      tokens_per_s  of this step
@@ -33,9 +33,8 @@
 #ifndef TALLY_METRICS_H
 #define TALLY_METRICS_H
 
+#include "runtime/json.h"
 #include "runtime/meter.h"
-#include "runtime/status.h"
-#include "runtime/tensor.h"
 #include "train/bill/nvml.h"
 
 #include <stdbool.h>
@@ -45,6 +44,7 @@
 /* One step, over all ranks. */
 typedef struct {
     uint64_t step, steps, tokens;
+    double unix_time_s;
     double loss, val_loss; /* NaN: not evaluated */
     double lr, grad_norm;
     bool skipped;
@@ -67,8 +67,9 @@ typedef struct {
 
 /* Opens the file to append; a new, empty one unless `keep`. Does not follow a symbolic link. */
 status metrics_open(FILE **f, const char *path, bool keep);
-status metrics_sync(FILE *f, const char *path); /* fsync */
-status metrics_append(FILE *f, const char *path, const step_record *r);
+status metrics_sync(FILE *f, const char *path);              /* fsync */
+status metrics_line_of(json_t **line, const step_record *r); /* free with json_decref */
+status metrics_append(FILE *f, const char *path, const json_t *line);
 /* the progress line of a step, cut off at size - 1 bytes */
 void metrics_progress_line(char *line, size_t size, const step_record *r);
 

@@ -1,0 +1,126 @@
+# What a run writes for other programs: TensorBoard's event files and Prometheus's text file, read by those programs where they
+# are installed, and by readers of our own.
+cd "$(dirname "$0")/.." && . tests/tap.sh
+need_python "the exports of a run"
+python=${TALLY_PYTHON:-python3}
+
+text=$scratch/text.txt run=$scratch/run board=$scratch/board/run prom=$scratch/tally.prom
+lines_of_text 200 "$text"
+tiny_llama "$scratch/model.json" 16 32 1 2 1
+options=(--model "$scratch/model.json" --data "$text" --steps 12 --batch 2 --seq-len 32 --warmup 2 --checkpoint-every 4
+    --eval-every 3 --eval-batches 2 --threads 1 --price 1 --peak-seconds 0)
+train() { "$tally" train "${options[@]}" --tensorboard "$board" --prometheus "$prom" --out "$@" >"$scratch/out" 2>"$scratch/err"; }
+
+# events_are_those_of RUN FOLDER STEPS: the event file has exactly what the run's metrics.jsonl has, each step once and in order
+cat >"$scratch/compare.py" <<'P'
+import glob, json, struct, subprocess, sys
+run, folder, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
+files = glob.glob(folder + "/*tfevents*")
+assert len(files) == 1, files
+events = [json.loads(x) for x in subprocess.check_output([sys.executable, "tests/read_events.py", files[0]]).splitlines()]
+assert events[0]["version"] == "brain.Event:2" and events[1]["session"] == 1 and events[1]["step"] == 0
+lines = [x for x in map(json.loads, open(run + "/metrics.jsonl")) if "event" not in x]
+single = lambda x: struct.unpack("<f", struct.pack("<f", x))[0]
+assert [e["step"] for e in events[2:]] == [x["step"] for x in lines] == list(range(1, steps + 1)), [e["step"] for e in events]
+for e, x in zip(events[2:], lines):
+    time = x.pop("unix_time_s")
+    expected = {k: single(v) for k, v in x.items() if k != "step" and isinstance(v, (int, float)) and not isinstance(v, bool)}
+    expected.update((k, single(v)) for k, v in x["usd_by_booking"].items())
+    assert {t.split("/")[1]: v for t, v in e["values"].items()} == expected, (e, expected)
+    assert e["wall_time"] == time
+assert "loss/val_loss" in events[4]["values"] and "loss/val_loss" not in events[3]["values"]
+P
+events_are_those_of() { python3 "$scratch/compare.py" "$@" 2>"$scratch/err"; }
+
+train "$run" && events_are_those_of "$run" "$board" 12; ok "the event file has every number of metrics.jsonl, each step once"
+first=$(ls "$board")
+train "$run" --resume --steps 14 && events_are_those_of "$run" "$board" 14; ok "a resumed run continues it, without a step twice"
+[ "$(ls "$board")" != "$first" ]; ok "a TensorBoard that watches the folder finds a file of a later name"
+
+# the steps after the last checkpoint are lost and done again
+crash=1
+while [ $crash -lt 400 ]; do # the run dies in a late save, so that its files hold steps that no checkpoint has
+    rm -rf "$scratch/killed" "$scratch/killed-board"
+    TALLY_CRASH_AT_WRITE=$crash "$tally" train "${options[@]}" --tensorboard "$scratch/killed-board" --out "$scratch/killed" >/dev/null 2>&1
+    [ -e "$scratch/killed/metrics.jsonl" ] && [ "$(grep -c '"loss"' "$scratch/killed/metrics.jsonl")" -ge 8 ] && break
+    crash=$((crash + 8))
+done 2>/dev/null
+"$tally" train "${options[@]}" --tensorboard "$scratch/killed-board" --out "$scratch/killed" --resume >"$scratch/out" 2>"$scratch/err" &&
+    grep -q '"event":"resume"' "$scratch/killed/metrics.jsonl" && events_are_those_of "$scratch/killed" "$scratch/killed-board" 12
+ok "killed at a write and resumed, every step is there once"
+
+"$tally" report "$run" --tensorboard "$scratch/again" >"$scratch/out" 2>"$scratch/err" && events_are_those_of "$run" "$scratch/again" 14
+ok "tally report --tensorboard writes the same of a run that is over"
+"$tally" report "$run" --tensorboard "$scratch/again" 2>"$scratch/err" && events_are_those_of "$run" "$scratch/again" 14
+ok "and replaces the file that it wrote before"
+sed -i 's/"unix_time_s":[0-9.]*,*//' "$scratch/killed/metrics.jsonl"
+"$tally" report "$scratch/killed" --tensorboard "$scratch/old" 2>"$scratch/err" &&
+    python3 tests/read_events.py "$scratch"/old/*tfevents* | tail -1 | grep -q '"step": 12'
+ok "lines of earlier versions, without the time of day, have events too"
+
+if "$python" -c 'import tensorboard' 2>/dev/null; then
+    "$python" - "$scratch/board" "$run" 2>"$scratch/err" <<'P'
+import json, sys
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+m = EventMultiplexer().AddRunsFromDirectory(sys.argv[1])
+m.Reload()
+assert list(m.Runs()) == ["run"], m.Runs()
+lines = [x for x in map(json.loads, open(sys.argv[2] + "/metrics.jsonl")) if "event" not in x]
+def values(tag):
+    return {e.step: e.value for e in m.Scalars("run", tag)}
+loss, held_out = values("loss/loss"), values("loss/val_loss")
+assert len(loss) == 14 and len(held_out) == sum(x["val_loss"] is not None for x in lines) >= 5, (loss, held_out)
+for x in lines:
+    assert abs(loss[x["step"]] - x["loss"]) <= abs(x["loss"]) * 2**-24, x
+P
+    ok "TensorBoard reads the same"
+else skip "TensorBoard reads the same" "$python has no module tensorboard; TALLY_PYTHON names one that has"; fi
+
+refuses "a folder with event files of another run" "which is not of this run" train "${options[@]}" --out "$scratch/other" --tensorboard "$board"
+[ ! -e "$scratch/other" ]; ok "nothing is written then"
+refuses "--tensorboard that is a file" "is not a folder" train "${options[@]}" --out "$scratch/other" --tensorboard "$text"
+refuses "--prometheus in a folder that does not exist" "No such file" train "${options[@]}" --out "$scratch/other" --prometheus "$scratch/none/x.prom"
+refuses "--prometheus that is a folder" "expected a regular file" train "${options[@]}" --out "$scratch/other" --prometheus "$scratch"
+
+cat >"$scratch/read_prom.py" <<'P'
+import json, re, sys
+samples, kind = {}, {}
+for line in open(sys.argv[1]):
+    if line.startswith("# TYPE "):
+        kind[line.split()[2]] = line.split()[3]
+    elif not line.startswith("#"):
+        name, labels, value = re.fullmatch(r"(\w+)\{(.*)\} (\S+)\n", line).groups()
+        samples.setdefault(name, {})[labels] = float(value)
+assert set(samples) == set(kind)
+ledger = json.load(open(sys.argv[2] + "/ledger.json"))
+last = json.loads(open(sys.argv[2] + "/metrics.jsonl").readlines()[-1])
+one = lambda name: next(iter(samples["tally_" + name].values()))
+assert one("step") == last["step"] == one("steps_planned") and one("tokens") == last["tokens"]
+assert one("loss_nats") == last["loss"] and one("held_out_loss_nats") == last["val_loss"] and one("active") == 0
+assert abs(sum(samples["tally_booked_seconds_total"].values()) - ledger["wall_s"]) < 1e-6
+assert abs(sum(samples["tally_cost_usd_total"].values()) - ledger["usd"]) < 1e-9
+P
+python3 "$scratch/read_prom.py" "$prom" "$run" 2>"$scratch/err"; ok "the Prometheus file has the last step and the bill"
+[ ! -e "$prom.tmp" ]; ok "no temporary file stays behind"
+odd=$scratch/'a "quoted" \ name'$'\n''of two lines'$'\xff'
+"$tally" train "${options[@]}" --prometheus "$scratch/odd.prom" --out "$odd" --steps 3 >"$scratch/out" 2>"$scratch/err" && LC_ALL=C.UTF-8 python3 - "$scratch/odd.prom" <<'P'
+import re, sys
+for line in open(sys.argv[1], encoding="utf-8"):
+    if not line.startswith("#"):
+        run = re.fullmatch(r'\w+\{run="((?:[^"\\\n]|\\[\\"n])*)",model="(?:[^"\\\n]|\\[\\"n])*"(?:,category="[a-z -]+")?\} [-+.e\d]+\n', line).group(1)
+        assert run.endswith(r'a \"quoted\" \\ name\\x0aof two lines\\xff'), run
+P
+ok "a quote, a backslash, a newline and a byte that is not UTF-8 are escaped in labels"
+if command -v promtool >/dev/null; then
+    promtool check metrics <"$prom" >"$scratch/err" 2>&1 && [ ! -s "$scratch/err" ] && promtool check metrics <"$scratch/odd.prom" >"$scratch/err" 2>&1
+    ok "promtool accepts both files without remarks"
+else skip "promtool accepts both files" "no promtool here; Debian's package prometheus has it"; fi
+
+# a full disk costs a copy, not the run
+if mkdir "$scratch/small" && mount -t tmpfs -o size=16k tmpfs "$scratch/small" 2>/dev/null; then
+    trap 'umount "$scratch/small"; rm -rf "$scratch"' EXIT
+    "$tally" train "${options[@]}" --steps 40 --tensorboard "$scratch/small" --out "$scratch/full" >"$scratch/out" 2>"$scratch/err" &&
+        [ "$(grep -c 'warning: --tensorboard: .*No space' "$scratch/err")" -eq 1 ] && python3 tests/read_events.py "$scratch"/small/*tfevents* | tail -1 | grep -q '"values": {"'
+    ok "a full disk ends the event file after a whole record, with one warning, and the run goes on"
+else skip "a full disk ends the event file after a whole record" "only root can mount a file system"; fi
+finish
