@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <stdio.h>
 
 #include "tools/command.h"
@@ -59,10 +60,12 @@ static status write_into_run(const char *run, const values *v) {
 static status report(const options *o, const values *v) {
     const char *const *runs = (const char *const *)o->words.list;
     int count = o->words.count;
-    TRY(command_words(o, 1, REPORT_MOST_RUNS, "run"));
+    TRY(command_words(o, 1, INT_MAX, "run"));
     if (count > 1 && v->loss_svg) FAIL(ARG, "--loss-svg: found %d runs, expected one", count);
     if (count > 1 && v->tensorboard) FAIL(ARG, "--tensorboard: found %d runs, expected one", count);
     if (count > 1 && !v->out && !v->csv) FAIL(ARG, "found %d runs, expected --out FILE or --csv FILE", count);
+    if (count > REPORT_MOST_RUNS && v->out)
+        FAIL(ARG, "--out: found %d runs, expected at most %d on a page", count, REPORT_MOST_RUNS);
     if (v->csv) TRY(report_csv_write(runs, count, v->csv));
     if (v->tensorboard) TRY(write_events(v->tensorboard, runs[0]));
     if (v->out) TRY(report_page(runs, count, v->out));

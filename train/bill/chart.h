@@ -9,7 +9,7 @@
 #include "runtime/tensor.h"
 
 /* DOTS joins its dots, also over unknown values. AREA fills what lies between `below` and y. */
-#define CHART_MARK_LIST(X) X(THIN, "thin") X(LINE, "line") X(DOTS, "dots") X(AREA, "area")
+#define CHART_MARK_LIST(X) X(THIN, "thin") X(FINE, "fine") X(LINE, "line") X(DOTS, "dots") X(AREA, "area")
 typedef enum {
 #define X(code, name) CHART_##code,
     CHART_MARK_LIST(X)

@@ -109,7 +109,7 @@ function valueRange(list, [x0, x1], zero) {
     for (let i = 0; i < x.length; i++)
       if (x[i] !== null && x[i] >= x0 && x[i] <= x1 && top[i] !== null) low = Math.min(low, top[i]), high = Math.max(high, top[i]);
   if (low > high) return null;
-  if (state.log && low > 0) return {low, high: high > low ? high : low * 1.1, log: true};
+  if (state.log && low > 0 && !list.some(v => v.below)) return {low, high: high > low ? high : low * 1.1, log: true};
   if (zero) low = Math.min(low, 0), high = Math.max(high, 0);
   if (high - low <= 1e-9 * Math.abs(low)) high = low + (Math.abs(low) * 0.1 || 1);
   const step = niceStep(high - low, 5);
@@ -171,7 +171,7 @@ function draw(plot) {
     element('text', {x: width / 2, y: height / 2, 'text-anchor': 'middle'}, svg, list.length ? 'nothing was recorded here' : 'nothing to show');
     return;
   }
-  const scale = y.log ? Math.log : v => v, y0 = scale(y.low), y1 = scale(y.high);
+  const scale = y.log ? v => Math.log(Math.max(v, y.low)) : v => v, y0 = scale(y.low), y1 = scale(y.high);
   const px = plot.px = v => margin.left + (v - range[0]) / (range[1] - range[0]) * (right - margin.left);
   const py = plot.py = v => margin.top + (y1 - scale(v)) / (y1 - y0) * (bottom - margin.top);
   for (const [v, text] of ticks(y.low, y.high, 5, y.log)) {

@@ -28,11 +28,11 @@ static const chart_kind kinds[] = {
     {"Tokens per second", "tokens/s", .from_zero = true, .needed = true,
      .lines = {{REPORT_RATE, CHART_THIN, "each step"}, {REPORT_SMOOTH_RATE, CHART_LINE, "smoothed"}}},
     {"Utilisation", "% of the peak", .from_zero = true,
-     .lines = {{REPORT_MFU, CHART_LINE, "MFU"},
-               {REPORT_HFU, CHART_LINE, "HFU"},
-               {REPORT_MFU_PALM, CHART_LINE, "MFU (PaLM)"},
-               {REPORT_MFU_MEASURED, CHART_LINE, "MFU of the measured peak"},
-               {REPORT_HFU_MEASURED, CHART_LINE, "HFU of the measured peak"}}},
+     .lines = {{REPORT_MFU, CHART_FINE, "MFU"},
+               {REPORT_HFU, CHART_FINE, "HFU"},
+               {REPORT_MFU_PALM, CHART_FINE, "MFU (PaLM)"},
+               {REPORT_MFU_MEASURED, CHART_FINE, "MFU of the measured peak"},
+               {REPORT_HFU_MEASURED, CHART_FINE, "HFU of the measured peak"}}},
     {"Cost by ledger entry", "US dollars since the start", .from_zero = true, .alone = true,
      .lines =
          {
@@ -44,18 +44,20 @@ static const chart_kind kinds[] = {
      .lines = {{REPORT_USD, CHART_LINE, "cost"}}},
     {"Learning rate", "learning rate", .from_zero = true, .lines = {{REPORT_LR, CHART_LINE, "learning rate"}}},
     {"Gradient norm", "L2 norm before clipping", .from_zero = true,
-     .lines = {{REPORT_NORM, CHART_LINE, "gradient norm"}}},
+     .lines = {{REPORT_NORM, CHART_THIN, "each step"}, {REPORT_SMOOTH_NORM, CHART_LINE, "smoothed"}}},
     {"Drift from the plan", "% above the plan", .from_zero = true,
      .lines = {{REPORT_DRIFT_TIME, CHART_DOTS, "time"},
                {REPORT_DRIFT_MEMORY, CHART_DOTS, "memory"},
                {REPORT_DRIFT_USD, CHART_DOTS, "cost"}}},
-    {"Power", "watts, all devices", .from_zero = true, .lines = {{REPORT_WATTS, CHART_LINE, "power"}}},
+    {"Power", "watts, all devices", .from_zero = true,
+     .lines = {{REPORT_WATTS, CHART_THIN, "each step"}, {REPORT_SMOOTH_WATTS, CHART_LINE, "smoothed"}}},
     {"GPU clocks", "MHz", .from_zero = true,
-     .lines = {{REPORT_SM_MHZ, CHART_LINE, "SM"},
-               {REPORT_SM_MAX_MHZ, CHART_LINE, "SM maximum"},
-               {REPORT_MEMORY_MHZ, CHART_LINE, "memory"}}},
-    {"GPU temperature", "degrees Celsius", .lines = {{REPORT_TEMPERATURE, CHART_LINE, "hottest GPU"}}},
-    {"Waiting for other ranks", "% of the step", .from_zero = true, .lines = {{REPORT_WAITING, CHART_LINE, "waiting"}}},
+     .lines = {{REPORT_SM_MHZ, CHART_FINE, "SM"},
+               {REPORT_SM_MAX_MHZ, CHART_FINE, "SM maximum"},
+               {REPORT_MEMORY_MHZ, CHART_FINE, "memory"}}},
+    {"GPU temperature", "degrees Celsius", .lines = {{REPORT_TEMPERATURE, CHART_FINE, "hottest GPU"}}},
+    {"Waiting for other ranks", "% of the step", .from_zero = true,
+     .lines = {{REPORT_WAITING, CHART_THIN, "each step"}, {REPORT_SMOOTH_WAITING, CHART_LINE, "smoothed"}}},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -67,7 +69,7 @@ static const char *const curve_key[REPORT_CURVES] = {
         BOOKING_LIST(X)
 #undef X
             "SMOOTH_LOSS",
-    "SMOOTH_RATE"};
+    "SMOOTH_RATE", "SMOOTH_NORM", "SMOOTH_WAITING", "SMOOTH_WATTS"};
 
 static bool is_shown(const chart_kind *k, const report_runs *all) { return all->count > 1 ? !k->alone : !k->compared; }
 
@@ -93,14 +95,13 @@ static void add_line(chart_lines *c, const report_runs *all, int run, const line
     const report_run *r = &all->run[run];
     int i = c->count++;
     int colour = all->count > 1 ? run % CHART_COLOURS : l->column == REPORT_VAL_LOSS ? 1 : number;
-    if (l->column == REPORT_SMOOTH_LOSS || l->column == REPORT_SMOOTH_RATE) colour = all->count > 1 ? colour : 0;
+    if (l->column >= REPORT_SMOOTH_LOSS && all->count == 1) colour = 0; /* that of what is smoothed */
     if (l->mark == CHART_AREA) snprintf(c->colour[i], sizeof c->colour[i], "b%d", (int)l->column - REPORT_BOOKING);
     else snprintf(c->colour[i], sizeof c->colour[i], "c%d", colour % CHART_COLOURS);
     c->of[i] = l;
     c->run[i] = run;
     c->series[i] = (chart_series){l->label, l->mark, c->colour[i], 0, r->x, r->curve[l->column], NULL, r->n};
-    if (all->count > 1 && l->mark == CHART_LINE && l->column < REPORT_SMOOTH_LOSS)
-        c->series[i].dash = number % CHART_DASHES;
+    if (all->count > 1 && l->mark == CHART_FINE) c->series[i].dash = number % CHART_DASHES;
 }
 
 /* Each area lies on the one before. */
@@ -127,8 +128,8 @@ static void find_lines(chart_lines *c, const report_runs *all, const chart_kind 
 }
 
 static void write_swatch(FILE *out, const chart_series *s) {
-    static const char *const shape[] = {"M1 5h18", "M1 5h18", "M10 5h0", "M1 5h18"};
-    static const char *const width[] = {"1", "2.5", "7", "9"};
+    static const char *const shape[] = {"M1 5h18", "M1 5h18", "M1 5h18", "M10 5h0", "M1 5h18"};
+    static const char *const width[] = {"1", "1.5", "2.5", "7", "9"};
     fprintf(out,
             "<svg class=\"%s\" width=\"20\" height=\"10\" aria-hidden=\"true\"><path class=\"d%d\" d=\"%s\" "
             "stroke=\"currentColor\" stroke-linecap=\"%s\" stroke-width=\"%s\"/></svg>",

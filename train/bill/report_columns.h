@@ -40,6 +40,9 @@ typedef enum {
     /* computed for the curves: means over neighbouring steps */
     REPORT_SMOOTH_LOSS = REPORT_COLUMNS,
     REPORT_SMOOTH_RATE,
+    REPORT_SMOOTH_NORM,
+    REPORT_SMOOTH_WAITING,
+    REPORT_SMOOTH_WATTS,
     REPORT_CURVES
 } report_column;
 

@@ -24,6 +24,7 @@ void report_joules(FILE *out, double joules);
 void report_count(FILE *out, double count);
 void report_bytes(FILE *out, double bytes);
 void report_seconds(FILE *out, double seconds);
+void report_milliseconds(FILE *out, double ms);
 void report_decimal(FILE *out, double value); /* with 4 decimals */
 
 /* report_totals.c */

@@ -115,6 +115,10 @@ done:
 static const report_column evaluated[] = {REPORT_VAL_LOSS, REPORT_DRIFT_TIME, REPORT_DRIFT_MEMORY, REPORT_DRIFT_USD};
 enum { EVALUATED = sizeof evaluated / sizeof *evaluated };
 
+/* Of which REPORT_SMOOTH_LOSS and so on are means. */
+static const report_column smoothed[] = {REPORT_LOSS, REPORT_RATE, REPORT_NORM, REPORT_WAITING, REPORT_WATTS};
+enum { SMOOTHED = sizeof smoothed / sizeof *smoothed };
+
 /* ---- bins into curves and figures ---- */
 
 static int by_value(const void *a, const void *b) {
@@ -154,15 +158,15 @@ static void draw(report_run *r, const bins *b) {
     int points = b->width > 1 ? 2 : 1;
     for (int i = 0; i < b->n; i++) {
         const bin *from = &b->list[i];
-        double loss = mean_around(b, REPORT_LOSS, i), rate = mean_around(b, REPORT_RATE, i);
+        double smooth[SMOOTHED];
+        for (int k = 0; k < SMOOTHED; k++) smooth[k] = mean_around(b, smoothed[k], i);
         for (int second = 0; second < points; second++, r->n++) {
             bool is_last = second == points - 1;
             r->x[r->n] = !is_last ? from->from : from->of[REPORT_VAL_LOSS].known ? from->val_step : from->to;
             for (int k = 0; k < REPORT_COLUMNS; k++) r->curve[k][r->n] = is_last ? from->of[k].high : from->of[k].low;
             for (int k = 0; k < EVALUATED; k++)
                 r->curve[evaluated[k]][r->n] = is_last ? from->of[evaluated[k]].last : NAN;
-            r->curve[REPORT_SMOOTH_LOSS][r->n] = loss;
-            r->curve[REPORT_SMOOTH_RATE][r->n] = rate;
+            for (int k = 0; k < SMOOTHED; k++) r->curve[REPORT_SMOOTH_LOSS + k][r->n] = smooth[k];
         }
     }
 }

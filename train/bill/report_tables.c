@@ -64,13 +64,12 @@ void report_memory(FILE *out, const report_runs *all) {
 static const struct {
     const char *key, *name;
     void (*write)(FILE *out, double value);
-    double factor;
-} planned[] = {{"step_ms", "time of a step", report_seconds, 1e-3},
-               {"tokens_per_s", "tokens per second", report_count, 1},
-               {"wall_s", "wall time", report_seconds, 1},
-               {"usd", "cost", report_usd, 1},
-               {"energy_j", "energy", report_joules, 1},
-               {"memory_bytes", "memory per device", report_bytes, 1}};
+} planned[] = {{"step_ms", "time of a step", report_milliseconds},
+               {"tokens_per_s", "tokens per second", report_count},
+               {"wall_s", "wall time", report_seconds},
+               {"usd", "cost", report_usd},
+               {"energy_j", "energy", report_joules},
+               {"memory_bytes", "memory per device", report_bytes}};
 
 static void write_causes(FILE *out, const json_t *causes) {
     size_t i;
@@ -99,9 +98,9 @@ static void write_plan(FILE *out, const report_run *r) {
         const char *key = planned[i].key;
         double off = 100 * number(error, key);
         fprintf(out, "<tr><td>%s</td><td>", planned[i].name);
-        planned[i].write(out, number(r->plan, key) * planned[i].factor);
+        planned[i].write(out, number(r->plan, key));
         fputs("</td><td>", out);
-        planned[i].write(out, number(actual, key) * planned[i].factor);
+        planned[i].write(out, number(actual, key));
         fprintf(out, "</td><td%s>", fabs(off) > 10 ? " class=\"off\"" : "");
         if (isnan(off)) fputs("not known", out);
         else fprintf(out, "%+.1f%%", off);

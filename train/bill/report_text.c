@@ -59,6 +59,10 @@ void report_seconds(FILE *out, double seconds) {
     if (known(out, seconds)) fputs(text_seconds(seconds).text, out);
 }
 
+void report_milliseconds(FILE *out, double ms) {
+    if (known(out, ms)) fprintf(out, ms < 1e4 ? "%.4g ms" : "%.0f ms", ms);
+}
+
 void report_decimal(FILE *out, double value) {
     if (known(out, value)) fprintf(out, "%.4f", value);
 }
