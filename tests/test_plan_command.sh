@@ -66,6 +66,16 @@ ok "the text of one plan says that it is a plan, what it assumes, what does not 
 "$tally" plan --model llama2-7b --tokens 1e9 --devices 8,16 --shard none >"$scratch/out" 2>"$scratch/err" && [ "$(grep -c '^ *16 none ' "$scratch/out")" -eq 3 ]
 ok "several plans are rows of tables: steps, memory, runs"
 
+"$tally" plan --gpus --json | python3 -c "
+import json, sys
+gpus = {g['key']: g for g in json.load(sys.stdin)['gpus']}
+h = gpus['h100']
+assert len(gpus) > 15 and h['peak_bf16_flops_per_s'] == 989.4e12 and h['peak_fp8_flops_per_s'] > 1.9e15 and h['memory_bytes'] == 80e9
+assert gpus['v100-sxm2']['peak_bf16_flops_per_s'] is None and gpus['tpu-v4']['usd_per_hour'] is None
+for g in gpus.values():
+    assert all((g[v] is None or g[s]) for v, s in [('peak_fp32_flops_per_s', 'peak_source'), ('memory_bytes', 'memory_source'), ('tdp_watts', 'tdp_source'), ('usd_per_hour', 'price_source')]), g
+" 2>"$scratch/err"; ok "--gpus lists the hardware table; every figure has a source"
+
 refuses "an unknown model, with the nearest" "llama-15m" plan --model llama-15
 refuses "devices that are no number" '--devices "x"' plan --devices 8,x
 refuses "no whole nodes" "--devices 12" plan --devices 12
@@ -73,7 +83,7 @@ refuses "an unknown stage" "--shard is \"ful\", expected none|optimizer|gradient
 refuses "replicas that do not divide" "--replicas 3" plan --devices 8 --replicas 3
 refuses "groups that straddle nodes" "--gpus-per-node 8" plan --devices 24 --replicas 2
 refuses "a sequence longer than the context" "--seq-len 4096" plan --model gpt2-124m --seq-len 4096
-refuses "an unknown device" "h100" plan --gpu h1000
+refuses "an unknown device" "--gpu: .*h1000" plan --gpu h1000
 refuses "a sparse peak given for dense" "--peak-tflops" plan --gpu h100 --peak-tflops 1979
 refuses "a peak above the dense one" "--peak-tflops" plan --gpu a100-80gb --peak-tflops 400
 refuses "a negative price" "--price" plan --price -1

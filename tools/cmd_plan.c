@@ -5,6 +5,7 @@
 #include "tools/command.h"
 #include "tools/plan_budget.h"
 #include "tools/plan_claims.h"
+#include "tools/plan_gpus.h"
 #include "tools/plan_json.h"
 #include "tools/plan_print.h"
 
@@ -13,7 +14,7 @@ typedef struct {
     plan_options plan;
     double budget;
     i64 tokens_at_most;
-    bool search, reproduce, json, help;
+    bool search, reproduce, gpus, json, help;
 } values;
 
 #define AT(member) OPTION_AT(values, member)
@@ -116,6 +117,8 @@ static const option table[] = {
              "nearest presets"},
     {AT(tokens_at_most), .name = "tokens-at-most", .argument = "N", .min = 1, .max = 1e18,
      .help = "with --budget: how many different tokens there are; a run may repeat them"},
+    {AT(gpus), .name = "gpus", .not_in_file = true,
+     .help = "list the hardware table: dense peaks, memory, power and price of each --gpu, with their sources"},
 
     {AT(json), .group = "Output", OPTION_JSON},
     {AT(config), OPTION_CONFIG},
@@ -188,6 +191,7 @@ static status plan_command(const options *o, const values *v, int *exit_code) {
         return plan_claims(o->words.count ? o->words.list[0] : NULL, v->json, exit_code);
     }
     TRY(command_words(o, 0, 0, "an option"));
+    if (v->gpus) return plan_gpus(v->json);
     TRY(check_modes(o, v));
     status_code st = v->plan.from ? plan_options_from(&s, &in_effect, o) : STATUS_OK;
     if (!st) st = plan_options_read(&s, &in_effect, o);

@@ -153,7 +153,7 @@ static double peak_of(const hardware *h, dtype t) { return t == F32 ? h->peak_fp
 static status read_gpu(plan_setting *s, const plan_options *v, const options *o) {
     const hardware *h = &s->file.hardware;
     if (v->hardware) TRY(hardware_read(&s->file, v->hardware));
-    else TRY(hardware_by_key(&h, v->gpu));
+    else if (hardware_by_key(&h, v->gpu)) FAIL(ARG, "--gpu: %s; or cpu", status_message());
     double dense = peak_of(h, s->base.step.o.t);
     if (options_given(o, "peak-tflops"))
         TRY(hardware_check_dense("--peak-tflops", h->name, v->peak_tflops * 1e12, dense));
