@@ -8,11 +8,12 @@
 #include "tools/plan_gpus.h"
 #include "tools/plan_json.h"
 #include "tools/plan_print.h"
+#include "tools/plan_target.h"
 
 typedef struct {
     char *config, *svg;
     plan_options plan;
-    double budget;
+    double budget, target_loss;
     i64 tokens_at_most;
     bool search, reproduce, gpus, json, help;
 } values;
@@ -120,6 +121,11 @@ static const option table[] = {
     {AT(gpus), .name = "gpus", .not_in_file = true,
      .help = "list the hardware table: dense peaks, memory, power and price of each --gpu, with their sources"},
 
+    {AT(target_loss), .group = "A loss to reach", .name = "target-loss", .argument = "X", .min = 1e-6, .max = 100,
+     .help =
+         "with --from RUN: the tokens, time and dollars at which the run reaches this loss, with their 90% interval, "
+         "from a power law through its own curve; of the other options only --price and --json have an effect"},
+
     {AT(json), .group = "Output", OPTION_JSON},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
@@ -133,6 +139,7 @@ static const command_help help = {
              "  tally plan --model llama3.1-8b --tokens 1e12 --gpu h100 --devices 256 --recompute selective\n"
              "  tally plan --model llama3.2-1b --devices 8,64 --shard none,optimizer,gradients,full\n"
              "  tally plan --model gpt2-124m --gpu cpu --seq-len 256\n"
+             "  tally plan --from runs/book --target-loss 1.5\n"
              "  tally plan --reproduce\n"
              "  tally plan --model llama3.1-8b --devices 64 --batch 8 --search --svg frontier.svg\n"
              "  tally plan --budget 10000 --gpu h100 --devices 8 --batch 8 --tokens-at-most 100e9\n",
@@ -161,6 +168,11 @@ static status check_modes(const options *o, const values *v) {
     bool budget = options_given(o, "budget"), rate = options_given(o, "rate");
     if (v->svg && !v->search) FAIL(ARG, "--svg: expected --search with it");
     if (options_given(o, "tokens-at-most") && !budget) FAIL(ARG, "--tokens-at-most: expected --budget with it");
+    if (options_given(o, "target-loss")) {
+        if (!v->plan.from) FAIL(ARG, "--target-loss %g: expected --from RUN with it", v->target_loss);
+        if (v->search || budget || options_given(o, "tokens"))
+            FAIL(ARG, "--target-loss, --search, --budget, --tokens: expected one of them");
+    }
     if (!v->search && !budget) return STATUS_OK;
     if (v->search && budget) FAIL(ARG, "--search, --budget: expected one of them");
     if (strchr(v->plan.devices, ',') || strchr(v->plan.shard, ','))
@@ -193,6 +205,8 @@ static status plan_command(const options *o, const values *v, int *exit_code) {
     TRY(command_words(o, 0, 0, "an option"));
     if (v->gpus) return plan_gpus(v->json);
     TRY(check_modes(o, v));
+    if (options_given(o, "target-loss"))
+        return plan_target(v->plan.from, v->target_loss, options_given(o, "price") ? v->plan.price : NAN, v->json);
     status_code st = v->plan.from ? plan_options_from(&s, &in_effect, o) : STATUS_OK;
     if (!st) st = plan_options_read(&s, &in_effect, o);
     if (!st) st = plan_mode(o, v, &in_effect, &s);

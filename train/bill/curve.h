@@ -57,7 +57,7 @@ typedef struct {
     bool held_out;  /* the losses are those of evaluations; false: fewer than CURVE_FEWEST bins have one: of training */
     double reached; /* lowest loss of an evaluation, or NAN: there was none */
     double reached_tokens;
-    double tokens, wall_s, usd; /* spent up to the last step; usd NAN: unknown */
+    double steps, ranks, tokens, wall_s, usd; /* spent up to the last step; usd NAN: unknown */
     double s_per_token,
         usd_per_token; /* of this curve's steps, evaluations and checkpoints included; usd at the last price */
 } curve_run;

@@ -23,13 +23,14 @@ static void add(sums *list, double tokens, double loss) {
 }
 
 typedef struct {
-    double step, tokens, wall_s, usd, usd_per_s;
+    double step, ranks, tokens, wall_s, usd, usd_per_s;
 } moment;
 
 static double number(const json_t *line, const char *key) { return json_number_or_nan(json_object_get(line, key)); }
 
 static moment moment_of(const json_t *line) {
     return (moment){.step = number(line, "step"),
+                    .ranks = number(line, "ranks"),
                     .tokens = number(line, "tokens"),
                     .wall_s = number(line, "wall_s"),
                     .usd = number(line, "usd"),
@@ -71,6 +72,7 @@ static status read_lines(curve_run *r, bins *b, const char *path, double skip_st
         last = m;
     }
     if (!(last.tokens > first.tokens)) FAIL_DONE(DATA, "%s: has fewer than two steps", path);
+    r->steps = last.step, r->ranks = last.ranks;
     r->tokens = last.tokens, r->wall_s = last.wall_s, r->usd = last.usd;
     r->s_per_token = (last.wall_s - first.wall_s) / (last.tokens - first.tokens);
     r->usd_per_token = r->s_per_token * last.usd_per_s;
