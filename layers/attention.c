@@ -184,7 +184,10 @@ status attention_forward(device *dev, dtype t, void *o, float *lse, const void *
                          attention_shape s) {
     TRY(check_shape(s));
     dev->flops.work[device_forward_work(dev)] += attention_forward_flops(s);
-    return DISPATCH(dev, attention_forward, t, o, lse, q, k, v, s);
+    uint64_t since = profile_begin(dev->profile);
+    TRY(DISPATCH(dev, attention_forward, t, o, lse, q, k, v, s));
+    profile_end(dev->profile, PROFILE_ATTENTION_FORWARD, since);
+    return STATUS_OK;
 }
 
 /* ---- backward ---- */
@@ -332,5 +335,8 @@ status attention_backward(device *dev, dtype t, const attention_gradients *d, co
     if (s.Tq != s.Tk) FAIL(ARG, "attention_backward: %ld queries, expected as many as keys, %ld", s.Tq, s.Tk);
     dev->flops.work[WORK_RECOMPUTE] += product_flops(s);
     dev->flops.work[WORK_DGRAD] += 4 * product_flops(s);
-    return DISPATCH(dev, attention_backward, t, d, x, scratch, s);
+    uint64_t since = profile_begin(dev->profile);
+    TRY(DISPATCH(dev, attention_backward, t, d, x, scratch, s));
+    profile_end(dev->profile, PROFILE_ATTENTION_BACKWARD, since);
+    return STATUS_OK;
 }

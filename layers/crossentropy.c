@@ -67,7 +67,10 @@ status crossentropy_forward_backward(device *dev, dtype t, void *dlogits, float 
     if (l->t != F32 && t != l->t) FAIL(ARG, "crossentropy: fp32 gradient of bf16 logits, expected bf16");
     if (dlogits == l->x && t != l->t)
         FAIL(ARG, "crossentropy: bf16 gradient in place of fp32 logits, expected both of one dtype");
-    return DISPATCH(dev, crossentropy_forward_backward, t, dlogits, losses, l, targets, scale);
+    uint64_t since = profile_begin(dev->profile);
+    TRY(DISPATCH(dev, crossentropy_forward_backward, t, dlogits, losses, l, targets, scale));
+    profile_end(dev->profile, PROFILE_LOSS, since);
+    return STATUS_OK;
 }
 
 status crossentropy_sum_losses_cpu(device *dev, double *sum, const float *losses, i64 N, bool accumulate) {

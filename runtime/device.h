@@ -7,6 +7,7 @@
 
 #include "runtime/host.h"
 #include "runtime/meter.h"
+#include "runtime/profile.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
 
@@ -66,6 +67,7 @@ struct device {
     flop_counter flops;       /* every GEMM and attention call adds here */
     bool recomputing;         /* forward work is booked as recompute: device_recompute */
     meter *clock;             /* the run's bookings of seconds, or NULL */
+    profile *profile;         /* CPU: measures kinds of work, or NULL */
     uint64_t posts, collects; /* post number n is in slot n % DEVICE_SLOTS */
     char slots[DEVICE_SLOTS][DEVICE_SLOT_BYTES]; /* CPU: what was posted */
     uint64_t slot_ns[DEVICE_SLOTS], since_ns;    /* CPU: times of the posts; time of the last post or begin */

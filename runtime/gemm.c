@@ -20,7 +20,10 @@ status gemm(device *dev, const gemm_args *g) {
         FAIL(ARG, "gemm: bias with operands %s and D %s, expected D of the operands' dtype", dtype_name(g->ab),
              dtype_name(g->d));
     if (g->dgelu_of && !gemm_fuses_dgelu(dev, g)) FAIL(ARG, "gemm: dgelu_of is set, but gemm_fuses_dgelu is false");
+    uint64_t since = profile_begin(dev->profile);
     TRY(dev->dry ? gemm_dry(dev, g) : HALF(dev, gemm)(dev, g));
+    profile_end_gemm(dev->profile, (profile_gemm){g->M, g->N, g->K, g->trans_a, g->trans_b, g->accumulate, 0, 0},
+                     since);
     dev->flops.work[g->work] += 2 * (u128)g->M * (u128)g->N * (u128)g->K;
     return STATUS_OK;
 }

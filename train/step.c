@@ -87,12 +87,14 @@ static status sum_squares(void *context) {
     device *dev = s->m->dev;
     const fsdp *f = &s->m->parameters.f;
     double *squares = &s->sums.mine->squares;
+    uint64_t since = profile_begin(dev->profile);
     TRY(dev->ops->zero(dev, squares, sizeof *squares));
     if (f->replicas && f->replicas->rank > 0) return STATUS_OK;
     for (int u = 0; u < f->unit_count; u++) {
         fsdp_piece p = fsdp_piece_of(f, u);
         TRY(gradnorm_sum_squares(dev, squares, p.grads, p.count, s->norm_scratch));
     }
+    profile_end(dev->profile, PROFILE_OPTIMIZER, since);
     return STATUS_OK;
 }
 
@@ -129,7 +131,10 @@ static status update_weights(void *context, const step_sums *all) {
                       .beta1 = u->a->beta1,
                       .beta2 = u->a->beta2};
     TRY(verdict_decide(m->dev, s->verdict, all, ranks, c));
-    return adamw_on_owned(&m->parameters, u->a, s->verdict);
+    uint64_t since = profile_begin(m->dev->profile);
+    TRY(adamw_on_owned(&m->parameters, u->a, s->verdict));
+    profile_end(m->dev->profile, PROFILE_OPTIMIZER, since);
+    return STATUS_OK;
 }
 
 status step_dry_run(step_state *s, i64 micro_batches) {
