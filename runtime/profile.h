@@ -37,5 +37,6 @@ static inline void profile_end(profile *p, profile_kind kind, uint64_t since) {
     if (p) p->ns[kind] += meter_clock_ns() - since;
 }
 void profile_end_gemm(profile *p, profile_gemm shape, uint64_t since); /* shape: without calls and ns */
+void profile_add_gemm(profile *p, const profile_gemm *g);              /* its calls and ns to those of its shape */
 
 #endif

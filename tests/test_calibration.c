@@ -32,6 +32,7 @@ static calibration example(void) {
                      .seq_len = 128,
                      .micro_batches = 1,
                      .tokens_per_step = 768,
+                     .vocabulary = 50257,
                      .steps = 17,
                      .step_s = 0.1,
                      .step_low_s = 0.09,
@@ -64,6 +65,7 @@ static void test_round_trip(void **state) {
     assert_string_equal(b.recompute, a.recompute);
     assert_int_equal(b.ranks, 2);
     assert_int_equal(b.tokens_per_step, 768);
+    assert_int_equal(b.vocabulary, 50257);
     assert_true(b.step_s == a.step_s && b.step_high_s == a.step_high_s && b.memory_bytes == a.memory_bytes);
     assert_true(b.usd_per_hour == 0);
     assert_true(isnan(b.watts) && isnan(b.peak_datasheet) && isnan(b.works[0]));

@@ -22,7 +22,9 @@ static void book_end(trainer *t, booking with) {
 
 static status write_ledger(trainer *t) {
     bool root = trainer_is_root(t);
-    return comm_agree(t->world, root ? ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens) : STATUS_OK);
+    status_code st = root ? trainer_measure_write(t) : STATUS_OK;
+    if (!st && root) st = ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens);
+    return comm_agree(t->world, st);
 }
 
 static status save(trainer *t) {
@@ -42,7 +44,7 @@ static status save(trainer *t) {
     TRY(checkpoint_prune(t->world, t->o->out, t->p.step, t->o->keep));
     book_end(t, before);
     t->saved_ns = meter_clock_ns();
-    t->mine.save_s = (double)(t->saved_ns - since) * 1e-9;
+    t->measures.checkpoint_s = t->mine.save_s = (double)(t->saved_ns - since) * 1e-9;
     TRY(trainer_gather(t));
     return write_ledger(t);
 }
@@ -85,6 +87,7 @@ static status evaluate_now(trainer *t) {
     t->p.val_loss = t->val_loss;
     if (!t->evaluation_left && trainer_holds_out(t) && !isfinite(t->val_loss)) t->p.finite = 0;
     t->mine.eval_s = (double)(meter_clock_ns() - since) * 1e-9;
+    if (!t->evaluation_left) t->measures.evaluation_s = t->mine.eval_s;
     book_end(t, before);
     return STATUS_OK;
 }
@@ -144,6 +147,7 @@ static status queue_step(trainer *t) {
         trainer_begin_work(t);
     }
     trainer_look_begin(t);
+    trainer_measure_begin(t);
     q->args = arguments(t, number);
     comm_set_step(t->peers, number + 1);
     uint64_t bytes = comm_read_totals(t->peers).bytes_sent - t->asked_bytes;
@@ -228,6 +232,7 @@ static status finish_step(trainer *t) {
     t->p.loss = r.loss;
     throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
     step_record record = trainer_log_record(t, &q.args, &r);
+    trainer_measure_end(t, &record);
     t->p.model_flops += (double)record.flops_model;
     t->bytes_sent += record.bytes_sent;
     TRY(check_peak(t, &record));

@@ -361,13 +361,16 @@ status trainer_open(trainer *t) {
     t->val_loss = NAN;
     TRY(trainer_gather(t));
     t->saved_ns = meter_clock_ns();
+    TRY(trainer_measure_open(t));
     trainer_log_start(t);
     t->first_wall_s = ledger_wall_s(&t->bill);
+    t->measures.startup_s = (double)t->mine.bill.ns[BOOK_STARTUP] * 1e-9;
     return STATUS_OK;
 }
 
 void trainer_close(trainer *t) {
     trainer_exports_close(t);
+    trainer_measure_close(t);
     loader_close(t->loader);
     model_free(&t->m);
     model_files_free(&t->files);

@@ -1,7 +1,7 @@
 /* Declarations that the files of the trainer share: trainer_open.c (from options to a run that is ready), trainer.c (its steps),
  * trainer_folder.c (that no other process uses or replaces --out), trainer_stop.c (leaving a step or an evaluation after a
- * signal), trainer_log.c (the log and the record of a step), trainer_exports.c
- * (metrics.jsonl and its copies for other programs), trainer_resume.c. Every rank runs all of it. Whatever leads to a
+ * signal), trainer_log.c (the log and the record of a step), trainer_exports.c (metrics.jsonl and its copies for other programs),
+ * trainer_calibration.c (what the run measures), trainer_resume.c. Every rank runs all of it. Whatever leads to a
  * collective (an evaluation, a checkpoint, the end) is decided from values that are the same on all ranks: options, the number
  * of the step, and what trainer_gather has gathered. */
 #ifndef TALLY_TRAINER_PARTS_H
@@ -11,6 +11,7 @@
 
 #include "parallel/job.h"
 #include "runtime/path.h"
+#include "train/bill/calibration.h"
 #include "train/bill/energy_window.h"
 #include "train/bill/heartbeat.h"
 #include "train/bill/ledger.h"
@@ -61,6 +62,19 @@ typedef struct {
     step_record last;
 } trainer_exports;
 
+/* of this attempt, for calibration.json */
+enum { MEASURED_STEPS = 4096 };
+typedef struct {
+    double *seconds; /* [MEASURED_STEPS] of the newest steps; step number n is [n % MEASURED_STEPS] */
+    uint64_t steps_seen, steps,
+        summed; /* steps: without the first; summed: of these, those that were not interrupted */
+    double fastest_s, sum_s, waited_s, joules; /* the sums: of the summed steps */
+    uint64_t data_ns, data_sum_ns;
+    double flops_model, flops_executed; /* of a step */
+    profile now, sum;
+    double evaluation_s, checkpoint_s, startup_s; /* of the last one; NAN: none */
+} trainer_measures;
+
 typedef struct {
     const train_options *o;
     job job;
@@ -108,6 +122,7 @@ typedef struct {
     double since_j; /* joules and waiting at the start of the oldest step in flight */
     uint64_t since_waited_ns;
     throttle_watch throttle;
+    trainer_measures measures;
     rank_report mine, *all; /* all: [ranks], from the last trainer_gather */
     u128 bytes_sent;        /* in all steps of this attempt, by all ranks */
 } trainer;
@@ -159,6 +174,15 @@ trainer_exports_check(const trainer *t); /* ARG if --tensorboard or --prometheus
 status trainer_exports_open(trainer *t); /* after metrics.jsonl */
 status trainer_exports_step(trainer *t, const step_record *r); /* appends to metrics.jsonl too */
 void trainer_exports_close(trainer *t);
+
+/* trainer_calibration.c. Not collective. begin before a step is queued, end when its record is made. */
+status trainer_measure_open(trainer *t);
+void trainer_measure_close(trainer *t);
+void trainer_measure_begin(trainer *t);
+void trainer_measure_end(trainer *t, const step_record *r);
+bool trainer_measure_quartiles(const trainer *t, double quartiles[3]); /* seconds of a step; false: none is known yet */
+bool trainer_measure_fill(calibration *c, const trainer *t);           /* false: too few steps yet */
+status trainer_measure_write(const trainer *t);                        /* on rank 0: RUN/calibration.json */
 
 void trainer_log_start(const trainer *t);
 /* of the step whose figures the last trainer_gather has gathered */

@@ -30,8 +30,8 @@ typedef struct {
     { #member, offsetof(calibration, member), 0 }
 static const field texts[] = {TEXT(model),     TEXT(device), TEXT(isa),          TEXT(precision),
                               TEXT(recompute), TEXT(shard),  TEXT(energy_source)};
-static const field integers[] = {FIELD(ranks),         FIELD(threads),         FIELD(batch), FIELD(seq_len),
-                                 FIELD(micro_batches), FIELD(tokens_per_step), FIELD(steps)};
+static const field integers[] = {FIELD(ranks),         FIELD(threads),         FIELD(batch),      FIELD(seq_len),
+                                 FIELD(micro_batches), FIELD(tokens_per_step), FIELD(vocabulary), FIELD(steps)};
 static const field numbers[] = {FIELD(step_s),         FIELD(step_low_s),        FIELD(step_high_s),
                                 FIELD(tokens_per_s),   FIELD(flops_model_per_s), FIELD(flops_executed_per_s),
                                 FIELD(peak_datasheet), FIELD(peak_measured),     FIELD(evaluation_s),
@@ -143,7 +143,7 @@ status calibration_read(calibration *c, const char *run) {
         FAIL(DATA, "%s: holds no metrics.jsonl; expected the folder of a run", run);
     if (access(path.text, F_OK) != 0)
         FAIL(DATA,
-             "%s: holds no calibration.json; a run writes it at evaluations, with checkpoints and at its end, once it "
+             "%s: holds no calibration.json; a run writes it with checkpoints and at its end, once it "
              "has done %d steps",
              run, CALIBRATION_LEAST);
     TRY(json_read_file(&o, path.text));

@@ -1,5 +1,5 @@
 /* RUN/calibration.json: what a run measured, for the plan of the next run on such a machine (`tally plan --from RUN`). The run
- * writes it at evaluations, with checkpoints and at its end, once it has done CALIBRATION_LEAST steps; the last attempt counts.
+ * writes it with checkpoints and at its end, once it has done CALIBRATION_LEAST steps; the last attempt counts.
  *
  * Figures of a step are of one step of one rank, from the steps of this attempt without its first CALIBRATION_SKIP, which
  * start slowly. A figure that is not known is NAN here and null in the file.
@@ -46,6 +46,7 @@ typedef struct {
     /* the run: its options, as `tally train` takes them */
     char model[4096], device[96], isa[48], precision[8], recompute[32], shard[16];
     i64 ranks, threads, batch, seq_len, micro_batches, tokens_per_step;
+    i64 vocabulary; /* of the model: that of the data may have replaced the preset's */
 
     i64 steps; /* that were measured */
     double step_s, step_low_s, step_high_s, tokens_per_s;
