@@ -76,6 +76,11 @@ for g in gpus.values():
     assert all((g[v] is None or g[s]) for v, s in [('peak_fp32_flops_per_s', 'peak_source'), ('memory_bytes', 'memory_source'), ('tdp_watts', 'tdp_source'), ('usd_per_hour', 'price_source')]), g
 " 2>"$scratch/err"; ok "--gpus lists the hardware table; every figure has a source"
 
+json '[(r["shard"], r["replicas"]) for r in p] == [("none", 1), ("full", 2)]' --model gpt2-124m --devices 16 --shard none,full --replicas 2
+ok "--replicas is for the stages that shard"
+json '2 * p[1]["memory_limit_bytes"] == p[0]["memory_limit_bytes"] and p[1]["fits"]' --model llama-3m --seq-len 64 --gpu cpu --precision fp32 \
+    --threads 1 --devices 1,2 --peak-tflops 0.1 --node-bandwidth 4 --node-latency 50; ok "ranks on a CPU share its memory"
+refuses "threads of each rank are not known" "--threads" plan --gpu cpu --devices 2
 refuses "an unknown model, with the nearest" "llama-15m" plan --model llama-15
 refuses "devices that are no number" '--devices "x"' plan --devices 8,x
 refuses "no whole nodes" "--devices 12" plan --devices 12

@@ -118,15 +118,15 @@ static const option table[] = {
              "nearest presets"},
     {AT(tokens_at_most), .name = "tokens-at-most", .argument = "N", .min = 1, .max = 1e18,
      .help = "with --budget: how many different tokens there are; a run may repeat them"},
-    {AT(gpus), .name = "gpus", .not_in_file = true,
-     .help = "list the hardware table: dense peaks, memory, power and price of each --gpu, with their sources"},
 
     {AT(target_loss), .group = "A loss to reach", .name = "target-loss", .argument = "X", .min = 1e-6, .max = 100,
      .help =
          "with --from RUN: the tokens, time and dollars at which the run reaches this loss, with their 90% interval, "
          "from a power law through its own curve; of the other options only --price and --json have an effect"},
 
-    {AT(json), .group = "Output", OPTION_JSON},
+    {AT(gpus), .group = "Output", .name = "gpus", .not_in_file = true,
+     .help = "list the hardware table: dense peaks, memory, power and price of each --gpu, with their sources"},
+    {AT(json), OPTION_JSON},
     {AT(config), OPTION_CONFIG},
     {AT(help), OPTION_HELP},
 };

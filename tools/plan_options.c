@@ -142,7 +142,8 @@ static status read_cpu(plan_setting *s, const plan_options *v, const options *o)
     s->bandwidth = (plan_fact){bandwidth, own ? AS_GIVEN : "measured now: all threads write 256 MiB"};
     TRY(s->cpu->ops->room(s->cpu, &room));
     s->limit = given_or(o, "memory", v->memory_gib * 0x1p30, room.left == UINT64_MAX ? 0 : (double)room.left,
-                        "free on this machine now");
+                        "free on this machine now, for all ranks");
+    s->shared_memory = !options_given(o, "memory");
     s->price = given_or(o, "price", v->price, h ? h->usd_per_hour * threads : 0, h ? h->price_source : NULL);
     s->watts = given_or(o, "tdp-watts", v->watts, h ? h->tdp_watts * threads : 0, h ? h->tdp_source : NULL);
     return read_links(s, NULL, v, o);
@@ -246,13 +247,16 @@ static status read_stage(shard_stage *stage, const char *text) {
     return STATUS_OK;
 }
 
-static status add_row(plan_request *rows, int *count, const plan_setting *s, int devices, shard_stage stage) {
+static status add_row(plan_request *rows, int *count, const plan_setting *s, int devices, shard_stage stage,
+                      int replicas) {
     if (*count == MOST_ROWS) FAIL(ARG, "--devices, --shard: expected at most %d rows", MOST_ROWS);
     plan_request *r = &rows[(*count)++];
     *r = s->base;
     r->step.o.shard.ranks = devices;
     r->step.o.shard.stage = stage;
-    if (stage == SHARD_NONE) r->step.o.shard.replicas = 1;
+    r->step.o.shard.replicas = stage == SHARD_NONE ? 1 : replicas;
+    int sharing = devices < r->m.net.per_node ? devices : r->m.net.per_node;
+    if (s->shared_memory) r->memory_limit = s->limit.value / sharing;
     return s->from ? plan_from_speed(r, &(bool){false}, s->from) : STATUS_OK;
 }
 
@@ -264,7 +268,7 @@ static status fill_rows(plan_request *rows, int *count, const plan_options *v, c
         for (const char *stages = v->shard; next_item(&stages, item, sizeof item);) {
             shard_stage stage;
             TRY(read_stage(&stage, item));
-            TRY(add_row(rows, count, s, devices, stage));
+            TRY(add_row(rows, count, s, devices, stage, (int)v->sharding.replicas));
         }
     }
     if (!*count) FAIL(ARG, "--devices \"%s\", --shard \"%s\": expected at least one each", v->devices, v->shard);
@@ -343,6 +347,8 @@ status plan_options_read(plan_setting *s, const plan_options *v, const options *
         (plan_request){.tokens = v->tokens, .m = {.net = {.per_node = (int)v->per_node}, .blocking = !v->overlap}};
     bool cpu = !v->hardware && strcmp(v->gpu, "cpu") == 0;
     if (v->hardware && options_given(o, "gpu")) FAIL(ARG, "--hardware, --gpu: expected one of them");
+    if (cpu && !v->threads && strcmp(v->devices, "1") != 0)
+        FAIL(ARG, "--gpu cpu, --devices \"%s\": expected --threads with it, those of each rank", v->devices);
     if (!cpu && options_given(o, "threads")) FAIL(ARG, "--threads: expected --gpu cpu with it");
     TRY(read_step(&s->base.step, v, o));
     TRY(cpu ? read_cpu(s, v, o) : read_gpu(s, v, o));

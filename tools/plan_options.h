@@ -43,6 +43,7 @@ typedef struct {
     const char *from_run;
     char from_devices[16];
     hardware_file file; /* of --hardware */
+    bool shared_memory; /* limit is that of the machine, whose ranks share it */
     device *cpu;        /* with --gpu cpu: this machine's, which base.m.cpu is too; else NULL */
 } plan_setting;
 
