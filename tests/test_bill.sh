@@ -70,7 +70,7 @@ assert abs(l["usd"] - usd) < 0.005, (l["usd"], usd)
 assert abs(sum(l["usd_by_booking"].values()) - l["usd"]) < 1e-9 * l["usd"], l
 e = l["energy"]
 assert e["devices_j"] == l["energy_j"] and l["grid"].startswith("France 2024, 0.04418 kg CO2 per kWh (Ember"), l
-assert abs(e["host_j"] - 100 * wall) < 100 * 0.3, (e, wall)  # what the heartbeat of the killed attempt lacks
+assert abs(e["host_j"] - 100 * wall) < 100 * 0.5, (e, wall)  # what the heartbeat of the killed attempt lacks
 assert abs(e["overhead_j"] / (0.2 * (e["devices_j"] + e["host_j"])) - 1) < 0.1, e
 assert abs(l["kg_co2"] / (sum(e.values()) / 3.6e6 * 0.04418) - 1) < 0.1 and l["power_usd"] is None, l
 P
@@ -91,7 +91,7 @@ assert abs(l["usd"] / (4 * l["wall_s"] / 3600 + l["power_usd"]) - 1) < 1e-9, l
 assert abs(sum(l["usd_by_booking"].values()) / l["usd"] - 1) < 1e-9, l
 P
 ok "devices that are owned cost their share of the capital and their power, in each attempt"
-grep -q "the host is not known: give --host-watts" "$scratch/err"; ok "what is not known is named"
+grep -q "^  and of the host: not known (--host-watts)" "$scratch/err"; ok "what is not known is named"
 train --out "$scratch/plain" --steps 1 && python3 - "$scratch/plain/ledger.json" <<'P'
 import json, sys
 l = json.load(open(sys.argv[1]))

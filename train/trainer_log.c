@@ -135,14 +135,8 @@ static void log_energy(const ledger *l) {
     else log_line("energy: %.5f kWh (%s)", joules / 3.6e6, ledger_energy_source(l));
     if (host) log_line("  and of the host: %.5f kWh (--host-watts)", power[POWER_HOST_J] / 3.6e6);
     if (overhead) log_line("  and of cooling and conversion: %.5f kWh (--pue)", power[POWER_OVERHEAD_J] / 3.6e6);
-    if (!host || !overhead)
-        log_line("  %s not known: give %s",
-                 host       ? "cooling and conversion are"
-                 : overhead ? "the host is"
-                            : "host and cooling are",
-                 host       ? "--pue"
-                 : overhead ? "--host-watts"
-                            : "--host-watts and --pue");
+    if (!host) log_line("  and of the host: not known (--host-watts)");
+    if (!overhead) log_line("  and of cooling and conversion: not known (--pue)");
     if (!isnan(power[POWER_USD])) log_line("  power has cost %s of the bill", text_usd(power[POWER_USD]).text);
     if (!isnan(power[POWER_KG_CO2]))
         log_line("carbon: %.5f kg CO2 (%s)", power[POWER_KG_CO2], grid_describe(&l->grid).text);
