@@ -1,10 +1,17 @@
 # Looks at reports in a headless Chromium, with real pointer and key events. Prints a TAP-like line per check: "ok NAME" or
-# "not ok NAME". Usage: report_browser.py CHROMIUM ONE.html METRICS.jsonl SEVERAL.html FOLDER_FOR_PICTURES
+# "not ok NAME". Usage: report_browser.py CHROMIUM ONE.html METRICS.jsonl SEVERAL.html LONG.html LONG_METRICS.jsonl EMPTY.html
+# FOLDER_FOR_PICTURES
 import json, re, struct, sys, zlib
 from browser import Browser
 
-program, one, metrics, several, pictures = sys.argv[1:]
-steps = [json.loads(line) for line in open(metrics) if '"event"' not in line]
+program, one, metrics, several, long, long_metrics, empty, pictures = sys.argv[1:]
+
+
+def read(path):
+    return [json.loads(line) for line in open(path) if '"event"' not in line]
+
+
+steps = read(metrics)
 b = Browser(program)
 
 
@@ -136,4 +143,23 @@ b.value("document.querySelector('.runs button').click()")
 b.mouse("mouseMoved", *place(0.31))
 check("a run can be hidden", not any(r.startswith(names[0] + ":") for r in rows()) and any(r.startswith(names[1] + ":") for r in rows()), rows())
 check("several runs: no complaint", b.complaints() == [], b.complaints())
+
+# a long run: a point stands for several steps, with the lowest and the highest loss of them
+loss = {s["step"]: s["loss"] for s in read(long_metrics)}
+b.open(long)
+b.settle()
+wrong = []
+for fraction in 0.05, 0.31, 0.77, 1.0:
+    b.mouse("mouseMoved", *place(fraction))
+    shown = rows()
+    found = re.fullmatch(r"steps ([0-9,]+) to ([0-9,]+)", shown[0])
+    values = [float(x) for x in re.findall(r"[0-9.]+", shown[1])]
+    part = [loss[i] for i in range(*[int(found[k].replace(",", "")) + k - 1 for k in (1, 2)])] if found else [0]
+    if not found or len(part) < 2 or abs(values[0] - min(part)) > 1e-4 or abs(values[-1] - max(part)) > 1e-4:
+        wrong.append((shown, part))
+check("a long run: the pointer shows the lowest and the highest loss of the steps under it", not wrong, wrong)
+
+b.open(empty)
+b.settle()
+check("a run without steps: the page says so, without complaint", b.value("document.body.innerText.includes('no step has recorded it') || document.querySelector('svg.chart').textContent.includes('no step')") and b.complaints() == [], b.complaints())
 b.close()

@@ -97,8 +97,12 @@ refuses "a folder without a run" "nowhere/metrics.jsonl" report "$scratch/nowher
 
 browser=$(command -v chromium-headless-shell || command -v chromium || command -v google-chrome) ||
     { skip "the pages in a browser" "no chromium-headless-shell, chromium or google-chrome here"; finish; }
-mkdir "$scratch/pictures"
-python3 tests/report_browser.py "$browser" "$scratch/one/report.html" "$scratch/one/metrics.jsonl" "$scratch/both.html" "$scratch/pictures" >"$scratch/checks" 2>"$scratch/err"
+mkdir "$scratch/pictures" "$scratch/long" "$scratch/empty"
+for i in $(seq 5000); do echo "{\"step\":$i,\"loss\":$((i * 7919 % 997)).5}"; done >"$scratch/long/metrics.jsonl"
+: >"$scratch/empty/metrics.jsonl"
+"$tally" report "$scratch/long" && "$tally" report "$scratch/empty"; ok "the pages of a long run and of one without steps"
+pages=("$scratch/one/report.html" "$scratch/one/metrics.jsonl" "$scratch/both.html" "$scratch/long/report.html" "$scratch/long/metrics.jsonl" "$scratch/empty/report.html")
+python3 tests/report_browser.py "$browser" "${pages[@]}" "$scratch/pictures" >"$scratch/checks" 2>"$scratch/err"
 status=$?
 [ $status -eq 0 ] || { tail -3 "$scratch/err"; echo "not ok the browser"; } >>"$scratch/checks"
 while read -r line; do
