@@ -9,17 +9,19 @@ static bool outside(const scaling_law *l, const scaling_point *p) { return p->N 
 
 /* --- for people --- */
 
-static void print_loss(const scaling_point *p) {
+static void print_loss(const scaling_point *p, int width) {
     char text[48];
     if (isnan(p->loss)) snprintf(text, sizeof text, "-");
     else if (isnan(p->low)) snprintf(text, sizeof text, "%.3f", p->loss);
     else snprintf(text, sizeof text, "%.3f (%.3f to %.3f)", p->loss, p->low, p->high);
-    printf(" %-24s", text);
+    printf(" %-*s", width, text);
 }
 
-static void print_point(const scaling_point *p) {
+enum { LOSS_WIDTH = 24 };
+
+static void print_point(const scaling_point *p, int loss_width) {
     printf(" %10s %10s %8.1f %7.1f", text_count(p->N).text, text_count(p->D).text, p->D / p->N, p->D / p->U);
-    print_loss(p);
+    print_loss(p, loss_width);
 }
 
 static void print_money(const plan_budget_result *r, const plan_request *base, const plan_budget_options *o) {
@@ -31,19 +33,20 @@ static void print_money(const plan_budget_result *r, const plan_request *base, c
     printf("\n%.3g training FLOPs as 6 N D, at %.4g TFLOP/s of a device, the speed of %s (%s)\n\n", r->flops,
            r->flops_per_s * 1e-12, r->rate_of,
            isnan(base->mfu) && isnan(base->tokens_per_s) ? "its cheapest configuration that fits, simulated"
-                                                         : "as given");
+                                                         : "at the MFU that is given or measured");
 }
 
 static void print_laws(const plan_budget_result *r, const plan_budget_options *o) {
-    printf("  %-22s %10s %10s %8s %7s %-24s\n", "best model by", "parameters", "tokens", "tok/par", "epochs",
+    printf("  %-22s %10s %10s %8s %7s %s\n", "best model by", "parameters", "tokens", "tok/par", "epochs",
            "loss (95% of the fit)");
     for (int i = 0; i < SCALING_LAWS; i++) {
         const scaling_law *l = &scaling_laws[i];
         printf("%c %-22s", i == r->answer ? '*' : ' ', l->name);
-        print_point(&r->by_law[i]);
-        if (outside(l, &r->by_law[i])) fputs(", outside the models of the fit", stdout);
-        if (!(l->repeats_tokens > 0) && r->by_law[i].D > o->tokens_at_most)
-            fputs(", more tokens than there are", stdout);
+        bool beyond = outside(l, &r->by_law[i]),
+             short_of = !(l->repeats_tokens > 0) && r->by_law[i].D > o->tokens_at_most;
+        print_point(&r->by_law[i], beyond || short_of ? LOSS_WIDTH : 0);
+        if (beyond) printf(" outside the models of the fit%s", short_of ? "," : "");
+        if (short_of) printf(" more tokens than there are");
         putchar('\n');
     }
     printf("* the answer; ");
@@ -62,7 +65,7 @@ static void print_presets(const plan_budget_result *r, const plan_request *base)
                    text_bytes(base->memory_limit).text);
             continue;
         }
-        print_point(&m->at);
+        print_point(&m->at, LOSS_WIDTH);
         if (isnan(m->p.mfu[PLAN_EXACT])) printf(" %6s", "-");
         else printf(" %5.1f%%", 100 * m->p.mfu[PLAN_EXACT]);
         printf(" %10s  %s%s\n", text_bytes(m->p.memory_bytes).text, plan_search_describe(&m->step).text,
@@ -76,14 +79,17 @@ static void print_changes(const plan_budget_result *r) {
     for (int i = 0; i < PLAN_BUDGET_CHANGES; i++) {
         const plan_budget_change *c = &r->changes[i];
         printf("  %-22s", c->change);
-        print_point(&c->at);
+        print_point(&c->at, LOSS_WIDTH);
         printf(" %10.3g\n", c->flops);
     }
 }
 
 static void print_sources(void) {
     puts("\nassumed: losses are nats per token of the papers' own data and tokenizers; compare them with each other "
-         "only");
+         "only.\n"
+         "  6 N D counts all parameters, embeddings included, whose lookups take no time: a preset with a large "
+         "vocabulary\n"
+         "  trains on more tokens than its size suggests, and its loss may be below that of the answer");
     for (int i = 0; i < SCALING_LAWS; i++) {
         const scaling_law *l = &scaling_laws[i];
         printf("  %-22s %s", l->name, l->source);
