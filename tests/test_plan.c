@@ -60,10 +60,12 @@ static void a_given_rate_is_solved_for(void **unused) {
     OK(plan_make(&p, &r));
     close_to(p.step_s.total, simulated.step_s.total);
     /* faster than the assumed links allow: the time holds, its parts are not known */
-    r.mfu = NAN, r.tokens_per_s = 100 * simulated.tokens_per_s;
+    r.mfu = NAN, r.peak = NAN, r.tokens_per_s = 100 * simulated.tokens_per_s;
     OK(plan_make(&p, &r));
     assert_true(isnan(p.step_s.communication) && isnan(p.step_s.useful));
     close_to(p.tokens_per_s, r.tokens_per_s);
+    r.peak = 2e14;
+    FAILS(ARG, "dense peak of 16 devices allows", plan_make(&p, &r));
 }
 
 static void money_energy_and_failures(void **unused) {

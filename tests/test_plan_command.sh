@@ -99,6 +99,8 @@ refuses "an MFU that is not a number" "--mfu" plan --mfu nan
 refuses "an MFU above 1" "--mfu" plan --mfu 1.01
 refuses "a price that is not a number" "--price" plan --price nan
 refuses "two ways to give the speed" "--mfu, --rate" plan --mfu 0.4 --rate 1000
+refuses "a rate above the peak" "--rate" plan --model llama2-7b --rate 1e6
+refuses "an MFU that recomputation lifts above the peak" "--mfu" plan --model llama2-7b --mfu 0.9 --recompute block
 refuses "one rate for several rows" "--rate" plan --rate 1000 --devices 1,2
 refuses "two prices" "--price, --capex" plan --price 1 --capex 2
 refuses "a price of power that rent includes" "--kwh-price" plan --kwh-price 0.1

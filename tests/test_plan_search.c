@@ -145,7 +145,7 @@ static void test_a_given_mfu_gives_the_rate_of_gemms(void **state) {
                         plan_search_describe(&simulated.frontier[simulated.cheapest].step).text);
     plan_search_free(&simulated);
     plan_search_free(&r);
-    base.mfu = NAN, base.tokens_per_s = 1e12;
+    base.mfu = base.peak = NAN, base.tokens_per_s = 1e12;
     FAILS(ARG, "faster than the links", plan_search_run(&r, &base, (plan_search_kept){0}));
     plan_search_free(&r);
 }

@@ -14,6 +14,8 @@ double plan_utilisation(double flops_per_token, double tokens_per_s, double devi
 
 /* --- FLOPs and time --- */
 
+#define MOST_HFU 1.1 /* of a rate that is given: clocks may exceed those of the datasheet a little */
+
 static void count_flops(plan *p, const plan_request *r) {
     const step_plan *s = &r->step;
     flop_counter f = cost_training_flops(&s->c, s->s.recompute, 1, s->s.T);
@@ -68,6 +70,11 @@ static status find_time(plan *p, const plan_request *r) {
     for (int i = 0; i < PLAN_CONVENTIONS; i++)
         p->mfu[i] = plan_utilisation(p->flops_per_token[i], p->tokens_per_s, devices, r->peak);
     p->hfu = plan_utilisation(p->executed_per_token, p->tokens_per_s, devices, r->peak);
+    if (given && p->hfu > MOST_HFU)
+        FAIL(ARG,
+             "%.4g tokens/s execute %.4g times the FLOPs that the dense peak of %d devices allows; expected a lower "
+             "--rate or --mfu, or another device",
+             p->tokens_per_s, p->hfu, devices);
     return STATUS_OK;
 }
 

@@ -62,7 +62,7 @@ typedef struct {
     double kwh, kg_co2;                         /* kwh: the sum of those that are known; NAN without kwh_devices */
 } plan;
 
-/* ARG where the step cannot be simulated (plan_step.h), the model has no such shape, or 64 bits do not hold the result. */
+/* ARG where the step cannot be simulated (plan_step.h), the model has no such shape, a given speed is above the peak, or 64 bits do not hold the result. */
 status plan_make(plan *p, const plan_request *r);
 
 /* The conventions from published figures. N: all parameters; q: heads x head size of a layer. */

@@ -229,7 +229,7 @@ void plan_print_assumed(const plan_setting *s) {
     print_link("between nodes", &s->between, r->m.net.between);
     print_fact("price", &s->price, 1, "USD per device-hour");
     if (!isnan(s->terms.owned.capex_usd)) print_owned(&s->terms.owned);
-    print_fact("power", &s->watts, 1, "W per device");
+    print_fact("power", &s->watts, 1, "W per device, all of the time");
     if (!isnan(r->host_watts)) printf("  %-14s %.4g W per node (as given)\n", "host", r->host_watts);
     if (!isnan(r->pue)) printf("  %-14s %.4g (as given)\n", "PUE", r->pue);
     if (!isnan(r->kg_co2_per_kwh)) {
