@@ -141,7 +141,7 @@ static void write_energy(FILE *out, const report_run *r) {
     static const char *const part[][2] = {
         {"devices_j", "devices"}, {"host_j", "host"}, {"overhead_j", "cooling and conversion (PUE)"}};
     const json_t *energy = json_object_get(r->ledger, "energy");
-    double kg = number(r->ledger, "kg_co2");
+    double kg = number(r->ledger, "kg_co2"), power = number(r->ledger, "power_usd");
     const char *grid = report_read_text(r->ledger, "grid");
     if (!json_is_object(energy)) return;
     fputs("<table><thead><tr><th scope=\"col\">energy</th><th></th></tr></thead><tbody>\n", out);
@@ -153,7 +153,12 @@ static void write_energy(FILE *out, const report_run *r) {
     if (!isnan(kg)) {
         fputs("<tr><td>carbon dioxide, grid ", out);
         report_text(out, grid ? grid : "not known");
-        fprintf(out, "</td><td>%.3g kg</td></tr>\n", kg);
+        fprintf(out, kg < 1 ? "</td><td>%.3g g</td></tr>\n" : "</td><td>%.4g kg</td></tr>\n", kg < 1 ? kg * 1e3 : kg);
+    }
+    if (power > 0) {
+        fputs("<tr><td>what power has cost, part of the bill</td><td>", out);
+        report_usd(out, power);
+        fputs("</td></tr>\n", out);
     }
     fputs("</tbody></table>\n", out);
 }
