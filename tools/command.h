@@ -13,6 +13,7 @@ status command_eval(int argc, char **argv, int *exit_code);
 status command_export(int argc, char **argv, int *exit_code);
 status command_inspect(int argc, char **argv, int *exit_code);
 status command_report(int argc, char **argv, int *exit_code);
+status command_watch(int argc, char **argv, int *exit_code);
 status command_bench(int argc, char **argv, int *exit_code);
 status command_plan(int argc, char **argv, int *exit_code);
 status command_tokenizer(int argc, char **argv, int *exit_code);

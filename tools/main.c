@@ -26,6 +26,7 @@ static const command commands[] = {
     {"tokenize", "turn text into token files, for corpora larger than memory", command_tokenize},
     {"inspect", "describe a run, checkpoint, text, token files or a model; verify files", command_inspect},
     {"report", "write a page or a table about a run, or compare several", command_report},
+    {"watch", "show a run in the terminal: curves, speed, the bill, what is slow", command_watch},
     {"bench", "measure training steps and their parts on this machine", command_bench},
     {"plan", "plan a run: memory, time, money, energy and carbon", command_plan},
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/file.h"
@@ -19,7 +20,7 @@ struct metrics_reader {
     i64 number, offset; /* of the current line, counted from 1 and from 0 */
     double last_step;   /* the last one read; 0 before the first */
     i64 damaged, gaps;
-    bool at_end;
+    bool at_end, follow;
     json_t *json;
     size_t from, filled;               /* the part of the buffer that is not yet returned */
     char buffer[2 * LONGEST_LINE + 1]; /* the last byte is for a NUL */
@@ -41,26 +42,36 @@ status metrics_reader_open(metrics_reader **out, const char *path) {
     return STATUS_OK;
 }
 
+void metrics_reader_follow(metrics_reader *r) { r->follow = true; }
+
+bool metrics_reader_replaced(const metrics_reader *r) {
+    struct stat named, open;
+    if (stat(r->path.text, &named) || fstat(r->fd, &open)) return true;
+    return named.st_dev != open.st_dev || named.st_ino != open.st_ino || named.st_size < r->offset;
+}
+
 bool metrics_reader_damaged(const metrics_reader *r) { return r->damaged > 0; }
 
 void metrics_reader_close(metrics_reader *r) {
     if (!r) return;
-    if (r->damaged > MOST_LOGGED)
+    if (r->damaged > MOST_LOGGED && !r->follow)
         log_line("%s: %ld more damaged lines were skipped", r->path.text, r->damaged - MOST_LOGGED);
-    if (r->gaps > MOST_LOGGED) log_line("%s: %ld more gaps in the steps", r->path.text, r->gaps - MOST_LOGGED);
+    if (r->gaps > MOST_LOGGED && !r->follow)
+        log_line("%s: %ld more gaps in the steps", r->path.text, r->gaps - MOST_LOGGED);
     close(r->fd);
     json_decref(r->json);
     free(r);
 }
 
 static void log_damage(metrics_reader *r, i64 offset, const char *what) {
-    if (++r->damaged <= MOST_LOGGED) log_line("%s: line %ld (byte %ld) %s", r->path.text, r->number, offset, what);
+    if (++r->damaged <= MOST_LOGGED && !r->follow)
+        log_line("%s: line %ld (byte %ld) %s", r->path.text, r->number, offset, what);
 }
 
 void metrics_reader_expect(metrics_reader *r, double step) {
     double first = r->last_step + 1;
     if (!(first <= step)) return;
-    if (++r->gaps > MOST_LOGGED) return;
+    if (++r->gaps > MOST_LOGGED || r->follow) return;
     if (first == step) log_line("%s: the line of step %.0f is missing", r->path.text, step);
     else log_line("%s: the lines of steps %.0f to %.0f are missing", r->path.text, first, step);
 }
@@ -153,10 +164,12 @@ status metrics_reader_next(metrics_reader *r, metrics_line *line, bool *more) {
     *more = false;
     json_decref(r->json);
     r->json = NULL;
+    r->at_end = r->at_end && !r->follow;
     for (char *end;;) {
         r->number++;
         TRY(skip_nuls(r, &end));
         if (r->from == r->filled) return STATUS_OK;
+        if (r->follow && !end && r->filled - r->from < LONGEST_LINE) return STATUS_OK;
         char *text = r->buffer + r->from;
         size_t bytes = end ? (size_t)(end - text) : r->filled - r->from;
         if (bytes >= LONGEST_LINE) {

@@ -24,6 +24,11 @@ typedef struct {
 status metrics_reader_open(metrics_reader **r, const char *path); /* absent or no regular file: DATA */
 /* *more is false at the end of the file; *line is then empty. */
 status metrics_reader_next(metrics_reader *r, metrics_line *line, bool *more);
+/* For a file that still grows: a last line without its newline waits for the rest, and after *more was false the next call reads
+ * what was added since. Nothing is logged. */
+void metrics_reader_follow(metrics_reader *r);
+bool metrics_reader_replaced(
+    const metrics_reader *r); /* the path names another file by now, or the file became shorter */
 /* Logs the steps up to `step` whose lines are missing after the last line that was read. */
 void metrics_reader_expect(metrics_reader *r, double step);
 bool metrics_reader_damaged(const metrics_reader *r); /* whether anything was skipped so far */
