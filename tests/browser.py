@@ -1,5 +1,5 @@
 # Drives a headless Chromium through its remote-debugging pipe, with the standard library alone: real pointer and key events.
-import base64, json, os, subprocess, tempfile
+import base64, json, os, select, subprocess, tempfile
 
 
 class Browser:
@@ -25,9 +25,10 @@ class Browser:
 
     def read(self):
         while b"\0" not in self.buffer:
-            got = os.read(self.back, 1 << 16)
+            ready = select.select([self.back], [], [], 300)[0]  # only a browser that hangs takes so long
+            got = os.read(self.back, 1 << 16) if ready else b""
             if not got:
-                raise RuntimeError("the browser has ended")
+                raise RuntimeError("the browser has ended" if ready else "the browser does not answer")
             self.buffer += got
         text, self.buffer = self.buffer.split(b"\0", 1)
         return json.loads(text)
