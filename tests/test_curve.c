@@ -75,7 +75,8 @@ static void test_the_interval_holds_the_truth(void **state) {
     }
     if (held < 44) fail_msg("%d of 60 intervals hold the truth, expected 44 or more", held);
     double ratio = width / (2 * 1.645 * sqrt(square - mean * mean)); /* to the true width, whose error is 9% */
-    if (!(ratio > 0.7 && ratio < 1.4)) fail_msg("the intervals are %g times as wide as the spread", ratio);
+    /* wider than for a curve that is known to follow one law: fits that begin late see fewer points */
+    if (!(ratio > 0.9 && ratio < 4)) fail_msg("the intervals are %g times as wide as the spread", ratio);
 }
 
 static void test_the_interval_is_the_same_every_time(void **state) {
@@ -106,6 +107,22 @@ static void test_what_means_nothing_is_refused(void **state) {
     points_of(p, 12, law, 0, 1);
     p[4].tokens = p[3].tokens;
     FAILS(DATA, "point 4 of the curve", curve_fit_points(&fit, p, 12));
+}
+
+/* A loss that falls in two ways, the faster first: fits that begin later approach another floor, and the interval tells. */
+static void test_a_curve_that_no_law_describes(void **state) {
+    (void)state;
+    const curve_law law = {2, 2000, 0.5};
+    curve_point p[CURVE_MOST];
+    curve_interval one, two;
+    int n = points_of(p, 33, law, 0.004, 1);
+    OK(curve_fit_points(&fit, p, n));
+    one = curve_floor(&fit);
+    for (int i = 0; i < n; i++) p[i].loss += 1.5 * exp(-p[i].tokens / 1.5e6);
+    OK(curve_fit_points(&fit, p, n));
+    two = curve_floor(&fit);
+    if (!(two.low <= law.floor && law.floor <= two.high && two.high - two.low > one.high - one.low))
+        fail_msg("E is %g to %g, and %g to %g with one law", two.low, two.high, one.low, one.high);
 }
 
 /* a rising loss, a constant one: no law falls, so nothing lower is reached */
@@ -195,6 +212,7 @@ int main(void) {
         cmocka_unit_test(test_the_interval_holds_the_truth),
         cmocka_unit_test(test_the_interval_is_the_same_every_time),
         cmocka_unit_test(test_what_means_nothing_is_refused),
+        cmocka_unit_test(test_a_curve_that_no_law_describes),
         cmocka_unit_test(test_a_curve_that_does_not_fall),
         cmocka_unit_test_setup_teardown(test_the_curve_of_a_run, setup, teardown),
         cmocka_unit_test_setup_teardown(test_training_losses_stand_in_for_evaluations, setup, teardown),

@@ -79,46 +79,63 @@ static status check(const curve_point *p, int count) {
     return STATUS_OK;
 }
 
-/* residuals[i]: of point i, times the root of its weight. The fit takes 3 degrees of freedom from them, and the slow ones, which
- * the means of blocks keep: they are widened as for blocks / (blocks - 3). */
-static void refit(curve_fit *f, sample *s, const double *residuals) {
+/* Each fit takes 3 degrees of freedom from the residuals, and the slow ones, which the means of blocks keep: they are widened as
+ * for blocks / (blocks - 3). */
+static void resample(curve_law *laws, int count, sample *s, const curve_law *law, uint64_t *drawn) {
     int n = s->count, block = (int)cbrt(n);
+    double residuals[CURVE_MOST], fitted[CURVE_MOST], mean = 0;
     double blocks = (double)n / block, wider = sqrt(blocks / (blocks - 3));
-    uint64_t drawn = 0;
-    for (int k = 0; k < CURVE_RESAMPLES; k++) {
-        for (int i = 0; i < n; drawn++) {
-            int from = (int)rng_below(SEED, RNG_SAMPLE, drawn, (uint64_t)(n - block + 1));
+    for (int i = 0; i < n; i++) {
+        fitted[i] = curve_loss(law, s->points[i].tokens);
+        residuals[i] = (s->loss[i] - fitted[i]) * sqrt(s->points[i].weight);
+        mean += residuals[i] / n;
+    }
+    for (int k = 0; k < count; k++) {
+        for (int i = 0; i < n; ++*drawn) {
+            int from = (int)rng_below(SEED, RNG_SAMPLE, *drawn, (uint64_t)(n - block + 1));
             for (int j = 0; j < block && i < n; j++, i++)
-                s->loss[i] =
-                    curve_loss(&f->law, s->points[i].tokens) + wider * residuals[from + j] / sqrt(s->points[i].weight);
+                s->loss[i] = fitted[i] + wider * (residuals[from + j] - mean) / sqrt(s->points[i].weight);
         }
-        f->resampled[k] = fit(s);
+        laws[k] = fit(s);
     }
 }
 
-status curve_fit_points(curve_fit *f, const curve_point *points, int count) {
-    double residuals[CURVE_MOST], sum = 0, mean = 0;
-    TRY(check(points, count));
-    sample *s = malloc(sizeof *s);
-    if (!s) FAIL(MEM, "no memory to fit a curve");
+static void fill(sample *s, const curve_point *points, int count) {
     *s = (sample){.count = count, .log_last = log(points[count - 1].tokens), .points = points};
     for (int i = 0; i < count; i++) {
         s->log_tokens[i] = log(points[i].tokens) - s->log_last;
         s->loss[i] = points[i].loss;
     }
-    f->law = fit(s);
-    for (int i = 0; i < count; i++) {
-        double r = points[i].loss - curve_loss(&f->law, points[i].tokens);
-        sum += r * r / count;
-        residuals[i] = r * sqrt(points[i].weight);
-        mean += residuals[i] / count;
+}
+
+/* the first point from which a fit may begin that leaves out what is before `share` of the tokens; -1: too few would be left */
+static int beginning(const curve_point *points, int count, double share) {
+    int first = 0;
+    while (points[first].tokens < share * points[count - 1].tokens) first++;
+    return count - first >= CURVE_FEWEST ? first : -1;
+}
+
+status curve_fit_points(curve_fit *f, const curve_point *points, int count) {
+    static const double shares[] = {0, 0.15, 0.2, 0.3, 0.4};
+    enum { BEGINNINGS = sizeof shares / sizeof *shares };
+    uint64_t drawn = 0;
+    int used = 0, done = 0;
+    TRY(check(points, count));
+    sample *s = malloc(sizeof *s);
+    if (!s) FAIL(MEM, "no memory to fit a curve");
+    *f = (curve_fit){.points = count, .from_tokens = points[0].tokens, .to_tokens = points[count - 1].tokens};
+    while (used < BEGINNINGS && beginning(points, count, shares[used]) >= 0) used++;
+    for (int b = 0; b < used; b++) {
+        int first = beginning(points, count, shares[b]), end = CURVE_RESAMPLES * (b + 1) / used;
+        fill(s, points + first, count - first);
+        curve_law law = fit(s);
+        if (b == 0) f->law = law;
+        resample(f->resampled + done, end - done, s, &law, &drawn);
+        done = end;
     }
-    for (int i = 0; i < count; i++) residuals[i] -= mean;
-    f->rms = sqrt(sum);
-    f->points = count;
-    f->from_tokens = points[0].tokens, f->to_tokens = points[count - 1].tokens;
-    refit(f, s, residuals);
     free(s);
+    for (int i = 0; i < count; i++) f->rms += pow(points[i].loss - curve_loss(&f->law, points[i].tokens), 2) / count;
+    f->rms = sqrt(f->rms);
     return STATUS_OK;
 }
 
@@ -132,7 +149,7 @@ static int by_value(const void *a, const void *b) {
 static curve_interval interval(double *values, double best) {
     const int tail = CURVE_RESAMPLES / 20;
     qsort(values, CURVE_RESAMPLES, sizeof *values, by_value);
-    return (curve_interval){values[tail], best, values[CURVE_RESAMPLES - 1 - tail]};
+    return (curve_interval){fmin(best, values[tail]), best, fmax(best, values[CURVE_RESAMPLES - 1 - tail])};
 }
 
 curve_interval curve_floor(const curve_fit *f) {
