@@ -1,6 +1,7 @@
 /* The figures of a plan, from closed forms that are written out here. */
 #include "tests/check.h"
 #include "tools/plan.h"
+#include "tools/plan_shape.h"
 
 static plan_request request(const char *name, int devices) {
     plan_request r = {
@@ -110,12 +111,31 @@ static void mfu_by_each_convention(void **unused) {
     assert_true(fabs(plan_utilisation(flops, 238.3e3, 6144, 275e12) - 0.462) < 0.0005);
 }
 
+/* the published feed-forward of Llama 2 (Touvron et al. 2023) follows from its parameters, layers and width */
+static void a_shape_from_parameters_layers_and_width(void **unused) {
+    (void)unused;
+    model_config c;
+    OK(plan_shape_find(&c, &(plan_shape){6738415616.0, 32, 4096, 32000, 4096}));
+    assert_int_equal(c.F, 11008);
+    assert_int_equal(model_config_parameters(&c), 6738415616);
+    OK(plan_shape_find(&c, &(plan_shape){13015864320.0, 40, 5120, 32000, 4096}));
+    assert_int_equal(c.F, 13824);
+    assert_int_equal(c.H, 40);
+    OK(plan_shape_find(&c, &(plan_shape){1e8, 12, 320, 32000, 512}));
+    assert_int_equal(c.D, 64);
+    assert_true(fabs((double)model_config_parameters(&c) / 1e8 - 1) < 1e-3);
+    FAILS(ARG, "alone have", plan_shape_find(&c, &(plan_shape){1e9, 32, 4096, 32000, 4096}));
+    FAILS(ARG, "multiple of 64", plan_shape_find(&c, &(plan_shape){1e9, 32, 4000, 32000, 4096}));
+    FAILS(ARG, "expected fewer", plan_shape_find(&c, &(plan_shape){1e14, 1, 64, 2, 4096}));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_known_is_nan),
         cmocka_unit_test(a_given_rate_is_solved_for),
         cmocka_unit_test(money_energy_and_failures),
         cmocka_unit_test(mfu_by_each_convention),
+        cmocka_unit_test(a_shape_from_parameters_layers_and_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

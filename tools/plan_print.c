@@ -107,8 +107,8 @@ static void print_time(const plan *p, const plan_request *r) {
     print_part("total", p->step_s.total, p->step_s.total, p->usd.total, run);
     printf("  %s tokens/s, %s per million tokens\n", text_count(p->tokens_per_s).text, usd(p->usd_per_mtok).text);
     if (isnan(p->step_s.communication))
-        printf("  The links or the memory that are assumed below are slower than the rate that is given: its parts are "
-               "not known.\n");
+        printf(
+            "  The assumed links or memory are slower than the given rate, so the parts of the step are not known.\n");
 }
 
 static void print_run(const plan *p, const plan_request *r) {
