@@ -226,12 +226,22 @@ function placeText(v, i) {
   return v.run.pairs && a !== b ? 'steps ' + words(a) + ' to ' + words(b) : 'step ' + words(v.run.x[i]);
 }
 
-function show(plot, x) {
+// The line with the point that is nearest to x.
+function leader(plot, x) {
+  let best = null, distance = Infinity;
+  for (const v of plot.list) {
+    const i = nearest(v, x, false), far = i < 0 ? Infinity : Math.abs(v.x[i] - x);
+    if (far < distance) best = v, distance = far;
+  }
+  return best;
+}
+
+const longestOf = plot => plot.list.reduce((a, b) => b.x.length > a.x.length ? b : a);
+
+function show(plot, x, main = leader(plot, x)) {
   hide(plot);
-  const main = plot.list.find(v => v.s.mark !== 'dots') || plot.list[0];
   if (!main || !plot.y) return;
   const at = nearest(main, x, false);
-  if (at < 0) return;
   plot.at = at, plot.main = main;
   const place = plot.px(main.x[at]);
   element('line', {class: 'cursor', x1: place, x2: place, y1: margin.top, y2: plot.svg.viewBox.baseVal.height - margin.bottom}, plot.over);
@@ -239,7 +249,8 @@ function show(plot, x) {
   html('div', 'muted', tip, placeText(main, at));
   for (const v of plot.list) {
     const dots = v.s.mark === 'dots', i = nearest(v, main.x[at], dots);
-    if (i < 0) continue;
+    const known = v.x.filter(w => w !== null);
+    if (i < 0 || place < plot.px(known[0]) - 8 || place > plot.px(known.at(-1)) + 8) continue; // the run has no step there
     const row = html('div', '', tip);
     html('i', 'swatch ' + v.s.colour, row);
     html('span', '', row, (names.length ? names[v.s.run] + ': ' : '') + v.s.label + (dots && v.run.x[i] !== main.run.x[at] ? ', step ' + words(v.run.x[i]) : ''));
@@ -314,11 +325,11 @@ function listen(plot) {
   svg.addEventListener('blur', () => hide(plot));
   svg.addEventListener('keydown', event => {
     if (event.ctrlKey || event.metaKey || event.altKey || !plot.y) return;
-    const main = plot.list.find(v => v.s.mark !== 'dots') || plot.list[0], step = (event.shiftKey ? 10 : 1) * (main.run.pairs ? 2 : 1);
+    const main = longestOf(plot), step = (event.shiftKey ? 10 : 1) * (main.run.pairs ? 2 : 1);
     const first = nearest(main, plot.range[0], false), end = nearest(main, plot.range[1], false);
-    const at = plot.at === null ? (event.key === 'ArrowLeft' ? end + step : first - step) : plot.at;
+    const at = plot.at === null || plot.main !== main ? (event.key === 'ArrowLeft' ? end + step : first - step) : plot.at;
     const moves = {ArrowLeft: at - step, ArrowRight: at + step, Home: first, End: end};
-    if (event.key in moves) show(plot, main.x[Math.min(end, Math.max(first, moves[event.key]))]);
+    if (event.key in moves) show(plot, main.x[Math.min(end, Math.max(first, moves[event.key]))], main);
     else if (event.key === '+' || event.key === '=') zoomBy(plot, 0.5);
     else if (event.key === '-') zoomBy(plot, 2);
     else if (event.key === '0' || event.key === 'Escape') zoomTo(null);
