@@ -81,6 +81,7 @@ for phrase in "tells at every"" step what the step cost" "that share a GPU"" cou
 done
 [ $found -eq 5 ]; ok "the search finds each phrase"
 ! riddle_in README.md CMakeLists.txt .ci runtime layers optim parallel train tools tests >"$scratch/err"; ok "no file has a phrase that had to be read twice"
+no -nE '\bok "[^"]*[$][(]' tests/*.sh; ok "no name of a test runs a command, whose status would be taken for the test's"
 ! ls -A | grep -vxE 'CMakeLists.txt|runtime|layers|optim|parallel|train|tools|tests|README.md|LICENSE|\.git|\.gitignore|\.clang-format|\.clang-tidy|\.ci|build.*|runs|out' >"$scratch/err"
 ok "the top folder has no other files"
 finish

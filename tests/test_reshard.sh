@@ -13,8 +13,8 @@ for n in ${numbers_of_ranks#1 }; do ranks $n; ok "$n ranks: damaged files, pruni
 for n in $numbers_of_ranks; do ranks $n save "$scratch/$n"; ok "$n ranks save every case"; done
 for n in $numbers_of_ranks; do
     for m in $numbers_of_ranks; do
-        ranks $m load "$scratch/$n" && [ "$(cat "$scratch/out")" -ge 6 ]
-        ok "what $n saved, $m load: $(cat "$scratch/out") pairs of ways to shard, every element the same"
+        pairs=0; ranks $m load "$scratch/$n" && pairs=$(cat "$scratch/out")
+        [ "$pairs" -ge 6 ]; ok "what $n saved, $m load: $pairs pairs of ways to shard, every element the same"
     done
 done
 "$tally" inspect "$scratch/$n" --json >"$scratch/out" 2>"$scratch/err" && grep -q '"whole":true' "$scratch/out"
