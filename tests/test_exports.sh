@@ -116,6 +116,57 @@ if command -v promtool >/dev/null; then
     ok "promtool accepts both files without remarks"
 else skip "promtool accepts both files" "no promtool here; Debian's package prometheus has it"; fi
 
+# W&B and MLflow: stand-ins that write what they are called with
+mkdir -p "$scratch/modules/mlflow"
+cat >"$scratch/modules/wandb.py" <<'P'
+import json, os
+class Run:
+    def __init__(self, **options):
+        self.dir, self.calls = options["dir"], [options]
+    def log(self, values, step):
+        self.calls.append([step, values])
+    def finish(self):
+        json.dump(self.calls, open(os.path.join(self.dir, "calls"), "w"))
+init = lambda **options: Run(**options)
+P
+touch "$scratch/modules/mlflow/__init__.py"
+cat >"$scratch/modules/mlflow/entities.py" <<'P'
+Metric = lambda key, value, timestamp, step: [key, value, timestamp, step]
+Param = lambda key, value: [key, value]
+P
+cat >"$scratch/modules/mlflow/tracking.py" <<'P'
+import json, types
+class MlflowClient:
+    def __init__(self, tracking_uri):
+        self.path, self.metrics, self.params, self.ended = tracking_uri[len("file:"):], [], [], False
+    def get_experiment_by_name(self, name): return None
+    def create_experiment(self, name): return "7"
+    def create_run(self, number, run_name): return types.SimpleNamespace(info=types.SimpleNamespace(run_id=number + run_name))
+    def log_batch(self, run, metrics=(), params=()):
+        assert run == "7run" and not self.ended and len(metrics) <= 1000 and len(params) <= 100
+        self.metrics += metrics
+        self.params += params
+    def set_terminated(self, run): json.dump([self.metrics, self.params], open(self.path, "w"))
+P
+import() { PYTHONPATH=$scratch/modules python3 tools/import_metrics.py "$@" >"$scratch/out" 2>"$scratch/err"; }
+echo '{"step": 14, "lo' >>"$run/metrics.jsonl" # killed in the middle of a line
+import wandb "$run" --to "$scratch/wandb" --project p && grep -q 'skipped 1 damaged line' "$scratch/err" && import mlflow "$run" --to "$scratch/mlflow" && python3 - "$scratch" "$run" <<'P' 2>"$scratch/err"
+import json, sys
+lines = [x for x in map(json.loads, open(sys.argv[2] + "/metrics.jsonl").readlines()[:-1]) if "event" not in x]
+config = json.load(open(sys.argv[2] + "/config.json"))
+options, *steps = json.load(open(sys.argv[1] + "/wandb/calls"))
+assert options["mode"] == "offline" and options["project"] == "p" and options["name"] == "run" and options["config"] == config
+assert [s for s, _ in steps] == [x["step"] for x in lines] == list(range(1, 15))
+for (_, values), x in zip(steps, lines):
+    assert values["loss"] == x["loss"] and values["_timestamp"] == x["unix_time_s"] and ("val_loss" in values) == (x["val_loss"] is not None)
+    assert values["usd_by_booking/useful_s"] == x["usd_by_booking"]["useful_s"] and "skipped" not in values and "energy_source" not in values
+metrics, params = json.load(open(sys.argv[1] + "/mlflow"))
+assert [m[1:] for m in metrics if m[0] == "loss"] == [[x["loss"], int(x["unix_time_s"] * 1000), x["step"]] for x in lines]
+assert len(metrics) == sum(len(v) - 1 for _, v in steps) and dict(params)["seq_len"] == "32"
+P
+ok "import_metrics.py gives W&B and MLflow every number at its step and time, and the options"
+! import wandb "$scratch" && grep -q 'expected the folder of a run' "$scratch/err"; ok "import_metrics.py refuses a folder without a run"
+
 # a full disk costs a copy, not the run
 if mkdir "$scratch/small" && mount -t tmpfs -o size=16k tmpfs "$scratch/small" 2>/dev/null; then
     trap 'umount "$scratch/small"; rm -rf "$scratch"' EXIT
