@@ -13,9 +13,9 @@ train() { "$tally" train "${options[@]}" --tensorboard "$board" --prometheus "$p
 
 # events_are_those_of RUN FOLDER STEPS: the event file has exactly what the run's metrics.jsonl has, each step once and in order
 cat >"$scratch/compare.py" <<'P'
-import glob, json, struct, subprocess, sys
+import glob, json, os, struct, subprocess, sys
 run, folder, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
-files = glob.glob(folder + "/*tfevents*")
+files = [f for f in glob.glob(folder + "/*tfevents*") if os.path.getsize(f)]
 assert len(files) == 1, files
 events = [json.loads(x) for x in subprocess.check_output([sys.executable, "tests/read_events.py", files[0]]).splitlines()]
 assert events[0]["version"] == "brain.Event:2" and events[1]["session"] == 1 and events[1]["step"] == 0
@@ -35,7 +35,10 @@ events_are_those_of() { python3 "$scratch/compare.py" "$@" 2>"$scratch/err"; }
 train "$run" && events_are_those_of "$run" "$board" 12; ok "the event file has every number of metrics.jsonl, each step once"
 first=$(ls "$board")
 train "$run" --resume --steps 14 && events_are_those_of "$run" "$board" 14; ok "a resumed run continues it, without a step twice"
-[ "$(ls "$board")" != "$first" ]; ok "a TensorBoard that watches the folder finds a file of a later name"
+[ ! -s "$board/$first" ] && [ "$(ls "$board" | sort | tail -1)" != "$first" ]
+ok "a TensorBoard that watches the folder goes on from the old file, which is empty, to one of a later name"
+train "$run" --resume --steps 14 && [ ! -e "$board/$first" ] && [ "$(ls "$board" | wc -l)" -eq 2 ] && events_are_those_of "$run" "$board" 14
+ok "the next resume removes the empty file"
 
 # the steps after the last checkpoint are lost and done again
 crash=1
@@ -93,7 +96,7 @@ for line in open(sys.argv[1]):
         samples.setdefault(name, {})[labels] = float(value)
 assert set(samples) == set(kind)
 ledger = json.load(open(sys.argv[2] + "/ledger.json"))
-last = json.loads(open(sys.argv[2] + "/metrics.jsonl").readlines()[-1])
+last = [x for x in map(json.loads, open(sys.argv[2] + "/metrics.jsonl")) if "event" not in x][-1]
 one = lambda name: next(iter(samples["tally_" + name].values()))
 assert one("step") == last["step"] == one("steps_planned") and one("tokens") == last["tokens"]
 assert one("loss_nats") == last["loss"] and one("held_out_loss_nats") == last["val_loss"] and one("active") == 0

@@ -16,16 +16,26 @@ status trainer_exports_check(const trainer *t) {
     return o->tensorboard ? tensorboard_check(o->tensorboard, o->out) : STATUS_OK;
 }
 
-static status write_prometheus(trainer *t, const step_record *last, bool active) {
+static status write_prometheus(trainer *t, bool active) {
     prometheus_file f = {.path = t->o->prometheus, .run = t->o->out, .model = t->c.name};
     t->exports.prometheus_ns = meter_clock_ns();
-    return prometheus_write(&f, last, t->p.val_loss, &t->bill.total, active);
+    return prometheus_write(&f, &t->exports.last, t->p.val_loss, &t->bill.total, active);
 }
 
 status trainer_exports_open(trainer *t) {
     const train_options *o = t->o;
     if (o->tensorboard) TRY(tensorboard_open(&t->exports.tensorboard, o->tensorboard, o->out));
-    return o->prometheus ? write_prometheus(t, NULL, true) : STATUS_OK;
+    t->exports.last = (step_record){.step = t->p.step,
+                                    .steps = (uint64_t)o->steps,
+                                    .tokens = t->p.tokens,
+                                    .loss = t->p.loss,
+                                    .lr = NAN,
+                                    .grad_norm = NAN,
+                                    .step_s = NAN,
+                                    .tokens_per_s = NAN,
+                                    .exposed_s = NAN,
+                                    .ranks = t->world->ranks};
+    return o->prometheus ? write_prometheus(t, true) : STATUS_OK;
 }
 
 static void end_tensorboard(trainer *t) {
@@ -41,8 +51,8 @@ static void append_tensorboard(trainer *t, const json_t *line) {
     end_tensorboard(t);
 }
 
-static void update_prometheus(trainer *t, const step_record *last, bool active) {
-    if (!write_prometheus(t, last, active)) t->exports.prometheus_failed = false;
+static void update_prometheus(trainer *t, bool active) {
+    if (!write_prometheus(t, active)) t->exports.prometheus_failed = false;
     else if (!t->exports.prometheus_failed) {
         log_line("warning: --prometheus: %s; trying again at each step", status_message());
         t->exports.prometheus_failed = true;
@@ -57,12 +67,12 @@ status trainer_exports_step(trainer *t, const step_record *r) {
     if (!st) append_tensorboard(t, line);
     json_decref(line);
     TRY(st);
-    if (t->o->prometheus && meter_clock_ns() - t->exports.prometheus_ns >= PROMETHEUS_NS) update_prometheus(t, r, true);
+    if (t->o->prometheus && meter_clock_ns() - t->exports.prometheus_ns >= PROMETHEUS_NS) update_prometheus(t, true);
     return STATUS_OK;
 }
 
 void trainer_exports_close(trainer *t) {
     if (!t->begun || !trainer_is_root(t) || t->mine.folder == FOLDER_LOST) return;
     end_tensorboard(t);
-    if (t->o->prometheus) update_prometheus(t, t->exports.last.step ? &t->exports.last : NULL, false);
+    if (t->o->prometheus) update_prometheus(t, false);
 }

@@ -59,7 +59,7 @@ typedef struct {
     tensorboard *tensorboard; /* NULL: not asked for, or given up after an error */
     uint64_t prometheus_ns;   /* of the last write */
     bool prometheus_failed;
-    step_record last;
+    step_record last; /* the last step; before the first of this attempt, what is known of the run */
 } trainer_exports;
 
 /* of this attempt, for calibration.json */

@@ -84,7 +84,7 @@ static void put_step(FILE *out, const prometheus_file *f, const step_record *r, 
         known_ratio((double)r->flops_executed, r->step_s, r->peak_datasheet));
     put(out, f, "mfu_of_measured_peak_ratio", "Model FLOP/s divided by the peak measured with large GEMMs.",
         known_ratio((double)r->flops_model, r->step_s, r->peak_measured));
-    put(out, f, "memory_bytes", "Memory of the rank that uses most.", (double)r->memory_bytes);
+    put(out, f, "memory_bytes", "Memory of the rank that uses most.", r->memory_bytes ? (double)r->memory_bytes : NAN);
     put(out, f, "ranks", "Number of ranks.", r->ranks);
     put(out, f, "exposed_communication_seconds", "Time of the last step in which ranks waited for communication.",
         r->exposed_s);
@@ -112,7 +112,7 @@ status prometheus_write(const prometheus_file *f, const step_record *last, doubl
     size_t bytes;
     FILE *out = open_memstream(&text, &bytes);
     if (!out) FAIL(MEM, "%s: no memory", f->path);
-    if (last) put_step(out, f, last, val_loss);
+    put_step(out, f, last, val_loss);
     put_bill(out, f, total);
     put(out, f, "active", "1 while the run trains, 0 when it has ended.", active);
     put(out, f, "written_timestamp_seconds", "When this file was written.", (double)time(NULL));

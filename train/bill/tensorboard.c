@@ -250,14 +250,22 @@ status tensorboard_check(const char *folder, const char *run) {
     return st;
 }
 
-static status remove_older(const tensorboard *t, const char *folder, const run_id *id) {
+/* A TensorBoard that reads a file goes on to the next one only while that file exists: so it is emptied, and the next time
+ * removed. */
+static status empty_older(const tensorboard *t, const char *folder, const run_id *id) {
     path_text name = path_last(t->path.text);
     DIR *d = opendir(folder);
     if (!d) FAIL(IO, "%s: %s", folder, strerror(errno));
-    for (const struct dirent *e; (e = readdir(d));)
-        if (is_own(e->d_name, id) && strcmp(e->d_name, name.text) != 0) unlink(path_join(folder, e->d_name).text);
+    status_code st = STATUS_OK;
+    for (const struct dirent *e; !st && (e = readdir(d));) {
+        struct stat info;
+        path_text path = path_join(folder, e->d_name);
+        if (!is_own(e->d_name, id) || strcmp(e->d_name, name.text) == 0 || lstat(path.text, &info)) continue;
+        bool failed = !S_ISREG(info.st_mode) || !info.st_size ? unlink(path.text) : truncate(path.text, 0);
+        if (failed) st = ERROR(IO, "%s: %s", path.text, strerror(errno));
+    }
     closedir(d);
-    return STATUS_OK;
+    return st;
 }
 
 /* A TensorBoard that watches the folder goes on to a file whose name sorts after the one that it reads. */
@@ -310,7 +318,7 @@ static status open_file(tensorboard *t, const char *folder, const char *run) {
         return st;
     }
     t->path = final;
-    return remove_older(t, folder, &id);
+    return empty_older(t, folder, &id);
 }
 
 status tensorboard_open(tensorboard **out, const char *folder, const char *run) {

@@ -23,7 +23,7 @@ typedef struct tensorboard tensorboard;
 /* ARG if `folder` exists and is no folder, or holds event files that are not of this run. Writes nothing. */
 status tensorboard_check(const char *folder, const char *run);
 /* Writes the steps of RUN/metrics.jsonl, if that exists, to a new event file, which replaces the run's earlier ones in
- * `folder` when it is complete. Makes the folder. The caller has called tensorboard_check. */
+ * `folder` when it is complete; the last of them stays as an empty file. Makes the folder. Call tensorboard_check before. */
 status tensorboard_open(tensorboard **t, const char *folder, const char *run);
 /* line: of metrics.jsonl. If it fails, the file still ends after a complete record. */
 status tensorboard_append(tensorboard *t, const json_t *line);
