@@ -82,7 +82,7 @@ static status check(const curve_point *p, int count) {
 /* Each fit takes 3 degrees of freedom from the residuals, and the slow ones, which the means of blocks keep: they are widened as
  * for blocks / (blocks - 3). */
 static void resample(curve_law *laws, int count, sample *s, const curve_law *law, uint64_t *drawn) {
-    int n = s->count, block = (int)cbrt(n);
+    int n = s->count, block = (int)cbrt(n), places = n - block + 1;
     double residuals[CURVE_MOST], fitted[CURVE_MOST], mean = 0;
     double blocks = (double)n / block, wider = sqrt(blocks / (blocks - 3));
     for (int i = 0; i < n; i++) {
@@ -92,7 +92,7 @@ static void resample(curve_law *laws, int count, sample *s, const curve_law *law
     }
     for (int k = 0; k < count; k++) {
         for (int i = 0; i < n; ++*drawn) {
-            int from = (int)rng_below(SEED, RNG_SAMPLE, *drawn, (uint64_t)(n - block + 1));
+            int from = (int)rng_below(SEED, RNG_SAMPLE, *drawn, (uint64_t)places);
             for (int j = 0; j < block && i < n; j++, i++)
                 s->loss[i] = fitted[i] + wider * (residuals[from + j] - mean) / sqrt(s->points[i].weight);
         }
