@@ -257,7 +257,7 @@ static status add_row(plan_request *rows, int *count, const plan_setting *s, int
     r->step.o.shard.replicas = stage == SHARD_NONE ? 1 : replicas;
     int sharing = devices < r->m.net.per_node ? devices : r->m.net.per_node;
     if (s->shared_memory) r->memory_limit = s->limit.value / sharing;
-    return s->from ? plan_from_speed(r, &(bool){false}, s->from) : STATUS_OK;
+    return s->from ? plan_from_speed(r, &(plan_from_kind){0}, s->from) : STATUS_OK;
 }
 
 static status fill_rows(plan_request *rows, int *count, const plan_options *v, const plan_setting *s) {
@@ -351,6 +351,7 @@ status plan_options_read(plan_setting *s, const plan_options *v, const options *
         FAIL(ARG, "--gpu cpu, --devices \"%s\": expected --threads with it, those of each rank", v->devices);
     if (!cpu && options_given(o, "threads")) FAIL(ARG, "--threads: expected --gpu cpu with it");
     TRY(read_step(&s->base.step, v, o));
+    if (s->from && v->model == s->from->model) s->base.step.c.V = s->from->vocabulary;
     TRY(cpu ? read_cpu(s, v, o) : read_gpu(s, v, o));
     if (s->from) take_measured(s, o);
     TRY(read_speed(s, v, o));
