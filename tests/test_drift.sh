@@ -32,4 +32,66 @@ assert flops + attention == m[-1]["flops_executed"], (flops, attention, m[-1]["f
 P
 ok "calibration.json holds the median step, and its parts and GEMMs add up"
 
+# the run's own plan, made again after 20 of 50 steps
+train --out "$scratch/own" --steps 50 --eval-every 25 --price 2 --tdp-watts 10 && python3 - "$scratch/own" <<'P'
+import json, sys
+p = json.load(open(sys.argv[1] + "/plan.json"))
+l = json.load(open(sys.argv[1] + "/ledger.json"))
+m = [json.loads(x) for x in open(sys.argv[1] + "/metrics.jsonl")]
+c = json.load(open(sys.argv[1] + "/calibration.json"))
+assert p["steps"] == 50 and p["provisional"] is False and "first 20 steps" in p["source"], p
+first = sorted(x["step_ms"] for x in m[3:20])
+assert abs(p["step_ms"] - first[8]) < 1e-6, (p["step_ms"], first)
+assert abs(p["actual"]["step_ms"] / c["step_s"] - 1e3) < 1e-6, (p, c)
+assert abs(p["usd"] * 1800 / p["wall_s"] - 1) < 1e-6, p  # $2 an hour
+assert p["memory_bytes"] == sum(p["memory"].values()) == sum(p["actual"]["memory"].values()), p
+assert 0 <= l["wall_s"] - p["actual"]["wall_s"] < 2, (l, p)  # plan.json is written before the report
+for k, e in p["error"].items():
+    planned, actual = p[k], p["actual"][k]
+    assert e is None if actual is None else abs(e - (actual / planned - 1)) < 1e-9, (k, p)
+off = any(e is not None and abs(e) > 0.1 for e in p["error"].values())
+assert bool(p["causes"]) == off, p
+for x in m:
+    evaluated = x["step"] in (25, 50)
+    assert (x["drift_time"] is not None) == (x["drift_usd"] is not None) == evaluated, x
+assert abs(m[49]["drift_time"] - m[49]["drift_usd"]) < 1e-6, m[49]
+P
+ok "a run plans itself, again after 20 steps, and says what came true"
+grep -q '^plan made again: ' "$scratch/err" && grep -q 'of the plan: time [+-][0-9]*%' "$scratch/err" &&
+    grep -q '^plan  *predicted  *actual  *error' "$scratch/err" && grep -q '^  time ' "$scratch/err"
+ok "the log shows the plan, the drift at evaluations, and both side by side at the end"
+
+# a plan from outside, for a run that stops early and goes on
+echo '{"parameters": 5, "assumed": {"usd_per_device_hour": {"value": 36}}, "plans": [{"devices": 1, "tokens_per_step": 64,
+    "step_ms": 0.001, "tokens_per_s": 64e6, "wall_s": null, "usd": null, "memory_bytes": 1e6, "memory": {"weights": 1e6}}]}' >"$scratch/plan.json"
+train --out "$scratch/given" --steps 40 --price 3600 --eval-every 10 --stop-at-loss 100 --plan "$scratch/plan.json" && python3 - "$scratch/given" <<'P'
+import json, sys
+p = json.load(open(sys.argv[1] + "/plan.json"))
+assert p["source"].startswith("--plan ") and p["step_ms"] == 0.001 and abs(p["wall_s"] - 40e-6) < 1e-12, p
+assert abs(p["usd"] - 40e-6 * 36 / 3600) < 1e-12 and p["energy_j"] is None and p["memory"]["master"] is None, p
+assert p["error"]["step_ms"] > 1 and p["error"]["wall_s"] is None and p["error"]["usd"] is None, p  # the run is not over
+assert p["causes"], p
+P
+ok "a run compares itself with what tally plan --json printed; what a run that is not over took is no error"
+grep -q 'warning: --plan .*: is for a model of 5 parameters' "$scratch/err" && ! grep -q 'is for steps of' "$scratch/err"
+ok "a plan for another model is a warning"
+before=$(head -12 "$scratch/given/plan.json")
+train --out "$scratch/given" --steps 40 --resume --stop-at-loss 0 && [ "$before" = "$(head -12 "$scratch/given/plan.json")" ] &&
+    grep -q '"wall_s": [0-9.]*,' <(sed -n '/"error"/,$p' "$scratch/given/plan.json") && ! grep -q '"plan":' "$scratch/given/config.json"
+ok "a resumed run keeps its plan"
+echo '{' >"$scratch/given/plan.json"
+train --out "$scratch/given" --steps 41 --resume && grep -q 'plan.json:.*; the plan is made again' "$scratch/err"
+ok "a damaged plan.json is made again"
+
+refuse() { # NAME PATTERN JSON
+    echo "$3" >"$scratch/bad.json"
+    refuses "$1" "$2" train "${options[@]}" --steps 3 --out "$scratch/refused" --plan "$scratch/bad.json"
+    [ ! -e "$scratch/refused/plan.json" ] && [ ! -e "$scratch/refused/metrics.jsonl" ]; ok "$1: nothing is written"
+}
+refuse "a file that is no plan" 'has no "plans"' '{"a": 1}'
+refuse "several plans" 'holds 2 plans, expected one' '{"plans": [{"step_ms": 1}, {"step_ms": 2}]}'
+refuse "a plan without a time" 'holds no "step_ms"' '{"plans": [{}]}'
+refuse "a negative time" '"step_ms" is -1' '{"plans": [{"step_ms": -1}]}'
+refuses "a plan that is not there" "missing.json" train "${options[@]}" --steps 3 --out "$scratch/refused" --plan "$scratch/missing.json"
+
 finish

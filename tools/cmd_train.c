@@ -17,7 +17,7 @@ static const double DEFAULT_MIN_LR = 1e-4;
 static const char default_model[] = "llama-3m";
 
 typedef struct {
-    char *config, *model, *init, *tokenizer, *out, *recompute, *device, *tensorboard, *prometheus;
+    char *config, *model, *init, *tokenizer, *out, *recompute, *device, *plan, *tensorboard, *prometheus;
     string_list data;
     text_options text;
     i64 steps, batch, seq_len, global_batch, warmup, seed, threads, max_skipped, eval_every, eval_batches,
@@ -129,6 +129,9 @@ static const option table[] = {
     OPTION_OWNED_ROWS(AT, bill),
     {AT(budget), .name = "budget", .argument = "USD", .min = 0, .max = 1e12,
      .help = "save a checkpoint and stop before the run costs more than this"},
+    {AT(plan), .name = "plan", .argument = "FILE", .not_in_file = true,
+     .help = "compare the run with this plan, what `tally plan --json` printed, instead of a plan of its own: memory "
+             "from its layout, time from half of the measured peak until 20 steps are measured (plan.json)"},
     {AT(peak_seconds), OPTION_PEAK_SECONDS, .default_text = "0.3"},
     {AT(tdp_watts), .name = "tdp-watts", .argument = "W", .default_text = "0", .min = 0, .max = 1e6,
      .help = "power of one device (each rank has one device), to estimate energy with where no counter can be read; 0: "
@@ -185,6 +188,7 @@ static train_options to_train_options(const values *v, const options *given) {
         .checkpoint_every = v->checkpoint_every,
         .checkpoint_minutes = v->checkpoint_minutes,
         .keep = v->keep,
+        .plan = v->plan,
         .resume = v->resume,
         .budget = options_given(given, "budget") ? v->budget : NAN,
         .peak_seconds = v->peak_seconds,
@@ -257,9 +261,10 @@ static status compare_with_stored(char **changes, schedule *before, const option
 
 /* Options that may differ between ranks: those of the rank's own machine (device, threads, price, power), and paths. What the
  * paths lead to must be the same: same_model compares the model, the trainer the rest. */
-static const char *const own_options[] = {
-    "model",   "init",  "data",     "tokenizer", "out",         "device",    "threads",    "price",       "capex",
-    "salvage", "years", "interest", "opex",      "utilisation", "tdp-watts", "host-watts", "tensorboard", "prometheus"};
+static const char *const own_options[] = {"model",      "init",     "data",        "tokenizer",   "out",
+                                          "device",     "threads",  "price",       "capex",       "salvage",
+                                          "years",      "interest", "opex",        "utilisation", "tdp-watts",
+                                          "host-watts", "plan",     "tensorboard", "prometheus"};
 
 static status same_model(FILE *f, const char *name) {
     model_config c;

@@ -233,12 +233,14 @@ static status finish_step(trainer *t) {
     throttle_look(&t->throttle, &t->all->gpu, sizeof *t->all, t->world->ranks);
     step_record record = trainer_log_record(t, &q.args, &r);
     trainer_measure_end(t, &record);
+    trainer_plan_step(t);
     t->p.model_flops += (double)record.flops_model;
     t->bytes_sent += record.bytes_sent;
     TRY(check_peak(t, &record));
     if (evaluates(t, t->p.step)) {
         TRY(evaluate_now(t));
         record.val_loss = t->val_loss;
+        if (trainer_is_root(t)) trainer_plan_drift(t, &record);
     }
     /* a moved folder still has the file; after FOLDER_LOST the file may belong to another run */
     if (trainer_is_root(t) && t->mine.folder != FOLDER_LOST) TRY(trainer_exports_step(t, &record));
@@ -304,6 +306,7 @@ static status run(trainer *t, train_outcome *outcome) {
 /* The report shows the ledger as of now. The time of writing it is booked too, so the ledger is written last. */
 static status report(trainer *t) {
     book_begin(t, BOOK_CHECKPOINT);
+    TRY(comm_agree(t->world, trainer_plan_end(t))); /* the report shows it */
     TRY(comm_agree(t->world, trainer_is_root(t) ? report_write(t->o->out) : STATUS_OK));
     TRY(trainer_gather(t));
     return write_ledger(t);

@@ -41,6 +41,7 @@ typedef struct {
     i64 checkpoint_every;      /* steps; 0: disabled */
     double checkpoint_minutes; /* since the last checkpoint, or since training began; 0: disabled */
     i64 keep;
+    const char *plan; /* what `tally plan --json` printed for this run; NULL: see trainer_plan.c */
     bool resume;
     ledger_terms terms;      /* what this rank's machine costs */
     double budget;           /* usd, NaN: none */

@@ -117,6 +117,9 @@ step_record trainer_log_record(const trainer *t, const step_args *a, const step_
         .usd = ledger_usd(&t->bill),
         .wall_s = wall_s,
         .left_s = left_s,
+        .drift_time = NAN,
+        .drift_memory = NAN,
+        .drift_usd = NAN,
         .left_usd = ledger_usd_per_hour(&t->bill) * left_s / 3600,
     };
     memcpy(s.usd_by_booking, t->bill.total.usd, sizeof s.usd_by_booking);
@@ -172,6 +175,7 @@ void trainer_log_end(const trainer *t, train_outcome outcome) {
     if (t->world->ranks > 1 && steps)
         log_line("sent: %s per step and rank",
                  text_bytes((double)t->bytes_sent / (double)steps / t->world->ranks).text);
+    if (trainer_is_root(t)) trainer_plan_log_end(t);
     trainer_log_epochs(t);
     if (t->p.skipped) log_line("steps skipped because the loss or gradient was not finite: %lu", t->p.skipped);
     log_energy(&t->bill);

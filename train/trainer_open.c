@@ -304,15 +304,19 @@ static status open_files(trainer *t) {
     return durable_write_file(config.text, o->config_json, strlen(o->config_json));
 }
 
+double trainer_evaluation_tokens(const trainer *t) {
+    double tokens = (double)(t->data.tokens - t->data.train_tokens);
+    double most = (double)(t->o->eval_batches * t->o->batch * t->data.count) * (double)t->o->seq_len;
+    return t->o->eval_batches && tokens > most ? most : tokens;
+}
+
 /* until they are measured: a checkpoint at 200 MB/s, an evaluation at half of the peak */
 static void estimate_pauses(trainer *t) {
     const size_t *bytes = t->m.memory.bytes;
     t->mine.save_s = (double)(bytes[MEM_WEIGHTS] + bytes[MEM_MASTER] + bytes[MEM_MOMENTS]) / 200e6;
-    double tokens = (double)(t->data.tokens - t->data.train_tokens);
-    double most = (double)(t->o->eval_batches * t->o->batch * t->data.count) * (double)t->o->seq_len;
-    if (t->o->eval_batches && tokens > most) tokens = most;
     if (t->peak_assumed > 0)
-        t->mine.eval_s = tokens * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_assumed / 2);
+        t->mine.eval_s =
+            trainer_evaluation_tokens(t) * cost_flops_per_token(&t->c, t->o->seq_len) / 3 / (t->peak_assumed / 2);
 }
 
 status trainer_open(trainer *t) {
@@ -328,6 +332,7 @@ status trainer_open(trainer *t) {
     if (!t->all || !t->asked) FAIL(MEM, "no memory for %d ranks", t->world->ranks);
     TRY(trainer_lock(t));
     TRY(comm_agree(t->world, trainer_exports_check(t)));
+    TRY(comm_agree(t->world, trainer_plan_check(t)));
     TRY(comm_agree(t->world, trainer_is_root(t) ? begin_heartbeat(t) : STATUS_OK));
     TRY(placement_choose_gpu(t->world->placement, o->device, &gpu));
     TRY(comm_agree(t->world, device_open(&t->dev, o->device, o->threads ? o->threads : t->job.threads, gpu)));
@@ -365,7 +370,7 @@ status trainer_open(trainer *t) {
     trainer_log_start(t);
     t->first_wall_s = ledger_wall_s(&t->bill);
     t->measures.startup_s = (double)t->mine.bill.ns[BOOK_STARTUP] * 1e-9;
-    return STATUS_OK;
+    return comm_agree(t->world, trainer_plan_open(t));
 }
 
 void trainer_close(trainer *t) {

@@ -10,12 +10,14 @@
 #include <stdio.h>
 
 #include "parallel/job.h"
+#include "runtime/contention.h"
 #include "runtime/path.h"
 #include "train/bill/calibration.h"
 #include "train/bill/energy_window.h"
 #include "train/bill/heartbeat.h"
 #include "train/bill/ledger.h"
 #include "train/bill/metrics.h"
+#include "train/bill/run_plan.h"
 #include "train/bill/prometheus.h"
 #include "train/bill/tensorboard.h"
 #include "train/bill/throttle.h"
@@ -75,6 +77,14 @@ typedef struct {
     double evaluation_s, checkpoint_s, startup_s; /* of the last one; NAN: none */
 } trainer_measures;
 
+/* trainer_plan.c */
+typedef struct {
+    run_plan plan;                /* on rank 0 */
+    i64 tokens_per_step, weights; /* of --plan FILE; 0: it names none */
+    contention began;             /* when this attempt began to train */
+    double began_s;               /* of wall time */
+} trainer_foretold;
+
 typedef struct {
     const train_options *o;
     job job;
@@ -123,6 +133,7 @@ typedef struct {
     uint64_t since_waited_ns;
     throttle_watch throttle;
     trainer_measures measures;
+    trainer_foretold foretold;
     rank_report mine, *all; /* all: [ranks], from the last trainer_gather */
     u128 bytes_sent;        /* in all steps of this attempt, by all ranks */
 } trainer;
@@ -152,6 +163,7 @@ status trainer_choose_vocabulary(trainer *t); /* sets t->c.V; DATA: the model's 
 status trainer_open_loader(trainer *t);
 /* Mean loss of the held-out part: of several sources, the mean by their weights of those that hold some out. NaN: none does. */
 status trainer_evaluate(trainer *t, double *loss);
+double trainer_evaluation_tokens(const trainer *t); /* of one evaluation */
 bool trainer_holds_out(const trainer *t);
 /* Into t->p: how much of each source is used at that position. */
 void trainer_set_position(trainer *t, const mix_position *position);
@@ -183,6 +195,14 @@ void trainer_measure_end(trainer *t, const step_record *r);
 bool trainer_measure_quartiles(const trainer *t, double quartiles[3]); /* seconds of a step; false: none is known yet */
 bool trainer_measure_fill(calibration *c, const trainer *t);           /* false: too few steps yet */
 status trainer_measure_write(const trainer *t);                        /* on rank 0: RUN/calibration.json */
+
+/* trainer_plan.c. On rank 0; nothing on the others. */
+status trainer_plan_check(trainer *t); /* reads --plan; writes nothing */
+status trainer_plan_open(trainer *t);  /* writes RUN/plan.json */
+void trainer_plan_step(trainer *t); /* after trainer_measure_end: makes the plan again once enough steps are measured */
+void trainer_plan_drift(const trainer *t, step_record *r); /* after the evaluation of its step */
+status trainer_plan_end(trainer *t);                       /* adds to RUN/plan.json what came true */
+void trainer_plan_log_end(const trainer *t);
 
 void trainer_log_start(const trainer *t);
 /* of the step whose figures the last trainer_gather has gathered */

@@ -62,6 +62,9 @@ static status record_json(json_t *o, const step_record *r) {
         {"usd", r->usd},
         {"usd_per_mtok", r->usd_per_mtok},
         {"wall_s", r->wall_s},
+        {"drift_time", r->drift_time},
+        {"drift_memory", r->drift_memory},
+        {"drift_usd", r->drift_usd},
     };
     TRY(json_add_u64(o, "step", r->step));
     TRY(json_add_u64(o, "tokens", r->tokens));
@@ -124,6 +127,19 @@ status metrics_append(FILE *f, const char *path, const json_t *line) {
     return STATUS_OK;
 }
 
+static void print_drift(FILE *f, const step_record *r) {
+    const struct {
+        const char *what;
+        double drift;
+    } list[] = {{"time", r->drift_time}, {"memory", r->drift_memory}, {"cost", r->drift_usd}};
+    const char *before = " | of the plan:";
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (!isnan(list[i].drift)) {
+            fprintf(f, "%s %s %+.0f%%", before, list[i].what, 100 * list[i].drift);
+            before = "";
+        }
+}
+
 void metrics_progress_line(char *line, size_t size, const step_record *r) {
     FILE *f = fmemopen(line, size, "w");
     if (!f) return;
@@ -147,6 +163,7 @@ void metrics_progress_line(char *line, size_t size, const step_record *r) {
     else
         fprintf(f, " | %s (%s/Mtok) | left %s %s", text_usd(r->usd).text, text_usd(r->usd_per_mtok).text,
                 text_seconds(r->left_s).text, text_usd(r->left_usd).text);
+    print_drift(f, r);
     fclose(f);
     line[size - 1] = 0;
 }

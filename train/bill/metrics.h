@@ -25,6 +25,8 @@
  *   exposed_ms      part of step_ms in which ranks waited for communication      bytes_sent   by all ranks to other ranks
  *                   --shard optimizer and gradients gather the weights when they are first used after an update: in the next step,
  *                   or in an evaluation or a save in between; the latter counts for no step
+ *   drift_time, drift_memory, drift_usd     at evaluations: by what fraction the run will exceed its plan (run_plan.h) at its pace
+ *                   up to now; of memory, by what fraction the process exceeds it
  *   slowest_rank, skew              the rank that computed longest (step_ms - waiting), and by how much of the mean it was longer
  *
  * A resumed run drops the lines after its checkpoint and appends {"event": "resume", "step", "wall_s", "usd", "energy_total_j",
@@ -63,6 +65,7 @@ typedef struct {
     double usd_step, usd, usd_per_mtok; /* NaN: no price */
     double usd_by_booking[BOOKINGS];
     double wall_s, left_s, left_usd;
+    double drift_time, drift_memory, drift_usd; /* NaN: not known */
 } step_record;
 
 /* Opens the file to append; a new, empty one unless `keep`. Does not follow a symbolic link. */
