@@ -27,7 +27,7 @@ json.dump({"tokens": 300 << 40, "wall_s": 12, "usd": 4, "energy_j": 3e6, "price_
            "energy": {"devices_j": 3e6, "host_j": None, "overhead_j": 5e5}, "kg_co2": 0.05, "power_usd": 0.25, "grid": hostile}, open(folder + "/ledger.json", "w"))
 json.dump({"model": hostile, "lr": 1e-3 * (seed + 1), "data": [hostile], hostile: seed, "out": folder}, open(folder + "/config.json", "w"))
 json.dump({"source": hostile, "step_ms": 20, "usd": 3, "memory_bytes": 1 << 30, "memory": {"parameters": 1 << 29, hostile: 1 << 28},
-           "actual": {"step_ms": 21.5, "usd": 4}, "error": {"step_ms": 0.075, "usd": 0.333}, "causes": [hostile]}, open(folder + "/plan.json", "w"))
+           "actual": {"step_ms": 21.5, "usd": 4, "memory": {"parameters": 3 << 28}}, "error": {"step_ms": 0.075, "usd": 0.333}, "causes": [hostile]}, open(folder + "/plan.json", "w"))
 open(folder + "/sample.txt", "w").write("</pre>" + hostile)
 P
 python3 "$scratch/make.py" "$scratch/one" 0 300 && python3 "$scratch/make.py" "$scratch/other <b>&" 1 200
@@ -82,7 +82,7 @@ for path in sys.argv[1:]:
     assert data["runs"][0]["resumed"] == [150]
 P
 ok "what comes from files is text in the page, never markup; its data are those of the run"
-for fact in "+7.5%</td>" 'class="off">+33.3%</td>' "21.5 ms" "512.0 MiB" "833.3 Wh" "50 g</td>" "<td>\$0.2500</td>"; do
+for fact in "+7.5%</td>" 'class="off">+33.3%</td>' "21.5 ms" "<td>512.0 MiB</td><td>768.0 MiB</td>" "833.3 Wh" "50 g</td>" "<td>\$0.2500</td>"; do
     grep -qF -- "$fact" "$scratch/one/report.html" || echo "$fact is missing"
 done >"$scratch/err"
 [ ! -s "$scratch/err" ]; ok "the plan beside what happened, memory by category, and energy by name"

@@ -9,10 +9,17 @@ static double number(const json_t *object, const char *key) { return report_colu
 
 /* ---- memory ---- */
 
-static void write_categories(FILE *out, json_t *memory, double total) {
+static void write_bytes_cell(FILE *out, double bytes) {
+    fputs("<td>", out);
+    report_bytes(out, bytes);
+    fputs("</td>", out);
+}
+
+/* taken: the same categories, as the run took them; NULL while it runs */
+static void write_categories(FILE *out, json_t *memory, const json_t *taken, double total) {
     const char *name;
     json_t *item;
-    double bytes;
+    double bytes, sum = 0;
     int colour = 0;
     fputs("<div class=\"bar\">", out);
     json_object_foreach(memory, name, item) {
@@ -24,19 +31,23 @@ static void write_categories(FILE *out, json_t *memory, double total) {
         if (percent >= 8) fprintf(out, "<b>%.0f%%</b>", percent);
         fputs("</i>", out);
     }
-    fputs("</div>\n<table><thead><tr><th></th><th>planned per device</th><th>share</th></tr></thead><tbody>\n", out);
+    fprintf(out, "</div>\n<table><thead><tr><th></th><th>planned per device</th>%s<th>share</th></tr></thead><tbody>\n",
+            taken ? "<th>taken</th>" : "");
     colour = 0;
     json_object_foreach(memory, name, item) {
         if (!((bytes = number(memory, name)) > 0)) continue;
         fprintf(out, "<tr><td><i class=\"c%d\"></i>", colour++ % CHART_COLOURS);
         report_text(out, name);
-        fputs("</td><td>", out);
-        report_bytes(out, bytes);
-        fprintf(out, "</td><td>%.1f%%</td></tr>\n", 100 * bytes / total);
+        fputs("</td>", out);
+        write_bytes_cell(out, bytes);
+        if (taken) write_bytes_cell(out, number(taken, name));
+        if (taken) sum += number(taken, name);
+        fprintf(out, "<td>%.1f%%</td></tr>\n", 100 * bytes / total);
     }
-    fputs("</tbody><tfoot><tr><td>total</td><td>", out);
-    report_bytes(out, total);
-    fputs("</td><td>100%</td></tr></tfoot></table>\n", out);
+    fputs("</tbody><tfoot><tr><td>total</td>", out);
+    write_bytes_cell(out, total);
+    if (taken) write_bytes_cell(out, sum);
+    fputs("<td>100%</td></tr></tfoot></table>\n", out);
 }
 
 void report_memory(FILE *out, const report_runs *all) {
@@ -51,7 +62,8 @@ void report_memory(FILE *out, const report_runs *all) {
         json_object_foreach(memory, name, item) {
             if ((bytes = number(memory, name)) > 0) total += bytes;
         }
-        if (total > 0) write_categories(out, memory, total);
+        const json_t *taken = json_object_get(json_object_get(r->plan, "actual"), "memory");
+        if (total > 0) write_categories(out, memory, json_is_object(taken) ? taken : NULL, total);
         else fputs("<p class=\"muted\">not known: the run has kept no plan</p>\n", out);
         fputs("<p>While it ran: ", out);
         report_bytes(out, r->of[REPORT_MEMORY].highest);
