@@ -60,6 +60,14 @@ json 'o["assumed"]["peak_flops_per_s"]["value"] == 5e13 and r["memory_limit_byte
 json 'r["memory_bytes"] > 0 and r["mfu"] > 0 and "measured" in o["assumed"]["peak_flops_per_s"]["source"]' --model llama-3m --seq-len 64 --gpu cpu --precision fp32
 ok "--gpu cpu: this machine, with its measured peak"
 
+# --from: the step that a run did takes as long as it did, and needs the memory that it took
+"$tally" train --model llama-3m --data tests/test_plan.c --out "$scratch/run" --steps 12 --seq-len 64 --batch 2 --price 0.5 >"$scratch/out" 2>"$scratch/err"
+measured() { python3 -c "import json, sys; c = json.load(open('$scratch/run/calibration.json')); print(c$1)"; }
+json "near(r['step_ms'], 1e3 * $(measured '["step_s"]')) and r['memory_bytes'] == $(measured '["memory_bytes"]') and near(o['assumed']['usd_per_device_hour']['value'], 0.5)" --from "$scratch/run"
+ok "--from: time, memory and price of the step that a run did"
+json "o['recompute'] == 'block' and r['batch'] == 2 and r['seq_len'] == 64 and r['step_ms'] > 0" --from "$scratch/run" --recompute block
+ok "--from: options that are given replace those of the run"
+
 "$tally" plan --model llama2-7b --tokens 1e9 --shard none >"$scratch/out" 2>"$scratch/err" && grep -q "not run" "$scratch/out" &&
     grep -q "is assumed to be reached" "$scratch/out" && grep -q "exceeds the memory of a device" "$scratch/out" && grep -q "^  carbon  *not known" "$scratch/out"
 ok "the text of one plan says that it is a plan, what it assumes, what does not fit, and what is not known"
@@ -102,6 +110,8 @@ refuses "two ways to give the speed" "--mfu, --rate" plan --mfu 0.4 --rate 1000
 refuses "a rate above the peak" "--rate" plan --model llama2-7b --rate 1e6
 refuses "an MFU that recomputation lifts above the peak" "--mfu" plan --model llama2-7b --mfu 0.9 --recompute block
 refuses "one rate for several rows" "--rate" plan --rate 1000 --devices 1,2
+refuses "a run and an MFU" "--mfu, .*--from" plan --from "$scratch/run" --mfu 0.3
+refuses "a run that is not there" "$scratch/none" plan --from "$scratch/none"
 refuses "two prices" "--price, --capex" plan --price 1 --capex 2
 refuses "a price of power that rent includes" "--kwh-price" plan --kwh-price 0.1
 refuses "an unknown grid" "--grid" plan --grid XX

@@ -98,9 +98,9 @@ static const option table[] = {
     {AT(plan.mtbf_hours), .name = "mtbf-hours", .argument = "HOURS", .min = 1e-3, .max = 1e12,
      .help = "mean time between failures of one device; a job on N devices fails N times as often"},
     {AT(plan.checkpoint_s), .name = "checkpoint-seconds", .argument = "S", .default_text = "60", .min = 1e-3,
-     .max = 1e6, .help = "with --mtbf-hours: how long a checkpoint stops the run"},
+     .max = 1e6, .help = "with --mtbf-hours: how long a checkpoint stops the run; with --from, by default as measured"},
     {AT(plan.restart_s), .name = "restart-seconds", .argument = "S", .default_text = "300", .min = 0, .max = 1e6,
-     .help = "with --mtbf-hours: how long a restart takes"},
+     .help = "with --mtbf-hours: how long a restart takes; with --from, by default as the run's start"},
 
     {AT(reproduce), .group = "Published figures", .name = "reproduce", .not_in_file = true,
      .help =

@@ -138,8 +138,9 @@ static status read_cpu(plan_setting *s, const plan_options *v, const options *o)
     s->peak = (plan_fact){peak, measure ? "measured now with large GEMMs on this machine" : AS_GIVEN};
     if (!measure && !options_given(o, "peak-tflops")) s->peak = (plan_fact){NAN, NULL};
     bool own = options_given(o, "memory-bandwidth");
-    if (!own) TRY(measure_bandwidth(&bandwidth, s->cpu));
+    if (!own && !v->from) TRY(measure_bandwidth(&bandwidth, s->cpu));
     s->bandwidth = (plan_fact){bandwidth, own ? AS_GIVEN : "measured now: all threads write 256 MiB"};
+    if (!own && v->from) s->bandwidth = (plan_fact){NAN, NULL};
     TRY(s->cpu->ops->room(s->cpu, &room));
     s->limit = given_or(o, "memory", v->memory_gib * 0x1p30, room.left == UINT64_MAX ? 0 : (double)room.left,
                         "free on this machine now, for all ranks");
@@ -213,8 +214,10 @@ static status read_costs(plan_setting *s, const plan_options *v, const options *
     r->kg_co2_per_kwh = v->bill.grid ? s->terms.grid.kg_per_kwh : NAN;
     r->usd_per_device_hour = s->price.value;
     r->device_mtbf_hours = options_given(o, "mtbf-hours") ? v->mtbf_hours : NAN;
-    r->checkpoint_s = v->checkpoint_s;
-    r->restart_s = v->restart_s;
+    const calibration *c = s->from;
+    r->checkpoint_s =
+        c && !isnan(c->checkpoint_s) && !options_given(o, "checkpoint-seconds") ? c->checkpoint_s : v->checkpoint_s;
+    r->restart_s = c && !isnan(c->startup_s) && !options_given(o, "restart-seconds") ? c->startup_s : v->restart_s;
     return STATUS_OK;
 }
 
@@ -288,10 +291,12 @@ status plan_options_rows(plan_request **rows, int *count, const plan_options *v,
 static void take_measured(plan_setting *s, const options *o) {
     const calibration *c = s->from;
     double ranks = (double)c->ranks;
+    snprintf(s->from_source, sizeof s->from_source, "of the run %s", s->from_run);
     if (!options_given(o, "price") && !isnan(c->usd_per_hour))
-        s->price = (plan_fact){c->usd_per_hour / ranks, s->from_run};
-    if (!options_given(o, "tdp-watts") && !isnan(c->watts)) s->watts = (plan_fact){c->watts / ranks, s->from_run};
-    if (isnan(s->peak.value) && !isnan(c->peak_measured)) s->peak = (plan_fact){c->peak_measured / ranks, s->from_run};
+        s->price = (plan_fact){c->usd_per_hour / ranks, s->from_source};
+    if (!options_given(o, "tdp-watts") && !isnan(c->watts)) s->watts = (plan_fact){c->watts / ranks, s->from_source};
+    if (isnan(s->peak.value) && !isnan(c->peak_measured))
+        s->peak = (plan_fact){c->peak_measured / ranks, s->from_source};
 }
 
 /* the key of the hardware table for the device that the run had */

@@ -41,7 +41,7 @@ typedef struct {
         terms; /* price and power as given, as `tally train` takes them; owned: price.value is computed from it */
     calibration *from; /* of --from; NULL without it */
     const char *from_run;
-    char from_devices[16];
+    char from_devices[16], from_source[256];
     hardware_file file; /* of --hardware */
     bool shared_memory; /* limit is that of the machine, whose ranks share it */
     device *cpu;        /* with --gpu cpu: this machine's, which base.m.cpu is too; else NULL */

@@ -224,7 +224,7 @@ void plan_print_assumed(const plan_setting *s) {
     else if (!isnan(r->mfu)) printf("  %-14s MFU %.4g, exact-causal (as given)\n", "speed", r->mfu);
     else printf("  %-14s %s tokens/s of all devices (as given)\n", "speed", text_count(r->tokens_per_s).text);
     print_fact("memory", &s->limit, 0x1p-30, "GiB");
-    print_fact("", &s->bandwidth, 1e-9, "GB/s");
+    if (s->bandwidth.source) print_fact("", &s->bandwidth, 1e-9, "GB/s");
     print_link("in a node", &s->inside, r->m.net.inside);
     print_link("between nodes", &s->between, r->m.net.between);
     print_fact("price", &s->price, 1, "USD per device-hour");
