@@ -29,13 +29,27 @@ static void print_header(void) {
     printf("%-20s %14s %14s %14s  %-8s %s\n", "claim", "article", "its method", "ours", "unit", "verdict");
 }
 
+/* indented, in lines of at most 100 columns */
+static void print_paragraph(const char *text) {
+    int column = 0;
+    while (*text) {
+        int length = (int)strcspn(text, " ");
+        bool fits = column && column + 1 + length <= 100;
+        printf("%s%.*s", fits ? " " : column ? "\n    " : "    ", length, text);
+        column = (fits ? column + 1 : 4) + length;
+        text += length + (text[length] == ' ');
+    }
+    putchar('\n');
+}
+
 static void print_row(const claim *c, const claim_result *r) {
-    char value[48], again[48], ours[48], article[64];
+    char value[48], again[48], ours[48], article[64], text[1024];
     snprintf(article, sizeof article, "%s%s", relation(c), figure(value, sizeof value, c->value, c->high));
     printf("%-20s %14s %14s %14s  %-8s %s%s\n", c->id, article, figure(again, sizeof again, r->again, r->again_high),
            figure(ours, sizeof ours, r->ours, r->ours_high), c->unit, claims_verdict_name(r->verdict),
            claims_as_expected(c, r) ? "" : "  NOT AS EXPECTED");
-    printf("    %s, %s: %s\n", c->system, c->claim, r->reason);
+    snprintf(text, sizeof text, "%s, %s: %s", c->system, c->claim, r->reason);
+    print_paragraph(text);
 }
 
 static void print_inputs(const claim *c) {
