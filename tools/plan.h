@@ -27,6 +27,7 @@ typedef struct {
     i64 tokens;          /* that the run trains on; 0 if unknown */
     machine m;           /* m.flops is not used where tokens_per_s or mfu is given */
     double tokens_per_s; /* of all devices together; NAN: simulate */
+    const char *speed;   /* how the speed was found from a run (plan_from.h), for people; else NULL */
     double mfu;          /* by the exact convention; NAN: simulate; not together with tokens_per_s */
     double peak;         /* dense FLOP/s of a device at the dtype of the weights */
     double memory_limit; /* bytes of a device */

@@ -10,14 +10,6 @@
 #include "train/model/cost.h"
 #include "train/step.h"
 
-static const char *const texts[] = {
-#define X(code, text) text,
-    PLAN_FROM_LIST(X)
-#undef X
-};
-
-const char *plan_from_text(plan_from_kind k) { return texts[k]; }
-
 /* --- the run's own step --- */
 
 /* what can be known of it: the dtypes of moments and master weights are taken to be those of *like */
@@ -171,7 +163,7 @@ static double executed_per_rank(const step_plan *s) {
     return (double)meter_flops_executed(&f);
 }
 
-status plan_from_speed(plan_request *r, plan_from_kind *kind, const calibration *c) {
+status plan_from_speed(plan_request *r, const calibration *c) {
     const step_plan *s = &r->step;
     step_plan own;
     double compute, exposed;
@@ -179,14 +171,14 @@ status plan_from_speed(plan_request *r, plan_from_kind *kind, const calibration 
     r->mfu = r->tokens_per_s = NAN;
     r->m.memory = INFINITY;
     r->m.flops = c->flops_executed_per_s / (double)c->ranks;
-    *kind = PLAN_FROM_FLOPS;
+    r->speed = "another step, at the FLOPs that it executed per second";
     if (same_step(s, &own, c)) {
-        *kind = PLAN_FROM_STEP;
+        r->speed = "this step, as measured";
         r->tokens_per_s = c->tokens_per_s;
         return STATUS_OK;
     }
     if (isnan(c->works[CALIBRATION_GEMM]) || !c->gemm_count) return STATUS_OK;
-    *kind = PLAN_FROM_WORKS;
+    r->speed = "another step, from the speed of each kind of work in it";
     TRY(seconds_of(&compute, &exposed, s, &own, c));
     r->m.flops = executed_per_rank(s) / compute;
     double tokens = (double)(s->s.B * s->s.T * s->micro_batches * c->ranks);

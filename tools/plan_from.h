@@ -19,15 +19,8 @@
 #include "tools/plan.h"
 #include "train/bill/calibration.h"
 
-#define PLAN_FROM_LIST(X)                                                                                              \
-    X(PLAN_FROM_STEP, "the same step, as measured")                                                                    \
-    X(PLAN_FROM_WORKS, "another step, from the speed of each kind of work")                                            \
-    X(PLAN_FROM_FLOPS, "another step, from the FLOPs executed per second")
-typedef enum { PLAN_FROM_LIST(CHOICES_VALUE) } plan_from_kind;
-const char *plan_from_text(plan_from_kind k);
-
-/* Sets the speed of r: r->tokens_per_s, or r->m.flops where communication is simulated. The bandwidth of memory is then
- * INFINITY, since that rate covers all computation. */
-status plan_from_speed(plan_request *r, plan_from_kind *kind, const calibration *c);
+/* Sets the speed of r: r->tokens_per_s, or r->m.flops where communication is simulated, and r->speed. The bandwidth of memory is
+ * then INFINITY, since that rate covers all computation. */
+status plan_from_speed(plan_request *r, const calibration *c);
 
 #endif

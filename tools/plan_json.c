@@ -94,6 +94,7 @@ static status add_assumed(json_t *o, const plan_setting *s) {
     TRY(add_fact(o, "usd_per_device_hour", &s->price));
     TRY(add_fact(o, "device_watts", &s->watts));
     if (s->from) TRY(json_add_string(o, "from", s->from_run));
+    if (r->speed) TRY(json_add_string(o, "speed", r->speed));
     return ADD_NUMBERS(o, {"efficiency", s->efficiency}, {"given_mfu", r->mfu}, {"given_tokens_per_s", r->tokens_per_s},
                        {"node_bytes_per_s", r->m.net.inside.bandwidth}, {"node_latency_s", r->m.net.inside.latency},
                        {"network_bytes_per_s", r->m.net.between.bandwidth},

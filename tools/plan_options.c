@@ -260,7 +260,7 @@ static status add_row(plan_request *rows, int *count, const plan_setting *s, int
     r->step.o.shard.replicas = stage == SHARD_NONE ? 1 : replicas;
     int sharing = devices < r->m.net.per_node ? devices : r->m.net.per_node;
     if (s->shared_memory) r->memory_limit = s->limit.value / sharing;
-    return s->from ? plan_from_speed(r, &(plan_from_kind){0}, s->from) : STATUS_OK;
+    return s->from ? plan_from_speed(r, s->from) : STATUS_OK;
 }
 
 static status fill_rows(plan_request *rows, int *count, const plan_options *v, const plan_setting *s) {

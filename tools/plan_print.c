@@ -216,8 +216,8 @@ void plan_print_assumed(const plan_setting *s) {
     printf("\nassumed for %s\n", s->device);
     print_fact("peak, dense", &s->peak, 1e-12, "TFLOP/s");
     if (s->from)
-        printf("  %-14s %s: %ld steps of %.5g ms%s\n", "speed", s->from_run, s->from->steps, s->from->step_s * 1e3,
-               isnan(r->tokens_per_s) ? "; the rate of its GEMMs, for a step that it did not run" : "");
+        printf("  %-14s %s, median of %ld steps: %.5g ms; %s\n", "speed", s->from_run, s->from->steps,
+               s->from->step_s * 1e3, r->speed);
     else if (!isnan(s->efficiency))
         printf("  %-14s %.4g: the fraction of the peak that is assumed to be reached (--efficiency)\n", "GEMM",
                s->efficiency);
