@@ -44,11 +44,11 @@ static short_text co2(double kg) {
     return t;
 }
 
-/* "85.02 days" */
+/* "85.02 days"; below a day "3h 12m" */
 static short_text days(double s) {
     short_text t = {NOT_KNOWN};
-    if (!isnan(s))
-        snprintf(t.text, sizeof t.text, s < 86400 ? "%.4g hours" : "%.4g days", s < 86400 ? s / 3600 : s / 86400);
+    if (s < 86400) return text_seconds(s);
+    if (!isnan(s)) snprintf(t.text, sizeof t.text, "%.4g days", s / 86400);
     return t;
 }
 
