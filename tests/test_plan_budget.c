@@ -126,6 +126,13 @@ static void test_limited_data_is_repeated(void **state) {
     assert_true(p->U == 5e9 && p->D > 5e9);
     assert_true(p->loss > free_data.by_law[SCALING_MUENNIGHOFF].loss && p->N < free_data.by_law[SCALING_MUENNIGHOFF].N);
     for (int i = 0; i < r.preset_count; i++) assert_true(r.presets[i].at.U == fmin(5e9, r.presets[i].at.D));
+    assert_true(isnan(free_data.enough_usd));
+    /* less data: less money is enough, and its loss is within 0.1% */
+    plan_budget_result little = budget(&base, 3200, 1e8);
+    assert_true(little.enough_usd < 0.3 * r.enough_usd && r.enough_usd < 3200);
+    scaling_point enough;
+    OK(scaling_optimum(&enough, &scaling_laws[r.answer], little.flops * little.enough_usd / 3200, 1e8));
+    assert_true(fabs(enough.loss / little.by_law[r.answer].loss - 1.001) < 1e-5);
 }
 
 static void test_what_is_refused(void **state) {

@@ -208,6 +208,36 @@ static void layers_with_a_window(void **state) {
     assert_true(p.step_ns < full);
 }
 
+/* Up to 16 micro-batches are simulated: there every second one already adds the same, and beyond it is multiplied. */
+static void adds_the_same(const step_plan *plan) {
+    step_plan p = *plan;
+    for (int slow = 0; slow < 2; slow++) {
+        machine m = usual;
+        if (slow) m.net.inside.bandwidth /= 20, m.net.between.bandwidth /= 20;
+        prediction at[4], beyond;
+        i64 last = 16 - plan->micro_batches % 2, times = 492;
+        for (int i = 0; i < 4; i++) {
+            p.micro_batches = last - 6 + 2 * i;
+            at[i] = predicted(&p, &m);
+        }
+        p.micro_batches = last + 2 * times;
+        beyond = predicted(&p, &m);
+        for (int i = 1; i < 3; i++) {
+            assert_int_equal(at[i + 1].step_ns - at[i].step_ns, at[i].step_ns - at[i - 1].step_ns);
+            assert_int_equal(at[i + 1].bytes_sent - at[i].bytes_sent, at[i].bytes_sent - at[i - 1].bytes_sent);
+        }
+        assert_int_equal(beyond.step_ns, at[3].step_ns + (uint64_t)times * (at[3].step_ns - at[2].step_ns));
+        assert_int_equal(beyond.communication_ns,
+                         at[3].communication_ns + (uint64_t)times * (at[3].communication_ns - at[2].communication_ns));
+        assert_int_equal(beyond.bytes_sent, at[3].bytes_sent + (uint64_t)times * (at[3].bytes_sent - at[2].bytes_sent));
+    }
+}
+
+static void many_micro_batches_add_the_same(void **state) {
+    (void)state;
+    for_all_plans(adds_the_same);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_64_bits_do_not_hold_is_an_error),
@@ -220,6 +250,7 @@ int main(void) {
         cmocka_unit_test(durations_are_the_formula),
         cmocka_unit_test(a_collective_waits_for_its_event),
         cmocka_unit_test(layers_with_a_window),
+        cmocka_unit_test(many_micro_batches_add_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,22 @@ static void test_limits_of_repetition(void **state) {
     assert_true(isnan(scaling_loss(&scaling_laws[SCALING_HOFFMANN_1], 1e9, 4e10, INFINITY)));
 }
 
+/* where the law is flat to the last bits, N and D stay near the proportion of the unlimited optimum; up to there money still helps */
+static void test_money_without_data(void **state) {
+    (void)state;
+    scaling_point flat = optimum(SCALING_MUENNIGHOFF, 1e20, 1),
+                  unlimited = optimum(SCALING_MUENNIGHOFF, 1e20, INFINITY);
+    check_near("N", flat.N, unlimited.N, 0.1);
+    assert_false(scaling_within_fit(&scaling_laws[SCALING_MUENNIGHOFF], &flat));
+    assert_true(scaling_within_fit(&scaling_laws[SCALING_MUENNIGHOFF], &unlimited));
+    double before = INFINITY;
+    for (double flops = 1e18; flops < 1e22; flops *= 10) {
+        double loss = optimum(SCALING_MUENNIGHOFF, flops, 1e9).loss;
+        assert_true(loss < before);
+        before = loss;
+    }
+}
+
 /* 95% of the losses of the 4000 bootstrap samples themselves lie within these */
 static void test_interval_is_that_of_the_bootstrap(void **state) {
     (void)state;
@@ -183,6 +199,7 @@ int main(void) {
         cmocka_unit_test(test_the_optimum_has_the_least_loss),
         cmocka_unit_test(test_repeated_data_as_the_authors_print_it),
         cmocka_unit_test(test_limits_of_repetition),
+        cmocka_unit_test(test_money_without_data),
         cmocka_unit_test(test_interval_is_that_of_the_bootstrap),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_every_law_names_its_source),

@@ -153,6 +153,23 @@ static status find_changes(plan_budget_result *r, double tokens_at_most) {
     return STATUS_OK;
 }
 
+static status find_enough(plan_budget_result *r, const plan_budget_options *o) {
+    const scaling_law *law = &scaling_laws[r->answer];
+    double least = 1e-9, most = 1, loss = 1.001 * r->by_law[r->answer].loss; /* fractions of the FLOPs */
+    r->enough_usd = NAN;
+    if (isinf(o->tokens_at_most)) return STATUS_OK;
+    r->enough = r->by_law[r->answer];
+    while (most / least > 1.001) {
+        double middle = sqrt(least * most);
+        scaling_point p;
+        TRY(scaling_optimum(&p, law, r->flops * middle, o->tokens_at_most));
+        if (p.loss > loss) least = middle;
+        else most = middle, r->enough = p;
+    }
+    r->enough_usd = most * o->usd;
+    return STATUS_OK;
+}
+
 static status run(plan_budget_result *r, presets *l, const plan_request *base, const plan_budget_options *o) {
     l->mfu = base->mfu;
     if (!isnan(base->tokens_per_s)) {
@@ -170,7 +187,8 @@ static status run(plan_budget_result *r, presets *l, const plan_request *base, c
     for (int i = 0; i < SCALING_LAWS; i++)
         TRY(scaling_optimum(&r->by_law[i], &scaling_laws[i], r->flops, o->tokens_at_most));
     TRY(find_presets(r, l, o->tokens_at_most));
-    return find_changes(r, o->tokens_at_most);
+    TRY(find_changes(r, o->tokens_at_most));
+    return find_enough(r, o);
 }
 
 status plan_budget_run(plan_budget_result *r, const plan_request *base, const plan_budget_options *o) {

@@ -43,6 +43,8 @@ typedef struct {
     plan_budget_preset presets[PLAN_BUDGET_PRESETS];
     int preset_count;
     plan_budget_change changes[PLAN_BUDGET_CHANGES];
+    double enough_usd; /* where tokens are limited: what reaches the answer's loss within 0.1%; else NAN */
+    scaling_point enough;
 } plan_budget_result;
 
 /* ARG where the price is not known or 0, or where no preset fits. */

@@ -5,8 +5,6 @@
 #include "tools/command.h"
 #include "tools/plan_budget.h"
 
-static bool outside(const scaling_law *l, const scaling_point *p) { return p->N < l->least_N || p->N > l->most_N; }
-
 /* --- for people --- */
 
 static void print_loss(const scaling_point *p, int width) {
@@ -42,16 +40,19 @@ static void print_laws(const plan_budget_result *r, const plan_budget_options *o
     for (int i = 0; i < SCALING_LAWS; i++) {
         const scaling_law *l = &scaling_laws[i];
         printf("%c %-22s", i == r->answer ? '*' : ' ', l->name);
-        bool beyond = outside(l, &r->by_law[i]),
+        bool beyond = !scaling_within_fit(l, &r->by_law[i]),
              short_of = !(l->repeats_tokens > 0) && r->by_law[i].D > o->tokens_at_most;
         print_point(&r->by_law[i], beyond || short_of ? LOSS_WIDTH : 0);
-        if (beyond) printf(" outside the models of the fit%s", short_of ? "," : "");
+        if (beyond) printf(" outside the runs of the fit%s", short_of ? "," : "");
         if (short_of) printf(" more tokens than there are");
         putchar('\n');
     }
     printf("* the answer; ");
     if (isinf(o->tokens_at_most)) puts("the others for comparison");
     else printf("of %s different tokens, repeated where that helps\n", text_count(o->tokens_at_most).text);
+    if (r->enough_usd < 0.5 * o->usd)
+        printf("  the data is the limit: %s reach this loss within 0.1%%, with %s parameters and %s tokens\n",
+               text_usd(r->enough_usd).text, text_count(r->enough.N).text, text_count(r->enough.D).text);
 }
 
 static void print_presets(const plan_budget_result *r, const plan_request *base) {
@@ -125,7 +126,7 @@ static status fill_laws(json_t *list, const plan_budget_result *r) {
         TRY(fill_point(o, &r->by_law[i]));
         TRY(json_add_string(o, "law", scaling_laws[i].key));
         TRY(json_add_string(o, "source", scaling_laws[i].source));
-        TRY(json_add_bool(o, "within_fit", !outside(&scaling_laws[i], &r->by_law[i])));
+        TRY(json_add_bool(o, "within_fit", scaling_within_fit(&scaling_laws[i], &r->by_law[i])));
     }
     return STATUS_OK;
 }
@@ -168,6 +169,7 @@ static status fill_result(json_t *o, const plan_budget_result *r, const plan_req
     TRY(json_add_double(o, "flops", r->flops));
     TRY(json_add_double(o, "flops_per_s_of_a_device", r->flops_per_s));
     TRY(json_add_string(o, "speed_of", r->rate_of));
+    TRY(json_add_number_or_null(o, "usd_within_a_thousandth_of_the_loss", r->enough_usd));
     TRY(json_add_string(o, "answer", scaling_laws[r->answer].key));
     json_t *laws = json_add_array(o, "laws"), *list = json_add_array(o, "presets"),
            *changes = json_add_array(o, "changes");

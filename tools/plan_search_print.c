@@ -86,7 +86,8 @@ static void print_text(const plan_search_result *r, const plan_request *base) {
         printf("\n* the cheapest%s: %s\n", isnan(base->memory_limit) ? "" : " that fits",
                plan_search_describe(&r->frontier[r->cheapest].step).text);
     else
-        printf("\nnone fits: the smallest takes %s, a device has %s; more devices or a smaller --batch may fit\n",
+        printf("\nnone fits: the smallest takes %s, a device has %s; expected more devices, or a smaller model or "
+               "--seq-len\n",
                text_bytes(r->frontier[0].p.memory_bytes).text, text_bytes(base->memory_limit).text);
 }
 

@@ -11,19 +11,19 @@
 const scaling_law scaling_laws[SCALING_LAWS] = {
     [SCALING_HOFFMANN_1] = {
         .key = "hoffmann-1", .name = "Chinchilla, approach 1", .source = HOFFMANN ", table 3",
-        .k = 0.09934867, .a = 0.498092, .least_N = 70e6, .most_N = 16e9},
+        .k = 0.09934867, .a = 0.498092, .least_N = 70e6, .most_N = 16e9, .most_epochs = 1},
     [SCALING_HOFFMANN_2] = {
         .key = "hoffmann-2", .name = "Chinchilla, approach 2", .source = HOFFMANN ", table A3",
-        .k = 0.1455744, .a = 0.489927, .least_N = 70e6, .most_N = 16e9},
+        .k = 0.1455744, .a = 0.489927, .least_N = 70e6, .most_N = 16e9, .most_epochs = 1},
     /* The paper prints 406.4, 410.7, 1.69, 0.34, 0.28. Rounding 0.2849 to 0.28 moves the optimum for Gopher's FLOPs from the 40e9
      * parameters of the paper to 32e9. */
     [SCALING_HOFFMANN_3] = {
         .key = "hoffmann-3", .name = "Chinchilla, approach 3",
         .source = HOFFMANN ", equation 10, with the digits of its TeX source as " BESIROGLU " gives them",
-        .A = 406.401, .B = 410.7228, .E = 1.693374, .alpha = 0.33917084, .beta = 0.2849083, .least_N = 70e6, .most_N = 16e9},
+        .A = 406.401, .B = 410.7228, .E = 1.693374, .alpha = 0.33917084, .beta = 0.2849083, .least_N = 70e6, .most_N = 16e9, .most_epochs = 1},
     [SCALING_BESIROGLU] = {
         .key = "besiroglu", .name = "Chinchilla, re-fit", .source = BESIROGLU ", table 1",
-        .A = 482.01, .B = 2085.43, .E = 1.8172, .alpha = 0.3478, .beta = 0.3658, .least_N = 70e6, .most_N = 16e9,
+        .A = 482.01, .B = 2085.43, .E = 1.8172, .alpha = 0.3478, .beta = 0.3658, .least_N = 70e6, .most_N = 16e9, .most_epochs = 1,
         .covariance = {
             { 6.368569e-02, -2.403024e-02,  2.113136e-03,  3.797229e-03, -1.208947e-03},
             {-2.403024e-02,  1.747568e-01,  3.638409e-03, -1.502198e-03,  8.538096e-03},
@@ -35,7 +35,7 @@ const scaling_law scaling_laws[SCALING_LAWS] = {
     [SCALING_MUENNIGHOFF] = {
         .key = "muennighoff", .name = "data-constrained", .source = MUENNIGHOFF ", appendix A (C4)",
         .A = 520.82495, .B = 1487.7161, .E = 1.8691437, .alpha = 0.3526596, .beta = 0.3526596,
-        .repeats_tokens = 15.387756, .repeats_model = 5.309743, .least_N = 7e6, .most_N = 9e9},
+        .repeats_tokens = 15.387756, .repeats_model = 5.309743, .least_N = 7e6, .most_N = 9e9, .most_epochs = 500},
 };
 /* clang-format on */
 
@@ -76,25 +76,35 @@ scaling_point scaling_at(const scaling_law *l, double N, double D, double U) {
     return p;
 }
 
-/* Where tokens repeat there is no closed form: the loss has one minimum in ln N, found by golden sections. */
+/* What is minimised over ln N where tokens repeat. With hundreds of epochs the law is flat to the last bit; there the last term, too
+ * small to matter elsewhere, keeps them near the proportion of the unlimited optimum. */
+static double objective(const scaling_law *l, double flops, double U, double ln_N) {
+    double N = exp(ln_N), unlimited = balance(l) * pow(flops / 6, l->beta / (l->alpha + l->beta));
+    return scaling_loss(l, N, flops / 6 / N, U) + 1e-11 * fabs(ln_N - log(unlimited));
+}
+
+/* There is no closed form, but one minimum, found by golden sections. */
 static double best_parameters(const scaling_law *l, double flops, double U) {
     const double golden = 0.61803398874989485;
     double low = 0, high = log(flops / 6);
     double left = high - golden * (high - low), right = low + golden * (high - low);
-    double at_left = scaling_loss(l, exp(left), flops / 6 / exp(left), U);
-    double at_right = scaling_loss(l, exp(right), flops / 6 / exp(right), U);
+    double at_left = objective(l, flops, U, left), at_right = objective(l, flops, U, right);
     while (high - low > 1e-7) {
         if (at_left < at_right) {
             high = right, right = left, at_right = at_left;
             left = high - golden * (high - low);
-            at_left = scaling_loss(l, exp(left), flops / 6 / exp(left), U);
+            at_left = objective(l, flops, U, left);
         } else {
             low = left, left = right, at_left = at_right;
             right = low + golden * (high - low);
-            at_right = scaling_loss(l, exp(right), flops / 6 / exp(right), U);
+            at_right = objective(l, flops, U, right);
         }
     }
     return exp((low + high) / 2);
+}
+
+bool scaling_within_fit(const scaling_law *l, const scaling_point *p) {
+    return p->N >= l->least_N && p->N <= l->most_N && p->D <= p->U * l->most_epochs;
 }
 
 status scaling_optimum(scaling_point *p, const scaling_law *l, double flops, double tokens_at_most) {

@@ -12,6 +12,8 @@
 #ifndef TALLY_SCALING_H
 #define TALLY_SCALING_H
 
+#include <stdbool.h>
+
 #include "runtime/status.h"
 
 enum {
@@ -30,7 +32,7 @@ typedef struct {
     double covariance[5][5];              /* of the fitted ln A, ln B, ln E, alpha, beta */
     const char *covariance_source;        /* NULL: no covariance was published */
     double repeats_tokens, repeats_model; /* R*_D, R*_N; 0: the law is for tokens that are not repeated */
-    double least_N, most_N;               /* of the models that it was fitted to */
+    double least_N, most_N, most_epochs;  /* of the runs that it was fitted to */
 } scaling_law;
 
 extern const scaling_law scaling_laws[SCALING_LAWS];
@@ -46,6 +48,9 @@ double scaling_loss(const scaling_law *l, double N, double D, double U);
 
 /* The point with its loss and interval: sqrt(g' S g) of the gradient g and the covariance S, times 1.96. */
 scaling_point scaling_at(const scaling_law *l, double N, double D, double U);
+
+/* whether a model and its epochs are within those that the law was fitted to */
+bool scaling_within_fit(const scaling_law *l, const scaling_point *p);
 
 /* The best N and D for C FLOPs. tokens_at_most limits U, and only laws with repetition heed it: INFINITY is no limit.
  * ARG unless both are positive, or where N or D would be less than 1. */
