@@ -37,7 +37,7 @@ with open(run + "/metrics.jsonl", "a") as f:
             "tokens_per_s": 200, "mfu": 0.4, "hfu": 0.45, "memory_bytes": 2 << 30, "ranks": 4, "exposed_ms": 100, "slowest_rank": 2, "skew": 0.25,
             "energy_j": 600, "energy_total_j": 600 * s, "energy_source": "nvml", "usd_step": 0.01, "usd": 0.01 * s, "usd_per_mtok": 100, "wall_s": 0.5 * s,
             "usd_by_booking": {"useful_s": 0.007 * s, "exposed_communication_s": 0.002 * s, "data_wait_s": 0.001 * s},
-            "gpu_sm_mhz": 1200, "gpu_sm_max_mhz": 1980, "gpu_temperature_c": 80, "gpu_throttle": "power cap"}) + "\n")
+            "gpu_sm_mhz": 1200, "gpu_sm_max_mhz": 1980, "gpu_temperature_c": 80, "gpu_throttle": "power cap", "drift_time": 0.04, "drift_memory": -0.012, "drift_usd": None}) + "\n")
 P
 live=$scratch/live
 mkdir "$live"; echo '{"model": "red \u001b[31m", "steps": 1000}' >"$live/config.json"; touch -d "1 hour" "$live/.lock" # newer than any pause of this script
@@ -49,6 +49,7 @@ head -1 "$scratch/out" | grep -qF 'red \x1b[31m | running'; ok "a control charac
 shows "left 6m 40s \$8.00" "time and money that are left, from the recent steps"
 shows "4 ranks, 20.0% waiting; slowest 2, +25%, in 100 of the last 100 steps" "the ranks"
 shows "1200 W   0.03333 kWh   GPU 1200 of 1980 MHz, 80 C" "power and GPU"
+shows "against the plan:  time +4.0%  memory -1.2%" "the drift from the plan"
 shows "slow: ranks wait 20% of a step for communication: \$14.40 an hour" "waiting, with its cost"
 shows "slow: the lag of the slowest rank is 20% of a step: \$14.40 an hour" "the lag of a rank, with its cost"
 shows "slow: GPU clocks are below their maximum: power cap" "clocks"

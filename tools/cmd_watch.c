@@ -161,7 +161,7 @@ static status watch(watch_run *w, double every) {
     while (!ended && !st) {
         st = watch_run_update(w);
         if (!st) st = draw(w, true);
-        if (!st && !ended) wait_for(every);
+        if (!st && !ended) wait_for(w->behind ? 0 : every);
     }
     leave_screen();
     return st;
@@ -175,7 +175,7 @@ static status open_and_watch(const options *o, const values *v) {
     status_code st = watch_run_open(w, o->words.list[0]);
     bool screen = !v->once && isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0;
     if (!st && screen) st = watch(w, v->every);
-    if (!st && !screen) st = watch_run_update(w);
+    for (bool more = true; !st && !screen && more; more = w->behind) st = watch_run_update(w);
     if (!st && !screen) st = draw(w, false);
     watch_run_close(w);
     free(w);

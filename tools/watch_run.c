@@ -9,7 +9,7 @@
 
 #include "train/bill/heartbeat.h"
 
-enum { SILENT_S = 15 }; /* a heartbeat comes every 2 s */
+enum { SILENT_S = 15 /* a heartbeat comes every 2 s */, MOST_LINES = 10000 /* in an update: 0.2 s */ };
 
 static const char *const curve_keys[WATCH_CURVES] = {"loss", "val_loss", "tokens_per_s", "mfu"};
 
@@ -21,7 +21,7 @@ static void forget_steps(watch_run *w) {
     w->n = 0;
     w->width = 1;
     w->steps = w->skipped = w->resumed = 0;
-    w->val_loss = w->val_step = w->usual_rate = NAN;
+    w->val_loss = w->val_step = w->usual_rate = w->drift_time = w->drift_memory = w->drift_usd = NAN;
     json_decref(w->last);
     w->last = NULL;
 }
@@ -78,6 +78,11 @@ static void add_step(watch_run *w, const metrics_line *line) {
     w->skipped += json_is_true(json_object_get(o, "skipped"));
     double val_loss = number(o, "val_loss");
     if (!isnan(val_loss)) w->val_loss = val_loss, w->val_step = line->step;
+    if (json_object_get(o, "drift_time")) {
+        w->drift_time = number(o, "drift_time");
+        w->drift_memory = number(o, "drift_memory");
+        w->drift_usd = number(o, "drift_usd");
+    }
     json_decref(w->last);
     w->last = json_incref((json_t *)o);
 }
@@ -121,16 +126,19 @@ static status read_steps(watch_run *w) {
     }
     if (!w->in) {
         path_text metrics = path_join(w->run.text, "metrics.jsonl");
+        w->behind = false;
         if (access(metrics.text, F_OK)) return STATUS_OK;
         TRY(metrics_reader_open(&w->in, metrics.text));
         metrics_reader_follow(w->in);
     }
-    for (bool more;;) {
-        TRY(metrics_reader_next(w->in, &line, &more));
-        if (!more) return STATUS_OK;
+    w->behind = true;
+    for (int i = 0; i < MOST_LINES && w->behind; i++) {
+        TRY(metrics_reader_next(w->in, &line, &w->behind));
+        if (!w->behind) break;
         if (line.event) w->resumed++;
         else add_step(w, &line);
     }
+    return STATUS_OK;
 }
 
 /* ---- the other files, each optional ---- */

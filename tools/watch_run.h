@@ -1,4 +1,4 @@
-/* What `tally watch` shows of a run, read from its folder. The first update reads all of metrics.jsonl, later ones what was added
+/* What `tally watch` shows of a run, read from its folder. The first updates read all of metrics.jsonl, later ones what was added
  * since; memory does not grow with the run. It reads while the run writes, and needs no lock. */
 #ifndef TALLY_WATCH_RUN_H
 #define TALLY_WATCH_RUN_H
@@ -38,20 +38,22 @@ typedef struct {
     i64 width;
     watch_step recent[WATCH_RECENT]; /* the last steps; the newest is [(steps - 1) % WATCH_RECENT] */
     i64 steps;                       /* that were read */
+    bool behind;                     /* there are more lines to read */
     i64 skipped, resumed;
-    double val_loss, val_step; /* of the last evaluation; NaN: none */
-    double usual_rate;         /* median of the bins' tokens per second; NaN: none */
-    json_t *last;              /* the newest line of a step; NULL: none */
-    json_t *ledger;            /* ledger.json, NULL: none */
-    spent_totals now;          /* the newest known totals of the run; ns 0: none */
-    double planned;            /* --steps, NaN: unknown */
+    double val_loss, val_step;                  /* of the last evaluation; NaN: none */
+    double usual_rate;                          /* median of the bins' tokens per second; NaN: none */
+    double drift_time, drift_memory, drift_usd; /* from the plan, at the last evaluation: fractions; NaN: unknown */
+    json_t *last;                               /* the newest line of a step; NULL: none */
+    json_t *ledger;                             /* ledger.json, NULL: none */
+    spent_totals now;                           /* the newest known totals of the run; ns 0: none */
+    double planned;                             /* --steps, NaN: unknown */
     char model[WATCH_MODEL];
     watch_state state;
     double silent_s; /* since the last sign of life */
 } watch_run;
 
 status watch_run_open(watch_run *w, const char *run); /* DATA: `run` is no folder of a run */
-status watch_run_update(watch_run *w);
+status watch_run_update(watch_run *w);                /* reads some 10,000 lines at most; then w->behind is true */
 void watch_run_close(watch_run *w);
 
 const watch_step *watch_run_recent(const watch_run *w, i64 back); /* 0: the newest; NULL: not read or not kept */

@@ -53,10 +53,10 @@ static double value_of(const watch_bin *b, watch_curve key) {
     return b->known[key] > 0 ? b->sum[key] / b->known[key] : NAN;
 }
 
-/* where a step is between the first and the last: 0 to 1 */
+/* Where a step is between the first and the last: 0 to 1. Steps done again after a crash may leave a bin that ends later. */
 static double place_of(const watch_run *w, double step) {
     double first = w->bins[0].from, last = w->bins[w->n - 1].to;
-    return last > first ? (step - first) / (last - first) : 0;
+    return last > first ? fmin(fmax((step - first) / (last - first), 0), 1) : 0;
 }
 
 static void find_range(watch_view_plot *p, const watch_run *w, watch_curve key, int marks) {
@@ -72,11 +72,12 @@ static void find_range(watch_view_plot *p, const watch_run *w, watch_curve key, 
 typedef struct {
     int wide, high;
     unsigned char dot[4 * WATCH_VIEW_ROWS][2 * WATCH_VIEW_COLUMNS];
+    unsigned char mark[WATCH_VIEW_ROWS][WATCH_VIEW_COLUMNS]; /* of a cell */
 } dots;
 
 static int row_of(const watch_view_plot *p, int high, double y) {
     double part = p->high > p->low ? (p->high - y) / (p->high - p->low) : 0.5;
-    return (int)lround(part * (high - 1));
+    return (int)lround(fmin(fmax(part, 0), 1) * (high - 1)); /* a mean of means may be rounded out of their range */
 }
 
 /* Mean of the bins at each column of dots; columns without a bin take a line between their neighbours. */
@@ -121,15 +122,11 @@ static void put_cell(char **to, const dots *d, int row, int column, bool unicode
     }
 }
 
-static bool is_marked(const watch_view_plot *p, const watch_run *w, int marks, int row, int column) {
-    if (marks < 0) return false;
+static void put_marks(dots *d, const watch_view_plot *p, const watch_run *w, watch_curve key) {
     for (int i = 0; i < w->n; i++) {
-        double y = value_of(&w->bins[i], (watch_curve)marks);
-        if (!isnan(y) && row_of(p, p->rows, y) == row &&
-            lround(place_of(w, w->bins[i].to) * (p->columns - 1)) == column)
-            return true;
+        double y = value_of(&w->bins[i], key);
+        if (!isnan(y)) d->mark[row_of(p, p->rows, y)][lround(place_of(w, w->bins[i].to) * (p->columns - 1))] = 1;
     }
-    return false;
 }
 
 void watch_view_curve(watch_view_plot *p, const watch_run *w, watch_curve key, int marks) {
@@ -144,10 +141,11 @@ void watch_view_curve(watch_view_plot *p, const watch_run *w, watch_curve key, i
     d->wide = p->columns * (p->unicode ? 2 : 1);
     d->high = p->rows * (p->unicode ? 4 : 1);
     put_dots(d, p, w, key);
+    if (marks >= 0) put_marks(d, p, w, (watch_curve)marks);
     for (int r = 0; r < p->rows; r++) {
         char *to = p->text[r];
         for (int c = 0; c < p->columns; c++) {
-            if (is_marked(p, w, marks, r, c)) *to++ = 'o';
+            if (d->mark[r][c]) *to++ = 'o';
             else put_cell(&to, d, r, c, p->unicode);
         }
         *to = 0;
@@ -168,10 +166,11 @@ static void add_head(lines *l, const watch_run *w) {
              : w->state == WATCH_NOT_BEGUN ? "no step yet"
              : w->state == WATCH_SILENT    ? ""
              : step >= w->planned          ? "complete"
-                                           : "ended before --steps; --resume continues it");
+             : step < w->planned           ? "ended before --steps"
+                                           : "ended");
     if (w->state == WATCH_SILENT)
         snprintf(state, sizeof state, "no sign of life for %s: killed, or stopped", text_seconds(w->silent_s).text);
-    add(l, BOLD, "%s | %s | %s", run, model[0] ? model : "model not known", state);
+    add(l, BOLD, "%s | %s | %s%s", run, model[0] ? model : "model not known", state, w->behind ? ", reading" : "");
 }
 
 static void add_progress(lines *l, const watch_run *w, int columns) {
@@ -250,6 +249,19 @@ static void add_total(lines *l, const watch_run *w) {
     else
         add(l, BOLD, "the bill: %s in %s, %s an hour, %s/Mtok", text_usd(w->now.usd).text, text_seconds(wall_s).text,
             text_usd(rate).text, text_usd(mtok).text);
+}
+
+/* "time +4.0%"; "" where it is unknown */
+static short_text drift(const char *what, double part) {
+    short_text s = {""};
+    if (!isnan(part)) snprintf(s.text, sizeof s.text, "  %s %+.1f%%", what, 100 * part);
+    return s;
+}
+
+static void add_drift(lines *l, const watch_run *w) {
+    if (isnan(w->drift_time) && isnan(w->drift_memory) && isnan(w->drift_usd)) return;
+    add(l, PLAIN, "against the plan:%s%s%s", drift("time", w->drift_time).text, drift("memory", w->drift_memory).text,
+        drift("money", w->drift_usd).text);
 }
 
 /* Shares of the bookings: of the money in the newest line, or of the seconds in ledger.json, which is written with checkpoints. */
@@ -395,12 +407,14 @@ void watch_view_draw(FILE *out, const watch_view *v, const watch_run *w) {
         add_machine(&tail, w);
         add_ranks(&tail, w);
         add_total(&tail, w);
+        add_drift(&tail, w);
         add_slow(&tail, w, &b);
         add_bill(&tail, &b);
     }
     int foot = v->keys, room = v->rows - head.count - foot, plot = 0;
     if (room < 0) room = 0;
-    if (w->n && room >= LEAST_PLOT) plot = room - tail.count > LEAST_PLOT ? room - tail.count : LEAST_PLOT;
+    if (w->n && room >= LEAST_PLOT && v->columns > 2 * LABEL)
+        plot = room - tail.count > LEAST_PLOT ? room - tail.count : LEAST_PLOT;
     if (plot > WATCH_VIEW_ROWS) plot = WATCH_VIEW_ROWS;
     put_lines(out, v, &head, head.count < v->rows ? head.count : v->rows);
     if (plot) put_plot(out, v, w, plot);
