@@ -60,6 +60,8 @@ json 'o["assumed"]["peak_flops_per_s"]["value"] == 5e13 and r["memory_limit_byte
 json 'r["memory_bytes"] > 0 and r["mfu"] > 0 and "measured" in o["assumed"]["peak_flops_per_s"]["source"]' --model llama-3m --seq-len 64 --gpu cpu --precision fp32
 ok "--gpu cpu: this machine, with its measured peak"
 
+json 'near(r["mfu"], 0.3)' --model llama-3m --seq-len 64 --gpu cpu --precision fp32 --mfu 0.3; ok "--gpu cpu with an MFU of the measured peak"
+
 # --from: the step that a run did takes as long as it did, and needs the memory that it took
 "$tally" train --model llama-3m --data tests/test_plan.c --out "$scratch/run" --steps 12 --seq-len 64 --batch 2 --price 0.5 >"$scratch/out" 2>"$scratch/err"
 measured() { python3 -c "import json, sys; c = json.load(open('$scratch/run/calibration.json')); print(c$1)"; }

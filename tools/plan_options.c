@@ -124,27 +124,37 @@ static status measure_bandwidth(double *bytes_per_s, device *dev) {
     return st;
 }
 
-/* --gpu cpu: this machine. Its datasheet has no peak, so the peak is measured, unless it is given. */
+/* What no datasheet of a CPU tells is measured, unless it is given. With --from, the run has measured it. */
+static status measure_cpu(plan_setting *s, const plan_options *v, const options *o) {
+    double peak, bandwidth;
+    s->peak = given_or(o, "peak-tflops", v->peak_tflops * 1e12, 0, NULL);
+    s->bandwidth = given_or(o, "memory-bandwidth", v->memory_bandwidth * 1e9, 0, NULL);
+    if (v->from) return STATUS_OK;
+    if (!s->peak.source &&
+        !options_given(o, "rate")) { /* other work here may lower the peak below a rate that is true */
+        TRY(gemm_measure_peak(s->cpu, s->base.step.o.t, 0.5, &peak));
+        s->peak = (plan_fact){peak, "measured now with large GEMMs on this machine"};
+    }
+    if (!s->bandwidth.source) {
+        TRY(measure_bandwidth(&bandwidth, s->cpu));
+        s->bandwidth = (plan_fact){bandwidth, "measured now: all threads write 256 MiB"};
+    }
+    return STATUS_OK;
+}
+
+/* --gpu cpu: this machine */
 static status read_cpu(plan_setting *s, const plan_options *v, const options *o) {
     host_room room;
     TRY(device_open(&s->cpu, "cpu", (int)v->threads, 0));
     s->base.m.layout = s->cpu;
     s->device = s->cpu->name;
-    const hardware *h = hardware_find(DEVICE_CPU, s->cpu->name);
-    double peak = v->peak_tflops * 1e12, bandwidth = v->memory_bandwidth * 1e9, threads = s->cpu->threads;
-    bool known_time = options_given(o, "mfu") || options_given(o, "rate") || v->from;
-    bool measure = !options_given(o, "peak-tflops") && !known_time;
-    if (measure) TRY(gemm_measure_peak(s->cpu, s->base.step.o.t, 0.5, &peak));
-    s->peak = (plan_fact){peak, measure ? "measured now with large GEMMs on this machine" : AS_GIVEN};
-    if (!measure && !options_given(o, "peak-tflops")) s->peak = (plan_fact){NAN, NULL};
-    bool own = options_given(o, "memory-bandwidth");
-    if (!own && !v->from) TRY(measure_bandwidth(&bandwidth, s->cpu));
-    s->bandwidth = (plan_fact){bandwidth, own ? AS_GIVEN : "measured now: all threads write 256 MiB"};
-    if (!own && v->from) s->bandwidth = (plan_fact){NAN, NULL};
+    TRY(measure_cpu(s, v, o));
     TRY(s->cpu->ops->room(s->cpu, &room));
     s->limit = given_or(o, "memory", v->memory_gib * 0x1p30, room.left == UINT64_MAX ? 0 : (double)room.left,
                         "free on this machine now, for all ranks");
     s->shared_memory = !options_given(o, "memory");
+    const hardware *h = hardware_find(DEVICE_CPU, s->cpu->name);
+    double threads = s->cpu->threads;
     s->price = given_or(o, "price", v->price, h ? h->usd_per_hour * threads : 0, h ? h->price_source : NULL);
     s->watts = given_or(o, "tdp-watts", v->watts, h ? h->tdp_watts * threads : 0, h ? h->tdp_source : NULL);
     return read_links(s, NULL, v, o);
