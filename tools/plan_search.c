@@ -110,7 +110,7 @@ static int by_memory(const void *a, const void *b) {
 }
 
 static status find_frontier(plan_search_result *r, const candidates *c, double flops_per_s) {
-    double best = INFINITY;
+    double best = INFINITY, last = -1; /* memory of the last of the frontier */
     plan_request request = *c->base;
     request.m.flops = flops_per_s;
     request.tokens_per_s = request.mfu = NAN;
@@ -129,7 +129,8 @@ static status find_frontier(plan_search_result *r, const candidates *c, double f
         if (!isnan(point.p.goodput)) point.device_s_per_token /= point.p.goodput;
         if (point.device_s_per_token >= best) continue;
         best = point.device_s_per_token;
-        if (r->count && r->frontier[r->count - 1].p.memory_bytes == point.p.memory_bytes) r->count--;
+        if (point.p.memory_bytes == last) r->count--;
+        last = point.p.memory_bytes;
         if (fits) r->cheapest = r->count;
         r->frontier[r->count++] = point;
     }
