@@ -58,7 +58,7 @@ expected=$(weights "$scratch/short" 6) same=0 boundaries=0
 [ $same -eq 0 ] && [ $boundaries -ge 30 ]; ok "killed at each of $boundaries write boundaries and resumed: bitwise the same"
 
 # killed in the last save, it has steps 4 to 6 to do again
-TALLY_CRASH_AT_WRITE=$((boundaries - 16)) train "$scratch/lost" "${short[@]}" 2>/dev/null
+TALLY_CRASH_AT_WRITE=$((boundaries - 20)) train "$scratch/lost" "${short[@]}" 2>/dev/null
 wall=$(tail -1 "$scratch/lost/metrics.jsonl" | sed 's/.*"wall_s":\([0-9.]*\).*/\1/')
 train "$scratch/lost" --resume "${short[@]}"
 python3 - "$scratch/lost" "$wall" <<'P'; ok "the time of a killed attempt is booked as lost work, and stays in the bill"
