@@ -54,7 +54,12 @@ shows "slow: ranks wait 20% of a step for communication: \$14.40 an hour" "waiti
 shows "slow: the lag of the slowest rank is 20% of a step: \$14.40 an hour" "the lag of a rank, with its cost"
 shows "slow: GPU clocks are below their maximum: power cap" "clocks"
 shows "slow: data wait takes 10% of the run: \$0.2000 so far" "a part of the bill"
-touch -d '10 minutes ago' "$live"/* "$live/.lock"; "$tally" watch "$live" >"$scratch/out" 2>"$scratch/err"; shows "no sign of life for 10m" "a run that was killed"
+"$tally" train --model "$scratch/model.json" --data "$scratch/text.txt" --steps 1000000 --batch 2 --seq-len 32 --threads 1 --peak-seconds 0 --out "$scratch/killed" >/dev/null 2>&1 & pid=$!
+while kill -0 $pid 2>/dev/null && [ ! -s "$scratch/killed/metrics.jsonl" ]; do sleep 0.05; done
+"$tally" watch "$scratch/killed" | head -1 | grep -q 'running'; ok "a run that trains"
+kill -9 $pid; wait $pid 2>/dev/null
+"$tally" watch "$scratch/killed" | head -1 | grep -q 'killed; --resume continues it'; ok "the same, killed"
+touch -d '10 minutes ago' "$live"/* "$live/.lock"; "$tally" watch "$live" >"$scratch/out" 2>"$scratch/err"; shows "no sign of life for 10m" "a run that shows no sign of life"
 rm "$live/.lock"; "$tally" watch "$live" >"$scratch/out" 2>"$scratch/err"; shows "ended before --steps" "a run that ended early"
 COLUMNS=40 LC_ALL=C "$tally" watch "$live" >"$scratch/out" 2>"$scratch/err" && ! awk 'length($0) > 40' "$scratch/out" | grep -q .
 ok "COLUMNS is the width without a terminal"

@@ -7,7 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/file.h"
 #include "train/bill/heartbeat.h"
+#include "train/lock_owner.h"
 
 enum { SILENT_S = 15 /* a heartbeat comes every 2 s */, MOST_LINES = 10000 /* in an update: 0.2 s */ };
 
@@ -175,15 +177,29 @@ static void find_totals(watch_run *w) {
             .ns = (uint64_t)(ledger_s * 1e9), .usd = number(w->ledger, "usd"), .joules = number(w->ledger, "energy_j")};
 }
 
+/* Whether the process that locked the run has ended without removing its lock, and this host knows it. */
+static bool was_killed(const char *path) {
+    char *text;
+    size_t bytes;
+    lock_owner owner;
+    process self = process_self();
+    if (file_read_up_to(64 << 10, path, &text, &bytes)) return false;
+    bool gone = lock_owner_parse(&owner, text, bytes) && process_gone(&owner.process, &self);
+    free(text);
+    return gone;
+}
+
 static void find_state(watch_run *w) {
     static const char *const signs[] = {"heartbeat", "metrics.jsonl", ".lock"};
     time_t newest = 0, now = time(NULL);
     struct stat info;
-    bool locked = lstat(path_join(w->run.text, ".lock").text, &info) == 0;
+    path_text lock = path_join(w->run.text, ".lock");
+    bool locked = lstat(lock.text, &info) == 0;
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
         if (lstat(path_join(w->run.text, signs[i]).text, &info) == 0 && info.st_mtime > newest) newest = info.st_mtime;
     w->silent_s = newest && now > newest ? (double)(now - newest) : 0;
-    if (locked) w->state = w->silent_s > SILENT_S ? WATCH_SILENT : WATCH_RUNNING;
+    if (locked && was_killed(lock.text)) w->state = WATCH_KILLED;
+    else if (locked) w->state = w->silent_s > SILENT_S ? WATCH_SILENT : WATCH_RUNNING;
     else w->state = w->last ? WATCH_ENDED : WATCH_NOT_BEGUN;
 }
 

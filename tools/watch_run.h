@@ -26,7 +26,8 @@ typedef struct {
 typedef enum {
     WATCH_NOT_BEGUN, /* no step yet */
     WATCH_RUNNING,
-    WATCH_SILENT, /* locked, but without a sign of life for a while: killed, stopped, or on a machine that is gone */
+    WATCH_KILLED, /* its process has ended without releasing the lock */
+    WATCH_SILENT, /* locked, but without a sign of life for a while: stopped, or on a machine that is gone */
     WATCH_ENDED
 } watch_state;
 

@@ -123,9 +123,13 @@ static void put_cell(char **to, const dots *d, int row, int column, bool unicode
 }
 
 static void put_marks(dots *d, const watch_view_plot *p, const watch_run *w, watch_curve key) {
-    for (int i = 0; i < w->n; i++) {
+    enum { APART = 3 }; /* columns, so that many evaluations do not hide the curve */
+    for (int i = 0, last = -APART; i < w->n; i++) {
         double y = value_of(&w->bins[i], key);
-        if (!isnan(y)) d->mark[row_of(p, p->rows, y)][lround(place_of(w, w->bins[i].to) * (p->columns - 1))] = 1;
+        int column = (int)lround(place_of(w, w->bins[i].to) * (p->columns - 1));
+        if (isnan(y) || column < last + APART) continue;
+        d->mark[row_of(p, p->rows, y)][column] = 1;
+        last = column;
     }
 }
 
@@ -164,12 +168,13 @@ static void add_head(lines *l, const watch_run *w) {
     snprintf(state, sizeof state, "%s",
              w->state == WATCH_RUNNING     ? "running"
              : w->state == WATCH_NOT_BEGUN ? "no step yet"
+             : w->state == WATCH_KILLED    ? "killed; --resume continues it"
              : w->state == WATCH_SILENT    ? ""
              : step >= w->planned          ? "complete"
              : step < w->planned           ? "ended before --steps"
                                            : "ended");
     if (w->state == WATCH_SILENT)
-        snprintf(state, sizeof state, "no sign of life for %s: killed, or stopped", text_seconds(w->silent_s).text);
+        snprintf(state, sizeof state, "no sign of life for %s", text_seconds(w->silent_s).text);
     add(l, BOLD, "%s | %s | %s%s", run, model[0] ? model : "model not known", state, w->behind ? ", reading" : "");
 }
 
@@ -357,7 +362,8 @@ static void add_slow(lines *l, const watch_run *w, const bill *b) {
     bool told[BOOKINGS] = {[BOOK_USEFUL] = true, [BOOK_COMMUNICATION] = true};
     for (int i; b->known && (i = largest(b, told)) >= 0;) {
         told[i] = true;
-        snprintf(cost, sizeof cost, isnan(b->usd[i]) ? "" : ": %s so far", text_usd(b->usd[i]).text);
+        cost[0] = 0;
+        if (!isnan(b->usd[i])) snprintf(cost, sizeof cost, ": %s so far", text_usd(b->usd[i]).text);
         add(l, PLAIN, "slow: %s takes %.0f%% of the run%s", meter_booking_label((booking)i), 100 * b->share[i], cost);
     }
     if (w->skipped) add(l, PLAIN, "slow: %ld steps were skipped, their loss or gradient was not finite", w->skipped);
