@@ -69,6 +69,12 @@ static void test_the_interval_holds_the_truth(void **state) {
         curve_interval t, floor = curve_floor(&fit);
         OK(curve_target(&t, &fit, curve_loss(&law, 2e7)));
         assert_true(t.low <= t.best && t.best <= t.high && floor.low <= floor.high);
+        int below = 0, above = 0; /* of the refits to all points, whatever the shorter ones say */
+        for (int k = 0; k < fit.whole; k++) {
+            double tokens = curve_tokens(&fit.resampled[k], curve_loss(&law, 2e7));
+            below += tokens<t.low, above += tokens> t.high;
+        }
+        assert_true(fit.whole >= 100 && below <= fit.whole / 20 && above <= fit.whole / 20);
         held += t.low <= 2e7 && 2e7 <= t.high;
         double error = log(t.best / 2e7);
         mean += error / 60, square += error * error / 60, width += log(t.high / t.low) / 60;

@@ -7,7 +7,7 @@ run() {
     mkdir -p "$1" && python3 - "$@" <<'P'
 import json, random, sys
 run, steps, every, schedule = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-random.seed(3)
+random.seed(1)
 with open(run + "/metrics.jsonl", "w") as f:
     for i in range(1, steps + 1):
         loss = 1.5 + 50 * (1000 * i) ** -0.3

@@ -129,7 +129,7 @@ status curve_fit_points(curve_fit *f, const curve_point *points, int count) {
         int first = beginning(points, count, shares[b]), end = CURVE_RESAMPLES * (b + 1) / used;
         fill(s, points + first, count - first);
         curve_law law = fit(s);
-        if (b == 0) f->law = law;
+        if (b == 0) f->law = law, f->whole = end;
         resample(f->resampled + done, end - done, s, &law, &drawn);
         done = end;
     }
@@ -146,16 +146,26 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static curve_interval interval(double *values, double best) {
-    const int tail = CURVE_RESAMPLES / 20;
-    qsort(values, CURVE_RESAMPLES, sizeof *values, by_value);
-    return (curve_interval){fmin(best, values[tail]), best, fmax(best, values[CURVE_RESAMPLES - 1 - tail])};
+/* widens *i to the 5th and the 95th percentile of the first `count` values, which it sorts */
+static void widen(curve_interval *i, double *values, int count) {
+    int tail = count / 20;
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    i->low = fmin(i->low, values[tail]);
+    i->high = fmax(i->high, values[count - 1 - tail]);
+}
+
+/* values: of the refits, in their order */
+static curve_interval interval(const curve_fit *f, double *values, double best) {
+    curve_interval i = {best, best, best};
+    widen(&i, values, f->whole);
+    widen(&i, values, CURVE_RESAMPLES);
+    return i;
 }
 
 curve_interval curve_floor(const curve_fit *f) {
     double values[CURVE_RESAMPLES];
     for (int k = 0; k < CURVE_RESAMPLES; k++) values[k] = f->resampled[k].floor;
-    return interval(values, f->law.floor);
+    return interval(f, values, f->law.floor);
 }
 
 status curve_target(curve_interval *tokens, const curve_fit *f, double loss) {
@@ -170,7 +180,7 @@ status curve_target(curve_interval *tokens, const curve_fit *f, double loss) {
         values[k] = curve_tokens(&f->resampled[k], loss);
         never += isinf(values[k]);
     }
-    *tokens = interval(values, curve_tokens(&f->law, loss));
+    *tokens = interval(f, values, curve_tokens(&f->law, loss));
     if (isinf(tokens->high))
         FAIL(DATA,
              "loss %.4g: the interval is too wide: %.3g%% of the refits never reach it, since the curve approaches "

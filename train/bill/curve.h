@@ -7,7 +7,9 @@
  * The interval comes from a bootstrap of CURVE_RESAMPLES refits to the fitted law plus residuals, which are drawn in blocks of
  * neighbouring points (Künsch 1989), since what the law misses is alike in neighbours. A part of the refits each begins at all
  * points, and at 15%, 20%, 30% and 40% of the tokens: where the law does not describe the curve, these differ, and the interval
- * is wide. It is the same in every call. It does not cover a learning rate or data that change later. */
+ * is wide. Its ends are the 5th and the 95th percentile of all refits, and at least those of the refits to all points: where the
+ * shorter fits all err to one side, they would else cut off the other. It is the same in every call. It does not cover a learning
+ * rate or data that change later. */
 #ifndef TALLY_CURVE_H
 #define TALLY_CURVE_H
 
@@ -30,12 +32,12 @@ typedef struct {
 } curve_law;
 
 typedef struct {
-    double low, best,
-        high; /* 5th percentile, value of the fit, 95th percentile; tokens that no law reaches: INFINITY */
+    double low, best, high; /* best: of the fit; tokens that no law reaches: INFINITY */
 } curve_interval;
 
 typedef struct {
     curve_law law, resampled[CURVE_RESAMPLES];
+    int whole;  /* so many of the refits, the first, are to all points */
     double rms; /* of the residuals */
     double from_tokens, to_tokens;
     int points;
