@@ -122,14 +122,15 @@ append(201, 203)
 s.wait(step(203))
 print("ok follows")
 whole = open(run + "/metrics.jsonl").read()
-append(204, 204)
-text = open(run + "/metrics.jsonl").read()
-with open(run + "/metrics.jsonl", "w") as f:
-    f.write(text[:-40])  # a line that is half written
-s.wait(step(203))
-assert not step(204)(s.picture())
-with open(run + "/metrics.jsonl", "a") as f:
-    f.write(text[-40:])
+def append_text(text):
+    with open(run + "/metrics.jsonl", "a") as f:
+        f.write(text)
+line = whole.splitlines(True)[-1].replace('"step": 203,', '"step": 204,')
+append_text(line[:100])  # half written, while two pictures are drawn
+drawn = s.all.count(b"\033[H")
+s.wait(lambda shown: s.all.count(b"\033[H") >= drawn + 3)
+assert step(203)(s.picture()), s.picture()
+append_text(line[100:])
 s.wait(step(204))
 print("ok half")
 with open(run + "/new", "w") as f:  # a resume replaces the file
