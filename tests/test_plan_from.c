@@ -1,11 +1,14 @@
 /* The step time of a plan that starts from a run: the run's own for the same step, and for another the sum over kinds of work, from
  * closed forms that are written out here. */
 #include "tests/check.h"
+#include "layers/classifier.h"
 #include "tools/plan_from.h"
 #include "train/model/cost.h"
 
 static const double GEMM_RATE = 3e11, FORWARD_S = 2e-12, BACKWARD_S = 5e-12, LOGIT_S = 4e-10, WEIGHT_S = 8e-10,
                     REST_S = 3e-10;
+static const double BYTES_OF_A_WEIGHT =
+    34;                        /* that the optimizer moves: two reads of a gradient, moments, master, bf16 */
 static const double KEYS = 76; /* a query costs as much as so many more keys */
 
 static step_plan step_of(const char *name, i64 B, i64 T, recompute_policy r) {
@@ -29,6 +32,20 @@ static double gemm_flops(const step_plan *s) {
     return (double)meter_flops_executed(&f) - 14 * blocks * (double)(s->s.B * s->c.H * s->c.D) * pairs;
 }
 
+/* bytes of weights and of their gradients that GEMMs move: bf16 weights are read, packed once a step, and gradients are f32 */
+static double gemm_bytes(const step_plan *s) {
+    const model_config *c = &s->c;
+    double qkv = (double)(c->C * (c->H + 2 * c->K) * c->D), attn = (double)(c->H * c->D * c->C),
+           down = (double)(c->C * c->F);
+    double up = down * (c->swiglu ? 2 : 1), block = qkv + attn + up + down, head = (double)(c->V * c->C);
+    double again = s->s.recompute.kind == RECOMPUTE_BLOCK ? (double)s->s.recompute.blocks : 0;
+    i64 N = s->s.B * s->s.T, chunk = classifier_chunk(&(device){.kind = DEVICE_CPU}, BF16, N, c->V);
+    double chunks = (double)((N + chunk - 1) / chunk), micro = (double)s->micro_batches;
+    double read = (double)c->L * 2 * block + again * (block - down) + chunks * 2 * head;
+    double written = (double)c->L * block + chunks * head;
+    return micro * (read * (2 + 6 / micro) + written * 12);
+}
+
 /* kinds: gemm, attention forward and backward, loss, optimizer, rest. forwards: how often a block's forward is computed */
 static void work_of(double works[CALIBRATION_WORKS], const step_plan *s) {
     const model_config *c = &s->c;
@@ -36,7 +53,7 @@ static void work_of(double works[CALIBRATION_WORKS], const step_plan *s) {
     double row = (double)(4 * c->C + 2 * c->H * c->D + 2 * c->K * c->D + (c->swiglu ? 3 : 2) * c->F);
     double N = (double)(s->s.B * s->s.T);
     memset(works, 0, CALIBRATION_WORKS * sizeof *works);
-    works[CALIBRATION_GEMM] = gemm_flops(s) / GEMM_RATE;
+    works[CALIBRATION_GEMM] = gemm_flops(s) / GEMM_RATE + gemm_bytes(s) * WEIGHT_S / BYTES_OF_A_WEIGHT;
     works[CALIBRATION_ATTENTION_FORWARD] = FORWARD_S * attention_units(s, 1 + again);
     works[CALIBRATION_ATTENTION_BACKWARD] = BACKWARD_S * attention_units(s, 1);
     works[CALIBRATION_LOSS] = LOGIT_S * N * (double)c->V;
@@ -66,7 +83,8 @@ static calibration run_of(const step_plan *s) {
     for (; c.gemm_count < 3; c.gemm_count++) {
         calibration_gemm g = {.M = 64, .N = 96, .K = 128, .calls = 2};
         g.trans_a = trans[c.gemm_count][0], g.trans_b = trans[c.gemm_count][1];
-        g.seconds = 2 * 2.0 * 64 * 96 * 128 / GEMM_RATE;
+        double bytes = g.trans_a ? 12 * 64 * 96 : 8 * 96 * 128;
+        g.seconds = 2 * (2.0 * 64 * 96 * 128 / GEMM_RATE + bytes * WEIGHT_S / BYTES_OF_A_WEIGHT);
         c.gemms[c.gemm_count] = g;
     }
     return c;
@@ -103,13 +121,16 @@ static void same_and_other_steps(void **unused) {
     }
 }
 
-/* micro-batches repeat all but the optimizer */
+/* micro-batches repeat all but the optimizer and the packing of weights */
 static void micro_batches(void **unused) {
     (void)unused;
     step_plan s = step_of("llama-3m", 2, 128, (recompute_policy){RECOMPUTE_NONE, 0});
+    step_plan own = s;
     calibration c = run_of(&s);
     s.micro_batches = 4;
-    expect(&s, &c, 4 * c.step_s - 3 * c.works[CALIBRATION_OPTIMIZER], "each kind of work");
+    double packed = 4 * (gemm_bytes(&own) - gemm_bytes(&s) / 4);
+    double seconds = 4 * c.step_s - 3 * c.works[CALIBRATION_OPTIMIZER] - packed * WEIGHT_S / BYTES_OF_A_WEIGHT;
+    expect(&s, &c, seconds, "each kind of work");
 }
 
 /* A shape that the run had takes what it took; what lies between two shapes lies between their speeds. */
@@ -118,7 +139,7 @@ static void speed_of_shapes(void **unused) {
     step_plan s = step_of("llama-3m", 2, 128, (recompute_policy){RECOMPUTE_NONE, 0});
     calibration c = run_of(&s), slower;
     slower = c;
-    for (int i = 0; i < c.gemm_count; i++) slower.gemms[i].seconds *= 2;
+    for (int i = 0; i < c.gemm_count; i++) slower.gemms[i].seconds += 2 * 2.0 * 64 * 96 * 128 / GEMM_RATE;
     plan_request a = {.step = s}, b = {.step = s};
     a.step.s.B = b.step.s.B = 4;
     OK(plan_from_speed(&a, &c));

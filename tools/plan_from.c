@@ -116,26 +116,51 @@ static double squared_distance(const calibration_gemm *a, const profile_gemm *b)
     return m * m + n * n + k * k;
 }
 
-static double seconds_per_flop(const calibration *c, const profile_gemm *g, bool any) {
+/* bytes per second of memory: an optimizer reads gradients twice, and reads and writes moments and weights */
+static double bandwidth(const step_plan *own, const calibration *c, double weights) {
+    double t = (double)dtype_bytes(own->o.t), moments = (double)dtype_bytes(own->o.moments);
+    return weights * (8 + 4 * moments + (own->o.master ? 8 + t : 2 * t)) / c->works[CALIBRATION_OPTIMIZER];
+}
+
+/* what a GEMM moves of a weight, or of its gradient, mean over the micro-batches of a step: the first one packs the weights */
+static double weight_bytes(const step_plan *s, i64 M, i64 N, i64 K, bool trans_a) {
+    double t = (double)dtype_bytes(s->o.t);
+    return trans_a ? 12 * (double)M * (double)N : (double)N * (double)K * (t + 3 * t / (double)s->micro_batches);
+}
+
+typedef struct {
+    const calibration *c;
+    const step_plan *own;
+    double bytes_per_s;
+} gemm_speed;
+
+/* of one call */
+static double seconds_without_weights(const gemm_speed *v, const calibration_gemm *g) {
+    double all = g->seconds / (double)g->calls;
+    return fmax(all - weight_bytes(v->own, g->M, g->N, g->K, g->trans_a) / v->bytes_per_s, all / 10);
+}
+
+static double seconds_per_flop(const gemm_speed *v, const profile_gemm *g, bool any) {
     double weights = 0, sum = 0;
-    for (int i = 0; i < c->gemm_count; i++) {
-        const calibration_gemm *own = &c->gemms[i];
+    for (int i = 0; i < v->c->gemm_count; i++) {
+        const calibration_gemm *own = &v->c->gemms[i];
         if (!any && (own->trans_a != g->trans_a || own->trans_b != g->trans_b)) continue;
         double w = 1 / (squared_distance(own, g) + 1e-6);
         weights += w;
-        sum += w * own->seconds / (flops_of(own->M, own->N, own->K) * (double)own->calls);
+        sum += w * seconds_without_weights(v, own) / flops_of(own->M, own->N, own->K);
     }
-    return weights > 0 ? sum / weights : any ? NAN : seconds_per_flop(c, g, true);
+    return weights > 0 ? sum / weights : any ? NAN : seconds_per_flop(v, g, true);
 }
 
-static status gemm_seconds(double *seconds, const step_plan *s, const calibration *c) {
+static status gemm_seconds(double *seconds, const step_plan *s, const gemm_speed *v) {
     profile *list = calloc(1, sizeof *list);
     if (!list) FAIL(MEM, "no memory for the GEMMs of a step");
-    status_code st = list_gemms(list, s, c->threads);
+    status_code st = list_gemms(list, s, v->c->threads);
     *seconds = 0;
     for (int i = 0; !st && i < list->gemm_count; i++) {
         const profile_gemm *g = &list->gemms[i];
-        *seconds += flops_of(g->M, g->N, g->K) * (double)g->calls * seconds_per_flop(c, g, false);
+        double of_weights = weight_bytes(s, g->M, g->N, g->K, g->trans_a) / v->bytes_per_s;
+        *seconds += (double)g->calls * (flops_of(g->M, g->N, g->K) * seconds_per_flop(v, g, false) + of_weights);
     }
     *seconds *= (double)s->micro_batches;
     free(list);
@@ -150,7 +175,8 @@ static status seconds_of(double *compute, double *exposed, const step_plan *s, c
     double mine[CALIBRATION_WORKS] = {0}, theirs[CALIBRATION_WORKS] = {0};
     TRY(works_of(mine, s));
     TRY(works_of(theirs, own));
-    TRY(gemm_seconds(compute, s, c));
+    const gemm_speed v = {c, own, bandwidth(own, c, theirs[CALIBRATION_OPTIMIZER])};
+    TRY(gemm_seconds(compute, s, &v));
     for (int w = 0; w < CALIBRATION_WORKS; w++)
         if (w != CALIBRATION_GEMM && w != CALIBRATION_COMMUNICATION) *compute += c->works[w] * mine[w] / theirs[w];
     *exposed =

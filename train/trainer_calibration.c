@@ -23,7 +23,6 @@ void trainer_measure_close(trainer *t) {
 void trainer_measure_begin(trainer *t) {
     trainer_measures *m = &t->measures;
     m->now = (profile){0};
-    m->data_ns = t->bill.time.booked_ns[BOOK_DATA];
     t->dev->profile = t->dev->kind == DEVICE_CPU ? &m->now : NULL;
 }
 
@@ -34,6 +33,10 @@ static void add_profile(profile *sum, const profile *one) {
 
 void trainer_measure_end(trainer *t, const step_record *r) {
     trainer_measures *m = &t->measures;
+    uint64_t booked =
+        t->bill.time.booked_ns[BOOK_DATA]; /* less than before if time as a stopped process was deducted */
+    uint64_t data_ns = booked > m->data_ns ? booked - m->data_ns : 0;
+    m->data_ns = booked;
     t->dev->profile = NULL;
     if (++m->steps_seen <= CALIBRATION_SKIP || !(r->step_s > 0)) return;
     if (!m->steps || r->step_s < m->fastest_s) m->fastest_s = r->step_s;
@@ -43,7 +46,7 @@ void trainer_measure_end(trainer *t, const step_record *r) {
     m->sum_s += r->step_s;
     m->waited_s += r->exposed_s;
     m->joules += r->energy_j;
-    m->data_sum_ns += t->bill.time.booked_ns[BOOK_DATA] - m->data_ns;
+    m->data_sum_ns += data_ns;
     m->flops_model = (double)r->flops_model, m->flops_executed = (double)r->flops_executed;
     add_profile(&m->sum, &m->now);
 }

@@ -71,8 +71,8 @@ typedef struct {
     uint64_t steps_seen, steps,
         summed; /* steps: without the first; summed: of these, those that were not interrupted */
     double fastest_s, sum_s, waited_s, joules; /* the sums: of the summed steps */
-    uint64_t data_ns, data_sum_ns;
-    double flops_model, flops_executed; /* of a step */
+    uint64_t data_ns, data_sum_ns;             /* data_ns: all data wait up to the last step */
+    double flops_model, flops_executed;        /* of a step */
     profile now, sum;
     double evaluation_s, checkpoint_s, startup_s; /* of the last one; NAN: none */
 } trainer_measures;

@@ -198,13 +198,13 @@ static void find_contention(const trainer *t, run_plan *p) {
     const trainer_foretold *f = &t->foretold;
     contention now = contention_now();
     double wall_s = ledger_wall_s(&t->bill) - f->began_s, threads = t->dev->kind == DEVICE_CPU ? t->dev->threads : 1;
-    double waited = 100 * (now.waited_s - f->began.waited_s) / (wall_s * threads);
+    double waited = now.waited_s - f->began.waited_s;
     long switches = (long)(now.switches - f->began.switches), faults = (long)(now.major_faults - f->began.major_faults);
-    if (waited > 3)
+    if (waited > 0.03 * wall_s * threads)
         run_plan_cause(p,
-                       "other processes: the threads waited for a CPU for %.0f%% of the time, with %ld involuntary "
-                       "context switches",
-                       waited, switches);
+                       "other processes: the threads of rank 0 waited %s for a CPU, in a run of %s, with %ld "
+                       "involuntary context switches",
+                       text_seconds(waited).text, text_seconds(wall_s).text, switches);
     else if (isnan(waited) && (double)switches > 100 * wall_s)
         run_plan_cause(p, "other processes: %ld involuntary context switches in %s", switches,
                        text_seconds(wall_s).text);
