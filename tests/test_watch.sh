@@ -37,7 +37,8 @@ with open(run + "/metrics.jsonl", "a") as f:
             "tokens_per_s": 200, "mfu": 0.4, "hfu": 0.45, "memory_bytes": 2 << 30, "ranks": 4, "exposed_ms": 100, "slowest_rank": 2, "skew": 0.25,
             "energy_j": 600, "energy_total_j": 600 * s, "energy_source": "nvml", "usd_step": 0.01, "usd": 0.01 * s, "usd_per_mtok": 100, "wall_s": 0.5 * s,
             "usd_by_booking": {"useful_s": 0.007 * s, "exposed_communication_s": 0.002 * s, "data_wait_s": 0.001 * s},
-            "gpu_sm_mhz": 1200, "gpu_sm_max_mhz": 1980, "gpu_temperature_c": 80, "gpu_throttle": "power cap", "drift_time": 0.04, "drift_memory": -0.012, "drift_usd": None}) + "\n")
+            "gpu_sm_mhz": 1200, "gpu_sm_max_mhz": 1980, "gpu_temperature_c": 80, "gpu_throttle": "power cap", "drift_time": 0.04 if s % 7 == 0 else None,
+            "drift_memory": -0.012 if s % 7 == 0 else None, "drift_usd": None}) + "\n")
 P
 live=$scratch/live
 mkdir "$live"; echo '{"model": "red \u001b[31m", "steps": 1000}' >"$live/config.json"; touch -d "1 hour" "$live/.lock" # newer than any pause of this script

@@ -80,7 +80,7 @@ static void add_step(watch_run *w, const metrics_line *line) {
     w->skipped += json_is_true(json_object_get(o, "skipped"));
     double val_loss = number(o, "val_loss");
     if (!isnan(val_loss)) w->val_loss = val_loss, w->val_step = line->step;
-    if (json_object_get(o, "drift_time")) {
+    if (json_find(o, "drift_time") || json_find(o, "drift_memory")) { /* an evaluation */
         w->drift_time = number(o, "drift_time");
         w->drift_memory = number(o, "drift_memory");
         w->drift_usd = number(o, "drift_usd");
