@@ -168,10 +168,10 @@ static void test_a_device_of_ones_own(void **state) {
     (void)state;
     hardware_file f;
     OK(read_text(
-        &f,
-        "{\"name\": \"Chip 9\", \"source\": \"its maker, 2026\", \"peak_bf16_tflops\": 500, \"memory_gb\": 64, "
-        "\"memory_bandwidth_gb_per_s\": 2000, \"tdp_watts\": 300, \"usd_per_hour\": 1.5, "
-        "\"node_link\": {\"gb_per_s\": 100, \"reached\": 0.8, \"latency_us\": 5}, \"network\": {\"gb_per_s\": 25}}"));
+        &f, "{\"name\": \"Chip 9\", \"source\": \"its maker, 2026\", \"peak_bf16_tflops\": 500, \"memory_gb\": 64, "
+            "\"memory_bandwidth_gb_per_s\": 2000, \"tdp_watts\": 300, \"usd_per_hour\": 1.5, "
+            "\"node_link\": {\"gb_per_s\": 100, \"reached\": 0.8, \"latency_us\": 5}, \"network\": {\"gb_per_s\": 25, "
+            "\"latency_us\": 0}}"));
     const hardware *h = &f.hardware;
     assert_string_equal(h->name, "Chip 9");
     assert_string_equal(h->price_source, "its maker, 2026");
@@ -188,6 +188,9 @@ static void test_a_device_of_ones_own(void **state) {
         {"[]", "expected a JSON object"},
         {"{}", "\"name\" is missing"},
         {"{\"name\": 5}", "\"name\": expected a text"},
+        {"{\"name\": \"x\\u001b[31m\"}", "without control characters"},
+        {"{\"name\": \"x\", \"network\": {\"gb_per_s\": 1, \"latency_us\": -1}}",
+         "\"latency_us\" is -1; expected 0 to"},
         {"{\"name\": \"x\", \"peak_bf16\": 5}", "unknown key \"peak_bf16\""},
         {"{\"name\": \"x\", \"tdp_watts\": -5}", "\"tdp_watts\" is -5; expected more than 0"},
         {"{\"name\": \"x\", \"usd_per_hour\": 0}", "\"usd_per_hour\" is 0; expected more than 0"},

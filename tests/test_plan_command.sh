@@ -45,6 +45,14 @@ json 'abs(o["parameters"] / 6.9e9 - 1) < 1e-4 and o["shape"]["layers"] == 32 and
 run="--model llama2-7b --devices 16 --tokens 1e9 --mfu 0.4 --tdp-watts 400 --host-watts 1000 --pue 1.2 --grid 0.3 --price 2 --mtbf-hours 16000"
 json 'r["steps"] == math.ceil(1e9 / r["tokens_per_step"]) and near(r["run_s"], r["steps"] * r["step_ms"] * 1e-3) and near(r["wall_s"], r["run_s"] / r["goodput"])' $run; ok "steps and time of a run"
 json 'near(r["device_hours"] * 3600, 16 * r["wall_s"]) and near(r["usd"], 2 * r["device_hours"]) and near(sum(r["usd_parts"].values()), r["usd"])' $run; ok "the dollars are split without a rest"
+for price in 2 2.31 0.0001; do "$tally" plan ${run/--price 2/--price $price} || break; done >"$scratch/out" 2>"$scratch/err"
+python3 - "$scratch/out" 2>>"$scratch/err" <<'P'
+import re, sys
+from decimal import Decimal
+usd = [Decimal(m) for m in re.findall(r"^  (?:useful|recompute|communication|failures|total) .*[$]([0-9.]+)", open(sys.argv[1]).read(), re.M)]
+assert len(usd) == 15 and all(sum(usd[i:i + 4]) == usd[i + 4] > 0 for i in range(0, 15, 5)), usd
+P
+ok "the dollars that are printed add up to the cent"
 json 'near(r["checkpoint_every_s"], (2 * 60 * 3.6e6)**0.5) and near(r["goodput"], 1 - (2 * 60 / 3.6e6)**0.5 - 300 / 3.6e6)' $run; ok "best interval and goodput"
 json 'near(r["kwh"]["devices"], 16 * 0.4 * r["wall_s"] / 3600) and near(r["kwh"]["host"], 2 * r["wall_s"] / 3600) and near(r["kwh"]["total"], 1.2 * (r["kwh"]["devices"] + r["kwh"]["host"])) and near(r["energy_j"], 3.6e6 * r["kwh"]["total"]) and near(r["kg_co2"], 0.3 * r["kwh"]["total"])' $run; ok "energy and carbon"
 json 'r["tokens"] is None and all(r[k] is None for k in ("steps", "wall_s", "usd", "energy_j", "kg_co2", "goodput", "checkpoint_every_s"))' --model llama2-7b; ok "what is not known is null"
@@ -53,6 +61,8 @@ json 'r["kwh"]["host"] is None and r["kwh"]["overhead"] is None and r["kwh"]["to
 # 30000 USD, half left after 3 years, 5% interest, 0.1 USD an hour, in use for 80%; 700 W x 1.2 x 0.1 USD
 json 'near(o["assumed"]["usd_per_device_hour"]["value"], (30000 * 0.5 * (0.05 * 1.05**3 / (1.05**3 - 1)) / 8760 + 0.1) / 0.8 + 0.7 * 1.2 * 0.1)' \
     --capex 30000 --salvage 0.5 --years 3 --interest 0.05 --opex 0.1 --utilisation 0.8 --kwh-price 0.1 --pue 1.2; ok "the price of a device that is owned"
+json 'all(near(r["usd"], r["device_hours"] * 30000 / (4 * 8760) + 0.1 * r["kwh"]["total"]) for r in p) and near(o["assumed"]["usd_per_device_hour"]["value"], 30000 / (4 * 8760) + 1.7 * 1.5 * 0.1)' \
+    --model gpt2-124m --devices 1,3,8,16 --tokens 1e9 --capex 30000 --kwh-price 0.1 --host-watts 1000 --pue 1.5; ok "devices that are owned pay for the kWh of their hosts, shared or not"
 json 'r["fits"] is False and r["spare_bytes"] == 80e9 - r["memory_bytes"] < 0' --model llama2-7b --shard none; ok "a model that does not fit, and by how much"
 echo '{"name": "mine", "peak_bf16_tflops": 50}' >"$scratch/mine.json"
 json 'o["assumed"]["peak_flops_per_s"]["value"] == 5e13 and r["memory_limit_bytes"] is None and r["fits"] is None and r["usd_per_mtok"] is None' \

@@ -201,22 +201,32 @@ static status read_speed(plan_setting *s, const plan_options *v, const options *
 
 /* --- money and energy --- */
 
-/* an hour of a device that is owned, with its share of the host and of the building where power is billed */
-static status price_owned(plan_setting *s, double per_node) {
+/* an hour of a device that is owned; where power is billed, with its share of the hosts that run beside the devices */
+static double owned_usd_per_hour(const plan_setting *s, int devices) {
     const ledger_terms *t = &s->terms;
-    s->price = (plan_fact){money_owned_usd_per_hour(&t->owned), "owned: --capex and the options with it"};
-    if (isnan(t->usd_per_kwh)) return STATUS_OK;
-    double host = isnan(t->host_watts) ? 0 : t->host_watts / per_node, pue = isnan(t->pue) ? 1 : t->pue;
-    if (isnan(s->watts.value)) FAIL(ARG, "--kwh-price: the power of %s is not known; expected --tdp-watts", s->device);
-    s->price.value += money_power_usd_per_hour(s->watts.value + host, pue, t->usd_per_kwh);
-    s->price.source = "owned: --capex and the options with it; power: --kwh-price";
+    double usd = money_owned_usd_per_hour(&t->owned);
+    if (isnan(t->usd_per_kwh)) return usd;
+    double hosts = ceil(devices / (double)s->base.m.net.per_node), pue = isnan(t->pue) ? 1 : t->pue;
+    double host_watts = isnan(t->host_watts) ? 0 : hosts * t->host_watts / devices;
+    return usd + money_power_usd_per_hour(s->watts.value + host_watts, pue, t->usd_per_kwh);
+}
+
+static bool is_owned(const plan_setting *s) { return !isnan(s->terms.owned.capex_usd); }
+
+/* The price follows from the number of devices: see add_row. */
+static status check_owned(plan_setting *s) {
+    bool power = !isnan(s->terms.usd_per_kwh);
+    if (power && isnan(s->watts.value))
+        FAIL(ARG, "--kwh-price: the power of %s is not known; expected --tdp-watts", s->device);
+    s->price.source =
+        power ? "owned: --capex and the options with it; power: --kwh-price" : "owned: --capex and the options with it";
     return STATUS_OK;
 }
 
 static status read_costs(plan_setting *s, const plan_options *v, const options *o) {
     plan_request *r = &s->base;
     TRY(shared_options_bill(&s->terms, &v->bill, v->price, o));
-    if (!isnan(s->terms.owned.capex_usd)) TRY(price_owned(s, (double)v->per_node));
+    if (is_owned(s)) TRY(check_owned(s));
     r->memory_limit = s->limit.value;
     r->device_watts = s->watts.value;
     r->host_watts = s->terms.host_watts;
@@ -270,6 +280,7 @@ static status add_row(plan_request *rows, int *count, const plan_setting *s, int
     r->step.o.shard.replicas = stage == SHARD_NONE ? 1 : replicas;
     int sharing = devices < r->m.net.per_node ? devices : r->m.net.per_node;
     if (s->shared_memory) r->memory_limit = s->limit.value / sharing;
+    if (is_owned(s)) r->usd_per_device_hour = owned_usd_per_hour(s, devices);
     return s->from ? plan_from_speed(r, s->from) : STATUS_OK;
 }
 
@@ -353,6 +364,7 @@ static status read_first_row(plan_setting *s, const plan_options *v) {
     int count;
     status_code st = plan_options_rows(&rows, &count, v, s);
     if (!st) s->base = rows[0];
+    if (!st && is_owned(s)) s->price.value = s->base.usd_per_device_hour;
     free(rows);
     return st;
 }

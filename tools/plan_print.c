@@ -88,23 +88,41 @@ static void print_memory(const plan *p, const plan_request *r) {
                text_bytes(r->memory_limit).text, text_bytes(-p->spare_bytes).text);
 }
 
-static void print_part(const char *name, double s, double total, double dollars, bool with_usd) {
+/* dollars in the decimals of their total, each rounded so that what is printed adds up to it */
+typedef struct {
+    double sum, unit;
+    int decimals;
+} dollars;
+
+static short_text next_usd(dollars *d, double part) {
+    short_text t = {NOT_KNOWN};
+    double before = nearbyint(d->sum / d->unit);
+    if (isnan(part)) return t;
+    d->sum += part;
+    snprintf(t.text, sizeof t.text, "$%.*f", d->decimals, (nearbyint(d->sum / d->unit) - before) * d->unit);
+    return t;
+}
+
+static void print_part(const char *name, double s, double total, const char *usd_of_run) {
     short_text share = percent(s / total), ms = figure(s * 1e3, 5, " ms");
     printf("  %-14s %12s %12s", name, ms.text, isnan(s) ? "" : share.text);
-    if (with_usd) printf(" %14s", usd(dollars).text);
+    if (usd_of_run) printf(" %14s", usd_of_run);
     putchar('\n');
 }
 
 static void print_time(const plan *p, const plan_request *r) {
-    bool run = r->tokens > 0;
+    bool run = r->tokens > 0, cents = p->usd.total >= 1;
+    const plan_parts *s = &p->step_s, *u = &p->usd;
+    dollars d = {.unit = cents ? 0.01 : 0.0001, .decimals = cents ? 2 : 4};
     printf("\n%-16s %12s %12s %14s\n", "time and money", "a step", "", run ? "the run" : "");
-    print_part("useful", p->step_s.useful, p->step_s.total, p->usd.useful, run);
-    print_part("recompute", p->step_s.recompute, p->step_s.total, p->usd.recompute, run);
-    print_part("communication", p->step_s.communication, p->step_s.total, p->usd.communication, run);
+    print_part("useful", s->useful, s->total, run ? next_usd(&d, u->useful).text : NULL);
+    print_part("recompute", s->recompute, s->total, run ? next_usd(&d, u->recompute).text : NULL);
+    print_part("communication", s->communication, s->total, run ? next_usd(&d, u->communication).text : NULL);
     if (run)
-        printf("  %-14s %12s %12s %14s%s\n", "failures", "", "", usd(p->usd.failures).text,
+        printf("  %-14s %12s %12s %14s%s\n", "failures", "", "", next_usd(&d, u->failures).text,
                isnan(p->goodput) ? " (without --mtbf-hours), left out" : "");
-    print_part("total", p->step_s.total, p->step_s.total, p->usd.total, run);
+    d.sum = 0;
+    print_part("total", s->total, s->total, run ? next_usd(&d, u->total).text : NULL);
     printf("  %s tokens/s, %s per million tokens\n", text_count(p->tokens_per_s).text, usd(p->usd_per_mtok).text);
     if (isnan(p->step_s.communication))
         printf(

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -45,6 +46,14 @@ static status get_number(double *v, const json_t *o, const char *path, const cha
     return STATUS_OK;
 }
 
+static status get_latency(double *seconds, const json_t *o, const char *path) {
+    double us = 0;
+    if (json_find(o, "latency_us")) TRY(json_get_double(o, path, "latency_us", &us));
+    if (!(us >= 0) || us > 1e6) FAIL(DATA, "%s: \"latency_us\" is %.6g; expected 0 to 1e6", path, us);
+    *seconds = us * 1e-6;
+    return STATUS_OK;
+}
+
 static status only_keys(const json_t *o, const char *path, const char *const *keys, size_t count) {
     const char *key;
     json_t *value;
@@ -66,7 +75,7 @@ static status read_link(hardware_link *l, const hardware_link **used, const json
     *l = (hardware_link){.name = key, .source = source, .reached_source = source, .latency_source = source};
     TRY(get_number(&l->bytes_per_s, link, path, "gb_per_s", 1e9));
     TRY(get_number(&l->reached, link, path, "reached", 1));
-    TRY(get_number(&l->latency_s, link, path, "latency_us", 1e-6));
+    TRY(get_latency(&l->latency_s, link, path));
     if (l->bytes_per_s == 0) FAIL(DATA, "%s: \"%s\" has no \"gb_per_s\"", path, key);
     if (l->reached > 1) FAIL(DATA, "%s: \"reached\" of \"%s\" is %.6g; expected at most 1", path, key, l->reached);
     if (l->reached == 0) l->reached = 1;
@@ -78,8 +87,9 @@ static status get_text(const char **text, const json_t *o, const char *path, con
     const json_t *item = json_find(o, key);
     if (!item) return STATUS_OK;
     const char *value = json_string_or_null(item);
-    if (!value || !*value || strlen(value) > 200)
-        FAIL(DATA, "%s: \"%s\": expected a text of 1 to 200 bytes", path, key);
+    bool fits = value && *value && strlen(value) <= 200;
+    for (const char *c = value; fits && *c; c++) fits = !iscntrl((unsigned char)*c);
+    if (!fits) FAIL(DATA, "%s: \"%s\": expected a text of 1 to 200 bytes without control characters", path, key);
     *text = value;
     return STATUS_OK;
 }
