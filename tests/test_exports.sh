@@ -8,7 +8,7 @@ text=$scratch/text.txt run=$scratch/run board=$scratch/board/run prom=$scratch/t
 lines_of_text 200 "$text"
 tiny_llama "$scratch/model.json" 16 32 1 2 1
 options=(--model "$scratch/model.json" --data "$text" --steps 12 --batch 2 --seq-len 32 --warmup 2 --checkpoint-every 4
-    --eval-every 3 --eval-batches 2 --threads 1 --price 1 --peak-seconds 0)
+    --eval-every 3 --eval-batches 2 --threads 1 --price 1 --peak-seconds 0 --tdp-watts 5 --host-watts 3 --pue 1.2 --grid FR)
 train() { "$tally" train "${options[@]}" --tensorboard "$board" --prometheus "$prom" --out "$@" >"$scratch/out" 2>"$scratch/err"; }
 
 # events_are_those_of RUN FOLDER STEPS: the event file has exactly what the run's metrics.jsonl has, each step once and in order
@@ -102,6 +102,9 @@ assert one("step") == last["step"] == one("steps_planned") and one("tokens") == 
 assert one("loss_nats") == last["loss"] and one("held_out_loss_nats") == last["val_loss"] and one("active") == 0
 assert abs(sum(samples["tally_booked_seconds_total"].values()) - ledger["wall_s"]) < 1e-6
 assert abs(sum(samples["tally_cost_usd_total"].values()) - ledger["usd"]) < 1e-9
+energy = ledger["energy"]
+assert all(energy.values()) and sorted(samples["tally_energy_joules_total"].values()) == sorted(energy.values()), (energy, samples)
+assert abs(one("carbon_dioxide_grams_total") / 1000 / ledger["kg_co2"] - 1) < 1e-12
 P
 python3 "$scratch/read_prom.py" "$prom" "$run" 2>"$scratch/err"; ok "the Prometheus file has the last step and the bill"
 [ ! -e "$prom.tmp" ]; ok "no temporary file stays behind"

@@ -94,6 +94,16 @@ static void put_step(FILE *out, const prometheus_file *f, const step_record *r, 
         gpu->known && gpu->sm_mhz >= 0 ? gpu->sm_mhz * 1e6 : NAN);
 }
 
+static void put_energy(FILE *out, const prometheus_file *f, const spent *total) {
+    static const char name[] = "energy_joules_total";
+    if (!isfinite(total->joules)) return;
+    put_head(out, name, "counter", "Energy of the run by category, where it is known.");
+    put_sample(out, f, name, "devices", total->joules);
+    if (isfinite(total->power[POWER_HOST_J])) put_sample(out, f, name, "host", total->power[POWER_HOST_J]);
+    if (isfinite(total->power[POWER_OVERHEAD_J]))
+        put_sample(out, f, name, "cooling and conversion", total->power[POWER_OVERHEAD_J]);
+}
+
 static void put_bill(FILE *out, const prometheus_file *f, const spent *total) {
     put_head(out, "booked_seconds_total", "counter", "Wall time of the run by category.");
     for (int b = 0; b < BOOKINGS; b++)
@@ -103,7 +113,8 @@ static void put_bill(FILE *out, const prometheus_file *f, const spent *total) {
     if (known) put_head(out, "cost_usd_total", "counter", "Cost of the run by category.");
     for (int b = 0; known && b < BOOKINGS; b++)
         put_sample(out, f, "cost_usd_total", meter_booking_label((booking)b), total->usd[b]);
-    put(out, f, "energy_joules_total", "Energy of the run.", total->joules);
+    put_energy(out, f, total);
+    put(out, f, "carbon_dioxide_grams_total", "Carbon dioxide of the run.", 1000 * total->power[POWER_KG_CO2]);
 }
 
 status prometheus_write(const prometheus_file *f, const step_record *last, double val_loss, const spent *total,

@@ -7,7 +7,8 @@
  *   tally_step_duration_seconds, tally_tokens_per_second, tally_mfu_ratio, tally_hfu_ratio, tally_memory_bytes,
  *   tally_ranks, tally_exposed_communication_seconds, tally_gpu_temperature_celsius, tally_gpu_clock_hertz: as in metrics.jsonl
  *   tally_booked_seconds_total{category}, tally_cost_usd_total{category}      the ledger: their sums are wall time and bill
- *   tally_energy_joules_total      of the run
+ *   tally_energy_joules_total{category}      of the devices, and where they are known of the host and of cooling and conversion
+ *   tally_carbon_dioxide_grams_total     with --grid
  *   tally_active                   1 while the run trains, 0 when it has ended. A process that was killed leaves 1
  *   tally_written_timestamp_seconds      when the file was written: an old one of an active run shows that it hangs */
 #ifndef TALLY_PROMETHEUS_H
