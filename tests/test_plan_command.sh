@@ -73,9 +73,9 @@ ok "--gpu cpu: this machine, with its measured peak"
 json 'near(r["mfu"], 0.3)' --model llama-3m --seq-len 64 --gpu cpu --precision fp32 --mfu 0.3; ok "--gpu cpu with an MFU of the measured peak"
 
 # --from: the step that a run did takes as long as it did, and needs the memory that it took
-"$tally" train --model llama-3m --data tests/test_plan.c --out "$scratch/run" --steps 12 --seq-len 64 --batch 2 --price 0.5 >"$scratch/out" 2>"$scratch/err"
+"$tally" train --model llama-3m --data tests/test_plan.c --out "$scratch/run" --steps 12 --seq-len 64 --batch 2 --price 0.5 --moments bf16 >"$scratch/out" 2>"$scratch/err"
 measured() { python3 -c "import json, sys; c = json.load(open('$scratch/run/calibration.json')); print(c$1)"; }
-json "near(r['step_ms'], 1e3 * $(measured '["step_s"]')) and r['memory_bytes'] == $(measured '["memory_bytes"]') and near(o['assumed']['usd_per_device_hour']['value'], 0.5)" --from "$scratch/run"
+json "near(r['step_ms'], 1e3 * $(measured '["step_s"]')) and r['memory_bytes'] == $(measured '["memory_bytes"]') and r['moments'] == 'bf16' and near(o['assumed']['usd_per_device_hour']['value'], 0.5)" --from "$scratch/run"
 ok "--from: time, memory and price of the step that a run did"
 json "o['recompute'] == 'block' and r['batch'] == 2 and r['seq_len'] == 64 and r['step_ms'] > 0 and 'another step' in o['assumed']['speed']" --from "$scratch/run" --recompute block
 ok "--from: options that are given replace those of the run"
@@ -123,6 +123,8 @@ refuses "a rate above the peak" "--rate" plan --model llama2-7b --rate 1e6
 refuses "an MFU that recomputation lifts above the peak" "--mfu" plan --model llama2-7b --mfu 0.9 --recompute block
 refuses "one rate for several rows" "--rate" plan --rate 1000 --devices 1,2
 refuses "a run and an MFU" "--mfu, .*--from" plan --from "$scratch/run" --mfu 0.3
+refuses "the speed of another device" "--gpu h100: the run's device is .*; expected --gpu cpu" plan --from "$scratch/run" --gpu h100
+refuses "the speed of a device of one's own" "--from, --hardware" plan --from "$scratch/run" --hardware "$scratch/mine.json"
 refuses "a run that is not there" "$scratch/none" plan --from "$scratch/none"
 refuses "two prices" "--price, --capex" plan --price 1 --capex 2
 refuses "a price of power that rent includes" "--kwh-price" plan --kwh-price 0.1

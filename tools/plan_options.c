@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "runtime/gemm.h"
+#include "runtime/json.h"
+#include "runtime/path.h"
 #include "tools/plan_shape.h"
 
 #define AS_GIVEN "as given"
@@ -320,24 +323,53 @@ static void take_measured(plan_setting *s, const options *o) {
         s->peak = (plan_fact){c->peak_measured / ranks, s->from_source};
 }
 
-/* the key of the hardware table for the device that the run had */
-static status find_device(char **key, const calibration *c) {
-    if (*c->isa) {
-        static char cpu[] = "cpu";
-        *key = cpu;
-        return STATUS_OK;
-    }
-    const hardware *h = hardware_find(DEVICE_CUDA, c->device);
-    if (!h || !h->key)
+/* Sets --gpu to the run's device. Where it is given, it must be that: another device has another speed. */
+static status take_device(plan_options *v, const calibration *c, const options *o) {
+    static char cpu[] = "cpu";
+    const hardware *h = *c->isa ? NULL : hardware_find(DEVICE_CUDA, c->device);
+    char *key = *c->isa ? cpu : h ? (char *)(uintptr_t)h->key : NULL;
+    bool given = options_given(o, "gpu"), other = key ? strcasecmp(v->gpu, key) != 0 : strcasecmp(v->gpu, cpu) == 0;
+    if (v->hardware && key == cpu)
+        FAIL(ARG, "--from, --hardware: the run's device is this kind of CPU: %s; expected no --hardware", c->device);
+    if (v->hardware) return STATUS_OK;
+    if (given && other)
+        FAIL(ARG, "--from, --gpu %s: the run's device is %s, and its speed is not that of another; expected %s%s",
+             v->gpu, c->device, key ? "--gpu " : "--hardware", key ? key : "");
+    if (!given && !key)
         FAIL(ARG, "--from: %s is not in the hardware table; expected --gpu or --hardware with it", c->device);
-    *key = (char *)(uintptr_t)h->key;
+    if (!given) v->gpu = key;
     return STATUS_OK;
 }
 
-static status read_dtype(int *t, const char *name) {
-    *t = options_choice(CHOICES_TEXT(DTYPE_LIST), name);
-    if (*t < 0) FAIL(DATA, "--from: the run's precision is \"%s\", expected %s", name, CHOICES_TEXT(DTYPE_LIST));
-    return STATUS_OK;
+/* what the calibration does not tell of the run's step */
+static status take_run_options(plan_options *v, const options *o) {
+    const struct {
+        const char *option, *key, *choices;
+        int *value;
+    } choices[] = {{"precision", "precision", CHOICES_TEXT(DTYPE_LIST), &v->dtypes.precision},
+                   {"moments", "moments", CHOICES_TEXT(DTYPE_LIST), &v->dtypes.moments},
+                   {"master", "master", CHOICES_TEXT(MASTER_LIST), &v->dtypes.master},
+                   {"gather-dtype", "gather_dtype", CHOICES_TEXT(GATHER_LIST), &v->sharding.gather_dtype},
+                   {"reduce-dtype", "reduce_dtype", CHOICES_TEXT(DTYPE_LIST), &v->sharding.reduce_dtype}};
+    json_t *json;
+    path_text path = path_join(v->from, "config.json");
+    TRY(json_read_file(&json, path.text));
+    status_code st = STATUS_OK;
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        char text[32];
+        if (options_given(o, choices[i].option)) continue;
+        TRY_DONE(json_get_string(json, path.text, choices[i].key, text, sizeof text));
+        *choices[i].value = options_choice(choices[i].choices, text);
+        if (*choices[i].value < 0)
+            FAIL_DONE(DATA, "%s: \"%s\" is \"%s\", expected %s", path.text, choices[i].key, text, choices[i].choices);
+    }
+    if (!options_given(o, "replicas") && !options_given(o, "devices"))
+        TRY_DONE(json_get_i64(json, path.text, "replicas", &v->sharding.replicas));
+    if (!options_given(o, "reduce-every-microbatch"))
+        TRY_DONE(json_get_bool(json, path.text, "reduce_every_microbatch", &v->sharding.reduce_every_microbatch));
+done:
+    json_decref(json);
+    return st;
 }
 
 status plan_options_from(plan_setting *s, plan_options *v, const options *o) {
@@ -353,9 +385,9 @@ status plan_options_from(plan_setting *s, plan_options *v, const options *o) {
     if (!options_given(o, "recompute")) v->recompute = c->recompute;
     if (!options_given(o, "devices")) v->devices = s->from_devices;
     if (!options_given(o, "shard")) v->shard = c->shard;
-    if (!options_given(o, "precision")) TRY(read_dtype(&v->dtypes.precision, c->precision));
-    if (!options_given(o, "threads")) v->threads = c->threads;
-    if (!options_given(o, "gpu") && !v->hardware) TRY(find_device(&v->gpu, c));
+    TRY(take_run_options(v, o));
+    TRY(take_device(v, c, o));
+    if (!options_given(o, "threads") && *c->isa) v->threads = c->threads;
     return STATUS_OK;
 }
 
@@ -372,7 +404,7 @@ static status read_first_row(plan_setting *s, const plan_options *v) {
 status plan_options_read(plan_setting *s, const plan_options *v, const options *o) {
     s->base =
         (plan_request){.tokens = v->tokens, .m = {.net = {.per_node = (int)v->per_node}, .blocking = !v->overlap}};
-    bool cpu = !v->hardware && strcmp(v->gpu, "cpu") == 0;
+    bool cpu = !v->hardware && strcasecmp(v->gpu, "cpu") == 0;
     if (v->hardware && options_given(o, "gpu")) FAIL(ARG, "--hardware, --gpu: expected one of them");
     if (cpu && !v->threads && strcmp(v->devices, "1") != 0)
         FAIL(ARG, "--gpu cpu, --devices \"%s\": expected --threads with it, those of each rank", v->devices);
