@@ -100,6 +100,11 @@ b.key("+", "+")
 check("+ zooms in", axis_ticks() != before, axis_ticks())
 b.key("Escape")
 check("Escape shows the whole run", axis_ticks() == before, axis_ticks())
+for _ in range(70):  # 2^70 is more than a double can divide a step into
+    b.key("+", "+")
+deep = axis_ticks()
+b.key("Escape")
+check("+ held down stops at a narrow range, and Escape leads back", len(set(deep)) > 2 and axis_ticks() == before, (deep, axis_ticks()))
 
 # other axes, and hidden lines
 for key in b.value("[...document.querySelectorAll('.controls select option')].map(o => o.value)"):

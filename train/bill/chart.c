@@ -106,7 +106,10 @@ static bool frame_fit(frame *f, const chart *c) {
     f->y0 = floor(low / f->y_step + 1e-9) * f->y_step;
     f->y1 = ceil(high / f->y_step - 1e-9) * f->y_step;
     f->x0 = x.low, f->x1 = x.high;
-    if (f->x0 == f->x1) f->x0 -= 1, f->x1 += 1;
+    if (f->x0 == f->x1) {
+        double pad = fmax(1, 1e-9 * fabs(x.low)); /* 1 is nothing beside 1e17 */
+        f->x0 -= pad, f->x1 += pad;
+    }
     f->x_step = fmax(1, nice_step(f->x1 - f->x0, 8));
     return true;
 }

@@ -63,7 +63,11 @@ function ticks(low, high, count, log) {
     list.length = 0;
   }
   const step = niceStep(high - low, count);
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) list.push([i * step, tickText(i * step, step)]);
+  const first = Math.ceil(low / step - 1e-9);
+  for (let k = 0; k <= 3 * count; k++) { // not `first++`, which changes nothing above 2^53
+    const v = (first + k) * step;
+    if (v <= high + step * 1e-9) list.push([v, tickText(v, step)]);
+  }
   return list;
 }
 
@@ -100,7 +104,8 @@ function wholeRange(list) {
   let low = Infinity, high = -Infinity;
   for (const {x} of list)
     for (const v of x) if (v !== null) low = Math.min(low, v), high = Math.max(high, v);
-  return low < high ? [low, high] : [low - 1, low + 1];
+  const pad = Math.max(1, 1e-9 * Math.abs(low));
+  return low < high ? [low, high] : [low - pad, low + pad];
 }
 
 function valueRange(list, [x0, x1], zero) {
@@ -202,15 +207,16 @@ function draw(plot) {
       const mark = element('line', {class: 'resumed', x1: px(step), x2: px(step), y1: margin.top, y2: bottom}, inside);
       element('title', {}, mark, 'resumed after step ' + step);
     }
-  plot.over = element('g', {}, svg);
+  plot.over = element('g', {'clip-path': 'url(#clip' + chart.id + ')'}, svg);
 }
 
 // ---- values at a place ----
 
-function nearest(v, x, knownOnly) {
+function nearest(v, x, knownOnly, [x0, x1] = [-Infinity, Infinity]) {
   let best = -1;
   for (let i = 0; i < v.x.length; i++)
-    if (v.x[i] !== null && (!knownOnly || v.y[i] !== null) && (best < 0 || Math.abs(v.x[i] - x) < Math.abs(v.x[best] - x))) best = i;
+    if (v.x[i] !== null && v.x[i] >= x0 && v.x[i] <= x1 && (!knownOnly || v.y[i] !== null) &&
+      (best < 0 || Math.abs(v.x[i] - x) < Math.abs(v.x[best] - x))) best = i;
   return best;
 }
 
@@ -226,11 +232,11 @@ function placeText(v, i) {
   return v.run.pairs && a !== b ? 'steps ' + words(a) + ' to ' + words(b) : 'step ' + words(v.run.x[i]);
 }
 
-// The line with the point that is nearest to x.
+// The line with the point that is nearest to x, of the points that are shown.
 function leader(plot, x) {
   let best = null, distance = Infinity;
   for (const v of plot.list) {
-    const i = nearest(v, x, false), far = i < 0 ? Infinity : Math.abs(v.x[i] - x);
+    const i = nearest(v, x, false, plot.range), far = i < 0 ? Infinity : Math.abs(v.x[i] - x);
     if (far < distance) best = v, distance = far;
   }
   return best;
@@ -241,7 +247,8 @@ const longestOf = plot => plot.list.reduce((a, b) => b.x.length > a.x.length ? b
 function show(plot, x, main = leader(plot, x)) {
   hide(plot);
   if (!main || !plot.y) return;
-  const at = nearest(main, x, false);
+  const at = nearest(main, x, false, plot.range);
+  if (at < 0) return;
   plot.at = at, plot.main = main;
   const place = plot.px(main.x[at]);
   element('line', {class: 'cursor', x1: place, x2: place, y1: margin.top, y2: plot.svg.viewBox.baseVal.height - margin.bottom}, plot.over);
@@ -281,7 +288,10 @@ function redraw() {
   reset.disabled = !state.view;
 }
 
+// A view too narrow to hold points is ignored: keys that are held down must not end in a range that is rounded to nothing.
 function zoomTo(view) {
+  const whole = wholeRange(plots.flatMap(plot => plot.list));
+  if (view && view[1] - view[0] < 1e-6 * (whole[1] - whole[0])) return;
   state.view = view && view[1] > view[0] ? view : null;
   redraw();
 }
@@ -324,7 +334,8 @@ function listen(plot) {
   svg.addEventListener('dblclick', () => zoomTo(null));
   svg.addEventListener('blur', () => hide(plot));
   svg.addEventListener('keydown', event => {
-    if (event.ctrlKey || event.metaKey || event.altKey || !plot.y) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!plot.y && !['-', '0', 'Escape'].includes(event.key)) return; // nothing is in view
     const main = longestOf(plot), step = (event.shiftKey ? 10 : 1) * (main.run.pairs ? 2 : 1);
     const first = nearest(main, plot.range[0], false), end = nearest(main, plot.range[1], false);
     const at = plot.at === null || plot.main !== main ? (event.key === 'ArrowLeft' ? end + step : first - step) : plot.at;
