@@ -19,18 +19,18 @@ static const double ASSUMED_EFFICIENCY = 0.5;
 
 static double steps_left(const trainer *t) { return (double)((uint64_t)t->o->steps - t->p.step); }
 
-static double multiples(i64 every, uint64_t from, i64 to) {
-    return every > 0 ? (double)(to / every - (i64)from / every) : 0;
-}
+/* how many multiples of `every` are above `from` and at most `to` */
+static i64 multiples(i64 every, uint64_t from, i64 to) { return every > 0 ? to / every - (i64)from / every : 0; }
 
 static double evaluations_left(const trainer *t) {
     i64 steps = t->o->steps, every = t->o->eval_every;
     bool extra = every <= 0 || steps % every;
-    return multiples(every, t->p.step, steps) + (extra && steps_left(t) > 0);
+    return (double)(multiples(every, t->p.step, steps) + (extra && steps_left(t) > 0));
 }
 
 static double saves_left(const trainer *t, double step_s) {
-    double by_steps = multiples(t->o->checkpoint_every, t->p.step, t->o->steps), minutes = t->o->checkpoint_minutes;
+    double by_steps = (double)multiples(t->o->checkpoint_every, t->p.step, t->o->steps);
+    double minutes = t->o->checkpoint_minutes;
     double by_time = minutes > 0 ? floor(steps_left(t) * step_s / (60 * minutes)) : 0;
     return fmax(by_steps, by_time) + 1;
 }
