@@ -54,7 +54,7 @@ assert len(usd) == 15 and all(sum(usd[i:i + 4]) == usd[i + 4] > 0 for i in range
 P
 ok "the dollars that are printed add up to the cent"
 json 'near(r["checkpoint_every_s"], (2 * 60 * 3.6e6)**0.5) and near(r["goodput"], 1 - (2 * 60 / 3.6e6)**0.5 - 300 / 3.6e6)' $run; ok "best interval and goodput"
-json 'near(r["kwh"]["devices"], 16 * 0.4 * r["wall_s"] / 3600) and near(r["kwh"]["host"], 2 * r["wall_s"] / 3600) and near(r["kwh"]["total"], 1.2 * (r["kwh"]["devices"] + r["kwh"]["host"])) and near(r["energy_j"], 3.6e6 * r["kwh"]["total"]) and near(r["kg_co2"], 0.3 * r["kwh"]["total"])' $run; ok "energy and carbon"
+json 'near(r["kwh"]["devices"], 16 * 0.4 * r["wall_s"] / 3600) and near(r["kwh"]["host"], 2 * r["wall_s"] / 3600) and near(r["kwh"]["total"], 1.2 * (r["kwh"]["devices"] + r["kwh"]["host"])) and near(r["energy_j"], 3.6e6 * r["kwh"]["devices"]) and near(r["kg_co2"], 0.3 * r["kwh"]["total"])' $run; ok "energy and carbon"
 json 'r["tokens"] is None and all(r[k] is None for k in ("steps", "wall_s", "usd", "energy_j", "kg_co2", "goodput", "checkpoint_every_s"))' --model llama2-7b; ok "what is not known is null"
 json 'r["kwh"]["host"] is None and r["kwh"]["overhead"] is None and r["kwh"]["total"] == r["kwh"]["devices"] and r["kg_co2"] is None and r["usd_parts"]["failures"] is None' \
     --model llama2-7b --tokens 1e9; ok "no host power, PUE, grid or failures is assumed"
@@ -103,6 +103,7 @@ json '2 * p[1]["memory_limit_bytes"] == p[0]["memory_limit_bytes"] and p[1]["fit
 refuses "threads of each rank are not known" "--threads" plan --gpu cpu --devices 2
 refuses "an unknown model, with the nearest" "llama-15m" plan --model llama-15
 refuses "devices that are no number" '--devices "x"' plan --devices 8,x
+refuses "a list that ends in a comma" "last comma" plan --devices 8,
 refuses "no whole nodes" "--devices 12" plan --devices 12
 refuses "an unknown stage" "--shard is \"ful\", expected none|optimizer|gradients|full" plan --shard ful
 refuses "replicas that do not divide" "--replicas 3" plan --devices 8 --replicas 3
@@ -132,5 +133,5 @@ refuses "an unknown grid" "--grid" plan --grid XX
 refuses "fewer parameters than the shape has without its feed-forward" "--parameters 1e+06" plan --parameters 1e6 --layers 32 --width 4096
 refuses "layers without parameters" "--parameters" plan --layers 32
 refuses "no network between nodes" "--network" plan --gpu l40s --devices 16
-refuses "failures that take all of the time" "fail every 0.01 hours" plan --mtbf-hours 0.01 --devices 8
+refuses "failures that take all of the time" "--mtbf-hours 0.01: on 8 devices" plan --mtbf-hours 0.01 --devices 8
 finish

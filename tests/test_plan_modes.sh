@@ -36,6 +36,8 @@ ok "the text names the presets and the sources"
 refuses "no money" "--budget is \"0\"\|--budget is 0" plan --budget 0
 refuses "money that is no number" "--budget" plan --budget nan
 refuses "two modes" "--search, --budget" plan --search --budget 10
+refuses "a list and a mode" "--gpus, --search" plan --gpus --search
+refuses "claims and a budget" "--reproduce, .*--budget" plan --reproduce --budget 10
 refuses "a model for a budget" "--model" plan --budget 10 --model gpt2-124m
 refuses "tokens for a budget" "--tokens" plan --budget 10 --tokens 1e9
 refuses "several numbers of devices" "expected one each" plan --search --devices 8,16

@@ -165,16 +165,14 @@ static status plan_rows(const plan_options *v, bool json, const plan_setting *s)
 /* --- the modes --- */
 
 static status check_modes(const options *o, const values *v) {
-    bool budget = options_given(o, "budget"), rate = options_given(o, "rate");
+    bool budget = options_given(o, "budget"), rate = options_given(o, "rate"), target = options_given(o, "target-loss");
+    if (v->reproduce + v->gpus + v->search + budget + target > 1)
+        FAIL(ARG, "--reproduce, --gpus, --search, --budget, --target-loss: expected one of them");
     if (v->svg && !v->search) FAIL(ARG, "--svg: expected --search with it");
     if (options_given(o, "tokens-at-most") && !budget) FAIL(ARG, "--tokens-at-most: expected --budget with it");
-    if (options_given(o, "target-loss")) {
-        if (!v->plan.from) FAIL(ARG, "--target-loss %g: expected --from RUN with it", v->target_loss);
-        if (v->search || budget || options_given(o, "tokens"))
-            FAIL(ARG, "--target-loss, --search, --budget, --tokens: expected one of them");
-    }
+    if (target && !v->plan.from) FAIL(ARG, "--target-loss %g: expected --from RUN with it", v->target_loss);
+    if (target && options_given(o, "tokens")) FAIL(ARG, "--target-loss, --tokens: expected one of them");
     if (!v->search && !budget) return STATUS_OK;
-    if (v->search && budget) FAIL(ARG, "--search, --budget: expected one of them");
     if (strchr(v->plan.devices, ',') || strchr(v->plan.shard, ','))
         FAIL(ARG, "--devices \"%s\", --shard \"%s\": expected one each with --search or --budget", v->plan.devices,
              v->plan.shard);
@@ -198,13 +196,13 @@ static status plan_mode(const options *o, const values *v, const plan_options *i
 static status plan_command(const options *o, const values *v, int *exit_code) {
     plan_setting s = {0};
     plan_options in_effect = v->plan;
+    TRY(check_modes(o, v));
     if (v->reproduce) {
         TRY(command_words(o, 0, 1, "a row of --reproduce"));
         return plan_claims(o->words.count ? o->words.list[0] : NULL, v->json, exit_code);
     }
     TRY(command_words(o, 0, 0, "an option"));
     if (v->gpus) return plan_gpus(v->json);
-    TRY(check_modes(o, v));
     if (options_given(o, "target-loss"))
         return plan_target(v->plan.from, v->target_loss, options_given(o, "price") ? v->plan.price : NAN, v->json);
     status_code st = v->plan.from ? plan_options_from(&s, &in_effect, o) : STATUS_OK;

@@ -72,9 +72,9 @@ static status find_time(plan *p, const plan_request *r) {
     p->hfu = plan_utilisation(p->executed_per_token, p->tokens_per_s, devices, r->peak);
     if (given && p->hfu > MOST_HFU)
         FAIL(ARG,
-             "%.4g tokens/s execute %.4g times the FLOPs that the dense peak of %d devices allows; expected a lower "
+             "%.4g tokens/s execute %.4g times the FLOPs that the dense peak of %d device%s allows; expected a lower "
              "--rate or --mfu, or another device",
-             p->tokens_per_s, p->hfu, devices);
+             p->tokens_per_s, p->hfu, devices, devices == 1 ? "" : "s");
     return STATUS_OK;
 }
 
@@ -123,9 +123,10 @@ status plan_make(plan *p, const plan_request *r) {
     find_goodput(p, r);
     if (p->goodput <= 0)
         FAIL(ARG,
-             "%d devices that fail every %.4g hours each: checkpoints and restarts take all of the time; expected "
-             "fewer devices, or a longer time between failures",
-             r->step.o.shard.ranks, r->device_mtbf_hours);
+             "--mtbf-hours %.4g: on %d device%s checkpoints and restarts take all of the time; expected fewer devices, "
+             "or "
+             "a longer time between failures",
+             r->device_mtbf_hours, r->step.o.shard.ranks, r->step.o.shard.ranks == 1 ? "" : "s");
     find_run(p, r);
     find_energy(p, r);
     return STATUS_OK;

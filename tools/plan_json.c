@@ -59,9 +59,10 @@ static status add_run(json_t *o, const plan_request *r, const plan *p) {
                     {"device_hours", p->device_hours}, {"goodput", p->goodput},
                     {"checkpoint_every_s", p->checkpoint_every_s}, {"flops", p->flops[PLAN_EXACT]},
                     {"flops_palm", p->flops[PLAN_PALM]}, {"flops_6n", p->flops[PLAN_6N]}, {"usd", p->usd.total}));
+    TRY(ADD_NUMBERS(o, {"usd_per_device_hour", r->usd_per_device_hour}));
     TRY(ADD_NUMBERS(json_add_object(o, "usd_parts"), {"useful", p->usd.useful}, {"recompute", p->usd.recompute},
                     {"exposed_communication", p->usd.communication}, {"failures", p->usd.failures}));
-    TRY(ADD_NUMBERS(o, {"energy_j", p->kwh * 3.6e6}));
+    TRY(ADD_NUMBERS(o, {"energy_j", p->kwh_devices * 3.6e6})); /* as a run counts it: train/bill/run_plan.h */
     TRY(ADD_NUMBERS(json_add_object(o, "kwh"), {"devices", p->kwh_devices}, {"host", p->kwh_host},
                     {"overhead", p->kwh_overhead}, {"total", p->kwh}));
     return ADD_NUMBERS(o, {"kg_co2", p->kg_co2});

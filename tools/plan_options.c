@@ -287,8 +287,12 @@ static status add_row(plan_request *rows, int *count, const plan_setting *s, int
     return s->from ? plan_from_speed(r, s->from) : STATUS_OK;
 }
 
+static bool ends_in_comma(const char *list) { return *list && list[strlen(list) - 1] == ','; }
+
 static status fill_rows(plan_request *rows, int *count, const plan_options *v, const plan_setting *s) {
     char item[32];
+    if (ends_in_comma(v->devices) || ends_in_comma(v->shard))
+        FAIL(ARG, "--devices \"%s\", --shard \"%s\": nothing follows the last comma", v->devices, v->shard);
     for (const char *list = v->devices; next_item(&list, item, sizeof item);) {
         int devices = 0;
         TRY(read_devices(&devices, item));
