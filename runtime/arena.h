@@ -1,7 +1,8 @@
 /* Memory is planned before it is allocated. A layout function takes every tensor it needs from an arena. Its first run, on an
  * empty arena, only adds up sizes: that is the memory planner. arena_commit then allocates once, and a second run of the same
  * function gets the pointers. Tensors are aligned to 256 bytes. Categories are the rows of the memory table;
- * gemm is what the GEMM library keeps outside the arena: packed weights and workspaces (gemm.h). */
+ * gemm is what the GEMM library keeps outside the arena: packed weights and workspaces (gemm.h);
+ * checkpoint is the memory in which one is written, on a CPU. */
 #ifndef TALLY_ARENA_H
 #define TALLY_ARENA_H
 
@@ -16,7 +17,8 @@
     X(ACTIVATIONS, "activations")                                                                                      \
     X(LOGITS, "logits")                                                                                                \
     X(SCRATCH, "scratch")                                                                                              \
-    X(GEMM, "gemm")
+    X(GEMM, "gemm")                                                                                                    \
+    X(CHECKPOINT, "checkpoint")
 
 typedef enum {
 #define X(code, name) MEM_##code,

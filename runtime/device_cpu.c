@@ -13,18 +13,28 @@
 
 static const size_t huge_page = 2u << 20;
 
+/* Pages of its own, which leave the process when they are freed; the C library would keep some, and would use memory that was
+ * advised to be huge pages for small things. Huge pages mean fewer TLB misses; the rest of `bytes` must not take a whole one. */
+static void *map_large(size_t bytes) {
+    char *p = mmap(NULL, bytes + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    size_t before = (huge_page - (uintptr_t)p % huge_page) % huge_page;
+    if (before) munmap(p, before);
+    size_t end = (before + bytes + 4095) & ~(size_t)4095;
+    if (end < bytes + huge_page) munmap(p + end, bytes + huge_page - end);
+    madvise(p + before, bytes / huge_page * huge_page, MADV_HUGEPAGE); /* may fail */
+    return p + before;
+}
+
 static status cpu_alloc(device *dev, void **memory, size_t bytes) {
     (void)dev;
-    size_t alignment = bytes >= huge_page ? huge_page : 64;
-    size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    void *p = aligned_alloc(alignment, rounded ? rounded : alignment);
+    void *p = bytes >= huge_page ? map_large(bytes) : aligned_alloc(64, (bytes + 64) / 64 * 64);
     if (!p) FAIL(MEM, "cannot allocate %zu bytes of memory", bytes);
-    if (alignment == huge_page) madvise(p, rounded, MADV_HUGEPAGE); /* for fewer TLB misses; may fail */
     /* Each thread touches its part first, so that the pages lie on the NUMA nodes of the threads. */
-    size_t blocks = (rounded + huge_page - 1) / huge_page;
+    size_t blocks = (bytes + huge_page - 1) / huge_page;
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < blocks; i++) {
-        size_t left = rounded - i * huge_page;
+        size_t left = bytes - i * huge_page;
         memset((char *)p + i * huge_page, 0, left < huge_page ? left : huge_page);
     }
     *memory = p;
@@ -32,8 +42,9 @@ static status cpu_alloc(device *dev, void **memory, size_t bytes) {
 }
 
 static void cpu_free(device *dev, void *memory, size_t bytes) {
-    (void)dev, (void)bytes;
-    free(memory);
+    (void)dev;
+    if (bytes < huge_page) free(memory);
+    else if (memory) munmap(memory, bytes);
 }
 
 static status cpu_zero(device *dev, void *memory, size_t bytes) {

@@ -8,10 +8,11 @@
 #include "runtime/simd.h"
 #include "runtime/stop.h"
 
-/* memory that grows to the largest size requested and is kept */
+/* memory that grows to the largest size requested and is kept; in the pool it is the pool's */
 typedef struct {
     void *memory;
     size_t bytes;
+    bool pooled;
 } buffer;
 
 /* A copy of a weight: widened to f32, in a layout that oneDNN chose, or both. A copy that is only widened keeps the stored
@@ -23,7 +24,6 @@ typedef struct {
     matmul *product;       /* a GEMM with this layout; NULL if only widened */
     uint64_t generation;   /* of the weights that were copied */
     buffer copy;
-    bool pooled; /* the copy lies in the pool */
 } packed_weight;
 
 typedef struct gemm_context {
@@ -33,7 +33,7 @@ typedef struct gemm_context {
     buffer scratch;       /* oneDNN's */
     packed_weight *slots; /* open addressing, a power of two, at most half full */
     size_t slot_count, used;
-    buffer pool; /* for copies: see gemm_reserve */
+    buffer pool; /* see gemm_reserve */
     size_t pool_used;
     uint64_t generation;
 } gemm_context;
@@ -41,13 +41,16 @@ typedef struct gemm_context {
 static gemm_context *context_of(const device *dev) { return dev->libraries[DEVICE_GEMM].state; }
 
 static void release(device *dev, buffer *b) {
-    dev->ops->free(dev, b->memory, b->bytes);
-    dev->libraries[DEVICE_GEMM].bytes -= b->bytes;
+    if (!b->pooled) {
+        dev->ops->free(dev, b->memory, b->bytes);
+        dev->libraries[DEVICE_GEMM].bytes -= b->bytes;
+    }
     *b = (buffer){0};
 }
 
 static status reserve(device *dev, buffer *b, size_t bytes) {
     if (bytes <= b->bytes) return STATUS_OK;
+    bytes = (bytes + 255) & ~(size_t)255;
     release(dev, b);
     TRY(dev->ops->alloc(dev, &b->memory, bytes));
     b->bytes = bytes;
@@ -116,6 +119,11 @@ static status grow_weights(gemm_context *c) {
     return STATUS_OK;
 }
 
+static void take_from_pool(gemm_context *c, buffer *b, size_t bytes) {
+    *b = (buffer){(char *)c->pool.memory + c->pool_used, bytes, true};
+    c->pool_used += bytes;
+}
+
 /* w = the packed weight of the key, with room for its copy */
 static status room_for_copy(device *dev, packed_weight **w, packed_weight key, size_t bytes) {
     gemm_context *c = context_of(dev);
@@ -123,13 +131,8 @@ static status room_for_copy(device *dev, packed_weight **w, packed_weight key, s
     if (2 * c->used >= c->slot_count) TRY(grow_weights(c));
     *w = &c->slots[find_weight(c->slots, c->slot_count, &key)];
     if ((*w)->B) return STATUS_OK;
-    key.pooled = bytes <= c->pool.bytes - c->pool_used;
-    if (key.pooled) {
-        key.copy = (buffer){(char *)c->pool.memory + c->pool_used, bytes};
-        c->pool_used += bytes;
-    } else {
-        TRY(reserve(dev, &key.copy, bytes));
-    }
+    if (bytes <= c->pool.bytes - c->pool_used) take_from_pool(c, &key.copy, bytes);
+    else TRY(reserve(dev, &key.copy, bytes));
     **w = key;
     c->used++;
     return STATUS_OK;
@@ -266,16 +269,6 @@ void gemm_weights_changed_cpu(device *dev) {
     if (context_of(dev)) context_of(dev)->generation++; /* a planner's device has no library */
 }
 
-static void drop_copies(device *dev) {
-    gemm_context *c = context_of(dev);
-    for (size_t i = 0; i < c->slot_count; i++)
-        if (!c->slots[i].pooled) release(dev, &c->slots[i].copy);
-    release(dev, &c->pool);
-    free(c->slots);
-    c->slots = NULL;
-    c->slot_count = c->used = c->pool_used = 0;
-}
-
 enum { WORKSPACES = 5 };
 
 static void list_workspaces(gemm_context *c, buffer *list[WORKSPACES]) {
@@ -283,25 +276,32 @@ static void list_workspaces(gemm_context *c, buffer *list[WORKSPACES]) {
     memcpy(list, all, sizeof all);
 }
 
+static void drop_all(device *dev) {
+    gemm_context *c = context_of(dev);
+    buffer *workspaces[WORKSPACES];
+    list_workspaces(c, workspaces);
+    for (int i = 0; i < WORKSPACES; i++) release(dev, workspaces[i]);
+    for (size_t i = 0; i < c->slot_count; i++) release(dev, &c->slots[i].copy);
+    release(dev, &c->pool);
+    free(c->slots);
+    c->slots = NULL;
+    c->slot_count = c->used = c->pool_used = 0;
+}
+
 status gemm_reserve_cpu(device *dev, const device *dry) {
     gemm_context *c = context_of(dev), *needed = context_of(dry);
     buffer *have[WORKSPACES], *want[WORKSPACES];
-    size_t copies = 0;
     list_workspaces(c, have);
     list_workspaces(needed, want);
-    drop_copies(dev); /* those of earlier models */
-    for (size_t i = 0; i < needed->slot_count; i++) copies += needed->slots[i].copy.bytes;
-    TRY(reserve(dev, &c->pool, copies));
-    for (int i = 0; i < WORKSPACES; i++) TRY(reserve(dev, have[i], want[i]->bytes));
+    drop_all(dev); /* what earlier models have left */
+    TRY(reserve(dev, &c->pool, gemm_memory_bytes(dry)));
+    for (int i = 0; i < WORKSPACES; i++) take_from_pool(c, have[i], want[i]->bytes);
     return STATUS_OK;
 }
 
 static void close_context(device *dev) {
     gemm_context *c = context_of(dev);
-    buffer *workspaces[WORKSPACES];
-    list_workspaces(c, workspaces);
-    for (int i = 0; i < WORKSPACES; i++) release(dev, workspaces[i]);
-    drop_copies(dev);
+    drop_all(dev);
     onednn_close(c->nn);
     free(c);
     dev->libraries[DEVICE_GEMM] = (device_library){0};
@@ -344,8 +344,10 @@ status gemm_open_cpu(device *dev) {
 }
 
 status gemm_open_dry(device *dev) {
-    if (dev->kind == DEVICE_CPU) return open_context(dev);
-    dev->libraries[DEVICE_GEMM].bytes = GEMM_CUDA_BYTES;
+    bool bf16_products = dev->bf16_products;
+    if (dev->kind == DEVICE_CPU) TRY(open_context(dev));
+    else dev->libraries[DEVICE_GEMM].bytes = GEMM_CUDA_BYTES;
+    dev->bf16_products = bf16_products;
     return STATUS_OK;
 }
 

@@ -243,6 +243,23 @@ uint64_t host_available_at(const char *root) {
     return kib ? kib * 1024 : UINT64_MAX;
 }
 
+host_used host_process_at(const char *root) {
+    path_text self = path_join(root, "proc/self");
+    uint64_t peak = read_field(self.text, "status", "VmHWM:");
+    uint64_t files = read_field(self.text, "status", "RssFile:") + read_field(self.text, "status", "RssShmem:");
+    host_used u = {.now = read_field(self.text, "status", "RssAnon:") * 1024};
+    if (u.now) u.peak = peak > files && (peak - files) * 1024 > u.now ? (peak - files) * 1024 : u.now;
+    return u;
+}
+
+void host_restart_peak(void) {
+    FILE *f = fopen("/proc/self/clear_refs", "we");
+    if (!f) return;
+    fputs("5", f);
+    fclose(f);
+}
+
+host_used host_process(void) { return host_process_at(""); }
 host_quota host_cpu_quota(void) { return host_cpu_quota_at(""); }
 host_room host_memory(void) { return host_memory_at(""); }
 uint64_t host_available(void) { return host_available_at(""); }

@@ -29,6 +29,15 @@ host_room host_memory(void);
 /* MemAvailable of /proc/meminfo: bytes that can be allocated without swapping; UINT64_MAX: not known */
 uint64_t host_available(void);
 
+/* What this process itself takes of the machine's memory, bytes; 0 if unknown. Pages of files are left out: those of the program, of
+ * libraries and of mapped data, which the kernel can drop, and memory shared with other processes. peak: the most since the start
+ * or since host_restart_peak; computed with the pages of files now, so less by those that came after the peak. */
+typedef struct {
+    uint64_t now, peak;
+} host_used;
+host_used host_process(void);
+void host_restart_peak(void); /* peak = now, where the kernel allows it */
+
 /* The number of ranks on this host, which share its quota and memory evenly. 1 until it is set. */
 void host_set_ranks(int ranks);
 int host_ranks(void);
@@ -37,5 +46,6 @@ int host_ranks(void);
 host_quota host_cpu_quota_at(const char *root);
 host_room host_memory_at(const char *root);
 uint64_t host_available_at(const char *root);
+host_used host_process_at(const char *root);
 
 #endif

@@ -149,6 +149,18 @@ static void damaged_files_are_no_limit(void **state) {
     assert_null(strstr(host_memory_at(root).what, "cgroup"));
 }
 
+/* Only anonymous memory counts; damaged or missing figures are no memory. */
+static void memory_of_the_process_is_without_files(void **state) {
+    (void)state;
+    assert_true(host_process_at(root).now == 0 && host_process_at(root).peak == 0);
+    put("proc/self/status",
+        "VmHWM:\t 5000 kB\nVmRSS:\t 3000 kB\nRssAnon:\t 1000 kB\nRssFile:\t 1500 kB\nRssShmem:\t 500 kB\n");
+    host_used u = host_process_at(root);
+    assert_true(u.now == 1000 * 1024 && u.peak == 3000 * 1024);
+    put("proc/self/status", "VmHWM:\t 3000 kB\nRssAnon:\t 1000 kB\nRssFile:\t 2500 kB\nRssShmem:\t 0 kB\n");
+    assert_true(host_process_at(root).peak == 1000 * 1024);
+}
+
 static void a_quota_is_rounded_to_threads(void **state) {
     (void)state;
     static const struct {
@@ -167,6 +179,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(version_1_has_a_hierarchy_for_each_controller, setup, teardown),
         cmocka_unit_test_setup_teardown(a_container_sees_its_own_group_as_the_top, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_files_are_no_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_of_the_process_is_without_files, setup, teardown),
         cmocka_unit_test(a_quota_is_rounded_to_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

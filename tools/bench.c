@@ -9,28 +9,17 @@
 #include "runtime/rng.h"
 #include "train/trainer.h"
 
-/* from_here: the resident memory of the process now, and resets its recorded peak; else the peak since then. 0: not known
- * (only Linux reports it). */
-static uint64_t resident_memory(bool from_here) {
-    char line[256];
-    unsigned long kib = 0;
+/* The memory in use; from_here: and the peak begins anew. Else at its peak. 0: not known. On a GPU nothing is freed before the
+ * measurement ends. */
+static status used_bytes(uint64_t *bytes, device *dev, bool from_here) {
+    TRY(dev->ops->used(dev, bytes));
+    if (dev->kind != DEVICE_CPU) return STATUS_OK;
     if (from_here) {
         malloc_trim(0); /* memory that an earlier measurement freed must not count */
-        FILE *clear = fopen("/proc/self/clear_refs", "w");
-        if (!clear) return 0;
-        fputs("5", clear);
-        if (fclose(clear) != 0) return 0;
+        host_restart_peak();
     }
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && !kib && fgets(line, sizeof line, f)) sscanf(line, from_here ? "VmRSS: %lu" : "VmHWM: %lu", &kib);
-    if (f) fclose(f);
-    return (uint64_t)kib * 1024;
-}
-
-/* On a GPU: the memory in use, since nothing is freed before the measurement ends. */
-static status resident_bytes(uint64_t *bytes, device *dev, bool from_here) {
-    TRY(dev->ops->used(dev, bytes));
-    if (dev->kind == DEVICE_CPU) *bytes = resident_memory(from_here);
+    host_used u = host_process();
+    *bytes = from_here ? u.now : u.peak;
     return STATUS_OK;
 }
 
@@ -149,13 +138,15 @@ status bench_measure(bench_run *r, device *dev, const model_config *c, const ben
     gemm_search(dev, v->gemm_search);
     TRY_DONE(attention_choose(dev, (attention_kind)v->attention));
     uint64_t resident, peak;
-    TRY_DONE(resident_bytes(&resident, dev, true));
+    size_t planned[MEM_CATEGORIES];
+    TRY_DONE(step_memory(planned, dev, c, s, precision)); /* oneDNN now has its code, which is no memory of the model */
+    TRY_DONE(used_bytes(&resident, dev, true));
     TRY_DONE(step_init(&steps, &m, dev, c, s, precision));
     TRY_DONE(parameters_randomize(&m.parameters, 1));
     uint64_t seed = (uint64_t)how.world->rank + 7;
     for (i64 i = 0; i <= n; i++) tokens[i] = (int32_t)rng_below(seed, RNG_ORDER, (uint64_t)i, (uint64_t)c->V);
     TRY_DONE(run_steps(r, &steps, v, tokens, checksum));
-    TRY_DONE(resident_bytes(&peak, dev, false));
+    TRY_DONE(used_bytes(&peak, dev, false));
     r->resident_bytes = resident && peak > resident ? peak - resident : 0;
     r->memory_bytes = m.memory.capacity + gemm_memory_bytes(dev) + attention_memory_bytes(dev);
     r->activation_bytes = m.memory.bytes[MEM_ACTIVATIONS];

@@ -10,6 +10,7 @@
 #include "runtime/device_dry.h"
 #include "runtime/gemm.h"
 #include "runtime/range.h"
+#include "train/checkpoint/weights.h"
 #include "train/model/cost.h"
 
 /* --- memory --- */
@@ -50,6 +51,7 @@ static status run_dry(size_t bytes[MEM_CATEGORIES], device *reserve, const devic
     memcpy(bytes, m.memory.bytes, sizeof m.memory.bytes);
     TRY_DONE(step_dry_run(&s, MICRO_BATCHES));
     bytes[MEM_GEMM] = gemm_memory_bytes(dev);
+    if (dev->kind == DEVICE_CPU) bytes[MEM_CHECKPOINT] = weights_write_bytes(&m.parameters.p, c);
     if (reserve) TRY_DONE(gemm_reserve(reserve, dev));
 done:
     model_free(&m);

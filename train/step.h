@@ -33,7 +33,8 @@ typedef struct {
  * model_free(m) frees both. s points to m. */
 status step_init(step_state *s, model *m, device *dev, const model_config *c, model_shape shape,
                  parameters_options options);
-/* The bytes that step_init would allocate, by category, and in MEM_GEMM what the GEMM library will hold of the device's memory.
+/* The bytes that step_init would allocate, by category, and beside them in MEM_GEMM what the GEMM library will hold of the device's
+ * memory, and in MEM_CHECKPOINT what writing a checkpoint takes of it (0 on a GPU).
  * options.shard needs no world, only the number of ranks. Of dev only what device_dry_open reads is used: the device need not
  * exist. */
 status step_memory(size_t bytes[MEM_CATEGORIES], device *dev, const model_config *c, model_shape shape,

@@ -88,6 +88,7 @@ static status evaluate_now(trainer *t) {
     if (!t->evaluation_left && trainer_holds_out(t) && !isfinite(t->val_loss)) t->p.finite = 0;
     t->mine.eval_s = (double)(meter_clock_ns() - since) * 1e-9;
     if (!t->evaluation_left) t->measures.evaluation_s = t->mine.eval_s;
+    trainer_measure_memory(t);
     book_end(t, before);
     return STATUS_OK;
 }
@@ -195,7 +196,9 @@ static status check_peak(trainer *t, step_record *record) {
     double rate = (double)record->flops_executed / record->step_s, again;
     if (t->under_way || t->peak_measured <= 0 || rate <= t->peak_measured) return STATUS_OK;
     booking before = book_begin(t, BOOK_STARTUP);
+    trainer_measure_memory(t);
     TRY(trainer_measure_peak(t, t->o->peak_seconds, &again));
+    host_restart_peak(); /* the memory of this measurement is not the model's */
     book_end(t, before);
     log_line("peak: a step reached %.4g GFLOP/s, more than the measured %.4g; measured again: %.4g", rate * 1e-9,
              t->peak_measured * 1e-9, again * 1e-9);
@@ -306,6 +309,7 @@ static status run(trainer *t, train_outcome *outcome) {
 /* The report shows the ledger as of now. The time of writing it is booked too, so the ledger is written last. */
 static status report(trainer *t) {
     book_begin(t, BOOK_CHECKPOINT);
+    trainer_measure_memory(t);
     TRY(comm_agree(t->world, trainer_plan_end(t))); /* the report shows it */
     TRY(comm_agree(t->world, trainer_is_root(t) ? report_write(t->o->out) : STATUS_OK));
     TRY(trainer_gather(t));

@@ -35,9 +35,15 @@ static void log_price_and_energy(const trainer *t) {
     if (t->bill.grid.country) log_line("grid: %s", grid_describe(&t->bill.grid).text);
 }
 
+static size_t planned_bytes(const trainer *t) {
+    size_t sum = 0;
+    for (int i = 0; i < MEM_CATEGORIES; i++) sum += t->planned[i];
+    return sum;
+}
+
 void trainer_log_start(const trainer *t) {
     const train_options *o = t->o;
-    const size_t *bytes = t->m.memory.bytes;
+    const size_t *bytes = t->planned;
     char threads[32] = "";
     if (t->dev->kind == DEVICE_CPU) snprintf(threads, sizeof threads, "%d threads, ", t->dev->threads);
     log_line("device: %s, %s%s%s", t->dev->name, threads, t->dev->isa,
@@ -48,9 +54,7 @@ void trainer_log_start(const trainer *t) {
              dtype_name(o->precision.t), o->recompute);
     model_config_log(&t->c, true);
     dataset_log(&t->data);
-    size_t planned = 0;
-    for (int i = 0; i < MEM_CATEGORIES; i++) planned += bytes[i];
-    log_line("memory: %s%s", text_bytes((double)planned).text, t->world->ranks > 1 ? " per rank" : "");
+    log_line("memory: %s%s", text_bytes((double)planned_bytes(t)).text, t->world->ranks > 1 ? " per rank" : "");
     for (int i = 0; i < MEM_CATEGORIES; i++)
         if (bytes[i]) log_line("  %-12s %s", arena_category_name((mem_category)i), text_bytes((double)bytes[i]).text);
     log_line("step: %ld tokens, %s%.4g GFLOP of the model, %.4g GFLOP executed", t->global_batch,

@@ -20,6 +20,12 @@
 
 /* --- figures of all ranks --- */
 
+void trainer_measure_memory(trainer *t) {
+    host_used u = host_process();
+    if (t->dev->kind != DEVICE_CPU || u.peak <= t->memory_before + t->mine.measured_bytes) return;
+    t->mine.measured_bytes = u.peak - t->memory_before;
+}
+
 status trainer_gather(trainer *t) {
     t->mine.bill = ledger_mine(&t->bill);
     t->mine.memory_bytes =
@@ -212,12 +218,20 @@ static status resume(trainer *t, const char *folder, progress then) {
 
 /* --- opening --- */
 
-static status check_room(const trainer *t, model_shape s, parameters_options precision) {
-    size_t plan[MEM_CATEGORIES], bytes = 0;
-    TRY(step_memory(plan, t->dev, &t->c, s, precision));
-    for (int i = 0; i < MEM_CATEGORIES; i++) bytes += plan[i];
+static status check_room(trainer *t, model_shape s, parameters_options precision) {
+    size_t bytes = 0;
+    TRY(step_memory(t->planned, t->dev, &t->c, s, precision));
+    for (int i = 0; i < MEM_CATEGORIES; i++) bytes += t->planned[i];
     return memory_check_job(&t->job, t->dev,
                             bytes - gemm_memory_bytes(t->dev)); /* a GPU's workspace is taken already */
+}
+
+static status measure_peak_at_start(trainer *t) {
+    const train_options *o = t->o;
+    if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, o->peak_seconds, &t->peak_measured));
+    t->peak_assumed = t->peak_measured;
+    if (!isnan(o->budget) && o->peak_seconds == 0) TRY(trainer_measure_peak(t, 0.05, &t->peak_assumed));
+    return STATUS_OK;
 }
 
 static status open_model(trainer *t) {
@@ -229,6 +243,9 @@ static status open_model(trainer *t) {
     parameters_options precision = o->precision;
     precision.shard.world = t->peers;
     TRY(check_room(t, s, precision));
+    TRY(measure_peak_at_start(t)); /* before the model takes memory, since the measurement needs some too */
+    host_restart_peak();
+    t->memory_before = host_process().now;
     TRY(step_init(&t->step_state, &t->m, t->dev, &t->c, s, precision));
     t->m.look = trainer_look;
     t->m.look_context = t;
@@ -355,9 +372,6 @@ status trainer_open(trainer *t) {
     TRY(trainer_open_loader(t));
     TRY(comm_agree(t->world, trainer_is_root(t) ? open_files(t) : STATUS_OK));
     t->begun = true;
-    if (o->peak_seconds > 0) TRY(trainer_measure_peak(t, o->peak_seconds, &t->peak_measured));
-    t->peak_assumed = t->peak_measured;
-    if (!isnan(o->budget) && o->peak_seconds == 0) TRY(trainer_measure_peak(t, 0.05, &t->peak_assumed));
     TRY(find_datasheet_peak(t));
     estimate_pauses(t);
     t->dev->clock = &t->bill.time;

@@ -46,6 +46,7 @@ typedef struct {
     uint64_t stop;                     /* the signal that this rank has received, or 0 */
     uint64_t folder;                   /* of rank 0: a folder_state */
     uint64_t save_is_due;              /* --checkpoint-minutes have passed since the last one; that of rank 0 counts */
+    uint64_t measured_bytes;           /* trainer_measure_memory; 0 if unknown */
 } rank_report;
 
 /* a step in flight: queued, its result not yet collected */
@@ -134,8 +135,10 @@ typedef struct {
     throttle_watch throttle;
     trainer_measures measures;
     trainer_foretold foretold;
-    rank_report mine, *all; /* all: [ranks], from the last trainer_gather */
-    u128 bytes_sent;        /* in all steps of this attempt, by all ranks */
+    size_t planned[MEM_CATEGORIES]; /* bytes of this rank: step_memory */
+    uint64_t memory_before;         /* of this process, before the model: host_process */
+    rank_report mine, *all;         /* all: [ranks], from the last trainer_gather */
+    u128 bytes_sent;                /* in all steps of this attempt, by all ranks */
 } trainer;
 
 status trainer_open(trainer *t); /* the caller has set t->o; the rest is zero */
@@ -149,6 +152,9 @@ void trainer_look_at_folder(trainer *t);
 status trainer_end_without_folder(trainer *t, status_code (*save)(trainer *t));
 
 status trainer_gather(trainer *t); /* collective: t->all = t->mine of every rank */
+/* mine.measured_bytes = the most memory that this process has taken since it began to open the model, without that of a measured peak.
+ * CPU only: other processes use a GPU's memory too. */
+void trainer_measure_memory(trainer *t);
 status trainer_measure_peak(trainer *t, double seconds,
                             double *flops_per_s); /* collective: the sum of the ranks, measured at the same time */
 

@@ -65,7 +65,7 @@ static void plan_time(const trainer *t, run_plan_figures *f, double step_s) {
 
 static void plan_memory(const trainer *t, run_plan_figures *f) {
     double sum = 0;
-    for (int i = 0; i < MEM_CATEGORIES; i++) sum += f->memory[i] = (double)t->m.memory.bytes[i];
+    for (int i = 0; i < MEM_CATEGORIES; i++) sum += f->memory[i] = (double)t->planned[i];
     f->of[RUN_PLAN_MEMORY_BYTES] = sum;
 }
 
@@ -151,8 +151,7 @@ void trainer_plan_step(trainer *t) {
 
 /* in bytes, of rank 0; NAN: not known */
 static double measured_memory(const trainer *t) {
-    (void)t;
-    return NAN;
+    return t->mine.measured_bytes ? (double)t->mine.measured_bytes : NAN;
 }
 
 static double drift(const run_plan *p, run_plan_key k, double expected) {
@@ -182,7 +181,7 @@ static void fill_actual(trainer *t) {
     a->of[RUN_PLAN_USD] = ledger_usd(&t->bill);
     a->of[RUN_PLAN_ENERGY_J] = t->bill.total.joules;
     a->of[RUN_PLAN_MEMORY_BYTES] = measured_memory(t);
-    for (int i = 0; i < MEM_CATEGORIES; i++) a->memory[i] = (double)t->m.memory.bytes[i];
+    for (int i = 0; i < MEM_CATEGORIES; i++) a->memory[i] = (double)t->planned[i]; /* taken as laid out */
     p->whole = t->p.step == (uint64_t)t->o->steps;
     p->ended = true;
     p->cause_count = 0;

@@ -7,7 +7,7 @@
 #include "train/checkpoint/finite.h"
 #include "train/checkpoint/tensor_set.h"
 
-enum { CHUNK = 1 << 20 }; /* elements copied through host memory at a time */
+enum { CHUNK = 1 << 17 }; /* elements copied through host memory at a time */
 
 typedef struct {
     const char *prefix;

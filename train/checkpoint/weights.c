@@ -8,7 +8,7 @@
 #include "train/checkpoint/finite.h"
 #include "train/checkpoint/hf.h"
 
-enum { CHUNK = 1 << 20 }; /* elements copied through host memory at a time */
+enum { CHUNK = 1 << 17 }; /* elements copied through host memory at a time */
 
 /* first element and number of elements of a piece in its parameter */
 static void piece_range(const param *p, const hf_piece *piece, i64 *first, i64 *count) {
@@ -114,6 +114,16 @@ static status write_unit(writer *w, int u, const unit_views *v) {
             if (w->plan->of[3 * i + j] == w->file) TRY(write_piece(w, p, &pieces[j], v->w[p->kind]));
     }
     return STATUS_OK;
+}
+
+size_t weights_write_bytes(const param_table *all, const model_config *c) {
+    size_t largest = CHUNK;
+    for (int i = 0; i < all->count; i++) {
+        hf_piece pieces[3];
+        size_t elements = (size_t)(all->list[i].rows * all->list[i].cols);
+        if (hf_pieces(pieces, c, &all->list[i]) && pieces[0].transposed && elements > largest) largest = elements;
+    }
+    return BLOCKFILE_BLOCK + 2 * largest * 4;
 }
 
 static status write_header(writer *w, safetensor *list) {

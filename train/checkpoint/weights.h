@@ -11,6 +11,8 @@
  * u % n writes unit u and never holds more than one unit; on a rank that writes none, sums->name is "". A rank that cannot write
  * still takes part in every collective, and then fails. NUMERIC if a weight is not finite. */
 status weights_write(parameters *s, const model_config *c, const char *folder, blockfile_sums *sums);
+/* Host memory that weights_write takes on a rank, at most. */
+size_t weights_write_bytes(const param_table *all, const model_config *c);
 /* The text of model.safetensors.index.json for the files of several ranks; malloc'ed. */
 status weights_index(char **text, const parameters *s, const model_config *c);
 /* One rank that holds all weights: files of up to most_bytes of weights each; a larger tensor gets a file of its own. *index: the

@@ -4,7 +4,7 @@
 
 #include "runtime/rng.h"
 
-enum { CHUNK = 1 << 20 }; /* elements copied through host memory at a time */
+enum { CHUNK = 1 << 17 }; /* elements copied through host memory at a time */
 
 status parameters_init(parameters *s, device *dev, const model_config *c, parameters_options o) {
     *s = (parameters){.dev = dev, .o = o};
