@@ -19,6 +19,10 @@ ok "plan says the same of its options"
 "$tally" plan $model --batch 8 --search --svg "$scratch/f.svg" >"$scratch/out" 2>"$scratch/err" && grep -q "^\* the cheapest that fits: --batch" "$scratch/out" &&
     python3 -c 'import sys, xml.dom.minidom as x; d = x.parse(sys.argv[1]); assert len(d.getElementsByTagName("circle")) > 3' "$scratch/f.svg" 2>"$scratch/err"
 ok "the text and the picture"
+echo '{"name": "mine", "peak_bf16_tflops": 50}' >"$scratch/mine.json"
+json 'o["memory_limit_bytes"] is None and o["fitting"] is None and o["cheapest"]["fits"] is None' \
+    --model gpt2-124m --hardware "$scratch/mine.json" --memory-bandwidth 100 --search
+ok "where the memory of a device is not known, no configuration is said to fit"
 json 'o["cheapest"] is None and not any(p["fits"] for p in o["frontier"])' --model llama2-70b --devices 1 --search
 ok "where nothing fits there is no cheapest"
 json 'all(p["recompute"] == "block:3" and p["moments"] == "fp32" and p["shard"] == "gradients" for p in o["frontier"])' \

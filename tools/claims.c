@@ -35,7 +35,7 @@ static double amortised(double capex, double days) {
 static const double sam_hardware = 4972000 + 500000 + 400000 + 200000, sam_operation = 2470;
 
 static status sam_hw(claim_result *r) {
-    REASON(r, "as a sum; GPUs, servers and network are $%.0f a GPU", 4972000 / 256.0);
+    REASON(r, "as a sum, of which the article leaves $%.0f a GPU for GPUs, servers and network", 4972000 / 256.0);
     return agree(r, sam_hardware);
 }
 

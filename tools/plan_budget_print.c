@@ -22,6 +22,12 @@ static void print_point(const scaling_point *p, int loss_width) {
     print_loss(p, loss_width);
 }
 
+static const char *speed_source(const plan_request *base) {
+    if (!isnan(base->mfu) || !isnan(base->tokens_per_s)) return "at the MFU that is given or measured";
+    if (isnan(base->memory_limit)) return "its cheapest configuration, simulated";
+    return "its cheapest configuration that fits, simulated";
+}
+
 static void print_money(const plan_budget_result *r, const plan_request *base, const plan_budget_options *o) {
     int devices = base->step.o.shard.ranks;
     printf("budget, not run: %s at %s per device-hour buys %.5g device-hours, %s on %d device%s", text_usd(o->usd).text,
@@ -29,9 +35,7 @@ static void print_money(const plan_budget_result *r, const plan_request *base, c
            devices == 1 ? "" : "s");
     if (r->goodput < 1) printf(", of which failures and checkpoints take %.2g%%", 100 * (1 - r->goodput));
     printf("\n%.3g training FLOPs as 6 N D, at %.4g TFLOP/s of a device, the speed of %s (%s)\n\n", r->flops,
-           r->flops_per_s * 1e-12, r->rate_of,
-           isnan(base->mfu) && isnan(base->tokens_per_s) ? "its cheapest configuration that fits, simulated"
-                                                         : "at the MFU that is given or measured");
+           r->flops_per_s * 1e-12, r->rate_of, speed_source(base));
 }
 
 static void print_laws(const plan_budget_result *r, const plan_budget_options *o) {
@@ -131,13 +135,14 @@ static status fill_laws(json_t *list, const plan_budget_result *r) {
     return STATUS_OK;
 }
 
-static status fill_presets(json_t *list, const plan_budget_result *r) {
+static status fill_presets(json_t *list, const plan_budget_result *r, const plan_request *base) {
     for (int i = 0; i < r->preset_count; i++) {
         const plan_budget_preset *m = &r->presets[i];
         json_t *o = json_append_object(list);
         TRY(fill_point(o, &m->at));
         TRY(json_add_string(o, "model", m->step.c.name));
-        TRY(json_add_bool(o, "fits", m->fits));
+        if (isnan(base->memory_limit)) TRY(json_add_number_or_null(o, "fits", NAN));
+        else TRY(json_add_bool(o, "fits", m->fits));
         bool made = !isnan(m->at.D);
         TRY(json_add_number_or_null(o, "memory_bytes", made ? m->p.memory_bytes : NAN));
         TRY(json_add_number_or_null(o, "tokens_per_s", made ? m->p.tokens_per_s : NAN));
@@ -175,7 +180,7 @@ static status fill_result(json_t *o, const plan_budget_result *r, const plan_req
            *changes = json_add_array(o, "changes");
     if (!laws || !list || !changes) FAIL(MEM, "no memory for the result");
     TRY(fill_laws(laws, r));
-    TRY(fill_presets(list, r));
+    TRY(fill_presets(list, r, base));
     return fill_changes(changes, r);
 }
 

@@ -63,7 +63,8 @@ static void print_flops(const plan *p) {
     for (int i = 0; i < PLAN_CONVENTIONS; i++)
         printf("  %-12s %10s %12s %9s   %s\n", names[i], text_count(p->flops_per_token[i]).text,
                figure(p->flops[i], 4, "").text, percent(p->mfu[i]).text, what[i]);
-    printf("  %-12s %10s %12s %9s   recomputation included (HFU)\n", "executed", text_count(p->executed_per_token).text,
+    printf("  %-12s %10s %12s %9s   with recomputation, that of attention in its backward too (HFU)\n", "executed",
+           text_count(p->executed_per_token).text,
            figure(p->flops[PLAN_EXACT] / p->flops_per_token[PLAN_EXACT] * p->executed_per_token, 4, "").text,
            percent(p->hfu).text);
 }

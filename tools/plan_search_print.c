@@ -39,10 +39,15 @@ const char *plan_search_cost_unit(const plan_search_result *r, const plan_reques
 
 /* --- for people --- */
 
+static const char *fits_text(const plan_search_point *p, const plan_request *base) {
+    if (isnan(base->memory_limit)) return "-";
+    return plan_search_fits(base, p->p.memory_bytes) ? "yes" : "no";
+}
+
 static void print_row(const plan_search_result *r, int i, const plan_request *base) {
     const plan_search_point *p = &r->frontier[i];
-    printf("%c %10s %-4s %13.6g", i == r->cheapest ? '*' : ' ', text_bytes(p->p.memory_bytes).text,
-           plan_search_fits(base, p->p.memory_bytes) ? "yes" : "no", plan_search_cost(p, base));
+    printf("%c %10s %-4s %13.6g", i == r->cheapest ? '*' : ' ', text_bytes(p->p.memory_bytes).text, fits_text(p, base),
+           plan_search_cost(p, base));
     printf(" %10.1f %12.1f%%", 1e3 * p->p.step_s.total, 100 * p->p.step_s.communication / p->p.step_s.total);
     if (isnan(p->p.mfu[PLAN_EXACT])) printf(" %6s", "-");
     else printf(" %5.1f%%", 100 * p->p.mfu[PLAN_EXACT]);
@@ -76,7 +81,8 @@ static void print_text(const plan_search_result *r, const plan_request *base) {
         text_count((double)sequences * (double)s->s.T * s->o.shard.ranks).text, sequences, sequences == 1 ? "" : "s",
         s->s.T);
     printf("%ld configurations", r->configurations);
-    if (!isnan(base->memory_limit)) printf(", %ld fit into %s", r->fitting, text_bytes(base->memory_limit).text);
+    if (isnan(base->memory_limit)) printf(", the memory of a device is not known");
+    else printf(", %ld fit into %s", r->fitting, text_bytes(base->memory_limit).text);
     printf("; %ld simulated, the others cannot be cheaper than one of them that takes less memory\n", r->simulated);
     printf("assumed: GEMMs at %.4g TFLOP/s, whatever the micro-batch; norms and activations take no time, recomputed "
            "or not\n\n",
@@ -103,7 +109,8 @@ static status fill_point(json_t *o, const plan_search_point *p, const plan_reque
     TRY(json_add_string(o, "shard", fsdp_stage_name(s->o.shard.stage)));
     TRY(json_add_i64(o, "replicas", s->o.shard.replicas > 1 ? s->o.shard.replicas : 1));
     TRY(json_add_string(o, "moments", dtype_name(s->o.moments)));
-    TRY(json_add_bool(o, "fits", plan_search_fits(base, p->p.memory_bytes)));
+    if (isnan(base->memory_limit)) TRY(json_add_number_or_null(o, "fits", NAN));
+    else TRY(json_add_bool(o, "fits", plan_search_fits(base, p->p.memory_bytes)));
     TRY(json_add_double(o, "memory_bytes", p->p.memory_bytes));
     TRY(json_add_double(o, "step_s", p->p.step_s.total));
     TRY(json_add_number_or_null(o, "communication_s", p->p.step_s.communication));
@@ -124,7 +131,7 @@ static status fill_result(json_t *o, const plan_search_result *r, const plan_req
     TRY(json_add_number_or_null(o, "usd_per_device_hour", base->usd_per_device_hour));
     TRY(json_add_number_or_null(o, "gemm_flops_per_s", r->gemm_flops_per_s));
     TRY(json_add_i64(o, "configurations", r->configurations));
-    TRY(json_add_i64(o, "fitting", r->fitting));
+    TRY(json_add_number_or_null(o, "fitting", isnan(base->memory_limit) ? NAN : (double)r->fitting));
     TRY(json_add_i64(o, "simulated", r->simulated));
     for (int i = 0; i < r->count; i++) TRY(fill_point(json_append_object(list), &r->frontier[i], base));
     if (r->cheapest >= 0) return fill_point(json_add_object(o, "cheapest"), &r->frontier[r->cheapest], base);
