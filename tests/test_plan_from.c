@@ -32,7 +32,7 @@ static double gemm_flops(const step_plan *s) {
     return (double)meter_flops_executed(&f) - 14 * blocks * (double)(s->s.B * s->c.H * s->c.D) * pairs;
 }
 
-/* bytes of weights and of their gradients that GEMMs move: bf16 weights are read, packed once a step, and gradients are f32 */
+/* bytes of weights, of their gradients and of logits: bf16 weights are read and packed once a step, gradients are f32 */
 static double gemm_bytes(const step_plan *s) {
     const model_config *c = &s->c;
     double qkv = (double)(c->C * (c->H + 2 * c->K) * c->D), attn = (double)(c->H * c->D * c->C),
@@ -43,7 +43,9 @@ static double gemm_bytes(const step_plan *s) {
     double chunks = (double)((N + chunk - 1) / chunk), micro = (double)s->micro_batches;
     double read = (double)c->L * 2 * block + again * (block - down) + chunks * 2 * head;
     double written = (double)c->L * block + chunks * head;
-    return micro * (read * (2 + 6 / micro) + written * 12);
+    double logits =
+        (double)(N * c->V) * (8 + 2 + 2); /* written in f32 with a read before; their bf16 gradient is read twice */
+    return micro * (read * (2 + 4 / micro) + written * 8 + logits);
 }
 
 /* kinds: gemm, attention forward and backward, loss, optimizer, rest. forwards: how often a block's forward is computed */
@@ -83,7 +85,7 @@ static calibration run_of(const step_plan *s) {
     for (; c.gemm_count < 3; c.gemm_count++) {
         calibration_gemm g = {.M = 64, .N = 96, .K = 128, .calls = 2};
         g.trans_a = trans[c.gemm_count][0], g.trans_b = trans[c.gemm_count][1];
-        double bytes = g.trans_a ? 12 * 64 * 96 : 8 * 96 * 128;
+        double bytes = g.trans_a ? 8 * 64 * 96 : 6 * 96 * 128;
         g.seconds = 2 * (2.0 * 64 * 96 * 128 / GEMM_RATE + bytes * WEIGHT_S / BYTES_OF_A_WEIGHT);
         c.gemms[c.gemm_count] = g;
     }

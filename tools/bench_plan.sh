@@ -27,7 +27,7 @@ trap 'rm -rf "$runs"' EXIT
 field() { grep -o "\"$1\": *[0-9.e+-]*" "$2" | head -1 | sed 's/.*: *//'; }
 
 faster() { awk -v a="$1" -v b="$2" 'BEGIN {exit !(a < b)}'; }
-for round in $(seq "$rounds"); do
+for _ in $(seq "$rounds"); do
     for i in "${!configurations[@]}"; do
         # shellcheck disable=SC2086
         ${RUN_WITH:-} "$tally" train --data "$data" --out "$runs/new" --steps 20 --warmup 4 --threads "$threads" \
@@ -36,7 +36,7 @@ for round in $(seq "$rounds"); do
         rm -r "$runs/new/checkpoints"
         if [ ! -e "$runs/$i" ]; then mv "$runs/new" "$runs/$i"
         elif faster "$(field step_s "$runs/new/calibration.json")" "$(field step_s "$runs/$i/calibration.json")"; then
-            rm -r "$runs/$i" && mv "$runs/new" "$runs/$i"
+            rm -r "${runs:?}/$i" && mv "$runs/new" "$runs/$i"
         else rm -r "$runs/new"; fi
     done
 done

@@ -122,10 +122,19 @@ static double bandwidth(const step_plan *own, const calibration *c, double weigh
     return weights * (8 + 4 * moments + (own->o.master ? 8 + t : 2 * t)) / c->works[CALIBRATION_OPTIMIZER];
 }
 
-/* what a GEMM moves of a weight, or of its gradient, mean over the micro-batches of a step: the first one packs the weights */
-static double weight_bytes(const step_plan *s, i64 M, i64 N, i64 K, bool trans_a) {
-    double t = (double)dtype_bytes(s->o.t);
-    return trans_a ? 12 * (double)M * (double)N : (double)N * (double)K * (t + 3 * t / (double)s->micro_batches);
+typedef struct {
+    i64 M, N, K;
+    bool trans_a, trans_b;
+} gemm_shape;
+
+/* What a GEMM moves that is too large for a cache: its weight, or the gradient of it, and logits. A weight is read, and packed in the
+ * first micro-batch of a step. */
+static double moved_bytes(const step_plan *s, gemm_shape g) {
+    double t = (double)dtype_bytes(s->o.t), M = (double)g.M, N = (double)g.N, K = (double)g.K;
+    if (g.trans_a) return 8 * M * N + (g.M == s->c.V ? t * M * K : 0);
+    double weight = N * K * (t + 2 * t / (double)s->micro_batches);
+    if (g.trans_b) return weight + (g.N == s->c.V ? 8 * M * N : 0);
+    return weight + (g.K == s->c.V ? t * M * K : 0);
 }
 
 typedef struct {
@@ -135,9 +144,10 @@ typedef struct {
 } gemm_speed;
 
 /* of one call */
-static double seconds_without_weights(const gemm_speed *v, const calibration_gemm *g) {
+static double seconds_without_moves(const gemm_speed *v, const calibration_gemm *g) {
     double all = g->seconds / (double)g->calls;
-    return fmax(all - weight_bytes(v->own, g->M, g->N, g->K, g->trans_a) / v->bytes_per_s, all / 10);
+    return fmax(all - moved_bytes(v->own, (gemm_shape){g->M, g->N, g->K, g->trans_a, g->trans_b}) / v->bytes_per_s,
+                all / 10);
 }
 
 static double seconds_per_flop(const gemm_speed *v, const profile_gemm *g, bool any) {
@@ -147,7 +157,7 @@ static double seconds_per_flop(const gemm_speed *v, const profile_gemm *g, bool 
         if (!any && (own->trans_a != g->trans_a || own->trans_b != g->trans_b)) continue;
         double w = 1 / (squared_distance(own, g) + 1e-6);
         weights += w;
-        sum += w * seconds_without_weights(v, own) / flops_of(own->M, own->N, own->K);
+        sum += w * seconds_without_moves(v, own) / flops_of(own->M, own->N, own->K);
     }
     return weights > 0 ? sum / weights : any ? NAN : seconds_per_flop(v, g, true);
 }
@@ -159,8 +169,8 @@ static status gemm_seconds(double *seconds, const step_plan *s, const gemm_speed
     *seconds = 0;
     for (int i = 0; !st && i < list->gemm_count; i++) {
         const profile_gemm *g = &list->gemms[i];
-        double of_weights = weight_bytes(s, g->M, g->N, g->K, g->trans_a) / v->bytes_per_s;
-        *seconds += (double)g->calls * (flops_of(g->M, g->N, g->K) * seconds_per_flop(v, g, false) + of_weights);
+        double of_moves = moved_bytes(s, (gemm_shape){g->M, g->N, g->K, g->trans_a, g->trans_b}) / v->bytes_per_s;
+        *seconds += (double)g->calls * (flops_of(g->M, g->N, g->K) * seconds_per_flop(v, g, false) + of_moves);
     }
     *seconds *= (double)s->micro_batches;
     free(list);

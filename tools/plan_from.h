@@ -3,11 +3,12 @@
  * A step of the same model, batch, sequence, recompute, precision, ranks and stage takes as long as the run's median step. For
  * another step a run on a CPU gives the speed of each kind of work, and the step takes the sum over kinds of
  *
- *   GEMM         for each shape (from a dry run of the step) the bytes of weights that it moves / the bandwidth of memory, and FLOPs
- *                x seconds per FLOP of what then remains of the run's GEMMs with the same transposed operands, weighted by 1/d^2;
- *                d: distance in (ln M, ln N, ln K). A shape that the run had takes what it took. Bytes: a weight is read, and once
- *                a step packed (read, and written with a read of the line before); a gradient counts as three times its f32,
- *                which fits here. The bandwidth is that of the run's optimizer, whose bytes are known
+ *   GEMM         for each shape (from a dry run of the step) the bytes that it moves / the bandwidth of memory, and FLOPs x seconds
+ *                per FLOP of what then remains of the run's GEMMs with the same transposed operands, weighted by 1/d^2; d: distance
+ *                in (ln M, ln N, ln K). A shape that the run had takes what it took. Bytes, of what no cache holds: a weight is
+ *                read, and once a step packed (a read and a write); its gradient is read and written in f32; logits are written in
+ *                f32, each line read first, and their gradient is read. The bandwidth is that of the run's optimizer, whose bytes
+ *                are known
  *   attention    forward and backward apart: (pairs of query and key + 76 per query) x heads x head size. A query costs as much
  *                as 76 keys more, for the tiles of keys and for the diagonal, of which half is wasted: fitted to 64 to 512 tokens
  *   loss         logits        optimizer   parameters of the rank
