@@ -11,7 +11,7 @@ usage: import_metrics.py wandb|mlflow RUN [--project NAME] [--name NAME] [--to F
 Every number of a step is logged under its key at its step, with the time at which the step ended. Numbers that are not known are left
 out. The options of RUN/config.json become the configuration (W&B) or parameters (MLflow). A second import makes a second run.
 
-Needs the package wandb, or mlflow or mlflow-skinny: `pip install wandb`.
+Needs the package wandb, or mlflow or mlflow-skinny: `pip install wandb`. A tracking URI of a database needs all of mlflow.
 """
 import argparse
 import json
@@ -67,7 +67,7 @@ def read_steps(path):
                 time_s = line.get("unix_time_s") or line.get("wall_s") or 0  # lines of earlier versions lack the first
                 yield int(step), float(time_s), numbers(line)
                 last = step
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 damaged += 1
     if damaged:
         print("import_metrics.py: %s: skipped %d damaged lines" % (path, damaged), file=sys.stderr)
