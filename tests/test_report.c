@@ -117,7 +117,7 @@ static void test_whole_run(void **state) {
     has(text, "<b>50.0k</b><div>median of the steps</div>");
     has(text, "<b>32.0%</b><div>median; 45.0% of the measured peak</div>");
     has(text, "<b>2.00 MiB</b>");
-    has(text, "<b>2.0 Wh</b><div>source: tdp-estimated</div>");
+    has(text, "<b>2.0 Wh</b><div>of the devices; source: tdp-estimated</div>");
     has(text, "<b>$0.5000</b><div>at $18.00 an hour (list &amp; all, 2025)</div>");
     has(text, "<div>cost per 1M tokens</div><b>$0.2500</b>");
     has(text, "useful compute</td><td>75.00</td><td>75.0%</td><td>$0.3750</td>");
@@ -189,7 +189,7 @@ static void test_cost_not_known(void **state) {
     put("ledger.json", "{\"bookings\":{\"useful_s\":3},\"tokens\":10,\"energy_j\":5}");
     char *text = page();
     has(text, "useful compute</td><td>3.00</td><td>100.0%</td><td>not known</td>");
-    has(text, "<b>5 J</b><div>source: not known</div>");
+    has(text, "<b>5 J</b><div>of the devices; source: not known</div>");
     has(text, "<b>not known</b><div>price: not known</div>");
     free(text);
     put("ledger.json", "{\"bookings\":{\"useful_s\":3},\"tokens\":0,\"usd\":0}"); /* 0 dollars for 0 tokens: unknown */

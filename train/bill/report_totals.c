@@ -46,7 +46,7 @@ static void write_note(FILE *out, const char *name, const report_run *r) {
     else if (!strcmp(name, "MFU") && isnan(of_measured)) fputs("median, of the device&#39;s dense peak", out);
     else if (!strcmp(name, "MFU")) fprintf(out, "median; %.1f%% of the measured peak", of_measured);
     else if (!strcmp(name, "energy")) {
-        fputs("source: ", out);
+        fputs("of the devices; source: ", out);
         report_text(out, energy ? energy : "not known");
     } else if (!strcmp(name, "cost") && isnan(usd_per_hour)) fputs("price: not known", out);
     else if (!strcmp(name, "cost")) {
