@@ -26,6 +26,8 @@ for label in "useful compute", "start-up", "checkpoint":
 P
 LC_ALL=C "$tally" watch "$scratch/run" >"$scratch/out" 2>"$scratch/err" && ! grep -q '[^ -~]' "$scratch/out" && grep -q '\*\*' "$scratch/out"
 ok "in a locale without UTF-8 the picture is ASCII"
+cp -r "$scratch/run" "$scratch/ěš" && LC_ALL=C "$tally" watch "$scratch/ěš" >"$scratch/out" 2>"$scratch/err" && ! grep -q '[^ -~]' "$scratch/out" && head -1 "$scratch/out" | grep -qF '/?? | model.json'
+ok "and so are names, whose bytes could control such a terminal"
 
 # lines RUN FROM TO: lines of a run over 4 ranks, as they would be appended
 cat >"$scratch/lines.py" <<'P'
@@ -70,13 +72,13 @@ import fcntl, json, os, pty, re, select, shutil, signal, struct, subprocess, sys
 tally, run, lines = sys.argv[1:4]
 
 class Screen:  # of the sequences that watch writes
-    def __init__(self, rows, columns):
+    def __init__(self, rows, columns, alone=False):  # alone: in a session without a shell, as under ssh -t
         self.master, self.slave = pty.openpty()
         self.all = b""
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen([tally, "watch", run, "--every", "0.1"], stdin=self.slave, stdout=self.slave, stderr=self.slave,
-                                        env=dict(os.environ, TERM="xterm"), start_new_session=True)
+                                        env=dict(os.environ, TERM="xterm"), preexec_fn=os.setsid if alone else os.setpgrp)
     def resize(self, rows, columns):
         self.rows, self.columns = rows, columns
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -157,12 +159,20 @@ print("ok stops")
 s.press(b"q")
 assert s.end() == 0
 print("ok q")
-s = Screen(24, 80)
+s = Screen(24, 80, alone=True)
 s.wait(step(153))
+s.press(b"\x1a")
+append(154, 154)
+s.wait(step(154))
+s.press(b"q")
+assert s.end() == 0
+print("ok alone")
+s = Screen(24, 80)
+s.wait(step(154))
 s.press(b"\x03")
 assert s.end() == 0
 s = Screen(24, 80)
-s.wait(step(153))
+s.wait(step(154))
 s.process.send_signal(signal.SIGTERM)
 assert s.end() == 0
 print("ok ends")
@@ -171,7 +181,8 @@ touch -d "1 hour" "$live/.lock" # newer than any pause of this script
 python3 "$scratch/terminal.py" "$tally" "$live" "$scratch/lines.py" >"$scratch/out" 2>"$scratch/err"
 for check in "follows:in a terminal of 80x24 the screen is full, and follows the run" "half:a line that is half written waits for its end" \
     "resumed:a run that was resumed at an earlier step is read again" "resizes:the picture fits any size of the terminal" \
-    "stops:Ctrl-Z stops it, and fg draws it again" "q:q ends it, and the terminal is as before" "ends:Ctrl-C and SIGTERM too"; do
+    "stops:Ctrl-Z stops it, and fg draws it again" "q:q ends it, and the terminal is as before" \
+    "alone:Ctrl-Z does nothing where no shell could continue it" "ends:Ctrl-C and SIGTERM too"; do
     grep -qx "ok ${check%%:*}" "$scratch/out"; ok "${check#*:}"
 done
 

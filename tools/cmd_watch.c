@@ -149,7 +149,7 @@ static void wait_for(double seconds) {
     else if (got == 1 && (key == 'q' || key == 'Q' || key == CTRL_C)) ended = SIGINT;
     else if (got == 1 && key == CTRL_Z) {
         leave_screen();
-        kill(0, SIGSTOP); /* returns when the shell continues the job */
+        kill(0, SIGTSTP); /* returns when the shell continues the job; ignored where no shell could, as under ssh -t */
         enter_screen();
     }
 }

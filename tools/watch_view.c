@@ -31,7 +31,8 @@ static void free_lines(lines *l) {
     for (int i = 0; i < l->count; i++) free(l->text[i]);
 }
 
-/* Cuts off after `columns` characters, counted as the first bytes of UTF-8. */
+/* Cuts off after `columns` characters, counted as the first bytes of UTF-8. Without UTF-8 each character of a name beyond ASCII
+ * is a '?': some of its bytes control such a terminal. */
 static void put_line(FILE *out, const watch_view *v, style s, const char *text) {
     size_t bytes = 0;
     int used = 0;
@@ -42,7 +43,13 @@ static void put_line(FILE *out, const watch_view *v, style s, const char *text) 
     }
     while (bytes && text[bytes - 1] == ' ') bytes--;
     const char *begin = !v->styled || s == PLAIN ? "" : s == BOLD ? "\033[1m" : "\033[2m";
-    fprintf(out, "%s%.*s%s\n", begin, (int)bytes, text, *begin ? "\033[0m" : "");
+    fputs(begin, out);
+    for (size_t i = 0; i < bytes; i++) {
+        bool ascii = !(text[i] & 0x80), first = (text[i] & 0xc0) != 0x80;
+        if (ascii || v->unicode) fputc(text[i], out);
+        else if (first) fputc('?', out);
+    }
+    fprintf(out, "%s\n", *begin ? "\033[0m" : "");
 }
 
 static double number(const json_t *o, const char *key) { return json_number_or_nan(json_object_get(o, key)); }
@@ -252,8 +259,8 @@ static void add_total(lines *l, const watch_run *w) {
     double rate = watch_run_usd_per_hour(w), mtok = number(w->last, "usd_per_mtok"), wall_s = (double)w->now.ns * 1e-9;
     if (isnan(w->now.usd)) add(l, BOLD, "the bill: no price; %s so far", text_seconds(wall_s).text);
     else
-        add(l, BOLD, "the bill: %s in %s, %s an hour, %s/Mtok", text_usd(w->now.usd).text, text_seconds(wall_s).text,
-            text_usd(rate).text, text_usd(mtok).text);
+        add(l, BOLD, "the bill: %s in %s; lately %s an hour, %s/Mtok", text_usd(w->now.usd).text,
+            text_seconds(wall_s).text, text_usd(rate).text, text_usd(mtok).text);
 }
 
 /* "time +4.0%"; "" where it is unknown */
