@@ -1,6 +1,6 @@
 /* metrics.jsonl, and the copies of its numbers for other programs: --tensorboard and --prometheus. What cannot be opened at the
  * start refuses the run. Later a copy that cannot be written, because the disk is full, costs a warning and not the run: `tally report
- * --tensorboard` writes the event file again; the Prometheus file is tried again at the next step. */
+ * --tensorboard` writes the event file again; the Prometheus file is tried again a second later. */
 #include <math.h>
 #include <time.h>
 
@@ -54,7 +54,7 @@ static void append_tensorboard(trainer *t, const json_t *line) {
 static void update_prometheus(trainer *t, bool active) {
     if (!write_prometheus(t, active)) t->exports.prometheus_failed = false;
     else if (!t->exports.prometheus_failed) {
-        log_line("warning: --prometheus: %s; trying again at each step", status_message());
+        log_line("warning: --prometheus: %s; it is tried again", status_message());
         t->exports.prometheus_failed = true;
     }
 }
