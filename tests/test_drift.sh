@@ -44,7 +44,7 @@ first = sorted(x["step_ms"] for x in m[3:20])
 assert abs(p["step_ms"] - first[8]) < 1e-6, (p["step_ms"], first)
 assert abs(p["actual"]["step_ms"] / c["step_s"] - 1e3) < 1e-6, (p, c)
 assert abs(p["usd"] * 1800 / p["wall_s"] - 1) < 1e-6, p  # $2 an hour
-assert p["memory_bytes"] == sum(p["memory"].values()) == sum(p["actual"]["memory"].values()), p
+assert p["memory_bytes"] == sum(p["memory"].values()) and 0 < p["actual"]["memory"]["weights"] <= p["memory"]["weights"], p
 assert 0 <= l["wall_s"] - p["actual"]["wall_s"] < 2, (l, p)  # plan.json is written before the report
 for k, e in p["error"].items():
     planned, actual = p[k], p["actual"][k]

@@ -128,7 +128,7 @@ bool trainer_measure_fill(calibration *c, const trainer *t) {
                        .checkpoint_s = m->checkpoint_s,
                        .startup_s = m->startup_s,
                        .watts = m->joules / m->sum_s,
-                       .memory_bytes = (double)t->mine.memory_bytes,
+                       .memory_bytes = (double)(t->mine.measured_bytes ? t->mine.measured_bytes : t->mine.memory_bytes),
                        .usd_per_hour = ledger_usd_per_hour(&t->bill)};
     snprintf(c->model, sizeof c->model, "%s", o->model);
     snprintf(c->device, sizeof c->device, "%s", t->dev->name);
