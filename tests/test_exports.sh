@@ -83,6 +83,7 @@ refuses "a folder with event files of another run" "which is not of this run" tr
 [ ! -e "$scratch/other" ]; ok "nothing is written then"
 refuses "--tensorboard that is a file" "is not a folder" train "${options[@]}" --out "$scratch/other" --tensorboard "$text"
 refuses "--prometheus in a folder that does not exist" "No such file" train "${options[@]}" --out "$scratch/other" --prometheus "$scratch/none/x.prom"
+refuses "--prometheus with the name of another file" "expected such a file or a new name" train "${options[@]}" --out "$run" --resume --prometheus "$run/metrics.jsonl"
 refuses "--prometheus that is a folder" "expected a regular file" train "${options[@]}" --out "$scratch/other" --prometheus "$scratch"
 
 cat >"$scratch/read_prom.py" <<'P'

@@ -13,11 +13,26 @@
 #include "runtime/durable.h"
 #include "runtime/printable.h"
 
+static const char beginning[] = "# HELP tally_";
+
+/* Whether the file may be replaced: it is absent, empty, or a text file for Prometheus. */
+static bool is_ours(const char *path) {
+    char begin[sizeof beginning] = "";
+    FILE *f = fopen(path, "re");
+    if (!f) return errno != EACCES; /* what else is wrong with the path is found below */
+    size_t got = fread(begin, 1, sizeof begin - 1, f);
+    fclose(f);
+    return got == 0 || strcmp(begin, beginning) == 0;
+}
+
 status prometheus_check(const char *path) {
     char copy[PATH_MAX];
     struct stat info;
     if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode))
         FAIL(ARG, "--prometheus %s: is a link, a folder or a device, expected a regular file", path);
+    if (!is_ours(path))
+        FAIL(ARG, "--prometheus %s: is no file that tally wrote for Prometheus, expected such a file or a new name",
+             path);
     if (snprintf(copy, sizeof copy, "%s", path) >= PATH_MAX - 4) FAIL(ARG, "--prometheus %s: path is too long", path);
     const char *folder = dirname(copy);
     if (stat(folder, &info)) FAIL(ARG, "--prometheus %s: %s: %s", path, folder, strerror(errno));

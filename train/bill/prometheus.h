@@ -21,7 +21,8 @@ typedef struct {
     const char *path, *run, *model;
 } prometheus_file;
 
-/* ARG if the file could not be replaced: it is not a regular file, or its folder does not exist. Writes nothing. */
+/* ARG if the file could or should not be replaced: it is not a regular file, it holds something else, or its folder does not
+ * exist. Writes nothing. */
 status prometheus_check(const char *path);
 /* Replaces the file atomically. last: NaN in it is unknown; val_loss: of the last evaluation, NaN: none. */
 status prometheus_write(const prometheus_file *f, const step_record *last, double val_loss, const spent *total,
