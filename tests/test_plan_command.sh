@@ -44,7 +44,7 @@ json 'abs(o["parameters"] / 6.9e9 - 1) < 1e-4 and o["shape"]["layers"] == 32 and
 
 run="--model llama2-7b --devices 16 --tokens 1e9 --mfu 0.4 --tdp-watts 400 --host-watts 1000 --pue 1.2 --grid 0.3 --price 2 --mtbf-hours 16000"
 json 'r["steps"] == math.ceil(1e9 / r["tokens_per_step"]) and near(r["run_s"], r["steps"] * r["step_ms"] * 1e-3) and near(r["wall_s"], r["run_s"] / r["goodput"])' $run; ok "steps and time of a run"
-json 'near(r["device_hours"] * 3600, 16 * r["wall_s"]) and near(r["usd"], 2 * r["device_hours"]) and near(sum(r["usd_parts"].values()), r["usd"])' $run; ok "the dollars are split without a rest"
+json 'near(r["device_hours"] * 3600, 16 * r["wall_s"]) and near(r["usd"], 2 * r["device_hours"]) and near(sum(r["usd_parts"].values()), r["usd"]) and near(r["usd_per_mtok"] * r["steps"] * r["tokens_per_step"], 1e6 * r["usd"])' $run; ok "the dollars are split without a rest"
 for price in 2 2.31 0.0001; do "$tally" plan ${run/--price 2/--price $price} || break; done >"$scratch/out" 2>"$scratch/err"
 python3 - "$scratch/out" 2>>"$scratch/err" <<'P'
 import re, sys
@@ -72,10 +72,10 @@ ok "--gpu cpu: this machine, with its measured peak"
 
 json 'near(r["mfu"], 0.3)' --model llama-3m --seq-len 64 --gpu cpu --precision fp32 --mfu 0.3; ok "--gpu cpu with an MFU of the measured peak"
 
-# --from: the step that a run did takes as long as it did, and needs the memory that it took
+# --from: the step that a run did takes as long as it did, and needs the memory that it laid out
 "$tally" train --model llama-3m --data tests/test_plan.c --out "$scratch/run" --steps 12 --seq-len 64 --batch 2 --price 0.5 --moments bf16 >"$scratch/out" 2>"$scratch/err"
 measured() { python3 -c "import json, sys; c = json.load(open('$scratch/run/calibration.json')); print(c$1)"; }
-json "near(r['step_ms'], 1e3 * $(measured '["step_s"]')) and r['memory_bytes'] == $(measured '["memory_bytes"]') and r['moments'] == 'bf16' and near(o['assumed']['usd_per_device_hour']['value'], 0.5)" --from "$scratch/run"
+json "near(r['step_ms'], 1e3 * $(measured '["step_s"]')) and r['memory'] == json.load(open('$scratch/run/plan.json'))['memory'] and r['moments'] == 'bf16' and near(o['assumed']['usd_per_device_hour']['value'], 0.5)" --from "$scratch/run"
 ok "--from: time, memory and price of the step that a run did"
 json "o['recompute'] == 'block' and r['batch'] == 2 and r['seq_len'] == 64 and r['step_ms'] > 0 and 'another step' in o['assumed']['speed']" --from "$scratch/run" --recompute block
 ok "--from: options that are given replace those of the run"

@@ -43,6 +43,8 @@ refuses "two modes" "--search, --budget" plan --search --budget 10
 refuses "a list and a mode" "--gpus, --search" plan --gpus --search
 refuses "claims and a budget" "--reproduce, .*--budget" plan --reproduce --budget 10
 refuses "a model for a budget" "--model" plan --budget 10 --model gpt2-124m
+refuses "the rate of an unknown model" "--budget, --rate: expected --model" plan --budget 10 --rate 1e4
+json 'o["budget_usd"] == 10 and o["flops"] > 0' --budget 10 --rate 1e4 --model llama3.2-1b; ok "a budget at the MFU of a rate"
 refuses "tokens for a budget" "--tokens" plan --budget 10 --tokens 1e9
 refuses "several numbers of devices" "expected one each" plan --search --devices 8,16
 refuses "a picture of nothing" "--svg" plan --svg x.svg

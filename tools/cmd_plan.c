@@ -177,8 +177,11 @@ static status check_modes(const options *o, const values *v) {
         FAIL(ARG, "--devices \"%s\", --shard \"%s\": expected one each with --search or --budget", v->plan.devices,
              v->plan.shard);
     if (budget && options_given(o, "tokens")) FAIL(ARG, "--budget, --tokens: expected one of them");
-    if (budget && !rate && (options_given(o, "model") || options_given(o, "parameters")))
+    bool of_model = options_given(o, "model") || options_given(o, "parameters");
+    if (budget && !rate && of_model)
         FAIL(ARG, "--budget: finds the model; expected --model or --parameters only with --rate");
+    if (budget && rate && !of_model)
+        FAIL(ARG, "--budget, --rate: expected --model or --parameters, the model that was trained at this rate");
     return STATUS_OK;
 }
 

@@ -99,7 +99,7 @@ static void find_run(plan *p, const plan_request *r) {
                           .communication = of_steps * p->step_s.communication,
                           .failures = isnan(p->goodput) ? NAN : usd_per_s * (p->wall_s - p->run_s),
                           .total = usd_per_s * p->wall_s};
-    p->usd_per_mtok = usd_per_s / p->tokens_per_s * 1e6;
+    p->usd_per_mtok = usd_per_s / p->tokens_per_s * 1e6 / (isnan(p->goodput) ? 1 : p->goodput);
 }
 
 static double or_zero(double x) { return isnan(x) ? 0 : x; }

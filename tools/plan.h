@@ -57,7 +57,7 @@ typedef struct {
     double steps, run_s, wall_s;      /* run_s: without failures; wall_s: with them, where they are known */
     double device_hours, goodput;     /* by wall_s */
     double checkpoint_every_s;        /* the best interval */
-    double usd_per_mtok;              /* of run_s */
+    double usd_per_mtok;              /* with failures, where they are known */
     plan_parts usd;                   /* total: without failures where they are not known */
     double kwh_devices, kwh_host, kwh_overhead; /* overhead: cooling and conversion, (pue - 1) */
     double kwh, kg_co2;                         /* kwh: the sum of those that are known; NAN without kwh_devices */

@@ -78,8 +78,10 @@ static void print_memory(const plan *p, const plan_request *r) {
             printf("  %-14s %12s  %5.1f%%\n", arena_category_name((mem_category)i),
                    text_bytes((double)p->step.memory[i]).text, 100 * (double)p->step.memory[i] / p->memory_bytes);
     }
-    printf("  %-14s %12s  taken before the first step and held to the end; most of it is %s\n", "total",
-           text_bytes(p->memory_bytes).text, arena_category_name((mem_category)largest));
+    printf("  %-14s %12s  taken before the first step and held to the end%s; most of it is %s\n", "total",
+           text_bytes(p->memory_bytes).text,
+           p->step.memory[MEM_CHECKPOINT] ? ", but for the checkpoint's, while one is written" : "",
+           arena_category_name((mem_category)largest));
     if (isnan(p->spare_bytes)) printf("  %-14s %12s\n", "device", NOT_KNOWN);
     else if (p->spare_bytes >= 0)
         printf("  %-14s %12s  fits: %s are left\n", "device", text_bytes(r->memory_limit).text,
@@ -257,9 +259,10 @@ void plan_print_assumed(const plan_setting *s) {
         putchar('\n');
     }
     if (!isnan(r->device_mtbf_hours))
-        printf("  %-14s one device every %.4g hours (as given); a checkpoint stops the run for %.4g s, a restart takes "
-               "%.4g s\n",
-               "failures", r->device_mtbf_hours, r->checkpoint_s, r->restart_s);
+        printf(
+            "  %-14s one device every %.10g hours (as given); a checkpoint stops the run for %.4g s, a restart takes "
+            "%.4g s\n",
+            "failures", r->device_mtbf_hours, r->checkpoint_s, r->restart_s);
 }
 
 static void print_head(const plan_list *l, const plan_setting *s, const plan_options *v) {
