@@ -56,6 +56,14 @@ static double number(const json_t *o, const char *key) { return json_number_or_n
 
 /* ---- curves ---- */
 
+enum { ROWS = 200, COLUMNS = 400 }; /* the most of a curve */
+typedef struct {
+    int rows, columns;
+    bool unicode;
+    double low, high;
+    char text[ROWS][4 * COLUMNS + 1];
+} curve;
+
 static double value_of(const watch_bin *b, watch_curve key) {
     return b->known[key] > 0 ? b->sum[key] / b->known[key] : NAN;
 }
@@ -66,7 +74,7 @@ static double place_of(const watch_run *w, double step) {
     return last > first ? fmin(fmax((step - first) / (last - first), 0), 1) : 0;
 }
 
-static void find_range(watch_view_plot *p, const watch_run *w, watch_curve key, int marks) {
+static void find_range(curve *p, const watch_run *w, watch_curve key, int marks) {
     p->low = p->high = NAN;
     for (int i = 0; i < w->n; i++) {
         double y = value_of(&w->bins[i], key), z = marks < 0 ? NAN : value_of(&w->bins[i], (watch_curve)marks);
@@ -78,17 +86,17 @@ static void find_range(watch_view_plot *p, const watch_run *w, watch_curve key, 
 /* dots: 2 x 4 in a cell, or 1 x 1 in ASCII */
 typedef struct {
     int wide, high;
-    unsigned char dot[4 * WATCH_VIEW_ROWS][2 * WATCH_VIEW_COLUMNS];
-    unsigned char mark[WATCH_VIEW_ROWS][WATCH_VIEW_COLUMNS]; /* of a cell */
+    unsigned char dot[4 * ROWS][2 * COLUMNS];
+    unsigned char mark[ROWS][COLUMNS]; /* of a cell */
 } dots;
 
-static int row_of(const watch_view_plot *p, int high, double y) {
+static int row_of(const curve *p, int high, double y) {
     double part = p->high > p->low ? (p->high - y) / (p->high - p->low) : 0.5;
     return (int)lround(fmin(fmax(part, 0), 1) * (high - 1)); /* a mean of means may be rounded out of their range */
 }
 
 /* Mean of the bins at each column of dots; columns without a bin take a line between their neighbours. */
-static void put_dots(dots *d, const watch_view_plot *p, const watch_run *w, watch_curve key) {
+static void put_dots(dots *d, const curve *p, const watch_run *w, watch_curve key) {
     int last_x = -1, last_row = 0;
     for (int i = 0; i < w->n;) {
         int x = (int)lround(place_of(w, (w->bins[i].from + w->bins[i].to) / 2) * (d->wide - 1));
@@ -129,7 +137,7 @@ static void put_cell(char **to, const dots *d, int row, int column, bool unicode
     }
 }
 
-static void put_marks(dots *d, const watch_view_plot *p, const watch_run *w, watch_curve key) {
+static void put_marks(dots *d, const curve *p, const watch_run *w, watch_curve key) {
     enum { APART = 3 }; /* columns, so that many evaluations do not hide the curve */
     for (int i = 0, last = -APART; i < w->n; i++) {
         double y = value_of(&w->bins[i], key);
@@ -140,7 +148,9 @@ static void put_marks(dots *d, const watch_view_plot *p, const watch_run *w, wat
     }
 }
 
-void watch_view_curve(watch_view_plot *p, const watch_run *w, watch_curve key, int marks) {
+/* The curve of a key over `rows` lines, oldest step at the left; line r of it is text[r], a string of `columns` characters.
+ * marks: a second key whose known values are drawn as 'o'; -1: none. *low, *high: the range of its lines, NaN: nothing is known. */
+static void find_curve(curve *p, const watch_run *w, watch_curve key, int marks) {
     dots *d = calloc(1, sizeof *d);
     for (int r = 0; r < p->rows; r++) p->text[r][0] = 0;
     if (w->n) find_range(p, w, key, marks);
@@ -222,10 +232,10 @@ static void add_rate(lines *l, const watch_view *v, const watch_run *w) {
     if (!isnan(sheet) && measured)
         snprintf(use, sizeof use, "   model %.1f%% hardware %.1f%% of measured peak", 100 * sheet, 100 * hardware);
     else if (!isnan(sheet)) snprintf(use, sizeof use, "   MFU %.1f%% HFU %.1f%%", 100 * sheet, 100 * hardware);
-    watch_view_plot *p = calloc(1, sizeof *p);
+    curve *p = calloc(1, sizeof *p);
     if (!p) return;
-    *p = (watch_view_plot){.rows = 1, .columns = 16, .unicode = v->unicode};
-    if (v->unicode && v->columns >= 60) watch_view_curve(p, w, WATCH_RATE, -1);
+    *p = (curve){.rows = 1, .columns = 16, .unicode = v->unicode};
+    if (v->unicode && v->columns >= 60) find_curve(p, w, WATCH_RATE, -1);
     add(l, PLAIN, "%s tok/s %s%s", text_count(number(w->last, "tokens_per_s")).text, p->text[0], use);
     free(p);
 }
@@ -380,20 +390,20 @@ static void add_slow(lines *l, const watch_run *w, const bill *b) {
 /* ---- the frame ---- */
 
 static void put_plot(FILE *out, const watch_view *v, const watch_run *w, int rows) {
-    watch_view_plot *p = calloc(1, sizeof *p);
+    curve *p = calloc(1, sizeof *p);
     if (!p) return;
     int columns = v->columns - LABEL - 2;
-    *p = (watch_view_plot){.rows = rows - 1, .columns = columns < WATCH_VIEW_COLUMNS ? columns : WATCH_VIEW_COLUMNS};
+    *p = (curve){.rows = rows - 1, .columns = columns < COLUMNS ? columns : COLUMNS};
     p->unicode = v->unicode;
-    watch_view_curve(p, w, WATCH_LOSS, WATCH_VAL_LOSS);
+    find_curve(p, w, WATCH_LOSS, WATCH_VAL_LOSS);
     for (int r = 0; r < p->rows; r++) {
-        char line[4 * WATCH_VIEW_COLUMNS + 64], label[32] = "";
+        char line[4 * COLUMNS + 64], label[32] = "";
         bool ends = r == 0 || r == p->rows - 1;
         if (ends && !isnan(p->low)) snprintf(label, sizeof label, "%.3f", r ? p->low : p->high);
         snprintf(line, sizeof line, "%*s %s%s", LABEL, label, v->unicode ? "\xe2\x94\x82" : "|", p->text[r]);
         put_line(out, v, PLAIN, line);
     }
-    char axis[WATCH_VIEW_COLUMNS + 64], from[64], to[64];
+    char axis[COLUMNS + 64], from[64], to[64];
     const char *legend = isnan(w->val_loss) ? "loss" : "loss, o held-out";
     snprintf(from, sizeof from, "%*s %.0f", LABEL, "step", w->bins[0].from);
     snprintf(to, sizeof to, "%.0f", w->bins[w->n - 1].to);
@@ -428,7 +438,7 @@ void watch_view_draw(FILE *out, const watch_view *v, const watch_run *w) {
     if (room < 0) room = 0;
     if (w->n && room >= LEAST_PLOT && v->columns > 2 * LABEL)
         plot = room - tail.count > LEAST_PLOT ? room - tail.count : LEAST_PLOT;
-    if (plot > WATCH_VIEW_ROWS) plot = WATCH_VIEW_ROWS;
+    if (plot > ROWS) plot = ROWS;
     put_lines(out, v, &head, head.count < v->rows ? head.count : v->rows);
     if (plot) put_plot(out, v, w, plot);
     put_lines(out, v, &tail, tail.count < room - plot ? tail.count : room - plot);

@@ -90,11 +90,6 @@ static range values_of(const chart *c) {
     return y;
 }
 
-bool chart_is_known(const chart *c) {
-    range y = values_of(c);
-    return y.low <= y.high;
-}
-
 static bool frame_fit(frame *f, const chart *c) {
     range x = {INFINITY, -INFINITY}, y = values_of(c);
     if (y.low > y.high) return false;

@@ -38,7 +38,6 @@ typedef struct {
     bool from_zero; /* the y axis begins at 0 */
 } chart;
 
-bool chart_is_known(const chart *c);                /* whether any value is */
 void chart_write_inline(FILE *out, const chart *c); /* without a legend; the page must contain chart_style */
 void chart_write_svg(FILE *out, const chart *c);    /* a complete SVG file with style, background, title and legend */
 extern const char chart_style[];                    /* CSS, for light and dark */
