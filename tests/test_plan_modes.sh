@@ -16,7 +16,7 @@ read -r usd bytes < <(sed -n 2p "$scratch/cheapest")
 # shellcheck disable=SC2046
 json "abs(o['plans'][0]['usd'] / $usd - 1) < 1e-12 and o['plans'][0]['memory_bytes'] == $bytes" $model --tokens 1e10 $(sed -n 1p "$scratch/cheapest")
 ok "plan says the same of its options"
-"$tally" plan $model --batch 8 --search --svg "$scratch/f.svg" >"$scratch/out" 2>"$scratch/err" && grep -q "^\* the cheapest that fits: --batch" "$scratch/out" &&
+"$tally" plan $model --batch 8 --search --svg "$scratch/f.svg" >"$scratch/out" 2>"$scratch/err" && grep -q "^\* the cheapest that fits: --batch" "$scratch/out" && grep -q "^  price .*USD per device-hour (Lambda" "$scratch/out" &&
     python3 -c 'import sys, xml.dom.minidom as x; d = x.parse(sys.argv[1]); assert len(d.getElementsByTagName("circle")) > 3' "$scratch/f.svg" 2>"$scratch/err"
 ok "the text and the picture"
 echo '{"name": "mine", "peak_bf16_tflops": 50}' >"$scratch/mine.json"
@@ -35,7 +35,7 @@ ok "a budget"
 json 'all(abs(6 * l["parameters"] * l["tokens"] / o["flops"] - 1) < 1e-9 for l in o["laws"]) and o["laws"][4]["epochs"] > 1' \
     --budget 2000 --price 2 --gpu h100 --devices 8 --tokens-at-most 1e9
 ok "every law spends the same FLOPs, and limited data is repeated"
-"$tally" plan --budget 2000 --gpu h100 --devices 8 >"$scratch/out" 2>"$scratch/err" && grep -q "nearest presets" "$scratch/out" && grep -q "Besiroglu" "$scratch/out"
+"$tally" plan --budget 2000 --gpu h100 --devices 8 >"$scratch/out" 2>"$scratch/err" && grep -q "nearest presets" "$scratch/out" && grep -q "Besiroglu" "$scratch/out" && grep -q "^  price .*USD per device-hour (Lambda" "$scratch/out"
 ok "the text names the presets and the sources"
 refuses "no money" "--budget is \"0\"\|--budget is 0" plan --budget 0
 refuses "money that is no number" "--budget" plan --budget nan

@@ -190,10 +190,13 @@ static status plan_mode(const options *o, const values *v, const plan_options *i
                              .stage = options_given(o, "shard"),
                              .replicas = options_given(o, "replicas"),
                              .moments = options_given(o, "moments")};
-    if (v->search) return plan_search(&s->base, &(plan_search_options){kept, v->svg, v->json});
-    if (!options_given(o, "budget")) return plan_rows(in_effect, v->json, s);
+    bool budget = options_given(o, "budget");
+    if (!v->search && !budget) return plan_rows(in_effect, v->json, s);
     double most = options_given(o, "tokens-at-most") ? (double)v->tokens_at_most : INFINITY;
-    return plan_budget(&s->base, &(plan_budget_options){v->budget, most, kept, v->json});
+    if (v->search) TRY(plan_search(&s->base, &(plan_search_options){kept, v->svg, v->json}));
+    else TRY(plan_budget(&s->base, &(plan_budget_options){v->budget, most, kept, v->json}));
+    if (!v->json) plan_print_assumed(s);
+    return STATUS_OK;
 }
 
 static status plan_command(const options *o, const values *v, int *exit_code) {
@@ -201,7 +204,7 @@ static status plan_command(const options *o, const values *v, int *exit_code) {
     plan_options in_effect = v->plan;
     TRY(check_modes(o, v));
     if (v->reproduce) {
-        TRY(command_words(o, 0, 1, "a row of --reproduce"));
+        TRY(command_words(o, 0, 1, "row of --reproduce"));
         return plan_claims(o->words.count ? o->words.list[0] : NULL, v->json, exit_code);
     }
     TRY(command_words(o, 0, 0, "an option"));

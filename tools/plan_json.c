@@ -68,7 +68,7 @@ static status add_run(json_t *o, const plan_request *r, const plan *p) {
     return ADD_NUMBERS(o, {"kg_co2", p->kg_co2});
 }
 
-status plan_json_add(json_t *o, const plan_request *r, const plan *p) {
+static status add_plan(json_t *o, const plan_request *r, const plan *p) {
     TRY(add_shape(o, r));
     TRY(add_step(o, p));
     TRY(add_memory(o, r, p));
@@ -123,7 +123,7 @@ static status fill(json_t *o, const plan_list *l, const plan_setting *s, const p
     for (int i = 0; i < l->count; i++) {
         json_t *item = json_append_object(plans);
         if (!item) FAIL(MEM, "no memory for the result");
-        TRY(plan_json_add(item, &l->requests[i], &l->plans[i]));
+        TRY(add_plan(item, &l->requests[i], &l->plans[i]));
     }
     return STATUS_OK;
 }

@@ -6,9 +6,7 @@
 #include "runtime/json.h"
 #include "tools/plan_print.h"
 
-/* {"model", "parameters", ..., "assumed": {...}, "plans": [plan_json_add's objects]}, printed on one line */
+/* {"model", "parameters", ..., "assumed": {...}, "plans": [one object for each]}, printed on one line */
 status plan_json_print(const plan_list *l, const plan_setting *s, const plan_options *v);
-/* the keys of one plan, added to o */
-status plan_json_add(json_t *o, const plan_request *r, const plan *p);
 
 #endif
