@@ -169,8 +169,18 @@ static void rate_of_flops(void **unused) {
     assert_true(isnan(r.tokens_per_s) && r.m.flops == c.flops_executed_per_s && isinf(r.m.memory));
 }
 
+static void other_precision_is_refused(void **unused) {
+    (void)unused;
+    step_plan s = step_of("llama-3m", 2, 128, (recompute_policy){RECOMPUTE_NONE, 0});
+    calibration c = run_of(&s);
+    plan_request r = {.step = s};
+    r.step.o.t = F32;
+    FAILS(ARG, "--precision fp32: the run of --from measured the speed of bf16", plan_from_speed(&r, &c));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_and_other_steps), cmocka_unit_test(micro_batches),
-                                       cmocka_unit_test(speed_of_shapes), cmocka_unit_test(rate_of_flops)};
+                                       cmocka_unit_test(speed_of_shapes), cmocka_unit_test(rate_of_flops),
+                                       cmocka_unit_test(other_precision_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,8 +35,8 @@ static bool same_ranks(const step_plan *s, const calibration *c) {
 
 static bool same_step(const step_plan *a, const step_plan *own, const calibration *c) {
     return same_ranks(a, c) && same_model(&a->c, &own->c) && a->s.B == own->s.B && a->s.T == own->s.T &&
-           a->micro_batches == own->micro_batches && strcmp(c->precision, dtype_name(a->o.t)) == 0 &&
-           a->s.recompute.kind == own->s.recompute.kind && a->s.recompute.blocks == own->s.recompute.blocks;
+           a->micro_batches == own->micro_batches && a->s.recompute.kind == own->s.recompute.kind &&
+           a->s.recompute.blocks == own->s.recompute.blocks;
 }
 
 /* --- how much of each kind of work a step has --- */
@@ -203,6 +203,9 @@ status plan_from_speed(plan_request *r, const calibration *c) {
     const step_plan *s = &r->step;
     step_plan own;
     double compute, exposed;
+    if (strcmp(c->precision, dtype_name(s->o.t)) != 0)
+        FAIL(ARG, "--precision %s: the run of --from measured the speed of %s; expected that, or a run in %s",
+             dtype_name(s->o.t), c->precision, dtype_name(s->o.t));
     TRY(own_step(&own, s, c));
     r->mfu = r->tokens_per_s = NAN;
     r->m.memory = INFINITY;
