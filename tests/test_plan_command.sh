@@ -126,6 +126,7 @@ refuses "one rate for several rows" "--rate" plan --rate 1000 --devices 1,2
 refuses "a run and an MFU" "--mfu, .*--from" plan --from "$scratch/run" --mfu 0.3
 refuses "the speed of another device" "--gpu h100: the run's device is .*; expected --gpu cpu" plan --from "$scratch/run" --gpu h100
 refuses "the speed of a device of one's own" "--from, --hardware" plan --from "$scratch/run" --hardware "$scratch/mine.json"
+refuses "the speed of other threads" "--threads 7: the run of --from measured the speed of [0-9]*; expected" plan --from "$scratch/run" --threads 7
 refuses "a run that is not there" "$scratch/none" plan --from "$scratch/none"
 refuses "two prices" "--price, --capex" plan --price 1 --capex 2
 refuses "a price of power that rent includes" "--kwh-price" plan --kwh-price 0.1

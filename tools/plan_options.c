@@ -391,7 +391,10 @@ status plan_options_from(plan_setting *s, plan_options *v, const options *o) {
     if (!options_given(o, "shard")) v->shard = c->shard;
     TRY(take_run_options(v, o));
     TRY(take_device(v, c, o));
-    if (!options_given(o, "threads") && *c->isa) v->threads = c->threads;
+    if (*c->isa && options_given(o, "threads") && v->threads != c->threads)
+        FAIL(ARG, "--threads %ld: the run of --from measured the speed of %ld; expected that, or a run with %ld",
+             v->threads, c->threads, v->threads);
+    if (*c->isa) v->threads = c->threads;
     return STATUS_OK;
 }
 
