@@ -138,9 +138,9 @@ static void print_run(const plan *p, const plan_request *r) {
            text_count((double)p->tokens_per_step).text);
     printf("  %-14s %s, %s device-hours\n", "time", days(p->wall_s).text, text_count(p->device_hours).text);
     if (!isnan(p->goodput))
-        printf("  %-14s %s goodput; a failure every %s; the best interval between checkpoints is %s\n", "failures",
-               percent(p->goodput).text, days(r->device_mtbf_hours * 3600 / r->step.o.shard.ranks).text,
-               seconds(p->checkpoint_every_s).text);
+        printf("  %-14s %s goodput%s; a failure every %s; the best interval between checkpoints is %s\n", "failures",
+               percent(p->goodput).text, p->goodput < 0.75 ? " (roughly: the formula is for rare failures)" : "",
+               days(r->device_mtbf_hours * 3600 / r->step.o.shard.ranks).text, seconds(p->checkpoint_every_s).text);
     printf("  %-14s %s", "energy", kwh(p->kwh).text);
     if (!isnan(p->kwh)) {
         printf(": devices %s", kwh(p->kwh_devices).text);
