@@ -101,6 +101,8 @@ static void test_values(void **state) {
     } cases[] = {{"\"step_s\": 0.1", "\"step_s\": null", "\"step_s\" is not above 0"},
                  {"\"step_s\": 0.1", "\"step_s\": -1", "\"step_s\" is -1"},
                  {"\"ranks\": 2", "\"ranks\": 0", "\"ranks\" is 0"},
+                 {"\"ranks\": 2", "\"ranks\": 4294967296", "\"tokens_per_step\" is 768, not batch"},
+                 {"\"batch\": 3", "\"batch\": 9223372036854775807", "\"tokens_per_step\" is 768, not batch"},
                  {"\"M\": 384", "\"M\": -84", "\"M\" is -84"},
                  {"\"seconds\": 0.05", "\"seconds\": 0.00", "\"seconds\" of a GEMM"}};
     calibration a = example(), b;

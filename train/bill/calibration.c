@@ -1,5 +1,6 @@
 #include "train/bill/calibration.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,12 +127,24 @@ static status read_works(calibration *c, const json_t *o, const char *path) {
     return STATUS_OK;
 }
 
+/* so that no product of these numbers wraps */
+static status check_tokens(const calibration *c, const char *path) {
+    i64 tokens;
+    if (c->ranks > INT_MAX || c->threads > INT_MAX || __builtin_mul_overflow(c->batch, c->seq_len, &tokens) ||
+        __builtin_mul_overflow(tokens, c->micro_batches, &tokens) ||
+        __builtin_mul_overflow(tokens, c->ranks, &tokens) || tokens != c->tokens_per_step)
+        FAIL(DATA, "%s: \"tokens_per_step\" is %ld, not batch x seq_len x micro_batches x ranks", path,
+             c->tokens_per_step);
+    return STATUS_OK;
+}
+
 static status parse(calibration *c, const json_t *o, const char *path) {
     for (size_t i = 0; i < COUNT(texts); i++)
         TRY(json_get_string(o, path, texts[i].key, text_of(c, &texts[i]), texts[i].size));
     for (size_t i = 0; i < COUNT(integers); i++) TRY(read_count(integer_of(c, &integers[i]), o, path, integers[i].key));
     for (size_t i = 0; i < COUNT(numbers); i++) TRY(read_number(number_of(c, &numbers[i]), o, path, numbers[i].key));
     if (!(c->step_s > 0)) FAIL(DATA, "%s: \"step_s\" is not above 0", path);
+    TRY(check_tokens(c, path));
     return read_works(c, o, path);
 }
 
