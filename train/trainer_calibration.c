@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "runtime/log.h"
+
 static const double LONGEST = 3; /* times the fastest step */
 
 status trainer_measure_open(trainer *t) {
@@ -141,11 +143,15 @@ bool trainer_measure_fill(calibration *c, const trainer *t) {
     return true;
 }
 
-status trainer_measure_write(const trainer *t) {
+static status write_calibration(const trainer *t) {
     calibration *c = malloc(sizeof *c);
     status_code st = STATUS_OK;
     if (!c) FAIL(MEM, "no memory for calibration.json");
     if (trainer_measure_fill(c, t)) st = calibration_write(c, t->o->out);
     free(c);
     return st;
+}
+
+void trainer_measure_write(const trainer *t) {
+    if (write_calibration(t)) log_line("warning: %s; %s/calibration.json stays as it was", status_message(), t->o->out);
 }

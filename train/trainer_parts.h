@@ -80,10 +80,10 @@ typedef struct {
 
 /* trainer_plan.c */
 typedef struct {
-    run_plan plan;                /* on rank 0 */
-    i64 tokens_per_step, weights; /* of --plan FILE; 0: it names none */
-    contention began;             /* when this attempt began to train */
-    double began_s;               /* of wall time */
+    run_plan plan;        /* on rank 0 */
+    run_plan_scope scope; /* of --plan FILE */
+    contention began;     /* when this attempt began to train */
+    double began_s;       /* of wall time */
 } trainer_foretold;
 
 typedef struct {
@@ -200,14 +200,15 @@ void trainer_measure_begin(trainer *t);
 void trainer_measure_end(trainer *t, const step_record *r);
 bool trainer_measure_quartiles(const trainer *t, double quartiles[3]); /* seconds of a step; false: none is known yet */
 bool trainer_measure_fill(calibration *c, const trainer *t);           /* false: too few steps yet */
-status trainer_measure_write(const trainer *t);                        /* on rank 0: RUN/calibration.json */
+/* on rank 0: RUN/calibration.json. A failure is a warning, as in trainer_plan_end: the run and its bill go on. */
+void trainer_measure_write(const trainer *t);
 
 /* trainer_plan.c. On rank 0; nothing on the others. */
 status trainer_plan_check(trainer *t); /* reads --plan; writes nothing */
 status trainer_plan_open(trainer *t);  /* writes RUN/plan.json */
 void trainer_plan_step(trainer *t); /* after trainer_measure_end: makes the plan again once enough steps are measured */
 void trainer_plan_drift(const trainer *t, step_record *r); /* after the evaluation of its step */
-status trainer_plan_end(trainer *t);                       /* adds to RUN/plan.json what came true */
+void trainer_plan_end(trainer *t);                         /* adds to RUN/plan.json what came true */
 void trainer_plan_log_end(const trainer *t);
 
 void trainer_log_start(const trainer *t);

@@ -98,21 +98,23 @@ static void log_plan(const run_plan *p, const char *why) {
 status trainer_plan_check(trainer *t) {
     trainer_foretold *f = &t->foretold;
     if (!trainer_is_root(t) || !t->o->plan) return STATUS_OK;
-    return run_plan_import(&f->plan, &f->tokens_per_step, &f->weights, t->o->plan, t->o->steps);
+    return run_plan_import(&f->plan, &f->scope, t->o->plan, t->o->steps);
 }
 
 static void compare_with_run(const trainer *t) {
-    const trainer_foretold *f = &t->foretold;
+    const run_plan_scope *s = &t->foretold.scope;
     i64 weights = t->m.parameters.p.parameters;
-    if (f->tokens_per_step && f->tokens_per_step != t->global_batch)
-        log_line("warning: --plan %s: is for steps of %ld tokens; this run's have %ld", t->o->plan, f->tokens_per_step,
+    if (s->tokens_per_step && s->tokens_per_step != t->global_batch)
+        log_line("warning: --plan %s: is for steps of %ld tokens; this run's have %ld", t->o->plan, s->tokens_per_step,
                  t->global_batch);
-    if (f->weights && f->weights != weights)
-        log_line("warning: --plan %s: is for a model of %ld parameters; this run's has %ld", t->o->plan, f->weights,
+    if (s->weights && s->weights != weights)
+        log_line("warning: --plan %s: is for a model of %ld parameters; this run's has %ld", t->o->plan, s->weights,
                  weights);
+    if (s->devices && s->devices != t->world->ranks)
+        log_line("warning: --plan %s: is for %ld devices; this run has %d", t->o->plan, s->devices, t->world->ranks);
 }
 
-/* that of an earlier attempt, if it still fits; false: there is none */
+/* that of an earlier attempt at as many steps; false: there is none, or its speed was assumed */
 static bool take_earlier(trainer *t) {
     bool found;
     run_plan *p = &t->foretold.plan;
@@ -129,9 +131,15 @@ status trainer_plan_open(trainer *t) {
     f->began_s = ledger_wall_s(&t->bill);
     if (!trainer_is_root(t)) return STATUS_OK;
     if (t->o->plan) compare_with_run(t);
-    else if (!take_earlier(t)) own_plan(t);
+    else if (!t->o->resume || !take_earlier(t)) own_plan(t); /* without --resume, that of another run may be there */
     log_plan(&f->plan, "");
     return run_plan_write(&f->plan, t->o->out);
+}
+
+/* A run that has begun does not fail for its plan. */
+static void write_again(const trainer *t) {
+    if (run_plan_write(&t->foretold.plan, t->o->out))
+        log_line("warning: %s; %s/plan.json stays as it was", status_message(), t->o->out);
 }
 
 void trainer_plan_step(trainer *t) {
@@ -143,8 +151,7 @@ void trainer_plan_step(trainer *t) {
     p->provisional = false;
     snprintf(p->source, sizeof p->source, "memory as laid out; time from the first %d steps", PLAN_STEPS);
     log_plan(p, " made again");
-    if (run_plan_write(p, t->o->out))
-        log_line("warning: %s; %s/plan.json stays as it was", status_message(), t->o->out);
+    write_again(t);
 }
 
 /* --- drift --- */
@@ -254,11 +261,11 @@ static void find_causes(const trainer *t, run_plan *p) {
     if (off && !p->cause_count) run_plan_cause(p, "no cause found: no data wait, contention, throttling or lost work");
 }
 
-status trainer_plan_end(trainer *t) {
-    if (!trainer_is_root(t)) return STATUS_OK;
+void trainer_plan_end(trainer *t) {
+    if (!trainer_is_root(t)) return;
     fill_actual(t);
     find_causes(t, &t->foretold.plan);
-    return run_plan_write(&t->foretold.plan, t->o->out);
+    write_again(t);
 }
 
 static short_text figure(run_plan_key k, double v) {

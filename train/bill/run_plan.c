@@ -149,7 +149,12 @@ static void fill_open(run_plan *p, const json_t *o, const json_t *one) {
     if (isnan(of[RUN_PLAN_USD])) of[RUN_PLAN_USD] = of[RUN_PLAN_WALL_S] / 3600 * price_of(o, one);
 }
 
-static status import(run_plan *p, i64 *tokens_per_step, i64 *weights, const json_t *o, const char *path) {
+static void name_source(run_plan *p, const json_t *o, const char *path) {
+    const char *name = json_string_value(json_object_get(json_object_get(o, "assumed"), "device"));
+    snprintf(p->source, sizeof p->source, "--plan %s%s%s", path, name ? ", for " : "", name ? name : "");
+}
+
+static status import(run_plan *p, run_plan_scope *scope, const json_t *o, const char *path) {
     json_t *plans;
     if (!json_find(o, "plans")) FAIL(DATA, "%s: has no \"plans\"; expected what `tally plan --json` prints", path);
     TRY(json_get_array(o, path, "plans", &plans));
@@ -157,22 +162,23 @@ static status import(run_plan *p, i64 *tokens_per_step, i64 *weights, const json
         FAIL(DATA, "%s: holds %zu plans, expected one: give `tally plan` one number of --devices and one --shard", path,
              json_array_size(plans));
     const json_t *one = json_array_get(plans, 0);
-    TRY(read_integer(weights, o, path, "parameters"));
-    TRY(read_integer(tokens_per_step, one, path, "tokens_per_step"));
+    TRY(read_integer(&scope->weights, o, path, "parameters"));
+    TRY(read_integer(&scope->tokens_per_step, one, path, "tokens_per_step"));
+    TRY(read_integer(&scope->devices, one, path, "devices"));
     TRY(read_figures(&p->planned, one, path));
     p->planned.of[RUN_PLAN_ENERGY_J] =
         3.6e6 * json_number_or_nan(json_object_get(json_object_get(one, "kwh"), "devices"));
     if (isnan(p->planned.of[RUN_PLAN_STEP_MS])) FAIL(DATA, "%s: holds no \"step_ms\"", path);
     fill_open(p, o, one);
+    name_source(p, o, path);
     return STATUS_OK;
 }
 
-status run_plan_import(run_plan *p, i64 *tokens_per_step, i64 *weights, const char *path, i64 steps) {
+status run_plan_import(run_plan *p, run_plan_scope *scope, const char *path, i64 steps) {
     json_t *o;
     *p = (run_plan){.steps = steps, .planned = run_plan_unknown(), .actual = run_plan_unknown()};
-    snprintf(p->source, sizeof p->source, "--plan %s", path);
     TRY(read_object(&o, path));
-    status_code st = import(p, tokens_per_step, weights, o, path);
+    status_code st = import(p, scope, o, path);
     json_decref(o);
     return st;
 }

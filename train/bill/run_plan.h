@@ -2,7 +2,7 @@
  *
  *   source          where the plan comes from, in words          steps   that the run was to do
  *   step_ms, tokens_per_s, wall_s, usd, energy_j      of the run; step_ms: the median; energy_j: of the devices
- *   memory_bytes    of the rank that needs most; memory: an object of its parts by category (runtime/arena.h)
+ *   memory_bytes    of a device, that of rank 0 in actual; memory: an object of its parts by category (runtime/arena.h)
  *   provisional     true: the speed was assumed; the plan is made again when enough steps are measured
  *   actual          an object with the same keys, of the run so far
  *   error           an object: actual / planned - 1 of each. null where either is not known, and for wall_s, usd and energy_j
@@ -55,8 +55,13 @@ status run_plan_write(const run_plan *p, const char *run); /* atomically */
 /* What the run has; without actual, error and causes. *found is false where there is no plan.json; DATA where it is damaged. */
 status run_plan_read(run_plan *p, bool *found, const char *run);
 
+/* for what a plan was made; 0: it does not say */
+typedef struct {
+    i64 tokens_per_step, weights, devices; /* weights: the number of them */
+} run_plan_scope;
+
 /* What `tally plan --json` printed. It must hold one plan. What it leaves open because it names no number of tokens is computed for
- * a run of `steps` steps. *tokens_per_step, *weights (the number of them): of that plan; 0: it names none. */
-status run_plan_import(run_plan *p, i64 *tokens_per_step, i64 *weights, const char *path, i64 steps);
+ * a run of `steps` steps. The source names the plan's device. */
+status run_plan_import(run_plan *p, run_plan_scope *scope, const char *path, i64 steps);
 
 #endif
