@@ -63,7 +63,7 @@ static void write_limit(FILE *out, const frame *f, double bytes) {
 }
 
 static void write_frontier(FILE *out, const frame *f, const plan_search_result *r, const plan_request *base) {
-    fputs("<path class=\"line\" d=\"", out);
+    fputs("<g class=\"c0\"><path class=\"line\" d=\"", out); /* the chart's first colour, light or dark */
     for (int i = 0; i < r->count; i++) {
         double x = px(f, r->frontier[i].p.memory_bytes), y = py(f, plan_search_cost(&r->frontier[i], base));
         fprintf(out, i ? "H%.1fV%.1f" : "M%.1f %.1f", x, y);
@@ -77,6 +77,7 @@ static void write_frontier(FILE *out, const frame *f, const plan_search_result *
                 cheapest ? "6" : "3.5", text_bytes(p->p.memory_bytes).text, plan_search_cost(p, base),
                 plan_search_describe(&p->step).text);
     }
+    fputs("</g>\n", out);
 }
 
 static void write_title(FILE *out, const plan_search_result *r, const plan_request *base) {
