@@ -60,6 +60,8 @@ sed -i 's/"unix_time_s":[0-9.]*,*//' "$scratch/killed/metrics.jsonl"
 "$tally" report "$scratch/killed" --tensorboard "$scratch/old" 2>"$scratch/err" &&
     python3 tests/read_events.py "$scratch"/old/*tfevents* | tail -1 | grep -q '"step": 12'
 ok "lines of earlier versions, without the time of day, have events too"
+sed -n '5,8p' "$run/metrics.jsonl" >"$scratch/again.jsonl" && mkdir "$scratch/twice" && sed 's/"loss":/"loss":1/' "$run/metrics.jsonl" | sed -n '1,9p' | cat - "$scratch/again.jsonl" >"$scratch/twice/metrics.jsonl"
+"$tally" report "$scratch/twice" --tensorboard "$scratch/board/twice" 2>"$scratch/err"; ok "steps that were done again can be in metrics.jsonl too"
 
 if "$python" -c 'import tensorboard' 2>/dev/null; then
     "$python" - "$scratch/board" "$run" 2>"$scratch/err" <<'P'
@@ -67,7 +69,9 @@ import json, sys
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 m = EventMultiplexer().AddRunsFromDirectory(sys.argv[1])
 m.Reload()
-assert list(m.Runs()) == ["run"], m.Runs()
+assert sorted(m.Runs()) == ["run", "twice"], m.Runs()
+assert [e.step for e in m.Scalars("twice", "loss/loss")] == list(range(1, 9))
+assert all(abs(e.value - json.loads(x)["loss"]) < 1e-6 for e, x in zip(m.Scalars("twice", "loss/loss")[4:], open(sys.argv[2] + "/../again.jsonl")))
 lines = [x for x in map(json.loads, open(sys.argv[2] + "/metrics.jsonl")) if "event" not in x]
 def values(tag):
     return {e.step: e.value for e in m.Scalars("run", tag)}

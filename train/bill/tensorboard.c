@@ -26,6 +26,7 @@ struct tensorboard {
     int fd;
     path_text path;
     off_t written;
+    double last_step; /* -1: none */
     uint32_t crc_table[256];
     size_t used;
     unsigned char buffer[BUFFER]; /* records that are not written yet */
@@ -159,17 +160,22 @@ static void end_event(tensorboard *t, const writer *w) {
     t->used += HEAD + bytes + FOOT;
 }
 
+/* Makes TensorBoard forget the steps from `step` on. */
+static void put_start(tensorboard *t, double time_s, uint64_t step) {
+    static const unsigned char start[] = {1 << 3, 1}; /* SessionLog: status START */
+    writer w = begin_event(t, time_s);
+    put_key(&w, 2, VARINT);
+    put_varint(&w, step);
+    put_bytes(&w, 7, start, sizeof start);
+    end_event(t, &w);
+}
+
 static void put_beginning(tensorboard *t, double now) {
     static const char version[] = "brain.Event:2";
-    static const unsigned char start[] = {1 << 3, 1}; /* SessionLog: status START */
     writer w = begin_event(t, now);
     put_bytes(&w, 3, version, sizeof version - 1);
     end_event(t, &w);
-    w = begin_event(t, now);
-    put_key(&w, 2, VARINT);
-    put_varint(&w, 0);
-    put_bytes(&w, 7, start, sizeof start);
-    end_event(t, &w);
+    put_start(t, now, 0);
 }
 
 /* The values are written behind their place, and moved once their size is known. */
@@ -179,9 +185,12 @@ static status put_step(tensorboard *t, const json_t *line) {
     double time_s = json_number_or_nan(json_object_get(line, "unix_time_s"));
     if (!(step >= 0 && step < 9e18) || json_find(line, "event")) return STATUS_OK;
     if (isnan(time_s)) time_s = json_number_or_nan(json_object_get(line, "wall_s"));
+    if (isnan(time_s)) time_s = 0;
     if (t->used + LARGEST_EVENT > sizeof t->buffer) TRY(flush(t));
+    if (step <= t->last_step) put_start(t, time_s, (uint64_t)step); /* done again after a crash */
+    t->last_step = step;
     unsigned char *values = t->buffer + t->used + ROOM, *end = put_values(values, line);
-    writer w = begin_event(t, isnan(time_s) ? 0 : time_s);
+    writer w = begin_event(t, time_s);
     put_key(&w, 2, VARINT);
     put_varint(&w, (uint64_t)step);
     put_key(&w, 5, BYTES);
@@ -326,6 +335,7 @@ status tensorboard_open(tensorboard **out, const char *folder, const char *run) 
     tensorboard *t = calloc(1, sizeof *t);
     if (!t) FAIL(MEM, "--tensorboard %s: no memory", folder);
     t->fd = -1;
+    t->last_step = -1;
     fill_crc_table(t->crc_table);
     status_code st = open_file(t, folder, run);
     if (!st) {

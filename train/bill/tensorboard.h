@@ -6,7 +6,8 @@
  *   Event      wall_time 1 double, step 2 varint, file_version 3 string, summary 5 Summary, session_log 7 SessionLog
  *   Summary    value 1 Value, repeated      Value   tag 1 string, simple_value 2 float      SessionLog   status 1 varint
  * The first record is the version "brain.Event:2". The second is a SessionLog START at step 0: it makes a TensorBoard that has
- * read an earlier file of this run forget its steps. A step is one record after that.
+ * read an earlier file of this run forget its steps. A step is one record after that; where steps were done again, a START comes
+ * before the first of them.
  *
  * The tag of a key is GROUP/KEY, as in loss/val_loss; that of a key in usd_by_booking is usd_by_booking/KEY. Null, texts and booleans have no value. A value is a 32-bit float, the type
  * of simple_value. wall_time is the key unix_time_s; lines of earlier versions lack it, and have wall_s there.
