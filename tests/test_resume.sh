@@ -32,7 +32,7 @@ names=$("$tally" train --help | sed -nE 's/^  --(\[no-\])?([a-z0-9-]+).*/\2/p')
 [ "$(echo "$names" | wc -l)" -ge 40 ]; ok "--options lists the options"
 for name in $names; do
     case $name in
-    resume | config | help) continue ;;
+    resume | config | help | plan) continue ;; # --plan: test_drift.sh
     out) again 'quotes " and \ and ü'; ok "--out: the resumed run has the same value"; continue ;;
     data) again data --data "$scratch/a \"b\" \\c ü.txt" "$scratch/text.txt"; ok "--data: the resumed run has the same value"; continue ;;
     budget) again budget --budget 1e12 --price 1; ok "--budget 1e12: the resumed run has the same value"; continue ;;

@@ -252,10 +252,12 @@ static void find_causes(const trainer *t, run_plan *p) {
            planned_price = planned[RUN_PLAN_USD] / planned[RUN_PLAN_WALL_S];
     if (is_off(p, RUN_PLAN_USD) && planned_price > 0 && fabs(price / planned_price - 1) > 0.01)
         run_plan_cause(p, "price: $%.4g an hour; planned $%.4g", 3600 * price, 3600 * planned_price);
+    double more = actual[RUN_PLAN_MEMORY_BYTES] - planned[RUN_PLAN_MEMORY_BYTES];
     if (is_off(p, RUN_PLAN_MEMORY_BYTES))
-        run_plan_cause(p, "memory: %s %s the layout, in buffers of data, logs and libraries",
-                       text_bytes(fabs(actual[RUN_PLAN_MEMORY_BYTES] - planned[RUN_PLAN_MEMORY_BYTES])).text,
-                       actual[RUN_PLAN_MEMORY_BYTES] > planned[RUN_PLAN_MEMORY_BYTES] ? "beyond" : "less than");
+        run_plan_cause(p,
+                       more > 0 ? "memory: %s beyond the layout, in buffers of data and logs and in libraries"
+                                : "memory: %s of the layout were not touched, such as the buffers of a checkpoint",
+                       text_bytes(fabs(more)).text);
     bool off = false;
     for (int k = 0; k < RUN_PLAN_KEYS; k++) off |= is_off(p, (run_plan_key)k);
     if (off && !p->cause_count) run_plan_cause(p, "no cause found: no data wait, contention, throttling or lost work");
