@@ -54,7 +54,8 @@ void gemm_search(device *dev, bool on);
 
 /* Call it when weights have changed: packed copies are then made again at their next use. */
 void gemm_weights_changed(device *dev);
-size_t gemm_memory_bytes(const device *dev); /* of packed weights and workspaces */
+/* Of packed weights and workspaces, and of what oneDNN is estimated to take for itself in a GEMM (onednn_own_bytes). */
+size_t gemm_memory_bytes(const device *dev);
 /* Takes at once what the GEMMs that ran on `dry` (device_dry.h) need: then their first real run allocates nothing. On CUDA the
  * workspace is taken when the device opens. */
 status gemm_reserve(device *dev, const device *dry);

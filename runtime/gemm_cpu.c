@@ -35,6 +35,7 @@ typedef struct gemm_context {
     size_t slot_count, used;
     buffer pool; /* see gemm_reserve */
     size_t pool_used;
+    size_t own; /* onednn_own_bytes: the most of all GEMMs so far */
     uint64_t generation;
 } gemm_context;
 
@@ -193,6 +194,13 @@ static matmul_shape shape_of(gemm_plan *p, const device *dev, const gemm_args *g
     return shape;
 }
 
+static void count_own(device *dev, size_t bytes) {
+    gemm_context *c = context_of(dev);
+    if (bytes <= c->own) return;
+    dev->libraries[DEVICE_GEMM].bytes += bytes - c->own;
+    c->own = bytes;
+}
+
 /* Everything but the computation: the primitive, and room for copies and workspaces. */
 static status prepare(device *dev, gemm_plan *p, const gemm_args *g) {
     gemm_context *c = context_of(dev);
@@ -210,6 +218,7 @@ static status prepare(device *dev, gemm_plan *p, const gemm_args *g) {
         if (!p->w || packed_bytes) TRY(reserve(dev, &c->b, widened_bytes));
         if (p->has_bias) TRY(reserve(dev, &c->bias, (size_t)g->N * 4));
     }
+    count_own(dev, onednn_own_bytes(p->m));
     if (p->gathered_a) TRY(reserve(dev, &c->a, (size_t)g->K * dtype_bytes(g->ab)));
     if (p->finished_apart || p->column_d) TRY(reserve(dev, &c->product, (size_t)(g->M * g->N) * 4));
     return reserve(dev, &c->scratch, onednn_scratch_bytes(p->m));
@@ -294,7 +303,9 @@ status gemm_reserve_cpu(device *dev, const device *dry) {
     list_workspaces(c, have);
     list_workspaces(needed, want);
     drop_all(dev); /* what earlier models have left */
-    TRY(reserve(dev, &c->pool, gemm_memory_bytes(dry)));
+    TRY(reserve(dev, &c->pool, gemm_memory_bytes(dry) - needed->own));
+    dev->libraries[DEVICE_GEMM].bytes += needed->own - c->own;
+    c->own = needed->own;
     for (int i = 0; i < WORKSPACES; i++) take_from_pool(c, have[i], want[i]->bytes);
     return STATUS_OK;
 }

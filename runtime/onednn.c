@@ -2,6 +2,7 @@
 
 #include <dnnl.h>
 #include <dnnl_debug.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,7 +10,7 @@ struct matmul {
     matmul_shape shape;
     dnnl_primitive_t primitive;
     dnnl_memory_t a, b, bias, d, residual, scratch; /* their data is set before each execution */
-    size_t scratch_bytes;
+    size_t scratch_bytes, own_bytes;
     dnnl_primitive_t pack; /* plain_b -> b, where b has a layout of oneDNN's own */
     dnnl_memory_t plain_b;
     size_t packed_bytes;
@@ -174,6 +175,22 @@ done:
     return st;
 }
 
+static i64 at_most(i64 x, i64 limit) { return x < limit ? x : limit; }
+
+/* oneDNN 2.6 and 3, src/cpu/x64/gemm: a thread's buffers in gemm_kernel_driver (gemm_driver.cpp), with the block sizes of f32 on
+ * AVX2 (gemm_info.cpp). Its matrices are column-major: its m is our N. The threads are assumed to divide m. */
+static size_t own_bytes_of(dnnl_primitive_desc_t pd, const matmul_shape *s) {
+    enum { UNIT = 24, BLOCK_M = 10008, BLOCK_N = 384, BLOCK_K = 192, WHOLE_K = 256, LEAST_K = 128, PAGES = 4 * 4096 };
+    const char *name = "";
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+    if (strcmp(name, "gemm:jit") != 0) return 0;
+    i64 threads = omp_get_max_threads(), m = (s->N + threads - 1) / threads;
+    i64 k = s->K <= WHOLE_K ? s->K : s->K < 2 * BLOCK_K ? (s->K + 1) / 2 : BLOCK_K;
+    if (s->K <= WHOLE_K && k < LEAST_K) k = LEAST_K;
+    m = at_most((m + UNIT - 1) / UNIT * UNIT, BLOCK_M);
+    return (size_t)threads * ((size_t)((m + at_most(s->M, BLOCK_N)) * k) * 4 + PAGES);
+}
+
 static status matmul_make(onednn *nn, matmul **out, const matmul_shape *shape) {
     status_code st = STATUS_OK;
     dnnl_primitive_desc_t pd = NULL;
@@ -212,6 +229,7 @@ static status matmul_make(onednn *nn, matmul **out, const matmul_shape *shape) {
     }
     m->scratch_bytes = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
     TRY_DNNL_DONE(dnnl_primitive_create(&m->primitive, pd));
+    m->own_bytes = own_bytes_of(pd, shape);
     *out = m;
     m = NULL;
 done:
@@ -221,6 +239,7 @@ done:
 }
 
 size_t onednn_scratch_bytes(const matmul *m) { return m->scratch_bytes; }
+size_t onednn_own_bytes(const matmul *m) { return m->own_bytes; }
 size_t onednn_packed_bytes(const matmul *m) { return m->packed_bytes; }
 
 static layout layout_of_memory(dnnl_memory_t memory) {

@@ -31,6 +31,9 @@ typedef struct {
 status onednn_matmul(onednn *nn, matmul **m, const matmul_shape *shape); /* cached, or newly made */
 
 size_t onednn_scratch_bytes(const matmul *m);
+/* What oneDNN allocates itself during a run, and does not report: 0 but for its "gemm:jit" (AVX2), whose threads copy blocks of the
+ * operands. Estimated from its source: see onednn.c. */
+size_t onednn_own_bytes(const matmul *m);
 size_t onednn_packed_bytes(const matmul *m); /* 0: B is used as it is stored */
 bool onednn_same_packing(const matmul *a, const matmul *b);
 status onednn_pack(onednn *nn, matmul *m, void *packed, const void *B); /* B: unpacked, as in the shape */
