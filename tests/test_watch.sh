@@ -57,6 +57,9 @@ shows "slow: ranks wait 20% of a step for communication: \$14.40 an hour" "waiti
 shows "slow: the lag of the slowest rank is 20% of a step: \$14.40 an hour" "the lag of a rank, with its cost"
 shows "slow: GPU clocks are below their maximum: power cap" "clocks"
 shows "slow: data wait takes 10% of the run: \$0.2000 so far" "a part of the bill"
+mkdir "$scratch/slow"; touch -d "1 hour" "$scratch/slow/.lock"; python3 "$scratch/lines.py" "$scratch/slow" 1 300
+sed -i '201,$s/"tokens_per_s": 200/"tokens_per_s": 100/' "$scratch/slow/metrics.jsonl"
+"$tally" watch "$scratch/slow" >"$scratch/out" 2>"$scratch/err"; shows "slow: the last 100 steps are 50% below the run's median rate: \$36.00 an hour" "a run that became slower, with its cost, in 80 columns"
 "$tally" train --model "$scratch/model.json" --data "$scratch/text.txt" --steps 1000000 --batch 2 --seq-len 32 --threads 1 --peak-seconds 0 --out "$scratch/killed" >/dev/null 2>&1 & pid=$!
 while kill -0 $pid 2>/dev/null && [ ! -s "$scratch/killed/metrics.jsonl" ]; do sleep 0.05; done
 "$tally" watch "$scratch/killed" | head -1 | grep -q 'running'; ok "a run that trains"

@@ -369,8 +369,8 @@ static void add_slow(lines *l, const watch_run *w, const bill *b) {
         add(l, PLAIN, "slow: the lag of the slowest rank is %.0f%% of a step%s", 100 * behind,
             cost_of(cost, behind, usd));
     if (w->state == WATCH_RUNNING && w->steps >= 20 && below > 0.1)
-        add(l, PLAIN, "slow: the last %ld steps had %s tok/s, %.0f%% below the median of the run%s", steps,
-            text_count(now).text, 100 * below, cost_of(cost, below, usd));
+        add(l, PLAIN, "slow: the last %ld steps are %.0f%% below the run's median rate%s", steps, 100 * below,
+            cost_of(cost, below, usd));
     if (throttle && strcmp(throttle, "none") != 0) {
         char reason[PRINTABLE_BYTES * 64 + 1];
         printable(reason, throttle, strnlen(throttle, 64));
