@@ -15,7 +15,7 @@ with open(folder + "/metrics.jsonl", "w") as f:
         usd["data_wait_s"] += 0.001 * (step % 3)
         if step == 151: f.write('{"event":"resume","step":150,"wall_s":9,"usd":2}\n')
         evaluated = step % 50 == 0
-        json.dump({"step": step, "tokens": step << 40, "flops_model": 3 << 70, "loss": 2 + 4 / step + (step * 7919 % 13 + seed) * 0.01,
+        json.dump({"step": step, "a.b": {"c.d": step}, "tokens": step << 40, "flops_model": 3 << 70, "loss": 2 + 4 / step + (step * 7919 % 13 + seed) * 0.01,
                    "val_loss": 2.5 + 2 / step if evaluated else None, "lr": 1e-3 * math.cos(step / 250), "grad_norm": 1 + step % 5,
                    "step_ms": 20 + step % 4, "tokens_per_s": 50000 + step * (seed + 1), "mfu": 0.4, "hfu": 0.5, "memory_bytes": 1 << 30,
                    "ranks": 2, "exposed_ms": 1.5, "energy_j": 9, "energy_source": 'a "quoted", text\n' if step == 9 else "nvml",

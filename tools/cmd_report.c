@@ -66,8 +66,8 @@ static status report(const options *o, const values *v) {
     if (count > 1 && !v->out && !v->csv) FAIL(ARG, "found %d runs, expected --out FILE or --csv FILE", count);
     if (count > REPORT_MOST_RUNS && v->out)
         FAIL(ARG, "--out: found %d runs, expected at most %d on a page", count, REPORT_MOST_RUNS);
+    if (v->tensorboard) TRY(write_events(v->tensorboard, runs[0])); /* first: it refuses a run that is under way */
     if (v->csv) TRY(report_csv_write(runs, count, v->csv));
-    if (v->tensorboard) TRY(write_events(v->tensorboard, runs[0]));
     if (v->out) TRY(report_page(runs, count, v->out));
     if (v->out || v->csv || v->tensorboard) return v->loss_svg ? report_loss_svg(runs[0], v->loss_svg) : STATUS_OK;
     return write_into_run(runs[0], v);

@@ -63,13 +63,16 @@ static void write_text(FILE *out, const char *s) {
     fputc('"', out);
 }
 
+/* A key may hold dots itself. */
 static const json_t *find(const json_t *line, const char *name) {
-    const char *dot = strchr(name, '.');
-    const json_t *whole = json_object_get(line, name);
-    if (!dot || whole) return json_is_object(whole) ? NULL : whole;
-    char outer[4096];
-    snprintf(outer, sizeof outer, "%.*s", (int)(dot - name), name);
-    return json_object_get(json_object_get(line, outer), dot + 1);
+    const json_t *found = json_object_get(line, name);
+    if (json_is_object(found)) found = NULL;
+    for (const char *dot = strchr(name, '.'); !found && dot; dot = strchr(dot + 1, '.')) {
+        path_text outer;
+        snprintf(outer.text, sizeof outer.text, "%.*s", (int)(dot - name), name);
+        found = json_object_get(json_object_get(line, outer.text), dot + 1);
+    }
+    return found;
 }
 
 static status write_cell(FILE *out, const json_t *value) {
