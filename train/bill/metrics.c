@@ -13,7 +13,7 @@
 #include "runtime/text.h"
 #include "train/bill/throttle.h"
 
-static double ratio(double flops, double seconds, double peak) {
+double metrics_use(double flops, double seconds, double peak) {
     return peak > 0 && seconds > 0 ? flops / seconds / peak : NAN;
 }
 
@@ -42,11 +42,11 @@ static status record_json(json_t *o, const step_record *r) {
         {"grad_norm", r->grad_norm},
         {"step_ms", r->step_s * 1e3},
         {"tokens_per_s", r->tokens_per_s},
-        {"mfu", ratio(model, r->step_s, r->peak_datasheet)},
-        {"mfu_palm", ratio(r->flops_palm, r->step_s, r->peak_datasheet)},
-        {"hfu", ratio(executed, r->step_s, r->peak_datasheet)},
-        {"mfu_of_measured_peak", ratio(model, r->step_s, r->peak_measured)},
-        {"hfu_of_measured_peak", ratio(executed, r->step_s, r->peak_measured)},
+        {"mfu", metrics_use(model, r->step_s, r->peak_datasheet)},
+        {"mfu_palm", metrics_use(r->flops_palm, r->step_s, r->peak_datasheet)},
+        {"hfu", metrics_use(executed, r->step_s, r->peak_datasheet)},
+        {"mfu_of_measured_peak", metrics_use(model, r->step_s, r->peak_measured)},
+        {"hfu_of_measured_peak", metrics_use(executed, r->step_s, r->peak_measured)},
         {"peak_measured_flops", r->peak_measured > 0 ? r->peak_measured : NAN},
         {"exposed_ms", r->exposed_s * 1e3},
         {"skew", r->skew},
@@ -147,8 +147,8 @@ void metrics_progress_line(char *line, size_t size, const step_record *r) {
     if (!isnan(r->val_loss)) fprintf(f, " held-out %.3f", r->val_loss);
     fprintf(f, " | lr %.1e | norm %.2f | %s tok/s", r->lr, r->grad_norm, text_count(r->tokens_per_s).text);
     double peak = r->peak_datasheet > 0 ? r->peak_datasheet : r->peak_measured;
-    double model = 100 * ratio((double)r->flops_model, r->step_s, peak);
-    double executed = 100 * ratio((double)r->flops_executed, r->step_s, peak);
+    double model = 100 * metrics_use((double)r->flops_model, r->step_s, peak);
+    double executed = 100 * metrics_use((double)r->flops_executed, r->step_s, peak);
     if (r->peak_datasheet > 0) fprintf(f, " | MFU %.1f%% HFU %.1f%%", model, executed);
     else if (peak > 0) fprintf(f, " | model %.1f%% hardware %.1f%% of measured peak", model, executed);
     if (r->ranks > 1)

@@ -73,6 +73,8 @@ status metrics_open(FILE **f, const char *path, bool keep);
 status metrics_sync(FILE *f, const char *path);              /* fsync */
 status metrics_line_of(json_t **line, const step_record *r); /* free with json_decref */
 status metrics_append(FILE *f, const char *path, const json_t *line);
+/* flops / seconds / peak, as in MFU and HFU; NaN where the peak or the time is not known */
+double metrics_use(double flops, double seconds, double peak);
 /* the progress line of a step, cut off at size - 1 bytes */
 void metrics_progress_line(char *line, size_t size, const step_record *r);
 

@@ -78,10 +78,6 @@ static void put(FILE *out, const prometheus_file *f, const char *name, const cha
     put_sample(out, f, name, NULL, value);
 }
 
-static double known_ratio(double flops, double seconds, double peak) {
-    return peak > 0 && seconds > 0 ? flops / seconds / peak : NAN;
-}
-
 static void put_step(FILE *out, const prometheus_file *f, const step_record *r, double val_loss) {
     const nvml_state *gpu = &r->gpu;
     put(out, f, "step", "Last complete step.", (double)r->step);
@@ -94,11 +90,11 @@ static void put_step(FILE *out, const prometheus_file *f, const step_record *r, 
     put(out, f, "step_duration_seconds", "Time of the last step.", r->step_s);
     put(out, f, "tokens_per_second", "Tokens per second in the last step.", r->tokens_per_s);
     put(out, f, "mfu_ratio", "Model FLOP/s divided by the dense peak of the datasheet.",
-        known_ratio((double)r->flops_model, r->step_s, r->peak_datasheet));
+        metrics_use((double)r->flops_model, r->step_s, r->peak_datasheet));
     put(out, f, "hfu_ratio", "Executed FLOP/s divided by the dense peak of the datasheet.",
-        known_ratio((double)r->flops_executed, r->step_s, r->peak_datasheet));
+        metrics_use((double)r->flops_executed, r->step_s, r->peak_datasheet));
     put(out, f, "mfu_of_measured_peak_ratio", "Model FLOP/s divided by the peak measured with large GEMMs.",
-        known_ratio((double)r->flops_model, r->step_s, r->peak_measured));
+        metrics_use((double)r->flops_model, r->step_s, r->peak_measured));
     put(out, f, "memory_bytes", "Memory of the rank that uses most.", r->memory_bytes ? (double)r->memory_bytes : NAN);
     put(out, f, "ranks", "Number of ranks.", r->ranks);
     put(out, f, "exposed_communication_seconds", "Time of the last step in which ranks waited for communication.",
