@@ -1,12 +1,13 @@
 #include "runtime/host.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "runtime/path.h"
 
@@ -252,14 +253,16 @@ host_used host_process_at(const char *root) {
     return u;
 }
 
-void host_restart_peak(void) {
-    FILE *f = fopen("/proc/self/clear_refs", "we");
-    if (!f) return;
-    fputs("5", f);
-    fclose(f);
+bool host_restart_peak_at(const char *root) {
+    int fd = open(path_join(root, "proc/self/clear_refs").text, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool restarted = write(fd, "5", 1) == 1;
+    close(fd);
+    return restarted;
 }
 
 host_used host_process(void) { return host_process_at(""); }
+bool host_restart_peak(void) { return host_restart_peak_at(""); }
 host_quota host_cpu_quota(void) { return host_cpu_quota_at(""); }
 host_room host_memory(void) { return host_memory_at(""); }
 uint64_t host_available(void) { return host_available_at(""); }

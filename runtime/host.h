@@ -3,6 +3,7 @@
 #ifndef TALLY_HOST_H
 #define TALLY_HOST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct {
@@ -36,7 +37,7 @@ typedef struct {
     uint64_t now, peak;
 } host_used;
 host_used host_process(void);
-void host_restart_peak(void); /* peak = now, where the kernel allows it */
+bool host_restart_peak(void); /* peak = now; false: the kernel does not allow it, and peak is that since the start */
 
 /* The number of ranks on this host, which share its quota and memory evenly. 1 until it is set. */
 void host_set_ranks(int ranks);
@@ -47,5 +48,6 @@ host_quota host_cpu_quota_at(const char *root);
 host_room host_memory_at(const char *root);
 uint64_t host_available_at(const char *root);
 host_used host_process_at(const char *root);
+bool host_restart_peak_at(const char *root);
 
 #endif

@@ -159,6 +159,9 @@ static void memory_of_the_process_is_without_files(void **state) {
     assert_true(u.now == 1000 * 1024 && u.peak == 3000 * 1024);
     put("proc/self/status", "VmHWM:\t 3000 kB\nRssAnon:\t 1000 kB\nRssFile:\t 2500 kB\nRssShmem:\t 0 kB\n");
     assert_true(host_process_at(root).peak == 1000 * 1024);
+    assert_false(host_restart_peak_at(root));
+    put("proc/self/clear_refs", "");
+    assert_true(host_restart_peak_at(root));
 }
 
 static void a_quota_is_rounded_to_threads(void **state) {

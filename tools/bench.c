@@ -16,7 +16,10 @@ static status used_bytes(uint64_t *bytes, device *dev, bool from_here) {
     if (dev->kind != DEVICE_CPU) return STATUS_OK;
     if (from_here) {
         malloc_trim(0); /* memory that an earlier measurement freed must not count */
-        host_restart_peak();
+        if (!host_restart_peak()) {
+            *bytes = 0;
+            return STATUS_OK;
+        }
     }
     host_used u = host_process();
     *bytes = from_here ? u.now : u.peak;

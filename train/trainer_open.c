@@ -22,7 +22,7 @@
 
 void trainer_measure_memory(trainer *t) {
     host_used u = host_process();
-    if (t->dev->kind != DEVICE_CPU || u.peak <= t->memory_before + t->mine.measured_bytes) return;
+    if (!t->memory_before || u.peak <= t->memory_before + t->mine.measured_bytes) return;
     t->mine.measured_bytes = u.peak - t->memory_before;
 }
 
@@ -244,8 +244,7 @@ static status open_model(trainer *t) {
     precision.shard.world = t->peers;
     TRY(check_room(t, s, precision));
     TRY(measure_peak_at_start(t)); /* before the model takes memory, since the measurement needs some too */
-    host_restart_peak();
-    t->memory_before = host_process().now;
+    if (t->dev->kind == DEVICE_CPU && host_restart_peak()) t->memory_before = host_process().now;
     TRY(step_init(&t->step_state, &t->m, t->dev, &t->c, s, precision));
     t->m.look = trainer_look;
     t->m.look_context = t;

@@ -136,7 +136,7 @@ typedef struct {
     trainer_measures measures;
     trainer_foretold foretold;
     size_t planned[MEM_CATEGORIES]; /* bytes of this rank: step_memory */
-    uint64_t memory_before;         /* of this process, before the model: host_process */
+    uint64_t memory_before;         /* of this process, before the model; 0: its peak cannot be measured (host.h) */
     rank_report mine, *all;         /* all: [ranks], from the last trainer_gather */
     u128 bytes_sent;                /* in all steps of this attempt, by all ranks */
 } trainer;

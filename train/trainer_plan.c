@@ -188,7 +188,7 @@ static void fill_actual(trainer *t) {
     a->of[RUN_PLAN_USD] = ledger_usd(&t->bill);
     a->of[RUN_PLAN_ENERGY_J] = t->bill.total.joules;
     a->of[RUN_PLAN_MEMORY_BYTES] = measured_memory(t);
-    for (int i = 0; i < MEM_CATEGORIES; i++) a->memory[i] = (double)t->planned[i]; /* taken as laid out */
+    for (int i = 0; i < MEM_CATEGORIES; i++) a->memory[i] = (double)t->planned[i]; /* as laid out: not measured */
     p->whole = t->p.step == (uint64_t)t->o->steps;
     p->ended = true;
     p->cause_count = 0;

@@ -58,7 +58,7 @@ typedef struct {
     double evaluation_s, checkpoint_s, startup_s; /* of one evaluation, of one checkpoint, of this attempt's start */
     double watts;                                 /* of all devices, mean over the attempt */
     char energy_source[32];
-    double memory_bytes; /* of rank 0: measured, or, on a GPU, what it holds */
+    double memory_bytes; /* of rank 0: measured, or what it holds where that cannot be, as on a GPU */
     double usd_per_hour; /* of all devices */
 } calibration;
 

@@ -4,7 +4,8 @@
  *   step_ms, tokens_per_s, wall_s, usd, energy_j      of the run; step_ms: the median; energy_j: of the devices
  *   memory_bytes    of a device, that of rank 0 in actual; memory: an object of its parts by category (runtime/arena.h)
  *   provisional     true: the speed was assumed; the plan is made again when enough steps are measured
- *   actual          an object with the same keys, of the run so far
+ *   actual          an object with the same keys, of the run so far; step_ms and tokens_per_s: of its last attempt; memory: what
+ *                   that attempt has laid out, since only the sum can be measured
  *   error           an object: actual / planned - 1 of each. null where either is not known, and for wall_s, usd and energy_j
  *                   of a run that has not done all of its steps
  *   causes          array of texts: why errors are above RUN_PLAN_TOLERANCE
