@@ -103,6 +103,7 @@ static void test_values(void **state) {
                  {"\"ranks\": 2", "\"ranks\": 0", "\"ranks\" is 0"},
                  {"\"ranks\": 2", "\"ranks\": 4294967296", "\"tokens_per_step\" is 768, not batch"},
                  {"\"batch\": 3", "\"batch\": 9223372036854775807", "\"tokens_per_step\" is 768, not batch"},
+                 {"\"tokens_per_s\": 7680", "\"tokens_per_s\": null", "\"tokens_per_s\" is not above 0"},
                  {"\"M\": 384", "\"M\": -84", "\"M\" is -84"},
                  {"\"seconds\": 0.05", "\"seconds\": 0.00", "\"seconds\" of a GEMM"}};
     calibration a = example(), b;
@@ -123,6 +124,9 @@ static void test_values(void **state) {
     }
     OK(calibration_write(&a, folder));
     OK(calibration_read(&b, folder));
+    a.works[CALIBRATION_GEMM] = 1, a.works[CALIBRATION_LOSS] = NAN;
+    OK(calibration_write(&a, folder));
+    FAILS(DATA, "\"loss\" is not known", calibration_read(&b, folder));
 }
 
 int main(void) {

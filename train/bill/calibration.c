@@ -95,6 +95,11 @@ static status read_number(double *v, const json_t *o, const char *path, const ch
     return STATUS_OK;
 }
 
+static status check_positive(double v, const char *path, const char *key) {
+    if (!(v > 0)) FAIL(DATA, "%s: \"%s\" is not above 0", path, key);
+    return STATUS_OK;
+}
+
 static status read_count(i64 *v, const json_t *o, const char *path, const char *key) {
     TRY(json_get_i64(o, path, key, v));
     if (*v < 1) FAIL(DATA, "%s: \"%s\" is %ld, expected at least 1", path, key, *v);
@@ -118,6 +123,8 @@ static status read_works(calibration *c, const json_t *o, const char *path) {
     json_t *works, *gemms;
     TRY(json_get_object(o, path, "seconds_of_a_step", &works));
     for (int i = 0; i < CALIBRATION_WORKS; i++) TRY(read_number(&c->works[i], works, path, work_keys[i]));
+    for (int i = 0; i < CALIBRATION_WORKS && !isnan(c->works[CALIBRATION_GEMM]); i++)
+        if (isnan(c->works[i])) FAIL(DATA, "%s: \"%s\" is not known, but \"gemm\" is", path, work_keys[i]);
     TRY(json_get_array(o, path, "gemms", &gemms));
     size_t count = json_array_size(gemms);
     if (count > CALIBRATION_GEMMS)
@@ -143,7 +150,9 @@ static status parse(calibration *c, const json_t *o, const char *path) {
         TRY(json_get_string(o, path, texts[i].key, text_of(c, &texts[i]), texts[i].size));
     for (size_t i = 0; i < COUNT(integers); i++) TRY(read_count(integer_of(c, &integers[i]), o, path, integers[i].key));
     for (size_t i = 0; i < COUNT(numbers); i++) TRY(read_number(number_of(c, &numbers[i]), o, path, numbers[i].key));
-    if (!(c->step_s > 0)) FAIL(DATA, "%s: \"step_s\" is not above 0", path);
+    TRY(check_positive(c->step_s, path, "step_s"));
+    TRY(check_positive(c->tokens_per_s, path, "tokens_per_s"));
+    TRY(check_positive(c->flops_executed_per_s, path, "flops_executed_per_s"));
     TRY(check_tokens(c, path));
     return read_works(c, o, path);
 }
