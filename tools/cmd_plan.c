@@ -120,9 +120,9 @@ static const option table[] = {
      .help = "with --budget: how many different tokens there are; a run may repeat them"},
 
     {AT(target_loss), .group = "A loss to reach", .name = "target-loss", .argument = "X", .min = 1e-6, .max = 100,
-     .help = "with --from RUN: the tokens, time and dollars at which the run reaches this loss, with an interval of at "
-             "least 90%, "
-             "from a power law through its own curve; of the other options only --price and --json have an effect"},
+     .help = "with --from RUN: the tokens, time and dollars at which the run reaches this loss, with an interval, "
+             "from a power law through its own curve (90% if it goes on by that law); of the other options only "
+             "--price and --json have an effect"},
 
     {AT(gpus), .group = "Output", .name = "gpus", .not_in_file = true,
      .help = "list the hardware table: dense peaks, memory, power and price of each --gpu, with their sources"},

@@ -91,8 +91,10 @@ static void print_text(const target *t) {
     print_row("time", &t->seconds, text_seconds);
     if (isnan(t->usd.best)) printf("  %-10s %12s\n", "dollars", "not known");
     else print_row("dollars", &t->usd, text_usd);
-    printf("It assumes that the curve goes on as it has: data that does not repeat more than so far, and the same "
-           "speed.\n");
+    printf(
+        "It assumes that the curve goes on as it has: by the same law, on data that does not repeat more than so far, "
+        "and at\nthe same speed. A curve that bends needs more: runs have exceeded the 95%% by up to 20%% "
+        "(tools/PLANNING.md).\n");
     if (t->options.decays)
         printf(
             "The learning rate of this run decays (%s). A longer run has a slower decay, and at first a higher loss.\n",
