@@ -44,7 +44,7 @@ ok "a HUP that nohup ignores stays ignored"
 # --- at start-up, which here measures the peak for a minute ---
 run=$scratch/start
 "$tally" train "${options[@]}" --peak-seconds 60 --out "$run" >"$scratch/out" 2>"$scratch/err" & pid=$!
-for i in $(seq 3000); do [ -s "$run/config.json" ] && break; sleep 0.1; done
+for i in $(seq 3000); do [ -s "$run/heartbeat" ] && break; sleep 0.1; done
 kill -TERM $pid; wait $pid
 [ $? -eq 143 ] && grep -q "^stopped by SIGTERM before the first step: there is nothing new to save" "$scratch/err" && ! grep -q "^step" "$scratch/err"
 ok "SIGTERM while the run starts ends it at once, and says that there is nothing to save"
