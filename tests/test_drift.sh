@@ -82,6 +82,12 @@ train --out "$scratch/given" --steps 40 --resume --stop-at-loss 0 && [ "$before"
 ok "a resumed run keeps its plan"
 [ "$(grep -c "for an abacus" "$scratch/given/plan.json")" = 1 ] && grep -q 'is for 3 devices; this run has 1' "$scratch/warnings"
 ok "the device of a plan from outside is named; another number of devices is a warning"
+train --out "$scratch/given" --steps 40 --resume --stop-at-loss 0 && python3 - "$scratch/given" <<'P'
+import json, sys
+p = json.load(open(sys.argv[1] + "/plan.json"))
+assert p["actual"]["step_ms"] is None and p["actual"]["memory_bytes"] is None and p["actual"]["wall_s"] > 0, p
+P
+ok "an attempt without a step knows neither the time nor the memory of one"
 echo '{' >"$scratch/given/plan.json"
 train --out "$scratch/given" --steps 41 --resume && grep -q 'plan.json:.*; the plan is made again' "$scratch/err"
 ok "a damaged plan.json is made again"

@@ -187,7 +187,7 @@ static void fill_actual(trainer *t) {
     a->of[RUN_PLAN_WALL_S] = ledger_wall_s(&t->bill);
     a->of[RUN_PLAN_USD] = ledger_usd(&t->bill);
     a->of[RUN_PLAN_ENERGY_J] = t->bill.total.joules;
-    a->of[RUN_PLAN_MEMORY_BYTES] = measured_memory(t);
+    if (t->measures.steps_seen) a->of[RUN_PLAN_MEMORY_BYTES] = measured_memory(t); /* else it holds no step's */
     for (int i = 0; i < MEM_CATEGORIES; i++) a->memory[i] = (double)t->planned[i]; /* as laid out: not measured */
     p->whole = t->p.step == (uint64_t)t->o->steps;
     p->ended = true;
