@@ -93,8 +93,8 @@ static calibration run_of(const step_plan *s) {
 }
 
 static void expect(const step_plan *s, const calibration *c, double seconds, const char *how) {
-    plan_request r = {.step = *s};
-    OK(plan_from_speed(&r, c));
+    plan_request r = {.step = *s, .from = c};
+    OK(plan_from_speed(&r));
     double got = (double)(s->s.B * s->s.T * s->micro_batches) / r.tokens_per_s;
     if (!(fabs(got / seconds - 1) < 1e-9) || !strstr(r.speed, how))
         fail_msg("%s, B %ld, T %ld: %.12g s, expected %.12g (%s)", s->c.name, s->s.B, s->s.T, got, seconds, r.speed);
@@ -142,10 +142,10 @@ static void speed_of_shapes(void **unused) {
     calibration c = run_of(&s), slower;
     slower = c;
     for (int i = 0; i < c.gemm_count; i++) slower.gemms[i].seconds += 2 * 2.0 * 64 * 96 * 128 / GEMM_RATE;
-    plan_request a = {.step = s}, b = {.step = s};
+    plan_request a = {.step = s, .from = &c}, b = {.step = s, .from = &slower};
     a.step.s.B = b.step.s.B = 4;
-    OK(plan_from_speed(&a, &c));
-    OK(plan_from_speed(&b, &slower));
+    OK(plan_from_speed(&a));
+    OK(plan_from_speed(&b));
     double tokens = 4 * 128, flops = gemm_flops(&a.step);
     double more = (tokens / b.tokens_per_s - tokens / a.tokens_per_s) * GEMM_RATE / flops;
     if (!(fabs(more - 1) < 1e-9)) fail_msg("GEMMs at half the speed take %.9g of their time more, expected 1", more);
@@ -156,16 +156,16 @@ static void rate_of_flops(void **unused) {
     (void)unused;
     step_plan s = step_of("llama-3m", 2, 128, (recompute_policy){RECOMPUTE_NONE, 0});
     calibration c = run_of(&s);
-    plan_request r = {.step = s};
+    plan_request r = {.step = s, .from = &c};
     r.step.o.shard.ranks = 2, r.step.o.shard.stage = SHARD_FULL;
-    OK(plan_from_speed(&r, &c));
+    OK(plan_from_speed(&r));
     flop_counter f = cost_training_flops(&s.c, s.s.recompute, s.s.B, s.s.T);
     double optimizer = c.works[CALIBRATION_OPTIMIZER] / 2; /* of its half */
     double rate = (double)meter_flops_executed(&f) / (c.step_s - optimizer);
     assert_true(isnan(r.tokens_per_s) && fabs(r.m.flops / rate - 1) < 1e-9);
     c.works[CALIBRATION_GEMM] = NAN;
     r.step.s.B = 4;
-    OK(plan_from_speed(&r, &c));
+    OK(plan_from_speed(&r));
     assert_true(isnan(r.tokens_per_s) && r.m.flops == c.flops_executed_per_s && isinf(r.m.memory));
 }
 
@@ -173,9 +173,9 @@ static void other_precision_is_refused(void **unused) {
     (void)unused;
     step_plan s = step_of("llama-3m", 2, 128, (recompute_policy){RECOMPUTE_NONE, 0});
     calibration c = run_of(&s);
-    plan_request r = {.step = s};
+    plan_request r = {.step = s, .from = &c};
     r.step.o.t = F32;
-    FAILS(ARG, "--precision fp32: the run of --from measured the speed of bf16", plan_from_speed(&r, &c));
+    FAILS(ARG, "--precision fp32: the run of --from measured the speed of bf16", plan_from_speed(&r));
 }
 
 int main(void) {

@@ -29,6 +29,19 @@ json 'all(p["recompute"] == "block:3" and p["moments"] == "fp32" and p["shard"] 
     $model --batch 4 --recompute block:3 --moments fp32 --shard gradients --search
 ok "options that are given are kept"
 
+# the speed of every configuration is the one that plan --from gives it
+lines_of_text 100 "$scratch/text.txt"
+"$tally" train --model llama-3m --data "$scratch/text.txt" --out "$scratch/run" --steps 10 --batch 2 --seq-len 32 --peak-seconds 0.05 \
+    --eval-batches 1 >"$scratch/out" 2>"$scratch/err" && "$tally" plan --from "$scratch/run" --batch 4 --search --json >"$scratch/out" 2>"$scratch/err" &&
+    python3 - "$scratch/out" "$tally" "$scratch/run" 2>"$scratch/err" <<'P'; ok "with --from, each at the speed that the run gives it"
+import json, subprocess, sys
+o = json.load(open(sys.argv[1]))
+assert o["frontier"] and o["simulated"] == o["configurations"]
+for p in o["frontier"]:
+    plan = subprocess.run([sys.argv[2], "plan", "--from", sys.argv[3], "--json"] + p["options"].split(), capture_output=True, check=True)
+    assert json.loads(plan.stdout)["plans"][0]["tokens_per_s"] == p["tokens_per_s"], (p, plan.stdout)
+P
+
 json 'abs(o["device_hours"] - 1000) < 1e-6 and abs(o["wall_s"] - 450000) < 1e-3 and len(o["laws"]) == 5 and o["answer"] == "besiroglu"' \
     --budget 2000 --price 2 --gpu h100 --devices 8
 ok "a budget"

@@ -18,6 +18,7 @@
 #define TALLY_PLAN_H
 
 #include "tools/plan_step.h"
+#include "train/bill/calibration.h"
 
 #define PLAN_CONVENTION_LIST(X) X(PLAN_EXACT, "exact") X(PLAN_PALM, "palm") X(PLAN_6N, "6n")
 typedef enum { PLAN_CONVENTION_LIST(CHOICES_VALUE) PLAN_CONVENTIONS } plan_convention;
@@ -27,10 +28,11 @@ typedef struct {
     i64 tokens;          /* that the run trains on; 0 if unknown */
     machine m;           /* m.flops is not used where tokens_per_s or mfu is given */
     double tokens_per_s; /* of all devices together; NAN: simulate */
-    const char *speed;   /* how the speed was found from a run (plan_from.h), for people; else NULL */
-    double mfu;          /* by the exact convention; NAN: simulate; not together with tokens_per_s */
-    double peak;         /* dense FLOP/s of a device at the dtype of the weights */
-    double memory_limit; /* bytes of a device */
+    const calibration *from; /* of the run whose speed is taken (plan_from.h); else NULL */
+    const char *speed;       /* how the speed was found from it, for people; else NULL */
+    double mfu;              /* by the exact convention; NAN: simulate; not together with tokens_per_s */
+    double peak;             /* dense FLOP/s of a device at the dtype of the weights */
+    double memory_limit;     /* bytes of a device */
     double usd_per_device_hour;
     double device_watts, host_watts; /* of a device; of a node beside its devices */
     double pue;                      /* power of the building / power of the machines */

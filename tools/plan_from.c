@@ -199,10 +199,12 @@ static double executed_per_rank(const step_plan *s) {
     return (double)meter_flops_executed(&f);
 }
 
-status plan_from_speed(plan_request *r, const calibration *c) {
+status plan_from_speed(plan_request *r) {
+    const calibration *c = r->from;
     const step_plan *s = &r->step;
     step_plan own;
     double compute, exposed;
+    if (!c) return STATUS_OK;
     if (strcmp(c->precision, dtype_name(s->o.t)) != 0)
         FAIL(ARG, "--precision %s: the run of --from measured the speed of %s; expected that, or a run in %s",
              dtype_name(s->o.t), c->precision, dtype_name(s->o.t));

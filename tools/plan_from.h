@@ -21,10 +21,9 @@
 #define TALLY_PLAN_FROM_H
 
 #include "tools/plan.h"
-#include "train/bill/calibration.h"
 
 /* Sets the speed of r: r->tokens_per_s, or r->m.flops where communication is simulated, and r->speed. The bandwidth of memory is
- * then INFINITY, since that rate covers all computation. ARG: the run had another precision. */
-status plan_from_speed(plan_request *r, const calibration *c);
+ * then INFINITY, since that rate covers all computation. Nothing where r->from is NULL. ARG: the run had another precision. */
+status plan_from_speed(plan_request *r);
 
 #endif

@@ -284,7 +284,7 @@ static status add_row(plan_request *rows, int *count, const plan_setting *s, int
     int sharing = devices < r->m.net.per_node ? devices : r->m.net.per_node;
     if (s->shared_memory) r->memory_limit = s->limit.value / sharing;
     if (is_owned(s)) r->usd_per_device_hour = owned_usd_per_hour(s, devices);
-    return s->from ? plan_from_speed(r, s->from) : STATUS_OK;
+    return plan_from_speed(r);
 }
 
 static bool ends_in_comma(const char *list) { return *list && list[strlen(list) - 1] == ','; }
@@ -419,6 +419,7 @@ status plan_options_read(plan_setting *s, const plan_options *v, const options *
     TRY(read_step(&s->base.step, v, o));
     if (s->from && v->model == s->from->model) s->base.step.c.V = s->from->vocabulary;
     TRY(cpu ? read_cpu(s, v, o) : read_gpu(s, v, o));
+    s->base.from = s->from;
     if (s->from) take_measured(s, o);
     TRY(read_speed(s, v, o));
     TRY(read_costs(s, v, o));

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "tools/plan_from.h"
 #include "train/model/cost.h"
 
 typedef struct {
@@ -37,6 +38,7 @@ static status add(candidates *c, const step_plan *step, double flops_per_s) {
     candidate *new = &c->list[c->count++];
     *new = (candidate){.step = *step,
                        .least_s_per_token = (double)meter_flops_executed(&f) / (double)step->s.T / flops_per_s};
+    if (c->base->from) new->least_s_per_token = 0; /* the speed of its work is its own */
     for (int i = 0; i < MEM_CATEGORIES; i++) new->memory += (double)memory[i];
     return STATUS_OK;
 }
@@ -123,6 +125,7 @@ static status find_frontier(plan_search_result *r, const candidates *c, double f
         if (from->least_s_per_token >= best) continue;
         plan_search_point point = {.step = from->step};
         request.step = from->step;
+        TRY(plan_from_speed(&request));
         TRY(plan_make(&point.p, &request));
         r->simulated++;
         point.device_s_per_token = from->step.o.shard.ranks / point.p.tokens_per_s;
@@ -141,7 +144,9 @@ status plan_search_run(plan_search_result *r, const plan_request *base, plan_sea
     plan p;
     candidates c = {.base = base};
     *r = (plan_search_result){.cheapest = -1};
-    TRY(plan_make(&p, base));
+    plan_request request = *base;
+    TRY(plan_from_speed(&request));
+    TRY(plan_make(&p, &request));
     r->gemm_flops_per_s = p.gemm_flops_per_s;
     if (isnan(p.gemm_flops_per_s))
         FAIL(ARG,

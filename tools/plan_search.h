@@ -7,7 +7,7 @@
  *   moments                    fp32, bf16
  * The memory of each comes from the layout pass (step_memory), its time from the simulated step. In order of memory, a configuration
  * whose GEMMs alone take longer than the best step so far cannot be on the frontier and is not simulated. GEMMs are assumed to run at
- * the same rate whatever the micro-batch. */
+ * the same rate whatever the micro-batch. With base->from, each configuration has the speed that plan_from.h gives it instead. */
 #ifndef TALLY_PLAN_SEARCH_H
 #define TALLY_PLAN_SEARCH_H
 

@@ -67,7 +67,7 @@ static void print_table(const plan_search_result *r, const plan_request *base) {
         else left_out++;
     }
     if (left_out)
-        printf("%d rows that are less than %.1f%% cheaper than the row above are left out; --json has all\n", left_out,
+        printf("left out: %d of less than %.1f%% cheaper than the row above; --json has all\n", left_out,
                100 * (1 - gain));
 }
 
@@ -84,9 +84,13 @@ static void print_text(const plan_search_result *r, const plan_request *base) {
     if (isnan(base->memory_limit)) printf(", the memory of a device is not known");
     else printf(", %ld fit into %s", r->fitting, text_bytes(base->memory_limit).text);
     printf("; %ld simulated, the others cannot be cheaper than one of them that takes less memory\n", r->simulated);
-    printf("assumed: GEMMs at %.4g TFLOP/s, whatever the micro-batch; norms and activations take no time, recomputed "
-           "or not\n\n",
-           r->gemm_flops_per_s * 1e-12);
+    if (base->from)
+        printf("assumed: the speeds that the run of --from measured, of each kind of work where it did\n\n");
+    else
+        printf(
+            "assumed: GEMMs at %.4g TFLOP/s, whatever the micro-batch; norms and activations take no time, recomputed "
+            "or not\n\n",
+            r->gemm_flops_per_s * 1e-12);
     print_table(r, base);
     if (r->cheapest >= 0)
         printf("\n* the cheapest%s: %s\n", isnan(base->memory_limit) ? "" : " that fits",
