@@ -36,7 +36,7 @@ ok "--out gets the table and its JSON lines"
 first=; if [ $device = cuda ]; then first="test_cuda_norm: "; fi
 in_order ${first:+"$first"} "== the step" '"step_ms":' "== a tiny model" "== bandwidth" "== the other tests" ${first:+"test_cuda_device: "} "== compute-sanitizer" '| tiny |'
 ok "tests of GEMM, attention, norm and loss run first, then the step, whose JSON is printed at once"
-in_order "recompute none, moments fp32, master fp32: does not fit" "micro-batch 1 x 1, recompute none, moments fp32, master fp32: 0.0 GiB planned"
+in_order "recompute none, moments fp32, master fp32: does not fit" "micro-batch 1 x 1, recompute none, moments fp32, master fp32: 0.1 GiB planned"
 ok "a step that does not fit the GPU's memory is not started, and the output says which shape is measured"
 grep -qF "SKIP step of tiny, attention cudnn: it is not in this build" "$scratch/out"; ok "a build without cuDNN says so"
 

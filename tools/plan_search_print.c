@@ -67,8 +67,8 @@ static void print_table(const plan_search_result *r, const plan_request *base) {
         else left_out++;
     }
     if (left_out)
-        printf("left out: %d of less than %.1f%% cheaper than the row above; --json has all\n", left_out,
-               100 * (1 - gain));
+        printf("rows less than %.1f%% cheaper than the row above are left out (%d); --json has all\n", 100 * (1 - gain),
+               left_out);
 }
 
 static void print_text(const plan_search_result *r, const plan_request *base) {

@@ -4,7 +4,7 @@
 #include "runtime/file.h"
 #include "train/bill/report.h"
 
-static const char *const files[] = {"metrics.jsonl", "ledger.json", "config.json", "sample.txt", NULL};
+static const char *const files[] = {"metrics.jsonl", "ledger.json", "config.json", "sample.txt", "plan.json", NULL};
 
 int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
     static const char step[] =
@@ -16,12 +16,20 @@ int fuzz_seeds(fuzz_input seeds[FUZZ_SEEDS]) {
     static const char rest[] = FUZZ_CUT
         "{\"step\": 2, \"tokens\": 512, \"wall_s\": 3.5, \"energy_j\": 10, \"energy_source\": \"rapl\", \"usd\": 0.01, "
         "\"price_usd_per_hour\": 0.5, \"bookings\": {\"useful\": 3, \"startup\": 0.5}, \"usd_by_booking\": "
-        "{\"useful\": 0.01}}" FUZZ_CUT "{\"model\": \"<script>llama&\"}" FUZZ_CUT "<b onclick='x'>a sample";
+        "{\"useful\": 0.01}}" FUZZ_CUT "{\"model\": \"<script>llama&\"}" FUZZ_CUT "<b onclick='x'>a sample" FUZZ_CUT
+        "{\"source\": \"</script>\", \"step_ms\": 5, \"memory\": {\"weights\": 1000}, \"actual\": {\"step_ms\": 6}, "
+        "\"error\": {\"step_ms\": 0.2}, \"causes\": [\"<script>\"]}";
     char *all;
     FUZZ_CHECK(asprintf(&all, "%s%s", lines, rest) > 0);
     seeds[0] = (fuzz_input){all, strlen(all)};
     seeds[1] = fuzz_text(lines);
     return 2;
+}
+
+static int occurrences(const char *text, const char *of) {
+    int n = 0;
+    while ((text = strcasestr(text, of))) n++, text++;
+    return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
@@ -31,7 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     if (report_write(fuzz_folder()) != STATUS_OK) return 0;
     FUZZ_CHECK(file_read(fuzz_path("report.html"), &page, &n) == STATUS_OK);
     FUZZ_CHECK(strlen(page) == n);
-    FUZZ_CHECK(!strcasestr(page, "<script") && !strcasestr(page, "<b on"));
+    enum { OF_THE_PAGE = 2 }; /* its data and its code */
+    FUZZ_CHECK(occurrences(page, "<script") == OF_THE_PAGE && occurrences(page, "</script") == OF_THE_PAGE);
+    FUZZ_CHECK(!strcasestr(page, "<b on"));
     free(page);
     fuzz_either(report_loss_svg(fuzz_folder(), fuzz_path("loss.svg")));
     return 0;
