@@ -41,7 +41,7 @@ count() {
     sed -i -E 's/^([0-9]+: )?not (ok [0-9]+.*# SKIP)/\1\2/' "$log" # as cmocka writes what is skipped
     skip=$(grep -cE '^([0-9]+: )?ok [0-9]+.*# SKIP' "$log")
     ok=$(($(grep -cE '^([0-9]+: )?ok [0-9]+' "$log") - skip))
-    bad=$(grep -cE '^([0-9]+: )?not ok [0-9]+' "$log")
+    bad=$(($(grep -cE '^([0-9]+: )?not ok [0-9]+' "$log") + $(grep -cE '\*\*\*(Exception|Timeout|Not Run)' "$log")))
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     if [ "$status" -ne 0 ]; then
         grep -E '^([0-9]+: )?(not ok|# [^o]|simt:|racecheck:)|ERROR|runtime error|\*\*\*Failed|\*\*\*Timeout|\*\*\*Exception|SEGFAULT' "$log" | head -60
