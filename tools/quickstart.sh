@@ -48,19 +48,23 @@ fi
 build/tally tokenizer train --data "${data[@]}" --out "$run/tokenizer" --json >"$run/tokenizer.log"
 tokens=$(sed 's/.*"tokens":\([0-9]*\).*/\1/' "$run/tokenizer.log")
 echo "tokenizer: $tokens tokens, in $run/tokenizer" >&2
-cat >"$run/shape.json" <<J
-{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": $tokens, "hidden_size": 128, "intermediate_size": 384,
- "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
- "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
-
-# As many steps as that time holds: the rate is measured, not assumed.
+# A model so large that the time holds at most about 6 passes over the text: more passes of a small model only learn it by heart. The
+# speed is measured, not assumed. A token of such a text is about 3 bytes; a step has 4 x 128.
+bytes=$(cat "${data[@]}" | wc -c)
 shape=(--model "$run/shape.json" --batch 4 --seq-len 128)
-step_ms=$(build/tally bench step "${shape[@]}" --steps 20 --json | sed 's/.*"step_ms":\([0-9.]*\).*/\1/')
-steps=$(awk -v s="$seconds" -v ms="$step_ms" 'BEGIN { n = int(s * 1000 / ms); print n < 20 ? 20 : n }')
+for width in 128 192 256 384 512; do
+    cat >"$run/shape.json" <<J
+{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": $tokens, "hidden_size": $width, "intermediate_size": $((3 * width)),
+ "num_hidden_layers": 4, "num_attention_heads": $((width / 32)), "num_key_value_heads": $((width / 32)), "max_position_embeddings": 128,
+ "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
+J
+    step_ms=$(build/tally bench step "${shape[@]}" --steps 20 --json | sed 's/.*"step_ms":\([0-9.]*\).*/\1/')
+    steps=$(awk -v s="$seconds" -v ms="$step_ms" 'BEGIN { n = int(s * 1000 / ms); print n < 20 ? 20 : n }')
+    if [ $((steps * 4 * 128 * 3)) -le $((6 * bytes)) ]; then break; fi
+done
 
 build/tally train "${shape[@]}" --tokenizer "$run/tokenizer" --data "${data[@]}" --out "$run" --steps "$steps" --warmup $((steps / 20 + 1)) \
-    --lr 3e-3 --min-lr 1e-4 --beta2 0.98 --weight-decay 0.01 --eval-every $((steps / 5 + 1)) --eval-batches 32
+    --lr "$(awk -v w=$width 'BEGIN { print 0.384 / w }')" --min-lr 1e-4 --beta2 0.98 --weight-decay 0.01 --eval-every $((steps / 5 + 1)) --eval-batches 32
 echo
 echo "A sample:"
 echo
