@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/durable.h"
 #include "runtime/file.h"
 #include "runtime/json_outline.h"
 
@@ -353,4 +354,13 @@ status json_print(char **text, const json_t *json, json_style style) {
         FAIL(MEM, "no memory to print JSON");
     }
     return STATUS_OK;
+}
+
+status json_write_file(json_t *o, status_code filled, const char *path) {
+    char *text = NULL;
+    status_code st = filled ? filled : json_print(&text, o, JSON_INDENTED);
+    if (!st) st = durable_write_file(path, text, strlen(text));
+    free(text);
+    json_decref(o);
+    return st;
 }

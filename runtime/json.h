@@ -55,5 +55,8 @@ json_t *json_append_object(json_t *array); /* the same, at the end of an array *
  * indented with one. *text is malloc'ed. */
 typedef enum { JSON_ONE_LINE, JSON_INDENTED } json_style;
 status json_print(char **text, const json_t *json, json_style style);
+/* Replaces the file (durable_write_file) by o, indented, and frees o. filled: the status of filling it; where that is an error, it is
+ * returned and nothing is written. */
+status json_write_file(json_t *o, status_code filled, const char *path);
 
 #endif

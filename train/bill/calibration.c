@@ -2,11 +2,9 @@
 
 #include <limits.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/durable.h"
 #include "runtime/json.h"
 #include "runtime/path.h"
 
@@ -72,17 +70,9 @@ static status fill(json_t *o, const calibration *c) {
 }
 
 status calibration_write(const calibration *c, const char *run) {
-    char *text = NULL;
-    status_code st = STATUS_OK;
     json_t *o = json_object();
     if (!o) FAIL(MEM, "no memory for %s/calibration.json", run);
-    TRY_DONE(fill(o, c));
-    TRY_DONE(json_print(&text, o, JSON_INDENTED));
-    st = durable_write_file(path_join(run, "calibration.json").text, text, strlen(text));
-done:
-    free(text);
-    json_decref(o);
-    return st;
+    return json_write_file(o, fill(o, c), path_join(run, "calibration.json").text);
 }
 
 /* --- reading --- */

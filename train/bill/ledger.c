@@ -2,10 +2,8 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "runtime/durable.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
 #include "runtime/path.h"
@@ -145,31 +143,27 @@ static status add_seconds(json_t *o, const spent *s) {
     return STATUS_OK;
 }
 
-status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t tokens) {
+static status fill(json_t *o, const ledger *l, uint64_t step, uint64_t tokens) {
     double usd = ledger_usd(l);
-    status_code st = STATUS_OK;
-    char *text = NULL;
+    TRY(json_add_u64(o, "step", step));
+    TRY(json_add_u64(o, "tokens", tokens));
+    TRY(json_add_u64(o, "ranks", (uint64_t)l->world->ranks));
+    TRY(json_add_number_or_null(o, "wall_s", ledger_wall_s(l)));
+    TRY(json_add_string(o, "energy_source", ledger_energy_source(l)));
+    TRY(json_add_number_or_null(o, "usd", usd));
+    TRY(json_add_number_or_null(o, "usd_per_mtok", tokens ? usd / (double)tokens * 1e6 : NAN));
+    TRY(json_add_number_or_null(o, "price_usd_per_hour", l->usd_per_hour));
+    TRY(json_add_string(o, "price_source", l->price_source));
+    if (!l->grid.country) TRY(json_add_number_or_null(o, "grid", NAN));
+    else TRY(json_add_string(o, "grid", grid_describe(&l->grid).text));
+    TRY(add_seconds(o, &l->total));
+    return spent_write(o, &l->total);
+}
+
+status ledger_write(const ledger *l, const char *run, uint64_t step, uint64_t tokens) {
     json_t *o = json_object();
     if (!o) FAIL(MEM, "no memory for %s/ledger.json", run);
-    TRY_DONE(json_add_u64(o, "step", step));
-    TRY_DONE(json_add_u64(o, "tokens", tokens));
-    TRY_DONE(json_add_u64(o, "ranks", (uint64_t)l->world->ranks));
-    TRY_DONE(json_add_number_or_null(o, "wall_s", ledger_wall_s(l)));
-    TRY_DONE(json_add_string(o, "energy_source", ledger_energy_source(l)));
-    TRY_DONE(json_add_number_or_null(o, "usd", usd));
-    TRY_DONE(json_add_number_or_null(o, "usd_per_mtok", tokens ? usd / (double)tokens * 1e6 : NAN));
-    TRY_DONE(json_add_number_or_null(o, "price_usd_per_hour", l->usd_per_hour));
-    TRY_DONE(json_add_string(o, "price_source", l->price_source));
-    if (!l->grid.country) TRY_DONE(json_add_number_or_null(o, "grid", NAN));
-    else TRY_DONE(json_add_string(o, "grid", grid_describe(&l->grid).text));
-    TRY_DONE(add_seconds(o, &l->total));
-    TRY_DONE(spent_write(o, &l->total));
-    TRY_DONE(json_print(&text, o, JSON_INDENTED));
-    st = durable_write_file(ledger_path(run).text, text, strlen(text));
-done:
-    free(text);
-    json_decref(o);
-    return st;
+    return json_write_file(o, fill(o, l, step, tokens), ledger_path(run).text);
 }
 
 /* *s stays as it is if ledger.json is of another step than the checkpoint. */

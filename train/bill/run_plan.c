@@ -3,11 +3,9 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/durable.h"
 #include "runtime/json.h"
 #include "runtime/path.h"
 
@@ -70,17 +68,9 @@ static status fill(json_t *o, const run_plan *p) {
 }
 
 status run_plan_write(const run_plan *p, const char *run) {
-    char *text = NULL;
-    status_code st = STATUS_OK;
     json_t *o = json_object();
     if (!o) FAIL(MEM, "no memory for %s/plan.json", run);
-    TRY_DONE(fill(o, p));
-    TRY_DONE(json_print(&text, o, JSON_INDENTED));
-    st = durable_write_file(path_join(run, "plan.json").text, text, strlen(text));
-done:
-    free(text);
-    json_decref(o);
-    return st;
+    return json_write_file(o, fill(o, p), path_join(run, "plan.json").text);
 }
 
 /* --- reading --- */

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "runtime/durable.h"
 #include "runtime/json.h"
 
 enum { STATE_VERSION = 1 };
@@ -58,17 +57,10 @@ static status add_progress(json_t *o, const tokenize_state *s, const tokenize_op
 }
 
 status tokenize_state_write(const tokenize_state *s, const tokenize_options *v) {
-    char *text = NULL;
     json_t *o = json_object();
-    status_code st = o ? STATUS_OK : ERROR(MEM, "%s: no memory", state_name);
-    if (!st) TRY_DONE(add_options(o, s, v));
-    if (!st) TRY_DONE(add_progress(o, s, v));
-    if (!st) TRY_DONE(json_print(&text, o, JSON_INDENTED));
-    if (!st) TRY_DONE(durable_write_file(path_join(v->folder, state_name).text, text, strlen(text)));
-done:
-    free(text);
-    json_decref(o);
-    return st;
+    status_code st = o ? add_options(o, s, v) : ERROR(MEM, "%s: no memory", state_name);
+    if (!st) st = add_progress(o, s, v);
+    return json_write_file(o, st, path_join(v->folder, state_name).text);
 }
 
 /* ---- reading ---- */

@@ -111,21 +111,11 @@ static status fill_config(json_t *o, const tokenizer_train_options *options) {
     return json_add_i64(o, "model_max_length", 1000000000); /* no limit of the tokenizer's own */
 }
 
-/* frees o; filled: what filling it has returned */
-static status write_json(const char *folder, const char *name, json_t *o, status_code filled) {
-    char *text = NULL;
-    status_code st = filled ? filled : json_print(&text, o, JSON_INDENTED);
-    if (!st) st = durable_write_file(path_join(folder, name).text, text, strlen(text));
-    free(text);
-    json_decref(o);
-    return st;
-}
-
 static status write_files(const char *folder, const bpe_tokens *t, const tokenizer_train_options *o) {
     json_t *json = json_object();
-    TRY(write_json(folder, "tokenizer_config.json", json, fill_config(json, o)));
+    TRY(json_write_file(json, fill_config(json, o), path_join(folder, "tokenizer_config.json").text));
     json = json_object();
-    return write_json(folder, "tokenizer.json", json, fill_tokenizer(json, t, o));
+    return json_write_file(json, fill_tokenizer(json, t, o), path_join(folder, "tokenizer.json").text);
 }
 
 /* ---- training ---- */
