@@ -1,26 +1,11 @@
 /* The figures of a plan, from closed forms that are written out here. */
 #include "tests/check.h"
+#include "tests/plan_problem.h"
 #include "tools/plan.h"
 #include "tools/plan_shape.h"
 
 static plan_request request(const char *name, int devices) {
-    plan_request r = {
-        .step = {.s = {.B = 1, .T = 256},
-                 .o = {.t = BF16, .master = true, .training = true, .shard = {.ranks = devices, .stage = SHARD_FULL}},
-                 .micro_batches = 1},
-        .m = {.flops = 1e14, .memory = 1e12, .net = {.per_node = 8, .inside = {2e11, 3e-6}, .between = {2e10, 1e-5}}},
-        .tokens_per_s = NAN,
-        .mfu = NAN,
-        .peak = 2e14,
-        .memory_limit = NAN,
-        .usd_per_device_hour = NAN,
-        .device_watts = NAN,
-        .host_watts = NAN,
-        .pue = NAN,
-        .kg_co2_per_kwh = NAN,
-        .device_mtbf_hours = NAN,
-        .checkpoint_s = NAN,
-        .restart_s = NAN};
+    plan_request r = plan_problem(devices);
     OK(model_config_load(&r.step.c, name));
     return r;
 }

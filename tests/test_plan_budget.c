@@ -1,5 +1,6 @@
 /* The budget from figures that are multiplied out here. */
 #include "tests/check.h"
+#include "tests/plan_problem.h"
 
 #include <string.h>
 
@@ -8,23 +9,16 @@
 #include "train/model/presets.h"
 
 static plan_request request(int devices) {
-    plan_request r = {
-        .step = {.s = {.B = 2, .T = 1024},
-                 .o = {.t = BF16, .master = true, .training = true, .shard = {.ranks = devices, .stage = SHARD_FULL}},
-                 .micro_batches = 2},
-        .m = {.flops = 5e14, .memory = 3e12, .net = {.per_node = 8, .inside = {3e11, 3e-6}, .between = {4e10, 1e-5}}},
-        .tokens_per_s = NAN,
-        .mfu = NAN,
-        .peak = 1e15,
-        .memory_limit = 80e9,
-        .usd_per_device_hour = 4,
-        .device_watts = NAN,
-        .host_watts = NAN,
-        .pue = NAN,
-        .kg_co2_per_kwh = NAN,
-        .device_mtbf_hours = NAN,
-        .checkpoint_s = 60,
-        .restart_s = 300};
+    plan_request r = plan_problem(devices);
+    r.step.s = (model_shape){.B = 2, .T = 1024};
+    r.step.micro_batches = 2;
+    r.m = (machine){
+        .flops = 5e14, .memory = 3e12, .net = {.per_node = 8, .inside = {3e11, 3e-6}, .between = {4e10, 1e-5}}};
+    r.peak = 1e15;
+    r.memory_limit = 80e9;
+    r.usd_per_device_hour = 4;
+    r.checkpoint_s = 60;
+    r.restart_s = 300;
     OK(model_config_load(&r.step.c, "llama3.1-8b"));
     return r;
 }

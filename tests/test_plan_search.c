@@ -1,28 +1,16 @@
 /* The search against every configuration one by one, without its order and its shortcuts. */
 #include "tests/check.h"
+#include "tests/plan_problem.h"
 
 #include <string.h>
 
 #include "tools/plan_search.h"
 
 static plan_request request(const char *name, int devices, i64 sequences) {
-    plan_request r = {
-        .step = {.s = {.B = sequences, .T = 256},
-                 .o = {.t = BF16, .master = true, .training = true, .shard = {.ranks = devices, .stage = SHARD_FULL}},
-                 .micro_batches = 1},
-        .m = {.flops = 1e14, .memory = 1e12, .net = {.per_node = 2, .inside = {2e11, 3e-6}, .between = {2e10, 1e-5}}},
-        .tokens_per_s = NAN,
-        .mfu = NAN,
-        .peak = 2e14,
-        .memory_limit = NAN,
-        .usd_per_device_hour = 2,
-        .device_watts = NAN,
-        .host_watts = NAN,
-        .pue = NAN,
-        .kg_co2_per_kwh = NAN,
-        .device_mtbf_hours = NAN,
-        .checkpoint_s = NAN,
-        .restart_s = NAN};
+    plan_request r = plan_problem(devices);
+    r.step.s.B = sequences;
+    r.m.net.per_node = 2;
+    r.usd_per_device_hour = 2;
     OK(model_config_load(&r.step.c, name));
     return r;
 }
