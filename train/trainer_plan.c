@@ -170,7 +170,9 @@ void trainer_plan_drift(const trainer *t, step_record *r) {
     double pause_s = t->mine.eval_s, pause_usd = ledger_usd_per_hour(&t->bill) * pause_s / 3600;
     r->drift_time = drift(p, RUN_PLAN_WALL_S, r->wall_s + pause_s + r->left_s);
     r->drift_usd = drift(p, RUN_PLAN_USD, r->usd + pause_usd + r->left_usd);
-    r->drift_memory = drift(p, RUN_PLAN_MEMORY_BYTES, measured_memory(t));
+    /* what a save takes is not taken before the first one */
+    double of_saves = isnan(t->measures.checkpoint_s) ? p->planned.memory[MEM_CHECKPOINT] : 0;
+    r->drift_memory = drift(p, RUN_PLAN_MEMORY_BYTES, measured_memory(t) + (of_saves > 0 ? of_saves : 0));
 }
 
 /* --- the end --- */

@@ -26,7 +26,7 @@
  *                   --shard optimizer and gradients gather the weights when they are first used after an update: in the next step,
  *                   or in an evaluation or a save in between; the latter counts for no step
  *   drift_time, drift_memory, drift_usd     at evaluations: by what fraction the run will exceed its plan (run_plan.h) at its pace
- *                   up to now; of memory, by what fraction the process exceeds it
+ *                   up to now; of memory, by what fraction the process exceeds it, before the first save without what a save takes
  *   slowest_rank, skew              the rank that computed longest (step_ms - waiting), and by how much of the mean it was longer
  *
  * A resumed run drops the lines after its checkpoint and appends {"event": "resume", "step", "wall_s", "usd", "energy_total_j",
